@@ -1,0 +1,305 @@
+"""The process definition: what a plant's recipe calls its parameters, limits, phases and outcomes.
+
+`processes/<id>.toml` is data written by a process engineer. Nothing in the code knows a product.
+"""
+
+from __future__ import annotations
+
+import difflib
+import operator
+import re
+import tomllib
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from features.errors import ProcessError
+
+OUTCOMES = ("released", "released_oos", "rejected", "terminated", "cancelled")
+CATEGORY = "category"  # the unit of an attribute whose values are names
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=80)]
+Interval = tuple[float | None, float | None]
+Outcome = Literal["released", "released_oos", "rejected", "terminated", "cancelled"]
+
+_RULE = re.compile(r"^\s*([a-z][a-z0-9_]*)\s*(<=|>=|<|>)\s*([-+0-9.eE]+)\s*$")
+_COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class ProcessHead(_Part):
+    """Identity and grain of time; every duration in hours since the batch's start."""
+
+    id: Name
+    name: str
+    version: str
+    planned_duration_h: float = Field(gt=0)
+    bin_h: float = Field(default=1.0, gt=0)
+    checkpoints_h: tuple[float, ...] = ()
+    every_h: float | None = Field(default=None, gt=0)
+    windows_h: tuple[float, ...] = ()
+
+    @model_validator(mode="after")
+    def _grain(self) -> ProcessHead:
+        if bool(self.checkpoints_h) == bool(self.every_h):
+            raise ValueError("give either checkpoints_h or every_h")
+        for hours in (*self.checkpoints_h, *self.windows_h, *([self.every_h] if self.every_h else [])):
+            bins = hours / self.bin_h
+            if hours < 0 or abs(bins - round(bins)) > 1e-9:
+                raise ValueError(f"{hours:g} h is not a whole number of bins of {self.bin_h:g} h")
+        if list(self.checkpoints_h) != sorted(set(self.checkpoints_h)):
+            raise ValueError("checkpoints_h must increase")
+        if any(hours <= 0 for hours in self.windows_h):
+            raise ValueError("windows_h must be above 0")
+        return self
+
+
+class Parameter(_Part):
+    """One measured or recorded quantity.
+
+    `range` is what is physically possible (outside is bad data), `normal` the normal operating range.
+    A limit may be left open with nan. `kind` says how often it is measured: `sensor` many times,
+    `assay` a few times (also tests of raw-material lots), `attribute` once, known at start.
+    """
+
+    name: Name
+    label: str
+    unit: str
+    kind: Literal["sensor", "assay", "attribute"]
+    range: Interval = (None, None)
+    normal: Interval = (None, None)
+    controllable: bool = False
+    excluded: bool = False
+    note: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _open_limits(cls, data: Any) -> Any:
+        for key in ("range", "normal"):
+            limits = data.get(key) if isinstance(data, dict) else None
+            if isinstance(limits, list):
+                data = data | {key: [None if limit != limit else limit for limit in limits]}
+        return data
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Parameter:
+        for key, (low, high) in (("range", self.range), ("normal", self.normal)):
+            if low is not None and high is not None and low >= high:
+                raise ValueError(f"{key} must go from low to high")
+        if self.unit == CATEGORY and self.kind != "attribute":
+            raise ValueError("only an attribute may have the unit 'category'")
+        return self
+
+    @property
+    def is_category(self) -> bool:
+        """Whether its values are names rather than numbers."""
+        return self.unit == CATEGORY
+
+
+class Phase(_Part):
+    """A phase of the recipe with its planned start and length, in hours since the batch's start."""
+
+    name: Name
+    label: str
+    starts_h: float = Field(ge=0)
+    planned_h: float = Field(gt=0)
+
+
+class QualityAttribute(_Part):
+    """A release attribute and its specification."""
+
+    name: Name
+    parameter: Name
+    lower: float | None = None
+    upper: float | None = None
+    transform: Literal["log", "logit", "none"] = "none"
+
+
+class LabelRule(_Part):
+    """`parameter compare limit`, for example `batch_yield_pct < 97`: true means failed."""
+
+    parameter: str
+    compare: Literal["<", "<=", ">", ">="]
+    limit: float
+
+    @classmethod
+    def parse(cls, text: str) -> LabelRule:
+        """Read a rule.
+
+        Raises:
+            ValueError: The text is not `parameter < number` (or <=, >, >=).
+        """
+        match = _RULE.match(text)
+        if not match:
+            raise ValueError(f"label rule {text!r} is not of the form 'parameter < number'")
+        return cls(parameter=match[1], compare=match[2], limit=float(match[3]))  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        return f"{self.parameter} {self.compare} {self.limit:g}"
+
+    def failed(self, value: Any) -> Any:
+        """Whether a value (number or array) counts as failed; NaN gives False, so mask it first."""
+        return _COMPARE[self.compare](value, self.limit)
+
+
+class OutcomeRule(_Part):
+    """Which dispositions count as failed, which are censored, or which final result decides."""
+
+    failed: tuple[Outcome, ...] = ("rejected", "terminated")
+    censored: tuple[Outcome, ...] = ("cancelled",)
+    label_from: Literal["disposition", "rule"] = "disposition"
+    label_rule: str | None = None
+    compare_splits_on: tuple[str, ...] = ()  # further rules on which the report compares ways to split
+
+    @model_validator(mode="after")
+    def _consistent(self) -> OutcomeRule:
+        both = set(self.failed) & set(self.censored)
+        if both:
+            raise ValueError(f"{sorted(both)[0]!r} cannot be failed and censored")
+        if (self.label_from == "rule") != (self.label_rule is not None):
+            raise ValueError("label_rule and label_from = \"rule\" go together")
+        for rule in (self.label_rule, *self.compare_splits_on):
+            if rule is not None:
+                LabelRule.parse(rule)
+        return self
+
+
+class Cost(_Part):
+    """Costs from which thresholds follow; inputs of the plant, never constants of the code."""
+
+    currency: str = "EUR"
+    failed_batch: float = Field(gt=0)
+    false_alarm: float = Field(gt=0)
+    useful_lead_h: float = Field(default=0.0, ge=0)
+
+
+class ProcessDefinition(_Part):
+    """A whole `processes/<id>.toml`."""
+
+    process: ProcessHead
+    parameter: tuple[Parameter, ...] = Field(min_length=1)
+    phase: tuple[Phase, ...] = ()
+    quality_attribute: tuple[QualityAttribute, ...] = ()
+    outcome: OutcomeRule = OutcomeRule()
+    cost: Cost | None = None
+
+    @model_validator(mode="after")
+    def _names(self) -> ProcessDefinition:
+        names = [p.name for p in self.parameter]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"parameter {twice[0]!r} is defined twice")
+        rules = [r for r in (self.outcome.label_rule, *self.outcome.compare_splits_on) if r]
+        wanted = [LabelRule.parse(rule).parameter for rule in rules]
+        wanted += [q.parameter for q in self.quality_attribute]
+        for name in wanted:
+            if name not in names:
+                raise ValueError(f"{name!r} is not a parameter{_nearest(name, names)}")
+        for rule in rules:
+            if not self[LabelRule.parse(rule).parameter].excluded:
+                raise ValueError(f"{LabelRule.parse(rule).parameter!r} decides the outcome: mark it excluded = true")
+        return self
+
+    def __getitem__(self, name: str) -> Parameter:
+        return self.by_name[name]
+
+    @cached_property
+    def by_name(self) -> dict[str, Parameter]:
+        """Parameters by name."""
+        return {p.name: p for p in self.parameter}
+
+    @property
+    def id(self) -> str:
+        """Identity of the process, also the name of its folder of data and its experiment."""
+        return self.process.id
+
+    @cached_property
+    def label_rule(self) -> LabelRule | None:
+        """The rule that decides the label, or None where dispositions do."""
+        return LabelRule.parse(self.outcome.label_rule) if self.outcome.label_rule else None
+
+    @cached_property
+    def checkpoints_h(self) -> tuple[float, ...]:
+        """Hours since start at which batches are compared, increasing."""
+        head = self.process
+        if head.checkpoints_h:
+            return head.checkpoints_h
+        step = head.every_h or head.planned_duration_h
+        return tuple(step * i for i in range(1, int(head.planned_duration_h // step) + 1))
+
+    def features_of(self, *kinds: str) -> tuple[Parameter, ...]:
+        """Parameters of these kinds that may be features (not excluded), in the order of the file."""
+        return tuple(p for p in self.parameter if p.kind in kinds and not p.excluded)
+
+
+def load_process(path: Path | str) -> ProcessDefinition:
+    """Read a process definition.
+
+    Raises:
+        ProcessError: The file is missing, not TOML, has an unknown key (named with its line and the nearest
+            known key) or a value that does not fit.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
+    except FileNotFoundError:
+        raise ProcessError(f"{path}: no such file", remedy="Name a processes/*.toml, or write one with 'batchguard init'.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProcessError(f"{path}: not TOML: {error}") from None
+    try:
+        return ProcessDefinition.model_validate(data)
+    except ValidationError as error:
+        raise ProcessError(_explain(path, text, error.errors()[0])) from None
+
+
+def _explain(path: Path, text: str, problem: Any) -> str:
+    loc = tuple(problem["loc"])
+    where = f"{path}:{_line_of(text, loc)}"
+    key = ".".join(str(part) for part in loc) or "the file"
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: unknown key {loc[-1]!r}{_nearest(str(loc[-1]), _known_keys(loc))}"
+    if problem["type"] == "missing":
+        return f"{where}: {key} is missing"
+    return f"{where}: {key}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _known_keys(loc: tuple[Any, ...]) -> Iterable[str]:
+    tables = {"process": ProcessHead, "parameter": Parameter, "phase": Phase, "quality_attribute": QualityAttribute,
+              "outcome": OutcomeRule, "cost": Cost}
+    model = ProcessDefinition if len(loc) == 1 else tables[str(loc[0])]
+    return model.model_fields
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+
+
+def _line_of(text: str, loc: tuple[Any, ...]) -> int:
+    """Line (from 1) of a key or, where it has none, of the table it belongs to."""
+    table, rest = (str(loc[0]), loc[1:]) if loc else ("", ())
+    nth = 0
+    if rest and isinstance(rest[0], int):
+        nth, rest = rest[0], rest[1:]
+    header = re.compile(rf"^\s*\[\[?\s*{re.escape(table)}\s*\]\]?")
+    found, seen, inside = 1, -1, False
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header.match(line):
+            seen += 1
+            inside = seen == nth
+            found = number if inside else found
+        elif line.lstrip().startswith("["):
+            inside = False
+        elif inside and rest and re.search(rf"(^|;|,|\{{)\s*{re.escape(str(rest[0]))}\s*=", line):
+            return number
+    if found == 1 and seen < 0:
+        top = re.compile(rf"^\s*{re.escape(table)}\s*=")
+        return next((n for n, line in enumerate(text.splitlines(), start=1) if top.match(line)), 1)
+    return found
