@@ -7,7 +7,7 @@ import pandas as pd
 
 from features.errors import TrainingError
 from models.encode import fit_encoder
-from models.evaluate import auroc, last_checkpoint, with_interval
+from models.figures import auroc, last_checkpoint, with_interval
 from models.labels import labels_as_of
 from models.splits import most_folds
 from models.table import TrainingTable, before_the_label, training_table
