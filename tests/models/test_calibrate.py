@@ -38,7 +38,9 @@ def test_scores_the_wrong_way_round_are_flattened_never_turned():
 def test_a_batch_counts_once_however_many_snapshots_it_has():
     raw, failed = np.array([0.0, 0.0]), np.array([True, False])
     once = fit_calibration(raw, failed, np.ones(2))
-    many = fit_calibration(np.array([0.0] * 5), np.array([True, False, False, False, False]), np.array([1, 0.25, 0.25, 0.25, 0.25]))
+    many = fit_calibration(
+        np.array([0.0] * 5), np.array([True, False, False, False, False]), np.array([1, 0.25, 0.25, 0.25, 0.25])
+    )
     assert many.intercept == pytest.approx(once.intercept, abs=1e-6)
 
 

@@ -27,14 +27,18 @@ def test_a_random_split_reads_better_than_forward_where_failures_come_in_campaig
 
 
 def test_each_batch_counts_once_and_failures_are_counted(plant):
-    table = compare_splits(plant.snapshots, plant.batches, {"failed": plant.log}, groups=subject_groups(plant.batches), plan=QUICK)
+    table = compare_splits(
+        plant.snapshots, plant.batches, {"failed": plant.log}, groups=subject_groups(plant.batches), plan=QUICK
+    )
     random = table[table["split"] == "random"].iloc[0]
     assert (random["n"], random["n_failed"]) == (120, plant.log["failed"].sum())
 
 
 def test_a_question_with_too_few_failures_says_so_instead_of_a_figure(plant):
     rare = plant.log.assign(failed=plant.log["batch_id"].isin(["B003", "B090"]))
-    table = compare_splits(plant.snapshots, plant.batches, {"rare": rare}, groups=subject_groups(plant.batches), plan=QUICK)
+    table = compare_splits(
+        plant.snapshots, plant.batches, {"rare": rare}, groups=subject_groups(plant.batches), plan=QUICK
+    )
     assert table["auroc"].isna().all()
     assert table["note"].str.contains("2 of 120 batches failed|no failures").all()
     assert isinstance(table, pd.DataFrame)

@@ -8,8 +8,15 @@ from models.encode import Encoder, fit_encoder
 
 def frame(**columns: list) -> pd.DataFrame:
     n = len(next(iter(columns.values())))
-    head = {"batch_id": pd.array([f"B{i}" for i in range(n)], dtype="str"), "checkpoint_h": 0.0, "started_at": 0, "as_of": 0}
-    return pd.DataFrame({**head, **{k: pd.array(v, dtype="str") if isinstance(v[0], str) else v for k, v in columns.items()}})
+    head = {
+        "batch_id": pd.array([f"B{i}" for i in range(n)], dtype="str"),
+        "checkpoint_h": 0.0,
+        "started_at": 0,
+        "as_of": 0,
+    }
+    return pd.DataFrame(
+        {**head, **{k: pd.array(v, dtype="str") if isinstance(v[0], str) else v for k, v in columns.items()}}
+    )
 
 
 def test_constant_and_empty_columns_are_left_out_and_the_rest_is_sorted():

@@ -13,7 +13,10 @@ def test_a_sentence_says_label_window_value_unit_normal_range_and_points():
 
 
 def test_a_sentence_names_the_newest_value_too():
-    assert _sentence(MEAN, 7.9, (None, 6.0), 8.2, 3) == "Compression force, mean since start 7.9 kN (normal up to 6), newest 8.2: +3.0 points"
+    assert (
+        _sentence(MEAN, 7.9, (None, 6.0), 8.2, 3)
+        == "Compression force, mean since start 7.9 kN (normal up to 6), newest 8.2: +3.0 points"
+    )
 
 
 @pytest.mark.parametrize(
@@ -29,7 +32,10 @@ def test_sentences_of_other_statistics(feature, value, says):
     assert _sentence(feature, value, (3.0, None), None, -1) == says
 
 
-@pytest.mark.parametrize(("value", "text"), [(0, "0"), (7.9000001, "7.9"), (1234.5678, "1235"), (240000, "240000"), (2e9, "2e+09"), (1e-5, "1e-05")])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (7.9000001, "7.9"), (1234.5678, "1235"), (240000, "240000"), (2e9, "2e+09"), (1e-5, "1e-05")],
+)
 def test_numbers_are_written_as_people_do(value, text):
     assert number(value) == text
 

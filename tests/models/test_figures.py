@@ -28,7 +28,10 @@ def scores(*rows: tuple[str, float, bool, float]) -> pd.DataFrame:
     """Rows of (batch_id, checkpoint_h, failed, probability); every label is known 100 h after the start."""
     frame = pd.DataFrame(rows, columns=["batch_id", "checkpoint_h", "failed", "failure_probability"])
     start = utc("2026-01-01")
-    return frame.assign(as_of=start + pd.to_timedelta(frame["checkpoint_h"], unit="h"), label_available_at=start + pd.Timedelta(hours=100))
+    return frame.assign(
+        as_of=start + pd.to_timedelta(frame["checkpoint_h"], unit="h"),
+        label_available_at=start + pd.Timedelta(hours=100),
+    )
 
 
 def test_auroc_counts_pairs_in_order_and_ties_half():
@@ -39,7 +42,9 @@ def test_auroc_counts_pairs_in_order_and_ties_half():
 
 def test_auprc_weighs_precision_by_the_failures_found():
     # highest first: bad (1/1), good, bad (2/3), good
-    assert auprc(np.array([True, False, True, False]), np.array([0.9, 0.8, 0.7, 0.6]), ONCE)[0] == pytest.approx((1 + 2 / 3) / 2)
+    assert auprc(np.array([True, False, True, False]), np.array([0.9, 0.8, 0.7, 0.6]), ONCE)[0] == pytest.approx(
+        (1 + 2 / 3) / 2
+    )
 
 
 def test_brier_is_the_mean_squared_distance():
@@ -86,7 +91,9 @@ def test_calibration_error_by_hand_and_its_floor():
 
 
 def test_overall_figures_take_each_batch_at_its_last_checkpoint():
-    table = scores(("A", 0, True, 0.1), ("A", 12, True, 0.9), ("B", 0, False, 0.5), ("C", 0, False, 0.2), ("C", 12, False, 0.1))
+    table = scores(
+        ("A", 0, True, 0.1), ("A", 12, True, 0.9), ("B", 0, False, 0.5), ("C", 0, False, 0.2), ("C", 12, False, 0.1)
+    )
     last = last_checkpoint(table)
     assert sorted(last["failure_probability"]) == [0.1, 0.5, 0.9]
     found = figures(last)
@@ -95,12 +102,16 @@ def test_overall_figures_take_each_batch_at_its_last_checkpoint():
 
 
 def test_every_checkpoint_has_its_own_count_of_failures():
-    table = by_checkpoint(scores(("A", 0, True, 0.1), ("B", 0, False, 0.5), ("A", 12, True, 0.9), ("C", 12, False, 0.1)))
+    table = by_checkpoint(
+        scores(("A", 0, True, 0.1), ("B", 0, False, 0.5), ("A", 12, True, 0.9), ("C", 12, False, 0.1))
+    )
     assert table[["checkpoint_h", "n", "n_failed", "auroc"]].to_numpy().tolist() == [[0, 2, 1, 0], [12, 2, 1, 1]]
 
 
 def test_lead_time_runs_from_the_first_score_above_the_threshold_to_the_label():
-    table = scores(("A", 0, True, 0.1), ("A", 12, True, 0.6), ("A", 24, True, 0.7), ("B", 0, False, 0.2), ("C", 0, True, 0.5))
+    table = scores(
+        ("A", 0, True, 0.1), ("A", 12, True, 0.6), ("A", 24, True, 0.7), ("B", 0, False, 0.2), ("C", 0, True, 0.5)
+    )
     leads = lead_times(table, 0.5)
     assert leads.loc["A", "lead_h"] == 88
     assert leads.loc[["B", "C"], "lead_h"].isna().all()
@@ -109,5 +120,7 @@ def test_lead_time_runs_from_the_first_score_above_the_threshold_to_the_label():
 def test_the_threshold_comes_from_good_batches_of_the_training_folds():
     folds = scores(*[(f"G{i}", h, False, i / 10 - h / 1000) for i in range(11) for h in (0, 12)], ("F", 0, True, 1.0))
     assert false_alarm_threshold(folds, 0.1) == pytest.approx(0.9)
-    found = lead_time_figures(scores(("A", 0, True, 0.95), ("B", 0, True, 0.9), ("C", 0, False, 1.0)), folds, (0.1,)).iloc[0]
+    found = lead_time_figures(
+        scores(("A", 0, True, 0.95), ("B", 0, True, 0.9), ("C", 0, False, 1.0)), folds, (0.1,)
+    ).iloc[0]
     assert (found["caught"], found["n_failed"], found["false_alarms"], found["median_lead_h"]) == (1, 2, 1, 100)

@@ -63,7 +63,7 @@ def test_one_changed_byte_is_refused_before_the_trees_are_built(trained, tmp_pat
     content[len(content) // 2] ^= 1
     (tmp_path / name).write_bytes(content)
     monkeypatch.setattr("lightgbm.Booster", lambda *_, **__: pytest.fail("LightGBM saw the file"))
-    with pytest.raises(StorageError, match="was changed|has digest"):
+    with pytest.raises(StorageError, match=r"was changed|has digest"):
         Predictor.load(tmp_path, sha256=trained.predictor.sha256).booster  # noqa: B018
     if name != MANIFEST:
         with pytest.raises(StorageError, match=f"{name} was changed"):
@@ -93,7 +93,7 @@ def test_scores_do_not_depend_on_the_company_or_order_of_rows(trained, plant):
 
 
 def test_snapshots_without_a_feature_are_refused(trained, plant):
-    with pytest.raises(ContractError, match="lack the feature 'force_kn.since_start.mean'"):
+    with pytest.raises(ContractError, match=r"lack the feature 'force_kn\.since_start\.mean'"):
         trained.predictor.predict(plant.snapshots.drop(columns="force_kn.since_start.mean"))
 
 

@@ -10,7 +10,13 @@ from tests.models.plant import QUICK
 
 
 def retrain(plant, **changes):
-    inputs = {"snapshots": plant.snapshots, "features": plant.features, "batches": plant.batches, "log": plant.log, "plan": QUICK}
+    inputs = {
+        "snapshots": plant.snapshots,
+        "features": plant.features,
+        "batches": plant.batches,
+        "log": plant.log,
+        "plan": QUICK,
+    }
     return train(plant.process, **{**inputs, **changes})
 
 
@@ -70,7 +76,9 @@ def test_snapshots_taken_when_the_outcome_was_known_are_left_out(plant):
     early = plant.log["batch_id"] == "B020"
     known = plant.log["label_available_at"].mask(early, plant.log["label_available_at"] - pd.Timedelta(hours=60))
     excluded = retrain(plant, log=plant.log.assign(label_available_at=known)).excluded.set_index("reason")
-    assert excluded.loc["taken when the outcome was already known", "rows"] == 2  # label at 12 h: 12 h and 24 h are late
+    assert (
+        excluded.loc["taken when the outcome was already known", "rows"] == 2
+    )  # label at 12 h: 12 h and 24 h are late
 
 
 def test_out_of_fold_scores_find_the_signal_and_cover_the_validated_batches(trained):
