@@ -241,7 +241,7 @@ def _suggest(trial: optuna.Trial, plan: Plan) -> Settings:
 def _fold_data(bins: Bins, fold: Fold, log: pd.DataFrame) -> tuple[lgb.Dataset, lgb.Dataset, float]:
     train, train_failed, validation, validation_failed = fold_places(bins.table, fold, log)
     watch = bins.rows(validation, validation_failed)
-    return bins.rows(train, train_failed), watch, float(np.sum(watch.get_weight()))
+    return bins.rows(train, train_failed), watch, float(np.asarray(watch.get_weight()).sum())
 
 
 def _best_rounds(
