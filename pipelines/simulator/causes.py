@@ -13,8 +13,9 @@ from pipelines.simulator.plant import NOVICE_RUNS
 from pipelines.simulator.settings import SimulationSettings
 
 # Means of the hazard factors below over the default plant: dividing by them keeps the priors.
-MEAN_CONTAMINATION, MEAN_HANDLING, MEAN_WEAR = 1.30, 1.20, 0.97
-UNSCALED_RATE, SCALED_RATE = 0.015, 0.046  # failures by nature and lots, and by all other causes, default plant
+MEAN_CONTAMINATION, MEAN_HANDLING, MEAN_WEAR = 1.38, 1.90, 0.97
+LEARNING_RUNS = 40.0
+UNSCALED_RATE, SCALED_RATE = 0.009, 0.050  # failures by nature and lots, and by all other causes, default plant
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ def intensity(settings: SimulationSettings) -> float:
 
 def probabilities(c: Circumstances) -> dict[str, float]:
     """Probability of each mode; the lots decide M2 and M3."""
-    handling = (1.5 if c.night else 1.0) * (2.0 if c.busy else 1.0) / MEAN_HANDLING
+    handling = (1.5 if c.night else 1.0) * (2.0 if c.busy else 1.0) * (1.0 + np.exp(-c.operator_runs / LEARNING_RUNS))
+    handling /= MEAN_HANDLING
     wear = 2.0 * (c.equipment_used_h / c.maintenance_h) / MEAN_WEAR  # Weibull hazard with shape 2
     contamination = contamination_weights(c).sum() / 18.0 / MEAN_CONTAMINATION
     fitness = 1.0 / (1.0 + np.exp(-c.donor.fitness_log_odds))

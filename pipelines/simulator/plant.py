@@ -69,6 +69,7 @@ class Operator:
 class Site:
     """A site: its effects on every batch and measurement, its units, its people, its suites' excursions."""
 
+    seed: int
     index: int
     site_id: str
     mu: float
@@ -89,7 +90,7 @@ class Site:
         if not free:
             number = len(self.units) + 1
             suite = SUITES[number % len(SUITES)]
-            age = float(stream(self.index, 99, number).uniform(0.0, 0.8)) * MAINTENANCE_H
+            age = float(stream(self.seed, Stream.SITE, self.index, number).uniform(0.0, 0.8)) * MAINTENANCE_H
             unit = Unit(f"{self.site_id}-BR{number:02d}", suite, scale_l, at, age, MAINTENANCE_H)
             self.units.append(unit)
             return unit
@@ -128,6 +129,7 @@ def _site(seed: int, index: int, first: float, last: float) -> Site:
         for n, at in enumerate(joins)
     ]
     site = Site(
+        seed=seed,
         index=index,
         site_id=site_id,
         mu=float(np.exp(rng.normal(0.0, 0.04))),

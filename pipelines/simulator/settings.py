@@ -38,7 +38,7 @@ class SimulationSettings:
 
     n_batches: int = 600
     n_in_progress: int = 12
-    seed: int = 21
+    seed: int = 35
     n_sites: int = 3
     until: datetime = DEFAULT_UNTIL
     since: datetime | None = None

@@ -32,7 +32,6 @@ def test_donor_covariates_set_the_odds_of_exhausted_cells(usual):
 @pytest.mark.parametrize(
     ("change", "modes", "factor"),
     [
-        ({"operator_runs": 9}, ("M4", "M5"), 1.8),
         ({"integrity_retest": True}, ("M4", "M5"), 10.0),
         ({"night": True}, ("M9", "M11"), 1.5),
         ({"busy": True}, ("M9", "M11"), 2.0),
@@ -47,6 +46,14 @@ def test_a_circumstance_raises_just_its_own_modes(usual, change, modes, factor):
             if before[mode]
             else after[mode] == 0
         )
+
+
+def test_a_novice_contaminates_and_mishandles_more_often(usual):
+    before, after = probabilities(usual), probabilities(replace(usual, operator_runs=5))
+    for mode in ("M4", "M5"):
+        assert after[mode] / before[mode] == pytest.approx(1.8)
+    for mode in ("M9", "M11"):
+        assert after[mode] / before[mode] == pytest.approx((1 + np.exp(-5 / 40)) / (1 + np.exp(-50 / 40)))
 
 
 def test_an_excursion_before_every_intervention_makes_contamination_four_times_as_likely(usual):
