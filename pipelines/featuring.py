@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,10 @@ from features.snapshots import checkpoint_rows, rows_as_of, snapshots
 from features.summaries import OBSERVATION_COLUMNS, SUMMARIES, grid_of, summarise
 from pipelines.plant import Plant, digest, features_code_digest, frame_digest
 from pipelines.storage import Commit
+
+
+MONTHS_AT_ONCE = 12  # bounds the memory of a first run over many years
+SUMMARIES_STORED = pa.schema([(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in SUMMARIES])
 
 
 def row_groups(files: list[Path], known_by: pd.Timestamp | None = None) -> Iterator[Callable[[], pa.Table]]:
@@ -39,12 +43,23 @@ def _row_group(path: Path, index: int, known_by: pd.Timestamp | None) -> pa.Tabl
     return table if known_by is None else table.filter(pc.less_equal(table["available_at"], pa.scalar(known_by)))
 
 
-def write_summaries(plant: Plant, month: str) -> Commit:
-    """Summarise the observations of the batches that started in a month."""
-    inputs = digest([plant.history.digest(t, [month]) for t in ("batches", "observations")] + [plant.process_digest(), features_code_digest()])
+def write_summaries(plant: Plant, months: Sequence[str]) -> Commit:
+    """Summarise the observations of the batches that started in these months; one commit for all that changed."""
+    store, inputs = plant.features, {}
+    for month in months:
+        history = [plant.history.digest(table, [month]) for table in ("batches", "observations")]
+        inputs[month] = digest([*history, plant.process_digest(), features_code_digest()])
+    staged = [
+        store.stage("batch_summaries", month, _summaries(plant, month), SUMMARIES_STORED, inputs_digest=inputs[month])
+        for month in months
+        if store.inputs_digest("batch_summaries", month) != inputs[month]
+    ]
+    return store.commit("batch_summaries", staged)
+
+
+def _summaries(plant: Plant, month: str) -> Iterator[pa.RecordBatch]:
     grid = grid_of(plant.table("batches", [month]), plant.process)
-    made = summarise(row_groups(plant.history.files("observations", [month])), grid)
-    return plant.features.write("batch_summaries", month, made, SUMMARIES, inputs_digest=inputs)
+    return summarise(row_groups(plant.history.files("observations", [month])), grid)
 
 
 @dataclass(frozen=True)
@@ -68,20 +83,30 @@ class PlantContext:
         return digest([*parts, frame_digest(self.labels[self.labels["label_available_at"] <= moment]), str(self.vocabulary)])
 
 
-def write_snapshots(plant: Plant, month: str, context: PlantContext) -> Commit:
-    """Snapshots at the checkpoints of the batches that started in a month."""
-    batches = context.tables["batches"]
-    of_month = batches[batches["started_at"].dt.strftime("%Y-%m") == month]
-    rows = checkpoint_rows(of_month, context.labels, plant.process, until=plant.newest_moment())
-    last = rows["as_of"].max() if len(rows) else of_month["started_at"].max()
-    inputs = digest([
-        plant.features.digest("batch_summaries", [month]), context.known_by(last), frame_digest(rows), plant.process_digest(), features_code_digest(),
-    ])  # fmt: skip
-    if plant.features.inputs_digest("snapshot_features", month) == inputs:
-        return plant.features.unchanged("snapshot_features", month)
-    frame, features = snapshots(rows, plant.features.read("batch_summaries", months=[month]), context.tables, context.labels, plant.process, context.vocabulary)
-    write_dictionary(plant, features)
-    return _write_frame(plant, "snapshot_features", month, frame, inputs)
+def write_snapshots(plant: Plant, months: Sequence[str], context: PlantContext) -> Commit:
+    """Snapshots at the checkpoints of the batches that started in these months; one commit for all that changed."""
+    batches, store = context.tables["batches"], plant.features
+    rows = checkpoint_rows(batches, context.labels, plant.process, until=plant.newest_moment)
+    month_of = dict(zip(batches["batch_id"], batches["started_at"].dt.strftime("%Y-%m"), strict=True))
+    by_month = {month: part for month, part in rows.groupby(rows["batch_id"].map(month_of)) if month in set(months)}
+    inputs = {month: _snapshot_inputs(plant, str(month), part, context) for month, part in by_month.items()}
+    changed = [month for month in by_month if store.inputs_digest("snapshot_features", month) != inputs[month]]
+    staged = []
+    for several in (changed[i : i + MONTHS_AT_ONCE] for i in range(0, len(changed), MONTHS_AT_ONCE)):
+        wanted = pd.concat([by_month[month] for month in several], ignore_index=True)
+        summaries = store.read("batch_summaries", months=several)
+        frame, features = snapshots(wanted, summaries, context.tables, context.labels, plant.process, context.vocabulary)
+        write_dictionary(plant, features)
+        for month, part in frame.groupby(frame["batch_id"].map(month_of)):
+            content = _content(part)
+            staged.append(store.stage("snapshot_features", month, content, content.schema, inputs_digest=inputs[month]))
+    return store.commit("snapshot_features", staged)
+
+
+def _snapshot_inputs(plant: Plant, month: str, rows: pd.DataFrame, context: PlantContext) -> str:
+    summaries = plant.features.digest("batch_summaries", [month])
+    known = context.known_by(rows["as_of"].max())
+    return digest([summaries, known, frame_digest(rows), plant.process_digest(), features_code_digest()])
 
 
 def write_in_progress(plant: Plant, context: PlantContext, as_of: pd.Timestamp) -> pd.DataFrame:
@@ -93,7 +118,8 @@ def write_in_progress(plant: Plant, context: PlantContext, as_of: pd.Timestamp) 
     rows = rows_as_of(batches[~batches["batch_id"].isin(decided)], as_of)
     running = batches[batches["batch_id"].isin(rows["batch_id"])]
     months = sorted(running["started_at"].dt.strftime("%Y-%m").unique())
-    made = summarise(row_groups(plant.history.files("observations", months), as_of), grid_of(running, plant.process))
+    readers = row_groups(plant.history.files("observations", months), as_of)
+    made = summarise(readers, grid_of(running, plant.process))
     frame, features = snapshots(rows, pa.Table.from_batches(made, SUMMARIES), tables, labels, plant.process, context.vocabulary)
     write_dictionary(plant, features)
     inputs = digest([plant.data_version(), str(as_of), plant.process_digest(), features_code_digest()])
@@ -102,14 +128,18 @@ def write_in_progress(plant: Plant, context: PlantContext, as_of: pd.Timestamp) 
 
 
 def _write_frame(plant: Plant, table: str, month: str | None, frame: pd.DataFrame, inputs: str) -> Commit:
-    content = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    content = _content(frame)
     return plant.features.write(table, month, content, content.schema, inputs_digest=inputs)
+
+
+def _content(frame: pd.DataFrame) -> pa.Table:
+    return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
 
 
 def write_dictionary(plant: Plant, features: tuple[Feature, ...]) -> Commit:
     """Keep the feature dictionary beside the features."""
-    content = pa.Table.from_pandas(to_frame(features), preserve_index=False).replace_schema_metadata(None)
-    return plant.features.write("feature_dictionary", None, content, content.schema, inputs_digest=frame_digest(to_frame(features)))
+    entries = to_frame(features)
+    return _write_frame(plant, "feature_dictionary", None, entries, frame_digest(entries))
 
 
 def read_dictionary(plant: Plant) -> tuple[Feature, ...]:

@@ -94,6 +94,7 @@ class Plant:
         table = self.history.read("observations", filters=pc.field("parameter").isin(wanted))
         return table.to_pandas()
 
+    @cached_property
     def newest_moment(self) -> pd.Timestamp:
         """The latest moment at which anything in the run history became known."""
         newest = [pd.Timestamp.min.tz_localize("UTC").as_unit("us")]
@@ -111,7 +112,7 @@ class Plant:
         """
         wanted = self.settings.as_of
         if wanted == "history":
-            return self.newest_moment()
+            return self.newest_moment
         try:
             moment = pd.Timestamp.now("UTC") if wanted == "now" else pd.Timestamp(wanted)
         except ValueError:

@@ -17,10 +17,10 @@ def batch_summaries(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefiniti
     def asset(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
         """One mergeable summary per batch, parameter and bin of time."""
         place = plant.open()
-        commits = {month: write_summaries(place, month) for month in _months(context, place)}
-        rows, changed = sum(c.rows for c in commits.values()), sum(c.changed for c in commits.values())
-        context.log.info(f"{rows:,} summaries of {place.history.rows('observations'):,} observations; {changed} of {len(commits)} months changed")
-        return dg.MaterializeResult(metadata={"rows": rows, "months_changed": changed, "digest": place.features.digest("batch_summaries")})
+        commit = write_summaries(place, _months(context, place))
+        rows = place.features.rows("batch_summaries")
+        context.log.info(f"{rows:,} summaries of {place.history.rows('observations'):,} observations; {len(commit.files)} months changed")
+        return dg.MaterializeResult(metadata={"rows": rows, "months_changed": len(commit.files), "digest": place.features.digest("batch_summaries")})
 
     return asset
 
@@ -40,7 +40,7 @@ def snapshot_features(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefini
         """All that was known of each batch at each checkpoint."""
         place = plant.open()
         around = PlantContext.of(place)
-        commits = {month: write_snapshots(place, month, around) for month in _months(context, place)}
+        commit = write_snapshots(place, _months(context, place), around)
         stored = place.features.read("snapshot_features").to_pandas()
         twice = stored[stored.duplicated(["batch_id", "checkpoint_h"])]
         yield dg.AssetCheckResult(check_name="keys", passed=twice.empty, metadata={"rows": len(stored), "twice": len(twice)})
@@ -51,10 +51,9 @@ def snapshot_features(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefini
             metadata={"rows_made_again": leakage.n_rows, "leaks": dg.MetadataValue.md("\n".join(leakage.leaks[:20]) or "none")},
         )
         n_features = len(read_dictionary(place))
-        changed = sum(c.changed for c in commits.values())
-        context.log.info(f"{len(stored):,} snapshots with {n_features:,} features; {changed} of {len(commits)} months changed")
+        context.log.info(f"{len(stored):,} snapshots with {n_features:,} features; {len(commit.files)} months changed")
         yield dg.MaterializeResult(
-            metadata={"rows": len(stored), "features": n_features, "months_changed": changed, "digest": place.features.digest("snapshot_features")}
+            metadata={"rows": len(stored), "features": n_features, "months_changed": len(commit.files), "digest": place.features.digest("snapshot_features")}
         )
 
     return asset

@@ -160,7 +160,7 @@ class Store:
             StorageError: Disk full, damaged log, or another writer replaced this month meanwhile.
         """
         if inputs_digest is not None and inputs_digest == self.inputs_digest(table, month):
-            return self._unchanged(table, month)
+            return self.unchanged(table, month)
         staged = self.stage(table, month, batches, schema, inputs_digest=inputs_digest)
         return self.commit(table, [staged])
 
@@ -218,7 +218,7 @@ class Store:
         with self._locked(table):
             fresh = self._not_stored(table, rows, key)
             if not len(fresh):
-                return self._unchanged(table, month)
+                return self.unchanged(table, month)
             written = files.write_file(self.root / table, fresh.to_batches(), rows.schema)
             staged = Staged(table, month, written.sha256, written, ())
             try:
@@ -273,7 +273,8 @@ class Store:
         entries = log.entries(self.root / table, version)
         return [entry for entry in entries if months is None or entry.month in set(months)]
 
-    def _unchanged(self, table: str, month: str | None) -> Commit:
+    def unchanged(self, table: str, month: str | None) -> Commit:
+        """What a write that had nothing to do leaves: the version, rows and files as they are."""
         if not self.exists(table):
             return Commit(-1, 0, (), self.digest(table), changed=False)
         entries = [entry for entry in self._entries(table) if entry.month == month]
