@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
@@ -15,6 +18,9 @@ from models.table import before_the_label
 from models.train import Trained
 
 SIMULATED = "Simulated batches are among these rows: the figures verify the software and validate no model."
+
+_FRAMES = ("scores", "checkpoints", "leads", "importance", "splits", "excluded")
+_PLAIN = "figures.json"
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,21 @@ class Evaluation:
     excluded: pd.DataFrame
     counts: dict[str, int]
     note: str
+
+    def save(self, folder: Path) -> None:
+        """Write it as Parquet and JSON, so that the sealed test never has to be scored again."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in _FRAMES:
+            getattr(self, name).to_parquet(folder / f"{name}.parquet", index=False)
+        plain = {"overall": _without_nan(self.overall), "counts": self.counts, "note": self.note}
+        (folder / _PLAIN).write_text(json.dumps(plain, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Evaluation:
+        """Read it back."""
+        plain = json.loads((folder / _PLAIN).read_text(encoding="utf-8"))
+        plain["overall"] = {name: math.nan if value is None else value for name, value in plain["overall"].items()}
+        return cls(**{name: pd.read_parquet(folder / f"{name}.parquet") for name in _FRAMES}, **plain)
 
 
 def score_test(predictor: Predictor, snapshots: pd.DataFrame, log: pd.DataFrame, seal: Seal) -> pd.DataFrame:
@@ -120,3 +141,7 @@ def parameter_importance(predictor: Predictor, rows: pd.DataFrame) -> pd.DataFra
     mean = points.abs().mean().sort_values(ascending=False, kind="stable")
     names = mean.index.astype("str")
     return pd.DataFrame({"parameter": names, "label": [labels[n] for n in names], "mean_abs_points": mean.to_numpy()})
+
+
+def _without_nan(values: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in values.items()}

@@ -42,6 +42,7 @@ class Predictor:
         process_id: Process it was made for.
         process_version: Version of that process definition.
         training_sha256: Digest of the rows it was trained on.
+        test_sha256: Digest of the sealed test set it has not seen.
         usual_ages: Per parameter and checkpoint (as text), the age in hours that 95 % of the training rows stay below.
     """
 
@@ -52,6 +53,7 @@ class Predictor:
     process_id: str
     process_version: str
     training_sha256: str
+    test_sha256: str
     usual_ages: dict[str, dict[str, float]]
 
     @cached_property
@@ -142,6 +144,7 @@ class Predictor:
             process_id=head["process_id"],
             process_version=head["process_version"],
             training_sha256=head["training_sha256"],
+            test_sha256=head["test_sha256"],
             usual_ages=head["usual_ages"],
         )
 
@@ -154,6 +157,7 @@ class Predictor:
             "process_id": self.process_id,
             "process_version": self.process_version,
             "training_sha256": self.training_sha256,
+            "test_sha256": self.test_sha256,
             "encoder": self.encoder.to_json(),
             "calibration": asdict(self.calibration),
             "usual_ages": self.usual_ages,

@@ -85,7 +85,7 @@ def train(
     tuned = tune(bins, folds, log, progress=progress)
     out_of_fold = forward_scores(bins, folds, log, tuned.settings)
     calibration = fit_calibration(*(out_of_fold[name].to_numpy() for name in ("raw", "failed", "weight")))
-    predictor = _final(process, features, rows, bins, failed, tuned.settings, calibration)
+    predictor = _final(process, features, rows, bins, failed, tuned.settings, calibration, seal)
     out_of_fold["failure_probability"] = calibration.probability(out_of_fold["raw"].to_numpy())
     used = {"training": tuple(failed.index), "sealed test": seal.batch_ids}
     return Trained(predictor, seal, folds, tuned, out_of_fold, exclusions(snapshots, log, used), failed, plan)
@@ -114,6 +114,7 @@ def _final(
     failed: pd.Series,
     settings: Settings,
     calibration: Calibration,
+    seal: Seal,
 ) -> Predictor:
     table = bins.table
     y = table.rows["batch_id"].map(failed).to_numpy(bool)
@@ -127,6 +128,7 @@ def _final(
         process_id=process.id,
         process_version=process.process.version,
         training_sha256=training_digest(table, y),
+        test_sha256=seal.sha256,
         usual_ages=usual_ages(rows, features),
     )
 
