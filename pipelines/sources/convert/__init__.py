@@ -6,11 +6,13 @@ and refuses what it cannot read. See `docs/own-data.md`.
 
 from __future__ import annotations
 
-from pipelines.sources.convert import tablet1005
+from pipelines.sources.convert import indpensim, secom, tablet1005
 from pipelines.sources.convert.history import Converted, Converter
 
 CONVERTERS: dict[str, Converter] = {
     "tablet1005": tablet1005.convert,
+    "secom": secom.convert,
+    "indpensim": indpensim.convert,
 }
 
 __all__ = ["CONVERTERS", "Converted", "Converter"]

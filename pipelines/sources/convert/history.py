@@ -141,13 +141,23 @@ def _write(table: Table, frame: pd.DataFrame, folder: Path) -> int:
     frame = _with_defaults(table, frame).sort_values(list(table.key), ignore_index=True)
     attributes = {c: pa.string() if frame[c].dtype == "str" else pa.float64() for c in frame if c not in table.names}
     schema = table.arrow(attributes)
-    stored = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False).replace_schema_metadata(
-        None
-    )
+    stored = pa.Table.from_arrays([_column(frame[f.name], f.type) for f in schema], schema=schema)
     pq.write_table(
         stored, folder / f"{table.name}.parquet", compression="zstd", row_group_size=131_072, write_page_checksum=True
     )
     return stored.num_rows
+
+
+def _column(values: pd.Series, kind: pa.DataType) -> pa.Array:
+    """One column as stored; times go without their zone, because pyarrow reads a zone through a deprecated door."""
+    if pa.types.is_timestamp(kind):
+        naive = (
+            values.dt.tz_convert(None).astype("datetime64[us]")
+            if values.notna().any()
+            else values.astype("datetime64[us]")
+        )
+        return pa.array(naive, type=pa.timestamp("us"), from_pandas=True).cast(kind)
+    return pa.array(values, type=kind, from_pandas=True)
 
 
 def _with_defaults(table: Table, frame: pd.DataFrame) -> pd.DataFrame:

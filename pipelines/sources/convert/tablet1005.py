@@ -15,6 +15,7 @@ The layout says in which month a batch started and nothing of hours, so the stag
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -103,7 +104,7 @@ SUMMARIES = {
         "Startup_tbl_fill_maxDifference",
         "Startup_main_CompForce_mean",
         "Startup_tbl_fill_mean",
-    )  # fmt: skip
+    )
 }
 SERIES = {
     column: f"press_{column.lower()}"
@@ -120,7 +121,7 @@ SERIES = {
         "cyl_pre",
         "stiffness",
         "ejection",
-    )  # fmt: skip
+    )
 }
 
 
@@ -155,8 +156,8 @@ def convert(source_dir: Path, out_dir: Path, *, in_progress: int = 0) -> Convert
     }
     tables, progress_note = leave_in_progress(tables, in_progress, at_h=IN_PROGRESS_AT_H)
     notes = (
-        "Start: batches of a month are spread evenly over it, in the order of their number; UTC. Press timestamps are "
-        "used within a batch only: some have day and month exchanged.",
+        "Start: batches of a month are spread evenly over it, in the order of their number; UTC.",
+        "Press timestamps are used within a batch only: some have day and month exchanged.",
         f"{_disordered(starts)} batches start in an earlier month than a batch with a lower number: the month decides.",
         "Hours of the stages are nominal (compression from 24 h, core tests known at 111 h, coated at 135 h, yield at 160 h).",
         size_note,
@@ -195,13 +196,13 @@ def _disordered(starts: pd.Series) -> int:
     return int((starts < starts.cummax()).sum())
 
 
-def _month(batch: int, text: str) -> pd.Timestamp:
+def _month(batch: int, text: str) -> datetime:
     name, _, year = str(text).strip().partition(".")
     if name not in MONTHS or len(year) != 2 or not year.isdigit():
         raise SourceError(
             f"start of batch {batch} is {text!r}", expected=f"a month such as maj.19, one of {', '.join(MONTHS)}"
         )
-    return pd.Timestamp(year=2000 + int(year), month=MONTHS[name], day=1, tz="UTC")
+    return datetime(2000 + int(year), MONTHS[name], 1, tzinfo=UTC)
 
 
 def batch_id(batch: int) -> str:
