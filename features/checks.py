@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from features.contracts import QUARANTINE, Column, Table
-from features.duplicates import find_duplicates
+from features.duplicates import Duplicates, find_duplicates
 from features.errors import ContractError, SourceError
 from features.parsing import Fault, text_of, to_arrow, type_column
 from features.process import ProcessDefinition
@@ -120,27 +120,42 @@ def check_rows(
 
 def drop_duplicates(checked: Checked, table: Table, *, source: str) -> Checked:
     """Keep keys unique: exact repetitions go as benign, rows of one key with different content all go."""
-    kept = checked.kept
-    found = find_duplicates(kept, table.key)
+    found = find_duplicates(checked.kept, table.key)
     if not found.any():
         return checked
-    repeated, conflicting = found.repeated, found.conflicting
-    parts = [checked.quarantined]
-    for rows, code, benign in ((repeated, "repeated", True), (conflicting, "duplicate_key", False)):
-        index = np.flatnonzero(rows)
-        reasons = [
-            f"{source} row {checked.rows[i]} ({_ids(table, kept.iloc[i])}): " + DUPLICATE_REASONS[code] for i in index
-        ]
-        parts.append(
-            quarantine(table.name, source, checked.rows[index], [code] * len(index), reasons, benign, kept.iloc[index])
-        )
-    good = ~(repeated | conflicting)
+    gone = quarantine_duplicates(checked.kept, checked.rows, found, table, source=source)
+    parts = [part for part in (checked.quarantined, gone) if len(part)]
+    good = ~(found.repeated | found.conflicting)
     return Checked(
-        kept[good].reset_index(drop=True),
-        pd.concat([part for part in parts if len(part)], ignore_index=True),
+        checked.kept[good].reset_index(drop=True),
+        pd.concat(parts, ignore_index=True),
         checked.converted,
         checked.rows[good],
     )
+
+
+def quarantine_duplicates(
+    rows: pd.DataFrame, numbers: np.ndarray, found: Duplicates, table: Table, *, source: str
+) -> pd.DataFrame:
+    """Quarantine rows of duplicates; their content is given as typed by the contract.
+
+    Args:
+        rows: Typed rows.
+        numbers: Their row numbers in the source.
+        found: Which of them repeat or contradict another.
+        table: Their contract.
+        source: Name of the file.
+    """
+    parts = []
+    for mask, code, benign in ((found.repeated, "repeated", True), (found.conflicting, "duplicate_key", False)):
+        some, at = rows[mask], numbers[mask]
+        keys = some[list(table.key)].to_dict("records")
+        reasons = [
+            f"{source} row {number} ({_ids(key)}): {DUPLICATE_REASONS[code]}"
+            for number, key in zip(at, keys, strict=True)
+        ]
+        parts.append(quarantine(table.name, source, at, [code] * len(at), reasons, benign, some))
+    return pd.concat(parts, ignore_index=True)
 
 
 DUPLICATE_REASONS = {
@@ -210,7 +225,7 @@ def _typed(
     for column in columns:
         result = type_column(raw.get(column.name, nothing), column)
         faults += result.faults
-        values, absent = result.values, result.absent
+        values, absent = result.column, result.absent
         if column.default is not None and absent.any():
             values = values.mask(absent, column.default)
         elif column.default_from is not None and absent.any():
@@ -238,8 +253,8 @@ def _reason(fault: Fault, index: int, table: Table, raw: Mapping[str, object], s
     return f"{source} row {number} ({ids}): {fault.reason(index)}"
 
 
-def _ids(table: Table, row: pd.Series) -> str:
-    return ", ".join(f"{name} {text_of(row[name])}" for name in table.key)
+def _ids(key: Mapping[Hashable, object]) -> str:
+    return ", ".join(f"{name} {text_of(value)}" for name, value in key.items())
 
 
 def _final_types(kept: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:

@@ -38,9 +38,9 @@ class Fault:
 
 @dataclass(frozen=True)
 class Typed:
-    """A column by its contract: values (missing where absent or faulty), absent rows, faults."""
+    """A column by its contract: its values (missing where absent or faulty), absent rows, faults."""
 
-    values: pd.Series
+    column: pd.Series
     absent: np.ndarray
     faults: tuple[Fault, ...]
 

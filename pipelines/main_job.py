@@ -39,10 +39,13 @@ def prepare(settings: Settings) -> Settings:
 
 def with_months_of_source(settings: Settings) -> Settings:
     """The settings with their first month set to that of the oldest batch in the source."""
-    from pipelines.sources.folder import FolderSource
+    from pipelines.sources.folder import HistoryFolder
 
     oldest: list[pd.Timestamp] = []
-    for chunk, _ in FolderSource(settings.history).read("batches"):
+    source = HistoryFolder(settings.history)
+    if "batches" not in source.tables():
+        return settings  # the ingest says so, in its own words
+    for chunk, _ in source.read("batches"):
         if "started_at" in chunk:
             started = pd.to_datetime(chunk["started_at"].astype("str"), utc=True, errors="coerce", format="ISO8601")
             oldest += [started.min()] if started.notna().any() else []

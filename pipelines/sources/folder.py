@@ -119,7 +119,9 @@ def _csv_batches(path: Path) -> Iterator[pa.RecordBatch]:
         read_options=pa_csv.ReadOptions(block_size=_CSV_BLOCK, encoding="utf8"),
         parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=True),
         convert_options=pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""],
+            column_types=dict.fromkeys(names, pa.string()),
+            strings_can_be_null=True,
+            null_values=[""],
             quoted_strings_can_be_null=True,
         ),
     )
@@ -147,7 +149,7 @@ def _has_rows(path: Path) -> bool:
 
 
 def _frame(batch: pa.RecordBatch) -> pd.DataFrame:
-    return batch.to_pandas(timestamp_as_object=False, integer_object_nulls=False)
+    return batch.to_pandas(integer_object_nulls=True)  # floats would bend large integers
 
 
 def _unreadable(path: Path, error: Exception) -> SourceError:

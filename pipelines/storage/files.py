@@ -7,20 +7,20 @@ the same name.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
-import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import StorageError
+from pipelines.storage.locks import is_alive
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -33,19 +33,17 @@ RESTORE = "Restore the file from a backup, or ingest and compute again into an e
 
 @dataclass(frozen=True)
 class Written:
-    """A finished, fsynced file under a temporary name; `handle` holds the lock that marks it as in use."""
+    """A finished, fsynced file, still under a temporary name."""
 
     path: Path
-    handle: IO[bytes]
     sha256: str
     rows: int
     size: int
     schema: pa.Schema
 
     def discard(self) -> None:
-        """Remove the file if it still has its temporary name, and let go of the lock."""
+        """Remove the file if it still has its temporary name."""
         self.path.unlink(missing_ok=True)
-        self.handle.close()
 
 
 def data_name(sha256: str, inputs_digest: str) -> str:
@@ -69,25 +67,27 @@ def digests_of(name: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def write_file(folder: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Written:
+def write_file(folder: Path, writer: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Written:
     """Stream batches into a file under a temporary name in `folder`; memory holds one row group.
 
-    The file's lock is held from its first byte, so that a cleaner can tell it from one left by a killed writer.
     The bytes depend on rows, order and schema only, never on how the rows were cut into batches.
+
+    Args:
+        folder: The table's folder.
+        writer: Name of a live session; a cleaner leaves its files alone.
+        batches: Rows.
+        schema: Stored types.
 
     Raises:
         StorageError: The disk is full or the file cannot be written; nothing stays behind.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle_no, name = tempfile.mkstemp(prefix=TEMP_PREFIX, suffix=".parquet", dir=folder)
-    path, handle = Path(name), os.fdopen(handle_no, "r+b")
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    os.fchmod(handle_no, 0o644)
+    path = folder / f"{TEMP_PREFIX}{writer}-{uuid.uuid4().hex}.parquet"
     done = False
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         rows = _write_rows(path, batches, schema)
-        os.fsync(handle.fileno())
-        written = Written(path, handle, sha256_of(path), rows, path.stat().st_size, schema)
+        sync(path)
+        written = Written(path, sha256_of(path), rows, path.stat().st_size, schema)
         done = True
         return written
     except OSError as error:
@@ -98,7 +98,6 @@ def write_file(folder: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schem
     finally:
         if not done:
             path.unlink(missing_ok=True)
-            handle.close()
 
 
 def _write_rows(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> int:
@@ -138,30 +137,22 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames and new names in a folder survive a loss of power."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make a file's bytes, or a folder's names, survive a loss of power."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
 
 
-def in_use(path: Path) -> bool:
-    """Whether a living writer holds a file's lock."""
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return True
-    except BlockingIOError:
-        return True
-    return False
-
-
 def leftovers(table_folder: Path) -> list[Path]:
     """Temporary files whose writer is gone."""
-    return [path for path in sorted(table_folder.rglob(f"{TEMP_PREFIX}*")) if not in_use(path)]
+    return [p for p in sorted(table_folder.rglob(f"{TEMP_PREFIX}*")) if not is_alive(table_folder.parent, _writer(p))]
+
+
+def _writer(path: Path) -> str:
+    return path.name.removeprefix(TEMP_PREFIX).split("-")[0]
 
 
 def state_of(path: Path) -> tuple[str, int, int]:

@@ -135,7 +135,7 @@ def _commit(
     from deltalake import CommitProperties, DeltaTable, Schema
     from deltalake.transaction import AddAction, RemoveAction
 
-    if not exists(folder):
+    if not exists(folder) and schema is not None:
         DeltaTable.create(folder, Schema.from_arrow(schema), partition_by=partition, configuration=_KEEP)
     table = open_table(folder)
     now = time.time_ns() // 1_000_000
@@ -163,7 +163,7 @@ def _commit(
         partition,
         commit_properties=CommitProperties(custom_metadata={"files": metadata}),
     )
-    files.sync_folder(folder / "_delta_log")
+    files.sync(folder / "_delta_log")
     return open_table(folder).version()
 
 
@@ -183,7 +183,7 @@ def _widen(table: DeltaTable, present: pa.Schema, wanted: pa.Schema) -> None:
 
 
 def orphans(folder: Path) -> list[Path]:
-    """Data files that no commit names and no living writer holds: left between writing and committing."""
+    """Data files that no commit names: left between naming and committing. The caller holds the table's lock."""
     present = {path for path in folder.rglob("*.parquet") if not path.name.startswith(files.TEMP_PREFIX)}
     present = {path for path in present if "_delta_log" not in path.parts}
     if not present:
@@ -193,4 +193,4 @@ def orphans(folder: Path) -> list[Path]:
     if not present:
         return []
     ever = "".join(path.read_text(encoding="utf-8") for path in (folder / "_delta_log").glob("*.json"))
-    return [path for path in sorted(present) if path.name not in ever and not files.in_use(path)]
+    return [path for path in sorted(present) if path.name not in ever]

@@ -6,11 +6,10 @@ and are streamed with flat memory (`docs/decisions/0001-storage.md`).
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import weakref
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ import pyarrow as pa
 
 from features.errors import StorageError
 from pipelines.storage import files, log
+from pipelines.storage.locks import Session, clean_sessions, table_lock
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -66,6 +66,7 @@ class Store:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         self._sound: set[tuple[str, int, int]] = set()  # files whose SHA-256 was checked by this process
+        self._session: Session | None = None
 
     def exists(self, table: str) -> bool:
         """Whether the table has a version."""
@@ -176,7 +177,7 @@ class Store:
         replaces = tuple(entry.path for entry in self._entries(table) if entry.month == month)
         folder = self.root / table
         rows = batches.to_batches() if isinstance(batches, pa.Table) else batches
-        written = files.write_file(folder, rows, schema)
+        written = files.write_file(folder, self._writer(), rows, schema)
         return Staged(table, month, inputs_digest or written.sha256, written, replaces)
 
     def commit(self, table: str, staged: Sequence[Staged], *, drop_months: Sequence[str] = ()) -> Commit:
@@ -185,7 +186,7 @@ class Store:
         Months whose rows and inputs are those already stored are skipped; with nothing left there is no new version.
         """
         try:
-            with self._locked(table):
+            with table_lock(self.root / table):
                 return self._commit(table, staged, drop_months)
         finally:
             for item in staged:
@@ -215,11 +216,11 @@ class Store:
             StorageError: Disk full or damaged log.
         """
         self.clean(table)
-        with self._locked(table):
+        with table_lock(self.root / table):
             fresh = self._not_stored(table, rows, key)
             if not len(fresh):
                 return self.unchanged(table, month)
-            written = files.write_file(self.root / table, fresh.to_batches(), rows.schema)
+            written = files.write_file(self.root / table, self._writer(), fresh.to_batches(), rows.schema)
             staged = Staged(table, month, written.sha256, written, ())
             try:
                 version = log.commit(self.root / table, [self._place(staged)], [], [rows.schema])
@@ -244,9 +245,10 @@ class Store:
         folder = self.root / table
         if not folder.is_dir():
             return []
-        stale = [*files.leftovers(folder), *log.orphans(folder)]
-        for path in stale:
-            path.unlink(missing_ok=True)
+        with table_lock(folder):
+            stale = [*files.leftovers(folder), *log.orphans(folder)]
+            for path in stale:
+                path.unlink(missing_ok=True)
         return stale
 
     def verify(self, tables: Sequence[str] | None = None) -> list[Problem]:
@@ -262,7 +264,7 @@ class Store:
         path = folder / _name(item)
         folder.mkdir(exist_ok=True)
         item.written.path.replace(path)
-        files.sync_folder(folder)
+        files.sync(folder)
         return log.Entry(
             str(path.relative_to(self.root / item.table)), item.month, item.written.rows, item.written.size
         )
@@ -273,22 +275,25 @@ class Store:
         entries = log.entries(self.root / table, version)
         return [entry for entry in entries if months is None or entry.month in set(months)]
 
+    def tables(self) -> list[str]:
+        """Names of the tables present."""
+        return sorted(p.name for p in self.root.glob("*") if self.exists(p.name))
+
     def unchanged(self, table: str, month: str | None) -> Commit:
-        """What a write that had nothing to do leaves: the version, rows and files as they are."""
+        """What a write that had nothing to do leaves: version, rows and files as they are."""
         if not self.exists(table):
             return Commit(-1, 0, (), self.digest(table), changed=False)
         entries = [entry for entry in self._entries(table) if entry.month == month]
         paths = tuple(self.root / table / entry.path for entry in entries)
         return Commit(self.version(table), sum(e.rows for e in entries), paths, self.digest(table), changed=False)
 
-    @contextmanager
-    def _locked(self, table: str) -> Iterator[None]:
-        """Hold the table's commit lock; the system lets go of it when the process dies."""
-        folder = self.root / table
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+    def _writer(self) -> str:
+        """Name of this process's session, begun with its first write."""
+        if self._session is None:
+            clean_sessions(self.root)
+            self._session = Session(self.root)
+            weakref.finalize(self, self._session.close)
+        return self._session.name
 
 
 def _name(item: Staged) -> str:

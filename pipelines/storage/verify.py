@@ -8,6 +8,7 @@ from typing import Literal
 
 from features.errors import StorageError
 from pipelines.storage import files, log
+from pipelines.storage.locks import table_lock
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ def problems_of(folder: Path) -> list[Problem]:
     else:
         try:
             found += [problem for entry in log.entries(folder) for problem in _check(folder, entry)]
-            left += log.orphans(folder)
+            with table_lock(folder):
+                left += log.orphans(folder)
         except StorageError as error:
             found.append(Problem(name, folder / "_delta_log", "log", str(error)))
     return found + [_leftover(name, path) for path in left]
