@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -75,15 +77,17 @@ def random_scores(bins: Bins, failed: pd.Series, settings: Settings) -> pd.DataF
     return pd.DataFrame({"batch_id": table.rows["batch_id"], "failed": y, "raw": raw})
 
 
-def _forward(bins: Bins, batches: pd.DataFrame, log: pd.DataFrame, groups: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+def _forward(
+    bins: Bins, batches: pd.DataFrame, log: pd.DataFrame, groups: pd.DataFrame, settings: Settings
+) -> pd.DataFrame:
     known = pd.Index(bins.table.rows["batch_id"])
     folds = most_folds(batches, log, known, groups=groups, at_most=bins.plan.folds, warm_up=bins.plan.warm_up)
     return forward_scores(bins, folds, log, settings)
 
 
-def _try(score: object, *args: object) -> tuple[pd.DataFrame | None, str]:
+def _try(score: Callable[..., pd.DataFrame], *args: object) -> tuple[pd.DataFrame | None, str]:
     try:
-        return score(*args), ""  # type: ignore[operator]
+        return score(*args), ""
     except TrainingError as error:
         return None, error.what
 

@@ -57,7 +57,11 @@ class Encoder:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {"version": VERSION, "columns": list(self.columns), "categories": {k: list(v) for k, v in self.categories.items()}}
+        return {
+            "version": VERSION,
+            "columns": list(self.columns),
+            "categories": {k: list(v) for k, v in self.categories.items()},
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Encoder:
@@ -78,14 +82,21 @@ def fit_encoder(snapshots: pd.DataFrame) -> Encoder:
         snapshots: `features.contracts.SNAPSHOT` of the training part only.
     """
     names = sorted(name for name in snapshots.columns if name not in SNAPSHOT.names)
-    kept = tuple(name for name in names if snapshots[name].nunique(dropna=True) > 1)
-    categories = {name: tuple(sorted(snapshots[name].dropna().unique())) for name in kept if is_category(snapshots[name])}
+    kept = tuple(name for name in names if _differs(snapshots[name]))
+    categories = {
+        name: tuple(sorted(snapshots[name].dropna().unique())) for name in kept if is_category(snapshots[name])
+    }
     return Encoder(kept, categories)
 
 
 def is_category(values: pd.Series) -> bool:
     """Whether a column holds names rather than numbers."""
     return bool(pd.api.types.is_string_dtype(values.dtype))
+
+
+def _differs(values: pd.Series) -> bool:
+    known = values.dropna()
+    return bool(len(known)) and bool((known != known.iloc[0]).any())
 
 
 def _refuse_infinite(X: np.ndarray, columns: tuple[str, ...], snapshots: pd.DataFrame) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -62,7 +63,8 @@ class Evaluation:
         """Read it back."""
         plain = json.loads((folder / _PLAIN).read_text(encoding="utf-8"))
         plain["overall"] = {name: math.nan if value is None else value for name, value in plain["overall"].items()}
-        return cls(**{name: pd.read_parquet(folder / f"{name}.parquet") for name in _FRAMES}, **plain)
+        frames: dict[str, Any] = {name: pd.read_parquet(folder / f"{name}.parquet") for name in _FRAMES}
+        return cls(**frames, **plain)
 
 
 def score_test(predictor: Predictor, snapshots: pd.DataFrame, log: pd.DataFrame, seal: Seal) -> pd.DataFrame:

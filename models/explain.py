@@ -23,6 +23,7 @@ _STATISTICS = {
     "failure_rate": "earlier failures", "out_of_normal_h": "time out of the normal range",
 }  # fmt: skip
 _LEVELS = frozenset({"value", "first", "last", "mean", "min", "max", "median"})  # comparable with the normal range
+_NEWEST = ("last", "value")  # statistics that are the newest value itself
 _NOT_A_VALUE = frozenset({"n", AGE, "n_missing", "n_bad"})  # known even where nothing was measured
 _SMALLEST = 0.05  # percentage points: what would read as 0.0 is no reason
 
@@ -58,7 +59,9 @@ class Reason:
         return asdict(self) | {"normal": list(self.normal), "points": round(self.points, 2)}
 
 
-def reasons(predictor: Predictor, snapshots: pd.DataFrame, process: ProcessDefinition, *, top: int = 5) -> list[tuple[Reason, ...]]:
+def reasons(
+    predictor: Predictor, snapshots: pd.DataFrame, process: ProcessDefinition, *, top: int = 5
+) -> list[tuple[Reason, ...]]:
     """The parameters that move each snapshot's probability most, largest first.
 
     Args:
@@ -74,7 +77,9 @@ def reasons(predictor: Predictor, snapshots: pd.DataFrame, process: ProcessDefin
     sums = predictor.by_parameter(points)
     places = _features_by_parameter(predictor.features)
     out = []
-    for (_, row), (_, total), (_, snapshot) in zip(points.iterrows(), sums.iterrows(), snapshots.iterrows(), strict=True):
+    for (_, row), (_, total), (_, snapshot) in zip(
+        points.iterrows(), sums.iterrows(), snapshots.iterrows(), strict=True
+    ):
         order = total.abs().sort_values(ascending=False, kind="stable").index[:top]
         named = [str(name) for name in order if abs(total[name]) >= _SMALLEST]
         out.append(tuple(_reason(name, places[name], float(total[name]), row, snapshot, process) for name in named))
@@ -85,7 +90,9 @@ def missing(predictor: Predictor, snapshots: pd.DataFrame) -> list[list[str]]:
     """Parameters that the model uses and of which a snapshot knows no value, by name."""
     places = _features_by_parameter(predictor.features)
     valued = {p: [f.name for f in fs if f.statistic not in _NOT_A_VALUE] for p, fs in places.items()}
-    absent = pd.DataFrame({p: snapshots[names].isna().all(axis=1) for p, names in valued.items() if names}, index=snapshots.index)
+    absent = pd.DataFrame(
+        {p: snapshots[names].isna().all(axis=1) for p, names in valued.items() if names}, index=snapshots.index
+    )
     return [[str(p) for p in absent.columns[row]] for row in absent.to_numpy(bool)]
 
 
@@ -97,7 +104,11 @@ def stale(predictor: Predictor, snapshots: pd.DataFrame, features: tuple[Feature
         snapshots: `features.contracts.SNAPSHOT`.
         features: Dictionary of all their columns: an age need not be a feature of the model.
     """
-    ages = {f.parameter: f.name for f in features if f.statistic == AGE and f.name in snapshots and f.parameter in predictor.usual_ages}
+    ages = {
+        f.parameter: f.name
+        for f in features
+        if f.statistic == AGE and f.name in snapshots and f.parameter in predictor.usual_ages
+    }
     out: list[dict[str, float]] = [{} for _ in range(len(snapshots))]
     for parameter, column in ages.items():
         usual = predictor.usual_ages[parameter]
@@ -129,14 +140,20 @@ def _features_by_parameter(features: tuple[Feature, ...]) -> dict[str, list[Feat
 
 
 def _reason(
-    parameter: str, features: list[Feature], points: float, row: pd.Series, snapshot: pd.Series, process: ProcessDefinition
+    parameter: str,
+    features: list[Feature],
+    points: float,
+    row: pd.Series,
+    snapshot: pd.Series,
+    process: ProcessDefinition,
 ) -> Reason:
     # the feature that pulls hardest in the direction of the sum
     spoken = max(features, key=lambda feature: (row[feature.name] * np.sign(points), feature.name))
     value = _plain(snapshot[spoken.name])
     known = process.by_name.get(parameter)
     normal = known.normal if known else (None, None)
-    newest = next((snapshot[f.name] for f in features if f.statistic in ("last", "value")), None)
+    last = _plain(next((snapshot[f.name] for f in features if f.statistic in _NEWEST), None))
+    newest = None if isinstance(last, str) else last
     return Reason(
         parameter=parameter,
         label=spoken.label,
@@ -145,24 +162,35 @@ def _reason(
         unit=spoken.unit,
         normal=normal,
         points=points,
-        newest=None if isinstance(newest, str) else _plain(newest),  # type: ignore[arg-type]
-        sentence=_sentence(spoken, value, normal, points),
+        newest=newest,
+        sentence=_sentence(spoken, value, normal, newest, points),
     )
 
 
-def _sentence(feature: Feature, value: float | str | None, normal: Interval, points: float) -> str:
-    words = " ".join(word for word in (_statistic(feature), window_words(feature.window)) if word)
+def _sentence(
+    feature: Feature, value: float | str | None, normal: Interval, newest: float | None, points: float
+) -> str:
+    words = _words(feature)
     subject = f"{feature.label}, {words}" if words else feature.label
+    said = _said(value, feature.unit)
+    if value is not None and not isinstance(value, str) and feature.statistic in _LEVELS:
+        said += _normal(normal)
+    if newest is not None and feature.statistic not in _NEWEST:
+        said += f", newest {number(newest)}"
+    return f"{subject} {said}: {points:+.1f} points"
+
+
+def _said(value: float | str | None, unit: str) -> str:
     if value is None:
-        said = "not known"
-    else:
-        said = value if isinstance(value, str) else f"{number(value)} {feature.unit}".strip()
-    limits = _normal(normal) if feature.statistic in _LEVELS and not isinstance(value, str) else ""
-    return f"{subject} {said}{limits}: {points:+.1f} points"
+        return "not known"
+    return value if isinstance(value, str) else f"{number(value)} {unit}".strip()
 
 
-def _statistic(feature: Feature) -> str:
-    return _STATISTICS.get(feature.statistic, feature.statistic.replace("_", " "))
+def _words(feature: Feature) -> str:
+    """Statistic and window in words; a newest or single value needs no window."""
+    statistic = _STATISTICS.get(feature.statistic, feature.statistic.replace("_", " "))
+    window = "" if feature.statistic in _NEWEST else window_words(feature.window)
+    return f"{statistic} {window}".strip()
 
 
 def window_words(window: str) -> str:
@@ -174,13 +202,11 @@ def window_words(window: str) -> str:
 
 def _normal(normal: Interval) -> str:
     low, high = normal
-    if low is None and high is None:
-        return ""
-    if high is None:
-        return f" (normal from {number(low)})"  # type: ignore[arg-type]
-    if low is None:
-        return f" (normal up to {number(high)})"
-    return f" (normal {number(low)} to {number(high)})"
+    if low is not None and high is not None:
+        return f" (normal {number(low)} to {number(high)})"
+    if low is not None:
+        return f" (normal from {number(low)})"
+    return f" (normal up to {number(high)})" if high is not None else ""
 
 
 def _plain(value: Any) -> float | str | None:

@@ -166,7 +166,9 @@ def lead_times(scores: pd.DataFrame, threshold: float) -> pd.DataFrame:
     return pd.DataFrame({"failed": batches["failed"], "lead_h": lead})
 
 
-def lead_time_figures(scores: pd.DataFrame, out_of_fold: pd.DataFrame, rates: tuple[float, ...] = (0.05, 0.1, 0.2)) -> pd.DataFrame:
+def lead_time_figures(
+    scores: pd.DataFrame, out_of_fold: pd.DataFrame, rates: tuple[float, ...] = (0.05, 0.1, 0.2)
+) -> pd.DataFrame:
     """Failures caught, and how early, at thresholds that cost a given share of false alarms in training folds.
 
     Returns:
@@ -177,15 +179,17 @@ def lead_time_figures(scores: pd.DataFrame, out_of_fold: pd.DataFrame, rates: tu
         threshold = false_alarm_threshold(out_of_fold, rate)
         leads = lead_times(scores, threshold)
         flagged, failed = leads["lead_h"].notna(), leads["failed"]
-        rows.append({
-            "planned_false_alarm_rate": rate,
-            "threshold": threshold,
-            "n_failed": int(failed.sum()),
-            "caught": int((flagged & failed).sum()),
-            "median_lead_h": float(leads.loc[flagged & failed, "lead_h"].median()),
-            "n_good": int((~failed).sum()),
-            "false_alarms": int((flagged & ~failed).sum()),
-        })
+        rows.append(
+            {
+                "planned_false_alarm_rate": rate,
+                "threshold": threshold,
+                "n_failed": int(failed.sum()),
+                "caught": int((flagged & failed).sum()),
+                "median_lead_h": float(leads.loc[flagged & failed, "lead_h"].median()),
+                "n_good": int((~failed).sum()),
+                "false_alarms": int((flagged & ~failed).sum()),
+            }
+        )
     return pd.DataFrame(rows)
 
 

@@ -45,7 +45,7 @@ def label_log(
     changes = changes.drop_duplicates(["batch_id", "label_available_at"], keep="last")
     changes["revision"] = changes.groupby("batch_id").cumcount().astype("int32")
     changes["failed"] = changes["failed"] & ~changes["censored"]
-    return changes[_COLUMNS].reset_index(drop=True)
+    return changes[_COLUMNS].astype({"failed": "bool", "censored": "bool"}).reset_index(drop=True)
 
 
 def labels_as_of(log: pd.DataFrame, as_of: pd.Timestamp | None = None) -> pd.DataFrame:
@@ -68,12 +68,14 @@ def labels_as_of(log: pd.DataFrame, as_of: pd.Timestamp | None = None) -> pd.Dat
 def _from_dispositions(process: ProcessDefinition, dispositions: pd.DataFrame) -> pd.DataFrame:
     rows = dispositions.sort_values(["batch_id", "decided_at", "revision"])
     rows = rows[rows["revision"] == rows.groupby("batch_id")["revision"].cummax()]
-    return pd.DataFrame({
-        "batch_id": rows["batch_id"],
-        "failed": rows["outcome"].isin(process.outcome.failed),
-        "censored": rows["outcome"].isin(process.outcome.censored),
-        "label_available_at": rows["decided_at"],
-    })
+    return pd.DataFrame(
+        {
+            "batch_id": rows["batch_id"],
+            "failed": rows["outcome"].isin(process.outcome.failed),
+            "censored": rows["outcome"].isin(process.outcome.censored),
+            "label_available_at": rows["decided_at"],
+        }
+    )
 
 
 def _from_rule(
@@ -83,11 +85,13 @@ def _from_rule(
         raise ValueError(f"the label rule {rule} needs observations")
     decided = _from_dispositions(process, dispositions)
     measured = _newest_results(observations[observations["parameter"] == rule.parameter])
-    results = pd.DataFrame({
-        "batch_id": measured["batch_id"],
-        "result": measured["value"],
-        "label_available_at": measured["available_at"],
-    })
+    results = pd.DataFrame(
+        {
+            "batch_id": measured["batch_id"],
+            "result": measured["value"],
+            "label_available_at": measured["available_at"],
+        }
+    )
     both = pd.concat([results, decided[["batch_id", "censored", "label_available_at"]]], ignore_index=True)
     both = both.sort_values(["batch_id", "label_available_at"], kind="stable")
     # a result says nothing of censoring and a disposition nothing of the result: each holds until changed

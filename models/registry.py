@@ -11,9 +11,9 @@ import logging
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,7 +155,7 @@ class Registry:
             found = self.find(process.id, sha256=trained.predictor.sha256)
         if found is None:
             raise StorageError(f"model {process.id!r} version {version} is not in the registry after it was registered")
-        return RegisteredModel(**{**asdict(found), "is_new": True})
+        return replace(found, is_new=True)
 
     def _client(self) -> MlflowClient:
         mlflow = _mlflow()
@@ -174,11 +174,11 @@ class Registry:
         return [client.get_model_version(name, version.version) for version in found]  # a search leaves out the aliases
 
     def _model(self, version: ModelVersion) -> RegisteredModel:
-        run = self._client().get_run(version.run_id)
+        run = self._client().get_run(str(version.run_id))
         return RegisteredModel(
             name=version.name,
             version=str(version.version),
-            run_id=version.run_id,
+            run_id=run.info.run_id,
             experiment_id=run.info.experiment_id,
             sha256=version.tags[_DIGEST],
             review=version.tags.get(_REVIEW, "unreviewed"),
@@ -188,11 +188,14 @@ class Registry:
     def _folder(self, model: RegisteredModel, name: str) -> Path:
         folder = self.artifacts / model.name / model.run_id / "artifacts" / name
         if not folder.is_dir():
-            raise StorageError(f"model {model.name} version {model.version}: its {name} is missing", remedy="Restore the data directory.")
+            raise StorageError(
+                f"model {model.name} version {model.version}: its {name} is missing",
+                remedy="Restore the data directory.",
+            )
         return folder
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Generator[None]:
         # an alias has no compare-and-set: two trainings must not both find no champion
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with (self.data_dir / "mlflow.lock").open("w") as file:
@@ -204,15 +207,16 @@ def _mlflow() -> Any:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DO_NOT_TRACK"] = "true"
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    os.environ["MLFLOW_LOG_UV_FILES"] = "false"  # a plant's checkout is no part of a model
     import mlflow
 
-    for name in ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.models"):
+    for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return mlflow
 
 
 @contextmanager
-def _run(tracking_uri: str, experiment_id: str, name: str) -> Iterator[str]:
+def _run(tracking_uri: str, experiment_id: str, name: str) -> Generator[str]:
     mlflow = _mlflow()
     mlflow.set_tracking_uri(tracking_uri)
     with mlflow.start_run(experiment_id=experiment_id, run_name=name) as run:
@@ -220,7 +224,12 @@ def _run(tracking_uri: str, experiment_id: str, name: str) -> Iterator[str]:
 
 
 def _log_run(
-    client: MlflowClient, run_id: str, process: ProcessDefinition, trained: Trained, evaluation: Evaluation, more: Mapping[str, str]
+    client: MlflowClient,
+    run_id: str,
+    process: ProcessDefinition,
+    trained: Trained,
+    evaluation: Evaluation,
+    more: Mapping[str, str],
 ) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
@@ -246,10 +255,18 @@ def _log_run(
         params=[Param(name, str(value)) for name, value in params.items()],
         tags=[RunTag(name, value) for name, value in tags.items()],
     )
-    client.log_inputs(run_id, [
-        _dataset("training", predictor.training_sha256, evaluation.counts["training_batches"], evaluation.counts["training_failed"]),
-        _dataset("test", trained.seal.sha256, evaluation.counts["test_batches"], evaluation.counts["test_failed"]),
-    ])
+    client.log_inputs(
+        run_id,
+        [
+            _dataset(
+                "training",
+                predictor.training_sha256,
+                evaluation.counts["training_batches"],
+                evaluation.counts["training_failed"],
+            ),
+            _dataset("test", trained.seal.sha256, evaluation.counts["test_batches"], evaluation.counts["test_failed"]),
+        ],
+    )
 
 
 def test_metrics(evaluation: Evaluation) -> dict[str, float]:
@@ -266,7 +283,9 @@ def _dataset(context: str, sha256: str, n: int, n_failed: int) -> Any:
 
     profile = f'{{"batches": {n}, "failed": {n_failed}}}'
     # MLflow keeps 36 characters of a digest; the whole one is a tag of the run
-    data = Dataset(name=context, digest=sha256[:36], source_type="local", source=f'{{"sha256": "{sha256}"}}', profile=profile)
+    data = Dataset(
+        name=context, digest=sha256[:36], source_type="local", source=f'{{"sha256": "{sha256}"}}', profile=profile
+    )
     return DatasetInput(data, tags=[InputTag("mlflow.data.context", context)])
 
 
@@ -276,12 +295,18 @@ def _log_children(client: MlflowClient, experiment_id: str, run_id: str, trained
         _child(client, experiment_id, run_id, f"trial {number:02d}", row, {"folds.log_loss": loss})
     for fold in trained.folds:
         rows = trained.out_of_fold[trained.out_of_fold["fold"] == fold.name]
-        facts = {"cut": fold.cut.isoformat(), "training_batches": len(fold.train), "validation_batches": len(fold.validation)}
+        facts = {
+            "cut": fold.cut.isoformat(),
+            "training_batches": len(fold.train),
+            "validation_batches": len(fold.validation),
+        }
         found = {"validation_failed": float(rows.loc[rows["failed"], "batch_id"].nunique())}
         _child(client, experiment_id, run_id, fold.name, facts, found)
 
 
-def _child(client: MlflowClient, experiment_id: str, parent: str, name: str, params: dict, metrics: dict[str, float]) -> None:
+def _child(
+    client: MlflowClient, experiment_id: str, parent: str, name: str, params: dict, metrics: dict[str, float]
+) -> None:
     from mlflow.entities import Metric, Param
 
     run = client.create_run(experiment_id, run_name=name, tags={"mlflow.parentRunId": parent})
@@ -291,7 +316,12 @@ def _child(client: MlflowClient, experiment_id: str, parent: str, name: str, par
 
 
 def _log_files(
-    client: MlflowClient, run_id: str, trained: Trained, evaluation: Evaluation, report: str, images: Mapping[str, bytes]
+    client: MlflowClient,
+    run_id: str,
+    trained: Trained,
+    evaluation: Evaluation,
+    report: str,
+    images: Mapping[str, bytes],
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ class Seal:
             TrainingError: The file was changed since it was sealed.
         """
         data = json.loads(path.read_text(encoding="utf-8"))
-        seal = _seal(data["process_id"], pd.Timestamp(data["cut"]), tuple(data["batch_ids"]))
+        seal = _seal(data["process_id"], pd.to_datetime(data["cut"]), tuple(data["batch_ids"]))
         if seal.sha256 != data["sha256"]:
             raise TrainingError(f"{path}: the sealed test set was changed", remedy="Restore the file from the store.")
         return seal
@@ -167,7 +168,7 @@ def forward_folds(
     edges = np.linspace(int(len(started) * warm_up), len(started), n_folds + 1).astype(int)
     failed = labels_as_of(log)["failed"]
     folds = []
-    for number, (begin, end) in enumerate(zip(edges[:-1], edges[1:], strict=True), start=1):
+    for number, (begin, end) in enumerate(pairwise(edges), start=1):
         block = tuple(started.index[begin:end])
         name = f"fold {number} of {n_folds}"
         if not block:
@@ -180,7 +181,15 @@ def forward_folds(
     return tuple(folds)
 
 
-def most_folds(*args: pd.DataFrame, at_most: int = 4, **kwargs: pd.DataFrame | float) -> tuple[Fold, ...]:
+def most_folds(
+    batches: pd.DataFrame,
+    log: pd.DataFrame,
+    candidates: pd.Index,
+    *,
+    groups: pd.DataFrame,
+    at_most: int = 4,
+    warm_up: float = 0.4,
+) -> tuple[Fold, ...]:
     """`forward_folds` with as many folds as have both classes on both sides, at least two.
 
     Raises:
@@ -188,10 +197,10 @@ def most_folds(*args: pd.DataFrame, at_most: int = 4, **kwargs: pd.DataFrame | f
     """
     for n_folds in range(at_most, 2, -1):
         try:
-            return forward_folds(*args, n_folds=n_folds, **kwargs)  # type: ignore[arg-type]
+            return forward_folds(batches, log, candidates, groups=groups, n_folds=n_folds, warm_up=warm_up)
         except TrainingError:
-            continue
-    return forward_folds(*args, n_folds=2, **kwargs)  # type: ignore[arg-type]
+            continue  # fewer and longer blocks may hold both classes
+    return forward_folds(batches, log, candidates, groups=groups, n_folds=2, warm_up=warm_up)
 
 
 def enough_failures(failed: pd.Series, *, at_least: int, where: str) -> None:

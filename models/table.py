@@ -80,4 +80,8 @@ def exclusions(snapshots: pd.DataFrame, log: pd.DataFrame, used: dict[str, tuple
     reason = reason.mask(~labelled, "no outcome yet")
     reason = reason.fillna("outcome not known before the cut, or a group of the test")
     counted = snapshots.groupby(reason.rename("reason"))["batch_id"].agg(batches="nunique", rows="size").reset_index()
+    unseen = len(labels.index.difference(pd.Index(snapshots["batch_id"], dtype="str")))
+    if unseen:
+        none = pd.DataFrame({"reason": ["an outcome but no snapshot"], "batches": [unseen], "rows": [0]})
+        counted = pd.concat([counted, none], ignore_index=True)
     return counted.assign(used=counted["reason"].isin(used))

@@ -73,17 +73,18 @@ def train(
     """
     plan = plan or Plan()
     groups = subject_groups(batches) if groups is None else groups
-    batches = batches[batches["batch_id"].isin(snapshots["batch_id"])]
     seal = seal_test(batches, log, process_id=process.id, share=plan.test_share)
     failed = known_before(batches, log, seal.cut, away_from=seal.batch_ids, groups=groups)
-    enough_failures(failed, at_least=plan.min_failures, where=f"{process.id}, training part")
     usable = before_the_label(snapshots, log)
     rows = usable[usable["batch_id"].isin(failed.index)]
-    folds = most_folds(batches, log, failed.index, groups=groups, at_most=plan.folds, warm_up=plan.warm_up)
+    failed = failed[failed.index.isin(rows["batch_id"])]
+    enough_failures(failed, at_least=plan.min_failures, where=f"{process.id}, training part")
+    past = log[log["label_available_at"] < seal.cut]
+    folds = most_folds(batches, past, failed.index, groups=groups, at_most=plan.folds, warm_up=plan.warm_up)
     table = training_table(rows, fit_encoder(rows))
     bins = Bins(table, plan)
-    tuned = tune(bins, folds, log, progress=progress)
-    out_of_fold = forward_scores(bins, folds, log, tuned.settings)
+    tuned = tune(bins, folds, past, progress=progress)
+    out_of_fold = forward_scores(bins, folds, past, tuned.settings)
     calibration = fit_calibration(*(out_of_fold[name].to_numpy() for name in ("raw", "failed", "weight")))
     predictor = _final(process, features, rows, bins, failed, tuned.settings, calibration, seal)
     out_of_fold["failure_probability"] = calibration.probability(out_of_fold["raw"].to_numpy())

@@ -33,7 +33,7 @@ _FIXED = {
     "bagging_freq": 1,
     "verbose": -1,
 }
-_EARLY = 0.05  # learning rate: many small steps, fixed, so that trials differ in shape only
+_LEARNING_RATE = 0.05  # fixed: trials differ in the shape of the trees and in their number
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ class Bins:
         ).construct()
 
     def rows(self, places: np.ndarray, failed: np.ndarray) -> lgb.Dataset:
-        """Some rows with their outcomes, sharing the bins."""
-        data = self._data.subset(sorted(places.tolist())).construct()
+        """Some rows, ascending, with their outcomes; they share the bins."""
+        data = self._data.subset(places.tolist()).construct()
         return data.set_label(failed.astype(float))
 
     def fit(
@@ -149,7 +149,7 @@ class Bins:
         return _FIXED | {
             "seed": self.plan.seed,
             "num_threads": self.plan.threads,
-            "learning_rate": _EARLY,
+            "learning_rate": _LEARNING_RATE,
             "num_leaves": settings.leaves,
             "min_data_in_leaf": least,
             "min_data_per_group": least,
@@ -161,8 +161,10 @@ class Bins:
         }
 
 
-def fold_places(table: TrainingTable, fold: Fold, log: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of a fold and their outcomes: training as known at its cut, validation as known now.
+def fold_places(
+    table: TrainingTable, fold: Fold, log: pd.DataFrame
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of a fold and their outcomes: training as known at its cut, validation as the whole log has it.
 
     Returns:
         Training rows, their outcomes, validation rows, their outcomes.
@@ -208,7 +210,9 @@ def tune(bins: Bins, folds: tuple[Fold, ...], log: pd.DataFrame, *, progress: Pr
     study.optimize(objective, n_trials=max(1, plan.trials), n_jobs=1)
     trials = pd.DataFrame(rows)
     best = trials.loc[trials["log_loss"].idxmin()]
-    settings = Settings(int(best["leaves"]), float(best["leaf_share"]), float(best["features"]), float(best["l2"]), int(best["rounds"]))
+    settings = Settings(
+        int(best["leaves"]), float(best["leaf_share"]), float(best["features"]), float(best["l2"]), int(best["rounds"])
+    )
     return Tuned(settings, trials)
 
 
@@ -233,9 +237,12 @@ def _fold_data(bins: Bins, fold: Fold, log: pd.DataFrame) -> tuple[lgb.Dataset, 
     return bins.rows(train, train_failed), bins.rows(validation, validation_failed), weight
 
 
-def _best_rounds(bins: Bins, data: list[tuple[lgb.Dataset, lgb.Dataset, float]], settings: Settings) -> tuple[int, float]:
+def _best_rounds(
+    bins: Bins, data: list[tuple[lgb.Dataset, lgb.Dataset, float]], settings: Settings
+) -> tuple[int, float]:
     """Number of trees with the least log-loss over all folds together, and that loss."""
     total = sum(weight for _, _, weight in data)
-    curve = sum(weight * bins.fit(train, settings, watch)[1] for train, watch, weight in data) / total
+    curves = [weight * bins.fit(train, settings, watch)[1] for train, watch, weight in data]
+    curve = np.sum(curves, axis=0) / total
     best = int(np.argmin(curve))
     return best + 1, float(curve[best])

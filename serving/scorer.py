@@ -62,23 +62,25 @@ def score(
     """
     rows = snapshots.sort_values(["batch_id", "as_of"]).reset_index(drop=True)
     why = reasons(predictor, rows, process, top=top)
-    return pd.DataFrame({
-        "batch_id": rows["batch_id"].astype("str"),
-        "as_of": rows["as_of"],
-        "elapsed_h": (rows["as_of"] - rows["started_at"]) / pd.Timedelta(hours=1),
-        "failure_probability": predictor.predict(rows),
-        "base_probability": predictor.base_probability,
-        "reasons": _texts([[reason.to_json() for reason in row] for row in why]),
-        "missing": _texts(missing(predictor, rows)),
-        "stale": _texts(stale(predictor, rows, features)),
-        "model_name": _text(release.name, rows),
-        "model_version": _text(release.version, rows),
-        "model_sha256": _text(predictor.sha256, rows),
-        "data_version": _text(data_version, rows),
-        "process_id": _text(predictor.process_id, rows),
-        "process_version": _text(predictor.process_version, rows),
-        "review": _text(release.review, rows),
-    })[list(RISK_SCORE.names)]
+    return pd.DataFrame(
+        {
+            "batch_id": rows["batch_id"].astype("str"),
+            "as_of": rows["as_of"],
+            "elapsed_h": (rows["as_of"] - rows["started_at"]) / pd.Timedelta(hours=1),
+            "failure_probability": predictor.predict(rows),
+            "base_probability": predictor.base_probability,
+            "reasons": _texts([[reason.to_json() for reason in row] for row in why]),
+            "missing": _texts(missing(predictor, rows)),
+            "stale": _texts(stale(predictor, rows, features)),
+            "model_name": _text(release.name, rows),
+            "model_version": _text(release.version, rows),
+            "model_sha256": _text(predictor.sha256, rows),
+            "data_version": _text(data_version, rows),
+            "process_id": _text(predictor.process_id, rows),
+            "process_version": _text(predictor.process_version, rows),
+            "review": _text(release.review, rows),
+        }
+    )[list(RISK_SCORE.names)]
 
 
 def _texts(values: list) -> pd.Series:
