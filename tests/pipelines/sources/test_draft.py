@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -157,3 +160,16 @@ def test_a_name_that_cannot_stand_in_a_definition_is_refused():
     tables["observations"] = tables["observations"].replace({"parameter": {"temp_c": "Temp [C]"}})
     with pytest.raises(SourceError, match=r"'Temp \[C\]' cannot stand in a process definition"):
         draft(tables)
+
+
+def test_the_example_of_the_documentation_is_a_history(tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "own-data.md").read_text(encoding="utf-8")
+    examples = re.findall(r"`(\w+\.csv)`\n\n```csv\n(.*?)```", page, flags=re.DOTALL)
+    assert [name for name, _ in examples] == ["batches.csv", "observations.csv", "dispositions.csv"]
+    for name, text in examples:
+        (tmp_path / name).write_text(text)
+    text = draft(tmp_path)
+    process = loaded(text, tmp_path)
+    assert process["glucose"].unit == "mmol/L"
+    assert process["donor_age_years"].kind == "attribute"
+    assert "1 rejected; 1 of 2 batches have none" in text
