@@ -102,15 +102,19 @@ def leave_in_progress(tables: Tables, newest: int, *, at_h: float) -> tuple[Tabl
     if not newest:
         return tables, "Every batch is complete."
     until = batches.tail(newest).set_index("batch_id")["started_at"] + at_h * HOUR
-    kept = dict(tables)
-    for name in ("observations", "events", "dispositions"):
-        if name in tables:
-            limit = tables[name]["batch_id"].map(until)
-            seen = tables[name]["decided_at" if name == "dispositions" else "available_at"]
-            later = limit.notna() if name == "dispositions" else seen > limit
-            kept[name] = tables[name][~later]
+    kept = {name: frame[~_later(name, frame, until)] for name, frame in tables.items()}
     dropped = sum(len(tables[name]) - len(kept[name]) for name in tables)
     return kept, f"The newest {newest} batches are left in progress at {at_h:g} h: {dropped} later rows were left out."
+
+
+def _later(name: str, frame: pd.DataFrame, until: pd.Series) -> pd.Series:
+    """Rows of a batch in progress that nobody has seen yet; lots and materials were known before."""
+    if name not in ("observations", "events", "dispositions"):
+        return pd.Series(data=False, index=frame.index)
+    limit = frame["batch_id"].map(until)
+    if name == "dispositions":
+        return limit.notna()
+    return _with_defaults(RUN_HISTORY[name], frame)["available_at"] > limit
 
 
 def write_history(tables: Tables, out_dir: Path, notes: Iterable[str]) -> Converted:

@@ -130,9 +130,7 @@ def _read(source_dir: Path) -> tuple[pd.DataFrame, list[str]]:
     unknown = ~runs["label"].isin(list(OUTCOMES))
     if unknown.any():
         first = unknown.idxmax()
-        raise SourceError(
-            f"{path}: label of run {runs['run_id'][first]} is {runs['label'][first]!r}", expected="-1 or 1"
-        )
+        raise SourceError(f"{path}: label of run {runs['run_id'][first]} is {runs['label'][first]}", expected="-1 or 1")
     return runs, [c for c in runs.columns if c[0] == "s" and c[1:].isdigit()]
 
 
