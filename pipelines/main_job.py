@@ -68,8 +68,8 @@ def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:
         warnings.simplefilter("ignore")
         import dagster as dg
 
-        from pipelines.definitions import definitions
         from pipelines.defs.automation import every_month
+        from pipelines.defs.location import definitions
         from pipelines.defs.plant import months_since
 
         defs = definitions(settings)
