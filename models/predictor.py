@@ -149,6 +149,9 @@ class Predictor:
         )
 
     def _trees(self, X: np.ndarray, **kwargs: bool) -> np.ndarray:
+        if not len(X):
+            width = (0, X.shape[1] + 1) if kwargs.get("pred_contrib") else 0
+            return np.zeros(width)
         # one thread: a score takes about a millisecond, and the endpoint runs many at a time
         return np.asarray(self.booster.predict(X, num_threads=1, **kwargs))
 

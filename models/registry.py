@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import tempfile
+import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -136,7 +137,7 @@ class Registry:
             images: PNG by file name.
             more: Further parameters of the run, for example digests of the history.
         """
-        with self._locked():
+        with self._locked(), _quiet():
             existing = self.find(process.id, sha256=trained.predictor.sha256)
             if existing is not None:
                 return existing
@@ -158,11 +159,12 @@ class Registry:
         return replace(found, is_new=True)
 
     def _client(self) -> MlflowClient:
-        mlflow = _mlflow()
         self.artifacts.mkdir(parents=True, exist_ok=True)
-        mlflow.set_tracking_uri(self.tracking_uri)
-        mlflow.set_registry_uri(self.tracking_uri)
-        return mlflow.MlflowClient(self.tracking_uri, self.tracking_uri)
+        with _quiet():
+            mlflow = _mlflow()
+            mlflow.set_tracking_uri(self.tracking_uri)
+            mlflow.set_registry_uri(self.tracking_uri)
+            return mlflow.MlflowClient(self.tracking_uri, self.tracking_uri)
 
     def _experiment(self, client: MlflowClient, name: str) -> str:
         found = client.get_experiment_by_name(name)
@@ -201,6 +203,15 @@ class Registry:
         with (self.data_dir / "mlflow.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    # mlflow 3.17.2 maps its tables as SQLAlchemy 2.1 no longer likes, and warns of type hints of its own
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The ``noload`` loader strategy")
+        warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType")
+        yield
 
 
 def _mlflow() -> Any:
