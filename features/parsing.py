@@ -1,6 +1,6 @@
 """Typing of raw columns, text or already typed, by the contract. What does not fit is told, never bent.
 
-Accepted without loss: text that spells the type, integers for numbers (up to 2^53) and for ids, offset-aware times.
+Accepted without loss: text that spells the type, integers for numbers (below 2^53) and for ids, offset-aware times.
 Refused: times without offset, numbers for flags or times, decimals for ids, anything not finite. Times are kept in
 microseconds: digits beyond are cut off, as the contract says.
 """
@@ -24,7 +24,7 @@ _OFFSET_TIME = _TIME[:-1] + r"([Zz]|[+-]\d{2}(:?\d{2})?)$"
 _DATE_OR_TIME = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?$"
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _INTEGER = r"^[+-]?\d{1,18}$"
-_EXACT = 2**53  # beyond, neighbouring integers share a float
+_EXACT = 2**53  # beyond, neighbouring integers share a float (2^53 itself with the next)
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _numbers(raw: pa.Array, name: str) -> tuple[pd.Series, list[Fault]]:
         values[fits] = _parse_numbers(raw.filter(pa.array(fits)))
     elif pa.types.is_integer(raw.type) or pa.types.is_floating(raw.type) or pa.types.is_decimal(raw.type):
         values = pc.cast(raw, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        fits = known & ~(pa.types.is_integer(raw.type) & (np.abs(np.nan_to_num(values)) > _EXACT))
+        fits = known & ~(pa.types.is_integer(raw.type) & (np.abs(np.nan_to_num(values)) >= _EXACT))
     else:
         values, fits = np.full(len(raw), np.nan), np.zeros(len(raw), bool)
     infinite = known & fits & ~np.isfinite(values)
