@@ -55,10 +55,7 @@ class Timeline:
 
     def reach(self, group: Ints, at: Ints) -> Ints:
         """Number of sorted rows in front of those of `group` later than `at`; an unknown group is -1 and has no rows."""
-        moments = np.unique(self.when)
-        width = len(moments) + 1
-        keys = self.group * width + np.searchsorted(moments, self.when, side="right")
-        return np.searchsorted(keys, group * width + np.searchsorted(moments, at, side="right"), side="right")
+        return _reach(self.group, self.when, group, at)
 
     def begin(self, group: Ints) -> Ints:
         """Position of each group's first row."""
@@ -134,6 +131,22 @@ def window(  # the rows as columns, then one window per question
     first = np.maximum(line.reach(of, after), line.begin(of))
     columns = line.when, available[line.order], value[line.order]
     return Window(*_scan(first, line.reach(of, as_of), *columns, as_of))
+
+
+@njit(cache=True)
+def _reach(group, when, of, at):
+    """Bisection by (group, time), for each question."""
+    found = np.empty(len(of), dtype=np.int64)
+    for i in range(len(of)):
+        low, high = 0, len(group)
+        while low < high:
+            middle = (low + high) // 2
+            if group[middle] < of[i] or (group[middle] == of[i] and when[middle] <= at[i]):
+                low = middle + 1
+            else:
+                high = middle
+        found[i] = low
+    return found
 
 
 @njit(cache=True)

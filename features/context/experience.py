@@ -70,7 +70,7 @@ def experience(
 
     attempt, _ = _earlier(plant["subject_key"], started)
     earlier, gap = _earlier(plant["equipment_id"], started)
-    persons, least = _people(events, index, batch, as_of)
+    persons, least = _people(events, index, started, batch, as_of)
     return block(
         rows,
         [
@@ -141,10 +141,12 @@ def _planned_or_known_end(
     return np.maximum(ends, started)
 
 
-def _people(events: pd.DataFrame, index: pd.Index, batch: Ints, as_of: Ints) -> tuple[Floats, Floats]:
+def _people(events: pd.DataFrame, index: pd.Index, started: Ints, batch: Ints, as_of: Ints) -> tuple[Floats, Floats]:
     """Persons seen in a batch so far, and earlier batches of the one with the fewest."""
     known = np.maximum(micros(events["started_at"]), micros(events["available_at"], absent=ALWAYS))
-    pairs = Members.of(codes(events["batch_id"], index), events["person_key"], known)
+    worked_in = codes(events["batch_id"], index)
+    known = np.maximum(known, np.append(started, ALWAYS)[worked_in])  # a batch is known from its start on
+    pairs = Members.of(worked_in, events["person_key"], known)
     earlier = Timeline.of(pairs.group, pairs.when).count(pairs.group, pairs.when - 1)
     in_batch = Timeline.of(pairs.batch, pairs.when)
     number = in_batch.count(batch, as_of)

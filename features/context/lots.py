@@ -22,7 +22,7 @@ class Uses:
     Attributes:
         batch: Batch, as position in the index of batches.
         lot: Lot, as position in `names`.
-        when: When the use was known: `consumed_at`, or the batch's start where that is absent.
+        when: When the use was known: `consumed_at`, but not before the batch's start, from when on the batch is known.
         quantity: Quantity used, NaN where missing.
         unit: Code of the quantity's unit.
         supplier: Supplier, "" where unknown.
@@ -47,7 +47,7 @@ class Uses:
         return cls(
             batch=batch,
             lot=lot.astype(np.int64),
-            when=np.where(consumed == NEVER, started[batch], consumed),
+            when=np.where(consumed == NEVER, started[batch], np.maximum(consumed, started[batch])),
             quantity=used["quantity"].to_numpy(dtype=np.float64),
             unit=pd.factorize(used["unit"])[0].astype(np.int64),
             supplier=used["supplier"],

@@ -51,11 +51,15 @@ def plants(draw):
     air = draw(table(12, ("site_id", "area_id", "metric", "observed_at"), site_id=name("ns"), area_id=name("xy"),
         metric=name(["cfu", "dust"]), observed_at=hour, available_at=delay, value=amount))  # fmt: skip
     log = draw(table(8, ("batch_id", "revision"), batch_id=batch, revision=st.integers(0, 2), failed=st.booleans(),
-        at=st.integers(5, 60), censored=st.booleans()))  # fmt: skip
+        hours=st.integers(0, 40), censored=st.booleans()))  # fmt: skip
+    start = {b["batch_id"]: b["started_at"] for b in batches}
     history = tables(batches=batches, materials=materials, events=available(events, since="started_at"),
                      lot_results=available(tests, since="observed_at"),
                      environment=available(air, since="observed_at"))  # fmt: skip
-    return history, labels(*((r["batch_id"], r["revision"], r["failed"], r["at"], r["censored"]) for r in log))
+    log = labels(*(
+        (r["batch_id"], r["revision"], r["failed"], start[r["batch_id"]] + r["hours"], r["censored"]) for r in log
+    ))  # fmt: skip
+    return history, log
 
 
 def everything(rows, history, log, words):
