@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipelines.simulator.donors import Donor
-from pipelines.simulator.faults import MODES, Fault, draw_severity
+from pipelines.simulator.faults import MODES, Fault, draw_fault
 from pipelines.simulator.lots import Lot
 from pipelines.simulator.plant import NOVICE_RUNS
 from pipelines.simulator.settings import SimulationSettings
 
 # Means of the hazard factors below over the default plant: dividing by them keeps the priors.
-MEAN_CONTAMINATION, MEAN_HANDLING, MEAN_WEAR = 1.55, 1.20, 1.25
+MEAN_CONTAMINATION, MEAN_HANDLING, MEAN_WEAR = 1.30, 1.20, 0.97
 NATURAL_RATE, CAUSED_RATE = 0.012, 0.045  # failures without and through faults, default plant
 
 
@@ -27,6 +27,7 @@ class Circumstances:
     operator_runs: int
     night: bool
     concurrent: int
+    busy: bool  # more batches side by side than the site is staffed for
     equipment_used_h: float
     maintenance_h: float
     integrity_retest: bool
@@ -43,7 +44,7 @@ def intensity(settings: SimulationSettings) -> float:
 
 def probabilities(c: Circumstances) -> dict[str, float]:
     """Probability of each mode; the lots decide M2 and M3."""
-    handling = (1.5 if c.night else 1.0) * (2.0 if c.concurrent > 3 else 1.0) / MEAN_HANDLING
+    handling = (1.5 if c.night else 1.0) * (2.0 if c.busy else 1.0) / MEAN_HANDLING
     wear = 2.0 * (c.equipment_used_h / c.maintenance_h) / MEAN_WEAR  # Weibull hazard with shape 2
     contamination = contamination_weights(c).sum() / 18.0 / MEAN_CONTAMINATION
     fitness = 1.0 / (1.0 + np.exp(-c.donor.fitness_log_odds))
@@ -66,15 +67,12 @@ def draw_faults(c: Circumstances, settings: SimulationSettings, rng: np.random.G
     chances, factor, faults = probabilities(c), intensity(settings), []
     for mode, spec in MODES.items():
         u, pick = rng.random(2)
-        lot_factor = {"M2": c.activation.factor, "M3": c.vector.factor}.get(mode, 1.0)
-        onset, end, severity, extra = draw_severity(mode, rng, lot_factor)
+        fault = draw_fault(mode, rng, {"M2": c.activation.factor, "M3": c.vector.factor}.get(mode, 1.0))
         chance = chances[mode] * settings.mode_rates.get(mode, 1.0)
         chance *= 1.0 if spec.benign or mode in ("M2", "M3") else factor
         if u < chance:
             chain, entry = _chain(mode, c, pick)
-            if entry is not None:  # bacteria enter with one of the interventions, then lag
-                onset = min(entry + (onset % 12.0), 205.0)
-            faults.append(Fault(mode, onset, end, severity, extra, chain))
+            faults.append(replace(fault, chain=chain, onset_h=fault.onset_h if entry is None else entry))
     modes = {f.mode for f in faults}
     return tuple(f for f in faults if not (f.mode == "M5" and "M4" in modes))
 
@@ -105,6 +103,6 @@ def _chain(mode: str, c: Circumstances, pick: float) -> tuple[tuple[str, ...], f
     if mode in ("M6", "M7", "M8", "M10"):
         return ("equipment_hours_since_maintenance", "equipment_fault"), None
     if mode in ("M9", "M11"):
-        steps = [n for n, holds in (("night_shift", c.night), ("many_concurrent_batches", c.concurrent > 3)) if holds]
+        steps = [n for n, holds in (("night_shift", c.night), ("many_concurrent_batches", c.busy)) if holds]
         return (*steps, "record_entry_error" if mode == "M9" else "harsh_wash"), None
     return ("probe_ageing",), None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.simulator.faults import PROBES, probe_drift
 from pipelines.simulator.kinetics import CHANNEL
 from pipelines.simulator.plan import DT_H, BatchPlan
 
@@ -45,7 +46,7 @@ def batch_events(batch: BatchPlan, course: np.ndarray, sampled_h: list[float], c
                for probe, at in calibrated_h.items() for h in at if h < stop]  # fmt: skip
     first = 8.0 - (batch.start % 8.0)
     events += [Event("handover", "shift", float(h), None, person_key=who()) for h in np.arange(first, stop, 8.0)]
-    alarms = _alarms(course, stop)
+    alarms = _alarms(batch, course, calibrated_h)
     events += alarms
     events += _deviations(alarms, stop, rng)
     if batch.circumstances.integrity_retest:
@@ -57,12 +58,11 @@ def batch_events(batch: BatchPlan, course: np.ndarray, sampled_h: list[float], c
 def calibrations(batch: BatchPlan, rng: np.random.Generator) -> dict[str, list[float]]:
     """Hours at which a probe was recalibrated: the gap to the off-line value is noticed now and then."""
     found = {}
-    for probe in ("ph", "do_pct", "glucose_inline_mm"):
+    for probe in PROBES:
         u = rng.random(2)
-        drifting = any(f.mode == "M12" and ("ph", "do_pct", "glucose_inline_mm")[int(f.extra)] == probe for f in batch.faults)
-        onset = next((f.onset_h for f in batch.faults if f.mode == "M12"), 0.0)
-        if drifting and u[0] < 0.5:
-            found[probe] = [onset + 24.0 + 60.0 * u[1]]
+        bad = next((f for f in batch.faults if f.probe == probe), None)
+        if bad is not None and u[0] < 0.5:
+            found[probe] = [bad.onset_h + 24.0 + 60.0 * u[1]]
         elif u[0] < 0.08:
             found[probe] = [30.0 + 170.0 * u[1]]
     return {probe: hours for probe, hours in found.items() if hours[0] < batch.outcome.stop_h}
@@ -82,18 +82,20 @@ def _phases(batch: BatchPlan, rng: np.random.Generator) -> list[Event]:
     return events
 
 
-def _alarms(course: np.ndarray, stop: float) -> list[Event]:
-    events = []
+def _alarms(batch: BatchPlan, course: np.ndarray, calibrated_h: dict[str, list[float]]) -> list[Event]:
+    """Alarms of the in-line values, a drifting probe's own included, once they are out of limits long enough."""
+    stop, events = batch.outcome.stop_h, []
+    at_h = np.arange(int(stop / DT_H) + 1) * DT_H
     for code, channel, low, high, minutes in ALARMS:
-        value = course[: int(stop / DT_H) + 1, CHANNEL[channel]]
+        value = course[: len(at_h), CHANNEL[channel]]
+        value = value + probe_drift(batch.faults, channel, at_h, calibrated_h.get(channel, ()))
         out = (value < low) | (value > high)
         if channel == "perfusion_vvd":
             out &= np.maximum.accumulate(value) > 0.1
         edges = np.flatnonzero(np.diff(np.concatenate([[False], out, [False]]).astype(np.int8)))
         for begin, end in edges.reshape(-1, 2) * DT_H:
             if end - begin > minutes / 60.0:
-                at = float(begin) + minutes / 60.0
-                events.append(Event("alarm", code, at, float(min(end, stop)), severity=""))
+                events.append(Event("alarm", code, float(begin) + minutes / 60.0, float(min(end, stop))))
     return events[:40]
 
 

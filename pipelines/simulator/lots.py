@@ -8,7 +8,7 @@ import numpy as np
 
 from pipelines.simulator.settings import Stream, stream
 
-BAD_SHARE = 0.03
+BAD_SHARE = {"vector": 0.03, "activation_reagent": 0.015}  # of the lots
 MONTH_H = 730.5
 
 
@@ -93,8 +93,7 @@ class LotBook:
         order = list(BY_NAME).index(material.name)
         key = (Stream.LOT, order, number)
         rng = stream(self.seed, *key)
-        can_be_bad = material.name in ("vector", "activation_reagent")
-        bad = bool(rng.random() < BAD_SHARE) and can_be_bad
+        bad = bool(rng.random() < BAD_SHARE.get(material.name, 0.0))
         factor = float(np.exp(rng.normal(0.0, 0.06)))
         severity = rng.uniform(0.15, 0.45) if material.name == "vector" else rng.uniform(0.25, 0.65)
         lot = Lot(

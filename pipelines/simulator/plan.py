@@ -14,14 +14,13 @@ import numpy as np
 from pipelines.simulator import kinetics
 from pipelines.simulator.causes import Circumstances, draw_faults
 from pipelines.simulator.donors import Donor, collect, draw_donor
-from pipelines.simulator.faults import Biology, Fault, apply
+from pipelines.simulator.faults import DURATION_H, Biology, Fault, apply
 from pipelines.simulator.lots import MATERIALS, Lot, LotBook
 from pipelines.simulator.outcome import Luck, Outcome, Product, decide, final_product
 from pipelines.simulator.plant import SCALES, Operator, Site, Unit, build_sites
 from pipelines.simulator.settings import SimulationSettings, Stream, hours, stream
 
 DT_H = 0.1
-DURATION_H = 216.0
 DECISION_WITHIN_H = 44 * 24.0  # every disposition is made by then
 CHANGE_AT = 0.6  # of the history
 
@@ -163,14 +162,15 @@ class _Planner:
         team = site.team(start)
         who = [team[i] for i in rng.permutation(len(team))[:3]]
         interventions = _interventions(rng)
-        hour = start % 24.0
+        hour, concurrent = start % 24.0, site.concurrent(start) + 1
         facts = Circumstances(
             donor=donor,
             vector=lots["vector"],
             activation=lots["activation_reagent"],
             operator_runs=who[0].runs,
             night=bool(hour >= 18.5 or hour < 6.0),
-            concurrent=site.concurrent(start) + 1,
+            concurrent=concurrent,
+            busy=concurrent > self.settings.busy_above,
             equipment_used_h=unit.used_h,
             maintenance_h=unit.due_h,
             integrity_retest=bool(rng.random() < 0.012),
@@ -230,7 +230,7 @@ def kinetic_parameters(b: Biology, kla: float = 14.0) -> np.void:
 
 
 def _with_faults(batch: BatchPlan, faults: tuple[Fault, ...]) -> tuple[np.void, Biology, float]:
-    scale, site, biology = SCALES[batch.scale_l], batch.site, replace(batch.biology)
+    scale, site, biology = SCALES[batch.scale_l], batch.site, batch.biology
     kla = 14.0 * site.kla * scale.kla_factor * float(np.exp(0.1 * batch.luck.noise[39]))
     p = kinetic_parameters(biology, kla)
     p["mu"] *= site.mu
@@ -244,11 +244,11 @@ def _with_faults(batch: BatchPlan, faults: tuple[Fault, ...]) -> tuple[np.void, 
     if not activation.bad:
         p["t_on"] += 20.0 * (1.0 - activation.factor)
     at_use = batch.start + 24.0
-    biology.moi *= vector.strength(at_use) / (vector.factor if vector.bad else 1.0)
-    biology.moi *= 0.7 if batch.thaw_to_use_min > 90.0 else 1.0
-    biology.recovery += site.recovery
-    shock = sum(apply(fault, p, biology) for fault in faults)
-    return p, biology, float(shock)
+    strength = vector.strength(at_use) / (vector.factor if vector.bad else 1.0)
+    held = 0.7 if batch.thaw_to_use_min > 90.0 else 1.0
+    biology = replace(biology, moi=biology.moi * strength * held, recovery=biology.recovery + site.recovery)
+    biology, shock = apply(faults, p, biology)
+    return p, biology, shock
 
 
 def _judged(batch: BatchPlan) -> BatchPlan:

@@ -21,8 +21,8 @@ class _Sheet:
         self.batch, self.rng = batch, rng
         self.rows: list[tuple[int, float, float, float, int]] = []
 
-    def enter(self, name: str, observed_h: float, available_h: float, value: float) -> None:
-        """Enter one result; a few are mistyped, late or corrected later."""
+    def enter(self, name: str, observed_h: float, available_h: float, value: float, found: float = 0.8) -> None:
+        """Enter one result; a few are mistyped or late, and `found` of the wrong ones are corrected later."""
         slip, late, corrected, size, wait = self.rng.random(5)
         signal, true = BY_NAME[name], float(stored(name, np.array(value)))
         typed = true
@@ -30,12 +30,10 @@ class _Sheet:
             typed = true * 10.0 if true * 10.0 <= signal.high else true / 10.0
         if late < 0.01:
             available_h += 4.0 + 20.0 * wait
-        wrong = typed != true
-        if not wrong and corrected < 0.015:
+        if typed == true and corrected < 0.015:
             typed = float(stored(name, np.array(true * (1.0 + 0.2 * (size - 0.5)))))
-            wrong = typed != true
         self.rows.append((CODE[name], observed_h, available_h, typed, 0))
-        if wrong and (typed != true and size < 0.8):  # most errors are found and corrected
+        if typed != true and size < found:
             self.rows.append((CODE[name], observed_h, available_h + 12.0 + 60.0 * wait, true, 1))
 
     def readings(self) -> Readings:
@@ -112,14 +110,14 @@ def _once(sheet: _Sheet, course: np.ndarray) -> None:
     """Results that every batch has once, on the day the recipe says."""
     batch, rng, z = sheet.batch, sheet.rng, sheet.rng.standard_normal(16)
     b, stop = batch.biology, batch.outcome.stop_h
+    p, transduced, shock = batch.record()
     overdose = next((f for f in batch.faults if f.mode == "M9"), None)
-    in_record = overdose is not None and overdose.extra == 1.0  # a volume error shows, a titre error does not
+    in_record = overdose is not None and overdose.in_record  # a volume error shows, a titre error does not
     planned_ml = 6.0 * batch.doses
     moi = 2.0 * 0.9 / max(0.1, _state(course, 23.9, "viable_e6_ml")) * np.exp(0.08 * z[8])
-    activity = 1.0 / (1.0 + np.exp(-(46.0 - batch.record()[0]["t_on"]) / 8.0))
-    car_true = 100.0 * (1.0 - (1.0 + batch.record()[1].moi / 2.0) ** -2.0) + b.car_noise + batch.car_shift
+    activity = 1.0 / (1.0 + np.exp(-(46.0 - p["t_on"]) / 8.0))
+    car_true = 100.0 * (1.0 - (1.0 + transduced.moi / 2.0) ** -2.0) + b.car_noise + batch.car_shift
     wash = 95.0 + 12.0 * z[13] + (12.0 if batch.circumstances.operator_runs < 10 else 0.0)
-    shock = batch.record()[2]
     once = (  # name, sampled h, turnaround h from..to, value
         ("post_thaw_viability_pct", 0.3, 0.25, 1.0, 100.0 * b.thaw_viability + 1.5 * z[0]),
         ("selection_recovery_pct", 1.0, 0.25, 1.0, 70.0 + 8.0 * z[1]),
@@ -147,4 +145,4 @@ def _release(sheet: _Sheet) -> None:
         if r.parameter == "sterility_growth" or r.value in (0.0, 1.0):  # signed results: no slips of the pen
             sheet.rows.append((CODE[r.parameter], r.observed_h, r.available_h, r.value, 0))
         else:
-            sheet.enter(r.parameter, r.observed_h, r.available_h, r.value)
+            sheet.enter(r.parameter, r.observed_h, r.available_h, r.value, found=1.0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from pipelines.simulator.faults import probe_drift
 from pipelines.simulator.kinetics import CHANNEL
 from pipelines.simulator.plan import DT_H, BatchPlan
 from pipelines.simulator.signals import CODE, SENSORS, Signal, stored
@@ -14,8 +15,7 @@ from pipelines.simulator.signals import CODE, SENSORS, Signal, stored
 US_H = 3_600_000_000
 LARGEST_SKEW_US = 90_000_000  # of a source's clock, either way
 LONGEST_GAP_H = 2.0  # the historian stores a value at least this often
-PROBES = ("ph", "do_pct", "glucose_inline_mm")
-DRIFT_PER_DAY = {"ph": (0.04, 0.10), "do_pct": (2.0, 6.0), "glucose_inline_mm": (0.5, 1.5)}
+WALK_PER_DAY = {"ph": 0.006, "do_pct": 0.3, "glucose_inline_mm": 0.08}
 AGITATION_RPM = 25.0
 
 
@@ -72,21 +72,15 @@ def _truth(name: str, course: np.ndarray, below: np.ndarray, weight: np.ndarray)
 
 def _drift(batch: BatchPlan, name: str, grid: np.ndarray, calibrated: list[float], rng: np.random.Generator) -> np.ndarray:
     """Random walk of every probe, and the ramp of a bad one (M12); a calibration takes both to zero."""
-    if name not in PROBES:
+    if name not in WALK_PER_DAY:
         return np.zeros(len(grid))
-    low, high = DRIFT_PER_DAY[name]
     step_h = grid[1] - grid[0] if len(grid) > 1 else 1.0
-    walk = np.cumsum(rng.standard_normal(len(grid))) * 0.15 * low * np.sqrt(step_h / 24.0)
-    bad = next((f for f in batch.faults if f.mode == "M12" and PROBES[int(f.extra)] == name), None)
-    if bad is not None:
-        sign = 1.0 if bad.severity > 0.5 else -1.0
-        rate = low + (high - low) * abs(2.0 * bad.severity - 1.0)
-        walk = walk + sign * rate / 24.0 * np.maximum(0.0, grid - bad.onset_h)
+    walk = np.cumsum(rng.standard_normal(len(grid))) * WALK_PER_DAY[name] * np.sqrt(step_h / 24.0)
     for hour in calibrated:
         after = int(np.searchsorted(grid, hour))
         if 0 < after < len(grid):
             walk[after:] -= walk[after]
-    return walk
+    return walk + probe_drift(batch.faults, name, grid, calibrated)
 
 
 def _stored(batch: BatchPlan, signal: Signal, grid: np.ndarray, truth: np.ndarray, drift: np.ndarray,

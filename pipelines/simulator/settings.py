@@ -76,6 +76,12 @@ class SimulationSettings:
         """When the history begins."""
         return self.since if self.since is not None else self.until - timedelta(days=365.25 * HISTORY_YEARS)
 
+    @property
+    def busy_above(self) -> float:
+        """Concurrent batches at a site above which its people are stretched: 3, more at sites built for more."""
+        per_site_h = self.n_batches / self.n_sites / ((self.until - self.first).total_seconds() / 3600.0)
+        return max(3.0, 1.5 * 216.0 * per_site_h)
+
 
 def hours(when: datetime) -> float:
     """Hours since 1970-01-01 UTC, the plant's internal clock."""

@@ -12,7 +12,8 @@ from features.contracts import BATCHES, DISPOSITIONS, ENVIRONMENT, EVENTS, LOT_R
 from pipelines.simulator.environment import environment_rows
 from pipelines.simulator.events import Event, batch_events, calibrations
 from pipelines.simulator.lots import BY_NAME as MATERIAL
-from pipelines.simulator.plan import DURATION_H, BatchPlan, PlantPlan
+from pipelines.simulator.faults import DURATION_H
+from pipelines.simulator.plan import BatchPlan, PlantPlan
 from pipelines.simulator.samples import sample_rows
 from pipelines.simulator.sensors import US_H, Readings, sensor_rows
 from pipelines.simulator.settings import stream, Stream

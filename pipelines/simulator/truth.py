@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipelines.simulator.faults import MODES, Fault
+from pipelines.simulator.faults import DURATION_H, MODES, Fault
 from pipelines.simulator.kinetics import CHANNEL
 from pipelines.simulator.outcome import Outcome
 from pipelines.simulator.plan import BatchPlan, PlantPlan
@@ -20,10 +20,13 @@ TRUTH = pa.schema([
     ("first_observable_at", _TIME), ("outcome", pa.string()), ("counterfactual_outcome", pa.string()),
     ("caused_failure", pa.bool_()), ("in_progress", pa.bool_()),
 ])  # fmt: skip
-_OBSERVABLE = (  # channel, noise SD (absolute), relative part
+_IN_LINE = (  # channel, noise SD, relative part
     ("temperature_c", 0.05, 0.0), ("ph", 0.02, 0.0), ("do_pct", 1.5, 0.0), ("o2_pct", 0.15, 0.0),
     ("co2_pct", 0.05, 0.0), ("glucose_mm", 0.0, 0.06), ("perfusion_vvd", 0.01, 0.0),
 )  # fmt: skip
+_SAMPLED = (("viable_e6_ml", 0.0, 0.10), ("lactate_mm", 0.0, 0.03), ("diameter_um", 0.12, 0.0))
+_PROBE_NOISE = {"ph": 0.02, "do_pct": 1.5, "glucose_inline_mm": 0.9}
+_CAR_NOISE, _CAR_RESULT_H = 2.2, 144.0
 _HOLD_H = 3
 
 
@@ -60,7 +63,7 @@ def _natural(plan: PlantPlan, batch: BatchPlan) -> dict:
         "mode": "none",
         "title": "several faults together" if len(modes) > 1 else "natural variation",
         "onset_at": _at(batch, 0.0),
-        "ended_at": _at(batch, 216.0),
+        "ended_at": _at(batch, DURATION_H),
         "severity": float("nan"),
         "causal_chain": json.dumps(modes) if modes else "",
         "affected_parameters": "",
@@ -75,25 +78,37 @@ def _common(plan: PlantPlan, batch: BatchPlan) -> dict:
 
 
 def first_observable_h(batch: BatchPlan, fault: Fault) -> float | None:
-    """When one noise-free in-line signal first stays more than 4 SD away from the fault-free course for 3 h.
+    """When a noise-free signal first lies more than 4 SD of its noise away from the course without the fault.
 
-    None where no signal does before the batch stops (M3, M9, M11 and most of M5), onset plus a drift's own time for
-    a drifting probe.
+    In-line signals have to stay out for 3 h; daily samples count once their result is there. None where nothing
+    shows before the batch stops (M11, most of M5).
     """
     if fault.mode == "M12":
-        return fault.onset_h + 24.0
+        return fault.onset_h + 4.0 * _PROBE_NOISE[fault.probe] / abs(fault.severity) * 24.0 + _HOLD_H
+    stop, found = min(batch.outcome.stop_h, DURATION_H), []
     with_it, without = batch.course(), batch.course(fault.mode)
-    stop = int(min(batch.outcome.stop_h, 216.0))
-    first = None
-    for channel, noise, relative in _OBSERVABLE:
-        column = CHANNEL[channel]
-        reference = without[:stop, column]
-        away = np.abs(with_it[:stop, column] - reference) > 4.0 * (noise + relative * np.abs(reference))
-        held = np.convolve(away, np.ones(_HOLD_H), "valid") >= _HOLD_H
-        if held.any():
-            hour = float(np.argmax(held)) + _HOLD_H
-            first = hour if first is None else min(first, hour)
-    return first
+    for signal in _IN_LINE:
+        held = np.convolve(_away(with_it, without, *signal), np.ones(_HOLD_H), "valid") >= _HOLD_H
+        found += [float(np.argmax(held)) + _HOLD_H] if held.any() else []
+    for signal in _SAMPLED:
+        seen = np.flatnonzero(_away(with_it, without, *signal)[25::24])
+        found += [25.0 + 24.0 * float(seen[0]) + 1.0] if len(seen) else []
+    if abs(_car(batch) - _car(batch, fault.mode)) > 4.0 * _CAR_NOISE:
+        found.append(_CAR_RESULT_H)
+    if fault.in_record:
+        found.append(25.0)
+    first = min(found, default=np.inf)
+    return first if first <= stop else None
+
+
+def _away(with_it: np.ndarray, without: np.ndarray, channel: str, noise: float, relative: float) -> np.ndarray:
+    reference = without[:, CHANNEL[channel]]
+    return np.abs(with_it[:, CHANNEL[channel]] - reference) > 4.0 * (noise + relative * np.abs(reference))
+
+
+def _car(batch: BatchPlan, without: str = "") -> float:
+    """True % CAR+."""
+    return 100.0 * (1.0 - (1.0 + batch.record(without)[1].moi / 2.0) ** -2.0)
 
 
 def truth_table(plan: PlantPlan) -> pa.Table:
