@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -98,7 +97,9 @@ class IngestReport:
 
     def to_json(self) -> str:
         """The report as JSON."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=False)
+        # vars, not dataclasses.asdict: that rebuilds a Counter from pairs, and so counts the pairs
+        tables = {name: vars(table) for name, table in self.tables.items()}
+        return json.dumps(vars(self) | {"tables": tables}, sort_keys=True, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> IngestReport:
