@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -93,7 +92,7 @@ class IngestReport:
 
     def to_json(self) -> str:
         """The report as JSON."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=False)
+        return json.dumps(vars(self), default=vars, sort_keys=True, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> IngestReport:
