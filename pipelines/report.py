@@ -97,9 +97,7 @@ class IngestReport:
 
     def to_json(self) -> str:
         """The report as JSON."""
-        # vars, not dataclasses.asdict: that rebuilds a Counter from pairs, and so counts the pairs
-        tables = {name: vars(table) for name, table in self.tables.items()}
-        return json.dumps(vars(self) | {"tables": tables}, sort_keys=True, ensure_ascii=False)
+        return json.dumps(vars(self), default=vars, sort_keys=True, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> IngestReport:

@@ -117,14 +117,21 @@ def test_types_that_would_have_to_be_bent_are_refused():
     ):
         checked = check_rows(frame.assign(**change), OBSERVATIONS, PROCESS, source="o")
         assert checked.quarantined["code"].tolist() == [code]
-    assert check_rows(frame.assign(batch_id=[17]), OBSERVATIONS, PROCESS, source="o").kept["batch_id"].tolist() == ["17"]
+    assert check_rows(frame.assign(batch_id=[17]), OBSERVATIONS, PROCESS, source="o").kept["batch_id"].tolist() == [
+        "17"
+    ]
 
 
 def test_attributes_are_checked_by_the_process_definition():
-    rows = pd.DataFrame({
-        "batch_id": ["B1", "B2", "B3"], "started_at": "2025-01-01T00:00Z", "origin": "real",
-        "disease": ["ALL", "", "MCL"], "age_years": ["5", "", "130"],
-    })
+    rows = pd.DataFrame(
+        {
+            "batch_id": ["B1", "B2", "B3"],
+            "started_at": "2025-01-01T00:00Z",
+            "origin": "real",
+            "disease": ["ALL", "", "MCL"],
+            "age_years": ["5", "", "130"],
+        }
+    )
     checked = check_rows(rows, BATCHES, PROCESS, source="batches.csv")
     assert checked.kept["age_years"].isna().tolist() == [False, True]
     assert checked.kept["disease"].isna().tolist() == [False, True]
@@ -134,7 +141,10 @@ def test_attributes_are_checked_by_the_process_definition():
 def test_an_outcome_outside_the_five_and_an_end_before_its_begin_are_set_aside():
     rows = pd.DataFrame({"batch_id": ["B1"], "outcome": ["failed"], "decided_at": "2025-01-01T00:00Z"})
     checked = check_rows(rows, DISPOSITIONS, PROCESS, source="dispositions.csv")
-    assert "outcome 'failed' is not allowed; expected one of 'released', 'released_oos'" in checked.quarantined["reason"][0]
+    assert (
+        "outcome 'failed' is not allowed; expected one of 'released', 'released_oos'"
+        in checked.quarantined["reason"][0]
+    )
     event = pd.DataFrame({"batch_id": ["B1"], "kind": ["phase"], "code": ["x"], "started_at": "2025-01-02T00:00Z"})
     ended = check_rows(event.assign(ended_at="2025-01-01T00:00Z"), EVENTS, PROCESS, source="events.csv")
     assert ended.quarantined["code"].tolist() == ["ended_at_before_started_at"]
@@ -153,19 +163,23 @@ def test_missing_and_unknown_columns_name_the_nearest():
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(
-        st.fixed_dictionaries({
-            "batch_id": st.sampled_from(["B1", "B2", ""]),
-            "parameter": st.sampled_from(["glucose_mm", "disease", "x"]),
-            "observed_at": st.sampled_from(["2025-01-01T00:00Z", "2025-01-01", "2025-01-01T01:00+01:00", "no"]),
-            "value": st.sampled_from(["5", "6", "-1", "", "x"]),
-            "unit": st.sampled_from(["", "mmol/L", "umol/L", "g/L"]),
-            "quality": st.sampled_from(["", "good", "bad", "??"]),
-        }),
+        st.fixed_dictionaries(
+            {
+                "batch_id": st.sampled_from(["B1", "B2", ""]),
+                "parameter": st.sampled_from(["glucose_mm", "disease", "x"]),
+                "observed_at": st.sampled_from(["2025-01-01T00:00Z", "2025-01-01", "2025-01-01T01:00+01:00", "no"]),
+                "value": st.sampled_from(["5", "6", "-1", "", "x"]),
+                "unit": st.sampled_from(["", "mmol/L", "umol/L", "g/L"]),
+                "quality": st.sampled_from(["", "good", "bad", "??"]),
+            }
+        ),
         max_size=12,
     )
 )
 def test_rows_in_are_rows_kept_plus_rows_set_aside(rows):
-    frame = pd.DataFrame(rows, columns=["batch_id", "parameter", "observed_at", "value", "unit", "quality"], dtype="str")
+    frame = pd.DataFrame(
+        rows, columns=["batch_id", "parameter", "observed_at", "value", "unit", "quality"], dtype="str"
+    )
     checked = check_rows(frame, OBSERVATIONS, PROCESS, source="o", batches={"B1"})
     assert len(frame) == len(checked.kept) + len(checked.quarantined)
     assert sorted([*checked.rows, *checked.quarantined["row"]]) == list(range(1, len(frame) + 1))
