@@ -54,58 +54,44 @@ def experience(
     plant = batches.drop_duplicates("batch_id")
     index, started = pd.Index(plant["batch_id"]), micros(plant["started_at"])
     batch, as_of = codes(rows["batch_id"], index), micros(rows["as_of"])
-    site = _group(plant["site_id"])
-    in_plant = batch >= 0
-    own = np.where(in_plant, batch, len(index))  # one place behind the last: not in the plant
-    where = np.append(site, -1)[own]
+    own = np.where(batch >= 0, batch, len(index))  # one place behind the last: not in the plant
     ends = _planned_or_known_end(plant, index, started, labels, process)
-    running = Timeline.of(site, started).count(where, as_of) - Timeline.of(site, ends).count(where, as_of)
-    running -= np.append(ends, NEVER)[own] > as_of  # not itself
-    recent = Timeline.of(site, started)
-    quarter = recent.count(where, as_of) - recent.count(where, as_of - round(QUARTER_H * HOUR))
-    quarter -= np.append(started, ALWAYS)[own] > as_of - round(QUARTER_H * HOUR)
+    attempt, _ = _earlier(plant["subject_key"], started)
+    earlier, gap = _earlier(plant["equipment_id"], started)
+    persons, least = _people(events, index, started, batch, as_of)
 
     def spread(values: Floats) -> Floats:
         return np.append(values, np.nan)[own]
 
-    attempt, _ = _earlier(plant["subject_key"], started)
-    earlier, gap = _earlier(plant["equipment_id"], started)
-    persons, least = _people(events, index, started, batch, as_of)
-    return block(
-        rows,
-        [
-            (
-                _entry("subject", "before_start", "attempt", "attempt for the same patient or donor"),
-                spread(attempt + 1),
-            ),
-            (
-                _entry("equipment", "before_start", "n_batches", "earlier batches on the same equipment"),
-                spread(np.minimum(earlier, SATURATION)),
-            ),
-            (
-                _entry("equipment", "before_start", "gap_h", "time since the equipment's previous batch began", "h"),
-                spread(gap),
-            ),
-            (
-                _entry("site", "now", "n_running", "other batches running at the site"),
-                np.where(where >= 0, running, np.nan),
-            ),
-            (
-                _entry("site", "last_90d", "n_batches", "other batches begun at the site in the last 90 days"),
-                np.where(where >= 0, quarter, np.nan),
-            ),
-            (_entry("operators", "since_start", "n", "different persons seen in the batch"), persons),
-            (
-                _entry(
-                    "operators",
-                    "since_start",
-                    "least_experience",
-                    "earlier batches of the least experienced person seen",
-                ),
-                least,
-            ),
-        ],
-    )
+    before, so_far = "before_start", "since_start"
+    person = "earlier batches of the least experienced person seen"
+    cells: list[Cell] = [
+        (_entry("subject", before, "attempt", "attempt for the same patient or donor"), spread(attempt + 1)),
+        (
+            _entry("equipment", before, "n_batches", "earlier batches on the same equipment"),
+            spread(np.minimum(earlier, SATURATION)),
+        ),
+        (_entry("equipment", before, "gap_h", "time since the equipment's previous batch began", "h"), spread(gap)),
+        (_entry("operators", so_far, "n", "different persons seen in the batch"), persons),
+        (_entry("operators", so_far, "least_experience", person), least),
+    ]
+    return block(rows, [*cells, *_site_cells(_group(plant["site_id"]), started, ends, own, as_of)])
+
+
+def _site_cells(site: Ints, started: Ints, ends: Ints, own: Ints, as_of: Ints) -> list[Cell]:
+    """Other batches running at the site, and begun there in the last 90 days."""
+    where, long_ago = np.append(site, -1)[own], as_of - round(QUARTER_H * HOUR)
+    begun, ended = Timeline.of(site, started), Timeline.of(site, ends)
+    running = begun.count(where, as_of) - ended.count(where, as_of) - (np.append(ends, NEVER)[own] > as_of)
+    recent = begun.count(where, as_of) - begun.count(where, long_ago) - (np.append(started, ALWAYS)[own] > long_ago)
+    meaning = "other batches begun at the site in the last 90 days"
+    return [
+        (
+            _entry("site", "now", "n_running", "other batches running at the site"),
+            np.where(where >= 0, running, np.nan),
+        ),
+        (_entry("site", "last_90d", "n_batches", meaning), np.where(where >= 0, recent, np.nan)),
+    ]
 
 
 def _entry(subject: str, within: str, statistic: str, meaning: str, unit: str = ""):

@@ -13,7 +13,7 @@ BATCHES = [f"b{i}" for i in range(5)]
 batch, hour = st.sampled_from(BATCHES), st.integers(-3, 40)
 later = st.none() | hour
 amount = st.floats(0.1, 9, allow_subnormal=False)
-few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def table(max_size=8, unique=(), **columns):
