@@ -14,7 +14,7 @@ from pipelines.simulator.settings import SimulationSettings
 
 # Means of the hazard factors below over the default plant: dividing by them keeps the priors.
 MEAN_CONTAMINATION, MEAN_HANDLING, MEAN_WEAR = 1.30, 1.20, 0.97
-NATURAL_RATE, CAUSED_RATE = 0.012, 0.045  # failures without and through faults, default plant
+UNSCALED_RATE, SCALED_RATE = 0.015, 0.046  # failures by nature and lots, and by all other causes, default plant
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Circumstances:
 
 
 def intensity(settings: SimulationSettings) -> float:
-    """Factor on all harmful priors that reaches the wanted base rate."""
+    """Factor on all harmful priors but those of the lots that reaches the wanted base rate."""
     if settings.base_rate is None:
         return 1.0
-    return max(0.0, (settings.base_rate - NATURAL_RATE) / CAUSED_RATE)
+    return max(0.0, (settings.base_rate - UNSCALED_RATE) / SCALED_RATE)
 
 
 def probabilities(c: Circumstances) -> dict[str, float]:

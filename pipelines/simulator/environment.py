@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipelines.simulator.lots import MONTH_H
 from pipelines.simulator.plant import SUITES, Site
 from pipelines.simulator.settings import Stream, stream
 
@@ -15,23 +16,30 @@ EXCURSION_FACTOR = {"A": 400.0, "B": 25.0, "C": 6.0, "D": 2.0}
 
 
 def environment_rows(seed: int, site: Site, first: float, until: float) -> dict[str, np.ndarray]:
-    """Daily viable counts and 12-hourly particle counts of one site's suites; times in hours since 1970."""
-    parts = [_area(seed, site, number, grade, first, until) for number in range(len(SUITES)) for grade in GRADES]
-    return {key: np.concatenate([p[key] for p in parts]) for key in parts[0]}
+    """Daily viable counts and 12-hourly particle counts of one site's suites; times in hours since 1970.
+
+    Each month has its own random stream, so that a longer history begins like a shorter one.
+    """
+    months = range(int(first // MONTH_H), int(until // MONTH_H) + 1)
+    parts = [
+        _area(stream(seed, Stream.SUITE, site.index, number, 1 + g, month), site, number, grade, month)
+        for number in range(len(SUITES)) for g, grade in enumerate(GRADES) for month in months
+    ]  # fmt: skip
+    rows = {key: np.concatenate([p[key] for p in parts]) for key in parts[0]}
+    inside = (rows["observed"] >= first) & (rows["observed"] < until)
+    return {key: values[inside] for key, values in rows.items()}
 
 
-def _area(seed: int, site: Site, number: int, grade: str, first: float, until: float) -> dict[str, np.ndarray]:
-    rng = stream(seed, Stream.SUITE, site.index, number, 1 + GRADES.index(grade))
+def _area(rng: np.random.Generator, site: Site, number: int, grade: str, month: int) -> dict[str, np.ndarray]:
     suite = SUITES[number]
-    days = np.arange(np.floor(first / 24.0) * 24.0, until, 24.0)
+    days = 24.0 * np.arange(np.ceil(month * MONTH_H / 24.0), np.ceil((month + 1) * MONTH_H / 24.0))
     plates = days + 10.0 + 2.0 * rng.random(len(days))
-    n_factor = _level(site, suite, grade, plates)
-    mean = VIABLE_MEAN[grade] * site.em_level * n_factor
+    mean = VIABLE_MEAN[grade] * site.em_level * _level(site, suite, grade, plates)
     viable = rng.negative_binomial(DISPERSION, DISPERSION / (DISPERSION + mean)).astype(float)
     read = plates + 24.0 * (3.0 + 4.0 * rng.random(len(days)))
     sessions = np.sort(np.concatenate([days + 8.5, days + 15.5])) + 0.5 * rng.random(2 * len(days))
-    level = _level(site, suite, grade, sessions)
-    particles = np.round(PARTICLES[grade] * site.em_level * np.sqrt(level) * np.exp(0.5 * rng.standard_normal(len(sessions))))
+    level = PARTICLES[grade] * site.em_level * np.sqrt(_level(site, suite, grade, sessions))
+    particles = np.round(level * np.exp(0.5 * rng.standard_normal(len(sessions))))
     n, m = len(plates), len(sessions)
     return {
         "area_id": np.array([f"{suite}-{grade}"] * (n + m)),

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipelines.simulator.kinetics import CHANNEL
 from pipelines.simulator.plan import DT_H, BatchPlan
-from pipelines.simulator.sensors import US_H, Readings
+from pipelines.simulator.sensors import DELIVERED_TWICE, US_H, Readings
 from pipelines.simulator.signals import BY_NAME, CODE, SAMPLES, stored
 
 EXTRA_AFTER_H = 7.0
@@ -43,10 +43,11 @@ class _Sheet:
         hours = np.array([[r[1], r[2]] for r in rows], float).reshape(-1, 2)
         times = start + np.round(hours * 3600.0).astype(np.int64) * 1_000_000
         n = len(rows)
-        return Readings(
+        entered = Readings(
             np.array([r[0] for r in rows], np.int16), times[:, 0], np.maximum(times[:, 0], times[:, 1]),
             np.array([r[3] for r in rows], float), np.array([r[4] for r in rows], np.int32), np.zeros(n, np.int8),
         )  # fmt: skip
+        return entered.take(np.concatenate([np.arange(n), np.flatnonzero(self.rng.random(n) < DELIVERED_TWICE)]))
 
 
 def sample_rows(batch: BatchPlan, course: np.ndarray, rng: np.random.Generator) -> tuple[Readings, list[float]]:

@@ -10,13 +10,16 @@ from numba import njit
 from pipelines.simulator.faults import probe_drift
 from pipelines.simulator.kinetics import CHANNEL
 from pipelines.simulator.plan import DT_H, BatchPlan
-from pipelines.simulator.signals import CODE, SENSORS, Signal, stored
+from pipelines.simulator.signals import CODE, QUALITY, SENSORS, Signal, stored
 
 US_H = 3_600_000_000
 LARGEST_SKEW_US = 90_000_000  # of a source's clock, either way
 LONGEST_GAP_H = 2.0  # the historian stores a value at least this often
 WALK_PER_DAY = {"ph": 0.006, "do_pct": 0.3, "glucose_inline_mm": 0.08}
 AGITATION_RPM = 25.0
+LATE_SHARE, DELIVERED_TWICE = 0.01, 0.01
+UNCERTAIN_SHARE, SPIKE_SHARE = 5e-4, 1e-4  # of the samples
+STUCK_PER_SENSOR, DROPOUTS_PER_BATCH = 0.04, 0.3
 
 
 @dataclass(frozen=True)
@@ -85,41 +88,47 @@ def _drift(batch: BatchPlan, name: str, grid: np.ndarray, calibrated: list[float
 
 def _stored(batch: BatchPlan, signal: Signal, grid: np.ndarray, truth: np.ndarray, drift: np.ndarray,
             rng: np.random.Generator) -> Readings:  # fmt: skip
-    n = len(grid)
-    value = truth + drift + rng.standard_normal(n) * signal.noise * (truth if signal.relative else 1.0)
-    quality = np.where(rng.random(n) < 5e-4, 1, 0).astype(np.int8)
-    spikes = np.flatnonzero(rng.random(n) < 1e-4)
-    size = signal.noise * (np.abs(truth[spikes]) if signal.relative else 1.0)
-    value[spikes] += rng.choice([-1.0, 1.0], len(spikes)) * rng.uniform(10.0, 40.0, len(spikes)) * size
-    if rng.random() < 0.04:  # stuck
-        start, length = rng.uniform(0.0, 216.0), rng.uniform(0.2, 3.0)
-        stuck = (grid >= start) & (grid < start + length)
-        if stuck.any():
-            value[stuck] = value[np.argmax(stuck)]
-            quality[stuck] = 1 if rng.random() < 0.5 else 0
-    value = stored(signal.name, value)
+    value, quality = _disturbed(signal, grid, truth + drift, np.abs(truth), rng)
     keep = _changed(value, quality, grid, signal.deadband, LONGEST_GAP_H)
-    for _ in range(rng.poisson(0.3 / len(SENSORS) * 2.0)):  # dropout bursts
+    for _ in range(rng.poisson(DROPOUTS_PER_BATCH / len(SENSORS))):
         start = rng.uniform(0.0, 216.0)
-        gone = (grid >= start) & (grid < start + rng.uniform(2.0, 120.0) / 60.0)
-        keep &= ~gone
-        if gone.any():
-            first = int(np.argmax(gone))
-            keep[first], quality[first] = True, 2
+        gone = np.flatnonzero((grid >= start) & (grid < start + rng.uniform(2.0, 120.0) / 60.0))
+        keep[gone] = False
+        if len(gone):  # the source marks the last value before the gap
+            keep[gone[0]], quality[gone[0]] = True, QUALITY["bad"]
     rows = np.flatnonzero(keep)
-    skew_us = int(rng.uniform(-1.0, 1.0) * LARGEST_SKEW_US)
-    start_us = round(batch.start * US_H)
-    observed = start_us + LARGEST_SKEW_US + skew_us + np.round(grid[rows] * US_H).astype(np.int64)
-    available = observed + LARGEST_SKEW_US + 5_000_000 - skew_us
-    late = rng.random(len(rows)) < 0.01
+    return _delivered(signal, batch.start, grid[rows], value[rows], quality[rows], rng)
+
+
+def _disturbed(signal: Signal, grid: np.ndarray, value: np.ndarray, size: np.ndarray,
+               rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Values with noise, spikes and a stuck stretch, as the transmitter reports them, and their quality."""
+    n = len(grid)
+    noise = signal.noise * (size if signal.relative else np.ones(n))
+    value = value + rng.standard_normal(n) * noise
+    quality = np.where(rng.random(n) < UNCERTAIN_SHARE, QUALITY["uncertain"], QUALITY["good"]).astype(np.int8)
+    spikes = np.flatnonzero(rng.random(n) < SPIKE_SHARE)
+    value[spikes] += rng.choice([-1.0, 1.0], len(spikes)) * rng.uniform(10.0, 40.0, len(spikes)) * noise[spikes]
+    if rng.random() < STUCK_PER_SENSOR:
+        start, noticed = rng.uniform(0.0, 216.0), rng.random() < 0.5
+        stuck = np.flatnonzero((grid >= start) & (grid < start + rng.uniform(0.2, 3.0)))
+        if len(stuck):
+            value[stuck] = value[stuck[0]]
+            quality[stuck] = QUALITY["uncertain" if noticed else "good"]
+    return stored(signal.name, value), quality
+
+
+def _delivered(signal: Signal, start: float, at_h: np.ndarray, value: np.ndarray, quality: np.ndarray,
+               rng: np.random.Generator) -> Readings:  # fmt: skip
+    """Rows in the order in which they arrive: by the source's own clock, some late, some twice."""
+    n, skew_us = len(at_h), int(rng.uniform(-1.0, 1.0) * LARGEST_SKEW_US)
+    clock = round(start * US_H) + LARGEST_SKEW_US + np.round(at_h * US_H).astype(np.int64)
+    available = clock + LARGEST_SKEW_US + 5_000_000  # never before the time the skewed clock claims
+    late = rng.random(n) < LATE_SHARE
     available[late] += (rng.exponential(45.0, int(late.sum())) * 60e6).astype(np.int64) + 60_000_000
-    again = np.flatnonzero(rng.random(len(rows)) < 0.01)  # delivered twice
-    order = np.concatenate([np.flatnonzero(~late), np.flatnonzero(late), again])  # late rows come out of order
-    full = Readings(
-        np.full(len(rows), CODE[signal.name], np.int16), observed, available, value[rows],
-        np.zeros(len(rows), np.int32), quality[rows],
-    )  # fmt: skip
-    return full.take(order)
+    again = np.flatnonzero(rng.random(n) < DELIVERED_TWICE)
+    rows = Readings(np.full(n, CODE[signal.name], np.int16), clock + skew_us, available, value, np.zeros(n, np.int32), quality)
+    return rows.take(np.concatenate([np.flatnonzero(~late), np.flatnonzero(late), again]))
 
 
 @njit(cache=True)

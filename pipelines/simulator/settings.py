@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -66,7 +66,7 @@ class SimulationSettings:
         _refuse(not self.scales_l, "no scale", f"some of {SCALES_L}")
         for scale in self.scales_l:
             _refuse(scale not in SCALES_L, f"scale {scale:g} L", ", ".join(f"{s:g}" for s in SCALES_L))
-        for name, when in (("until", self.until), ("since", self.first)):
+        for name, when in (("until", self.until), ("since", self.since or self.until)):
             _refuse(when.tzinfo is None, f"{name} {when.isoformat()} has no offset", "for example 2026-06-30T06:00Z")
         _refuse(self.until - self.first < timedelta(days=90),
                 f"from {self.first:%Y-%m-%d} to {self.until:%Y-%m-%d}", "at least 90 days, the earlier date first")  # fmt: skip
@@ -75,6 +75,17 @@ class SimulationSettings:
     def first(self) -> datetime:
         """When the history begins."""
         return self.since if self.since is not None else self.until - timedelta(days=365.25 * HISTORY_YEARS)
+
+    def to_json(self) -> dict[str, Any]:
+        """All settings as JSON values; `from_json` takes them back."""
+        plain = asdict(self) | {"until": self.until.isoformat(), "since": self.first.isoformat()}
+        return plain | {"scales_l": list(self.scales_l), "mode_rates": dict(self.mode_rates)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SimulationSettings:
+        """Settings as `to_json` gave them."""
+        times = {name: datetime.fromisoformat(data[name]) for name in ("until", "since")}
+        return cls(**{**data, **times, "scales_l": tuple(data["scales_l"])})
 
     @property
     def busy_above(self) -> float:

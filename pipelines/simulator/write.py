@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from pipelines.simulator.truth import truth_table
 
 ROWS_PER_GROUP = 1 << 19
 BATCHES_PER_TASK = 4
+SETTINGS_FILE = "simulation.json"
 _DICTIONARY = ("batch_id", "parameter", "unit", "quality")
 
 Progress = Callable[[str, int, int], None]
@@ -90,6 +93,7 @@ def write_plant(plan: PlantPlan, out: Path, *, workers: int = 1, progress: Progr
             progress("records", min(done * BATCHES_PER_TASK, len(plan.batches)), len(plan.batches))
     rows |= {"observations": observed.close(), "events": happened.close()}
     rows["truth"] = write_table(target / "truth.parquet", truth_table(plan))
+    (target / SETTINGS_FILE).write_text(json.dumps(plan.settings.to_json(), indent=1) + "\n", encoding="utf-8")
     publish(target, out)
     return rows
 
@@ -134,11 +138,16 @@ def publish(target: Path, out: Path) -> None:
 def _records(plan: PlantPlan, workers: int) -> Iterator[tuple[pa.Table, pa.Table]]:
     starts = range(0, len(plan.batches), BATCHES_PER_TASK)
     if workers <= 1:
-        for start in starts:
-            yield record_task(plan, start)
+        yield from (record_task(plan, start) for start in starts)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_keep, initargs=(plan,)) as pool:
-        yield from pool.map(_kept_task, starts)
+        ahead: deque[Future] = deque()  # bounded: the writer is slower than the workers
+        for start in starts:
+            ahead.append(pool.submit(_kept_task, start))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def record_task(plan: PlantPlan, start: int) -> tuple[pa.Table, pa.Table]:
