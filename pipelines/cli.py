@@ -6,16 +6,19 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, ParamSpec
 
 import typer
 from rich.console import Console
 
 from features.errors import BatchguardError
 from pipelines.settings import Settings
+from pipelines.simulator.command import simulate_command
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 out, err = Console(soft_wrap=True, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
+
+_P = ParamSpec("_P")
 
 ProcessOption = Annotated[Path, typer.Option("--process", help="Process definition, a TOML file.")]
 HistoryOption = Annotated[Path, typer.Option("--history", help="History folder: one file per table.")]
@@ -25,11 +28,11 @@ AsOfOption = Annotated[str, typer.Option("--as-of", help="'history' (its newest 
 TrialsOption = Annotated[int, typer.Option("--trials", min=1, help="Trials of the tuning.")]
 
 
-def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
+def one_line_errors(command: Callable[_P, None]) -> Callable[_P, None]:
     """Errors a person can act on become one line and exit code 1."""
 
     @wraps(command)
-    def guarded(*args: Any, **kwargs: Any) -> None:
+    def guarded(*args: _P.args, **kwargs: _P.kwargs) -> None:
         try:
             command(*args, **kwargs)
         except BatchguardError as error:
@@ -166,6 +169,9 @@ def dev(
 
     settings = Settings(process, history, data_dir, max_quarantined=max_quarantined, as_of=as_of)
     serve(prepare(with_months_of_source(settings)), dagster_port=dagster_port, mlflow_port=mlflow_port, say=out.print)
+
+
+app.command("simulate")(one_line_errors(simulate_command))
 
 
 class _steps:

@@ -149,7 +149,8 @@ def show_scores(plant: Plant, console: Console) -> None:
         table.add_column(name, justify="right" if name in ("hours", "risk") else "left")
     for row in scores.to_dict("records"):
         reasons = json.loads(row["reasons"])[:3]
-        absent = [*json.loads(row["missing"])[:3], *(f"{s['parameter']} {s['age_h']:.0f} h" for s in json.loads(row["stale"])[:2])]
+        missing, stale = json.loads(row["missing"]), json.loads(row["stale"])
+        absent = [f"{len(missing)} missing", *(f"{name} {age_h:.0f} h old" for name, age_h in list(stale.items())[:3])]
         table.add_row(
             row["batch_id"], f"{row['elapsed_h']:.0f}", f"{row['failure_probability']:.0%}", "\n".join(r["sentence"] for r in reasons), "\n".join(absent)
         )
