@@ -82,7 +82,7 @@ def train(
     past = log[log["label_available_at"] < seal.cut]
     folds = most_folds(batches, past, failed.index, groups=groups, at_most=plan.folds, warm_up=plan.warm_up)
     table = training_table(rows, fit_encoder(rows))
-    bins = Bins(table, plan)
+    bins = Bins(table, plan, failed_share=float(failed.mean()))
     tuned = tune(bins, folds, past, progress=progress)
     out_of_fold = forward_scores(bins, folds, past, tuned.settings)
     calibration = fit_calibration(*(out_of_fold[name].to_numpy() for name in ("raw", "failed", "weight")))
