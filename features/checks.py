@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from features.contracts import QUARANTINE, Column, Table
 from features.duplicates import Duplicates, find_duplicates
@@ -216,7 +217,7 @@ def quarantine(
 
 
 def _typed(
-    raw: Mapping[str, object], columns: Sequence[Column], length: int
+    raw: Mapping[str, pa.Array], columns: Sequence[Column], length: int
 ) -> tuple[dict[str, pd.Series], list[Fault]]:
     """Typed columns with defaults applied, and what did not fit."""
     typed: dict[str, pd.Series] = {}
@@ -248,7 +249,7 @@ def _first_fault(faults: Sequence[Fault], length: int) -> np.ndarray:
     return code
 
 
-def _reason(fault: Fault, index: int, table: Table, raw: Mapping[str, object], source: str, number: int) -> str:
+def _reason(fault: Fault, index: int, table: Table, raw: Mapping[str, pa.Array], source: str, number: int) -> str:
     ids = ", ".join(f"{name} {text_of(raw[name][index].as_py())}" for name in table.key if name in raw)
     return f"{source} row {number} ({ids}): {fault.reason(index)}"
 

@@ -102,9 +102,16 @@ def write_file(folder: Path, writer: str, batches: Iterable[pa.RecordBatch], sch
 
 def _write_rows(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> int:
     text = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+    times = {field.name: "DELTA_BINARY_PACKED" for field in schema if pa.types.is_timestamp(field.type)}
     rows = 0
     with pq.ParquetWriter(
-        path, schema, compression="zstd", use_dictionary=text or False, write_page_checksum=True, store_schema=False
+        path,
+        schema,
+        compression="zstd",
+        use_dictionary=text or False,
+        column_encoding=times or None,
+        write_page_checksum=True,
+        store_schema=False,
     ) as writer:
         for group in row_groups(batches, schema):
             writer.write_table(group, row_group_size=ROW_GROUP_ROWS)

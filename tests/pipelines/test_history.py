@@ -205,7 +205,7 @@ def test_temporary_files_are_gone_afterwards(tmp_path, store):
     tables["observations"].loc[0, "value"] = "-5"
     with pytest.raises(ContractError):
         run(tables, tmp_path, store)
-    assert [path for path in store.root.rglob(".spill*")] == []
+    assert list(store.root.rglob(".spill*")) == []
     assert [path for path in store.root.rglob("*.parquet") if path.name.startswith(".")] == []
 
 
