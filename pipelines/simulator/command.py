@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from features.errors import SourceError
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from pipelines.simulator.settings import ProcessChange, SimulationSettings
 
 
 def simulate_command(
@@ -20,16 +25,26 @@ def simulate_command(
     until: Annotated[str, typer.Option(help="Now in the plant, ISO 8601 with offset.")] = "2026-06-30T06:00:00Z",
     since: Annotated[str | None, typer.Option(help="First start; absent: three years earlier.")] = None,
     sensor_interval_min: Annotated[float, typer.Option(help="Grain of the stored sensors, 1 to 60 min.")] = 15.0,
-    process_change: Annotated[str, typer.Option(help="none, comparable or not_comparable, at 60 % of the history.")] = "comparable",
+    process_change: Annotated[
+        str, typer.Option(help="none, comparable or not_comparable, at 60 % of the history.")
+    ] = "comparable",
     base_rate: Annotated[float | None, typer.Option(help="Share of failed batches to aim at.")] = None,
-    mode_rate: Annotated[list[str] | None, typer.Option(help="Factor on one mode's prior, M4=0; may be repeated.")] = None,
-    scale: Annotated[list[float] | None, typer.Option(help="Working volume in L: 0.25, 1, 5, 50; may be repeated.")] = None,
+    mode_rate: Annotated[
+        list[str] | None, typer.Option(help="Factor on one mode's prior, M4=0; may be repeated.")
+    ] = None,
+    scale: Annotated[
+        list[float] | None, typer.Option(help="Working volume in L: 0.25, 1, 5, 50; may be repeated.")
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes; the bytes do not depend on it.", min=1)] = 1,
-    reveal: Annotated[bool, typer.Option("--reveal", help="Only print the truth about the batches in progress of --out.")] = False,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Only print the truth about the batches in progress of --out.")
+    ] = False,
     live: Annotated[bool, typer.Option("--live", help="Only play the batches in progress of --out forward.")] = False,
     speed: Annotated[float, typer.Option(help="--live: plant time over wall time.")] = 3600.0,
     tick: Annotated[float, typer.Option(help="--live: seconds between two steps.")] = 5.0,
-    hours: Annotated[float | None, typer.Option(help="--live: plant hours to play; absent: to the last disposition.")] = None,
+    hours: Annotated[
+        float | None, typer.Option(help="--live: plant hours to play; absent: to the last disposition.")
+    ] = None,
 ) -> None:
     """Simulate a cell-therapy plant whose truth is known, reveal its truth, or play it on."""
     if reveal and live:
@@ -44,13 +59,13 @@ def simulate_command(
         settings = SimulationSettings(
             n_batches=batches, n_in_progress=in_progress, seed=seed, n_sites=sites, until=_when("until", until),
             since=None if since is None else _when("since", since), sensor_interval_min=sensor_interval_min,
-            process_change=process_change, base_rate=base_rate, mode_rates=_rates(mode_rate or []),  # type: ignore[arg-type]
+            process_change=cast("ProcessChange", process_change), base_rate=base_rate, mode_rates=_rates(mode_rate or []),
             scales_l=tuple(scale) if scale else (0.25,),
         )  # fmt: skip
         _simulate(settings, out, workers)
 
 
-def _simulate(settings, out: Path, workers: int) -> None:
+def _simulate(settings: SimulationSettings, out: Path, workers: int) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -60,12 +75,14 @@ def _simulate(settings, out: Path, workers: int) -> None:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bars:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
         def show(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task({"plan": "Planning batches", "records": "Writing records"}[stage], total=total)
-            bars.update(tasks[stage], completed=done)  # type: ignore[arg-type]
+                tasks[stage] = bars.add_task(
+                    {"plan": "Planning batches", "records": "Writing records"}[stage], total=total
+                )
+            bars.update(tasks[stage], completed=done)
 
         report = simulate(settings, out, workers=workers, progress=show)
     decided = sum(report.outcomes.values())

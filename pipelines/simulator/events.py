@@ -50,7 +50,9 @@ def batch_events(batch: BatchPlan, course: np.ndarray, sampled_h: list[float], c
     events += alarms
     events += _deviations(alarms, stop, rng)
     if batch.circumstances.integrity_retest:
-        events.append(Event("deviation", "integrity_retest", 0.1, 0.1 + 24.0 * (4 + 6 * rng.random()), severity="minor"))
+        events.append(
+            Event("deviation", "integrity_retest", 0.1, 0.1 + 24.0 * (4 + 6 * rng.random()), severity="minor")
+        )
     unique = {(e.kind, e.code, round(e.started_h * 3600.0)): e for e in events}
     return sorted(unique.values(), key=lambda e: (e.started_h, e.kind, e.code))
 

@@ -85,7 +85,9 @@ def draw_fault(mode: str, rng: np.random.Generator, lot_factor: float = 1.0) -> 
         return Fault(mode, 0.0 if mode == "M2" else 24.0, DURATION_H, lot_factor)
     if mode in ("M4", "M5"):
         rate = between(0.35, 0.80, size) if mode == "M4" else between(0.06, 0.12, size)
-        return Fault(mode, between(2.0, 150.0, start), DURATION_H, rate, extra=lag_h, inoculum_cfu=10.0 ** (2.0 * other))
+        return Fault(
+            mode, between(2.0, 150.0, start), DURATION_H, rate, extra=lag_h, inoculum_cfu=10.0 ** (2.0 * other)
+        )
     if mode == "M6":
         onset = between(60.0, 190.0, start)
         return Fault(mode, onset, onset + between(6.0, 36.0, length), 0.05)
@@ -139,7 +141,9 @@ def apply(faults: Iterable[Fault], p: Any, biology: Biology) -> tuple[Biology, f
     return biology, shock
 
 
-def probe_drift(faults: Iterable[Fault], probe: str, at_h: np.ndarray, calibrated_h: Iterable[float] = ()) -> np.ndarray:
+def probe_drift(
+    faults: Iterable[Fault], probe: str, at_h: np.ndarray, calibrated_h: Iterable[float] = ()
+) -> np.ndarray:
     """What a bad probe (M12) adds to its reading; a calibration takes it back to zero, the drift goes on."""
     drift = np.zeros(len(at_h))
     for f in faults:

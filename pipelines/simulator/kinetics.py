@@ -8,6 +8,7 @@ saturation, bacteria in CFU/mL, time in h, rates per h.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -39,7 +40,7 @@ DECLINE_FLOOR = 0.15
 
 def parameters(n: int) -> np.ndarray:
     """`n` parameter records without a fault; growth, timing, kLa and cells at start are still zero."""
-    records = np.zeros(n, PARAMETERS)
+    records: Any = np.zeros(n, PARAMETERS)
     for name, value in DEFAULTS.items():
         records[name] = value
     return records
@@ -48,14 +49,14 @@ def parameters(n: int) -> np.ndarray:
 @njit(cache=True, error_model="numpy")
 def rhs(state, inputs, p, out):
     """Derivatives of `STATE` per hour into `out`, from `INPUTS` and one record of `PARAMETERS`."""
-    xv, xd, g, l, q, a, b = state[0], state[1], state[2], state[3], state[4], state[5], state[6]
+    xv, xd, g, lac, q, a, b = state[0], state[1], state[2], state[3], state[4], state[5], state[6]
     rise, decline, f_temperature, dilution = inputs[0], inputs[1], inputs[3], inputs[4]
     do, ph = inputs[5], inputs[6]
-    lactate_3, ammonia_2 = (l / 28.0) ** 3, (a / 6.0) ** 2
+    lactate_3, ammonia_2 = (lac / 28.0) ** 3, (a / 6.0) ** 2
     acid = (ph - 7.25) / 0.32
     limits = g * q * do / ((g + 0.5) * (q + 0.15) * (do + 4.0) * (1.0 + lactate_3) * (1.0 + ammonia_2))
     mu = p.mu * rise * decline * limits * math.exp(-acid * acid) * f_temperature * max(0.0, 1.0 - xv / 30.0)
-    lactate_4, ammonia_4 = (l / 40.0) ** 4, (a / 9.0) ** 4
+    lactate_4, ammonia_4 = (lac / 40.0) ** 4, (a / 9.0) ** 4
     death = 0.0016 + inputs[2] + p.shear_death + 0.008 * inputs[7]
     death += 0.01 * lactate_4 / (1.0 + lactate_4) + 0.02 * ammonia_4 / (1.0 + ammonia_4)
     if g < 8.0:  # starvation; below 1e-12 per h above that
@@ -75,7 +76,7 @@ def rhs(state, inputs, p, out):
     out[0] = (mu - death) * xv
     out[1] = death * xv - (0.016 + 0.1 * dilution) * xd
     out[2] = -q_glucose - bacteria_uptake + dilution * (GLUCOSE_FEED - g)
-    out[3] = lactate_yield * q_glucose + 1.2 * bacteria_uptake - dilution * l
+    out[3] = lactate_yield * q_glucose + 1.2 * bacteria_uptake - dilution * lac
     out[4] = -q_glutamine - 0.004 * q + dilution * (GLUTAMINE_FEED - q)
     out[5] = 0.75 * q_glutamine + 0.004 * q - dilution * a
     out[6] = p.mu_bacteria * b if b < 3e9 else 0.0
@@ -93,7 +94,7 @@ def _dilute(state, volume, added):
 @njit(cache=True, error_model="numpy")
 def _run_one(p, dt, record_every, records, state, inputs, slope):
     """Integrate one batch; leaves the final state in `state` and returns the final volume in L."""
-    steps = int(round(p.end / dt))
+    steps = round(p.end / dt)
     volume = p.volume0
     state[:] = 0.0
     state[0], state[1] = p.viable0, p.dead0
@@ -177,7 +178,7 @@ def run_recorded(p, dt, record_every):
     longest = 0.0
     for i in range(p.shape[0]):
         longest = max(longest, p[i].end)
-    rows = int(round(longest / dt)) // record_every + 1
+    rows = round(longest / dt) // record_every + 1
     out = np.full((p.shape[0], rows, 15), np.nan)
     state, inputs, slope = np.empty(7), np.empty(8), np.empty(7)
     for i in range(p.shape[0]):

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.contracts import BATCHES, EVENTS, MATERIALS, OBSERVATIONS
+from features.contracts import EVENTS, MATERIALS, OBSERVATIONS
 from features.errors import SourceError
 from pipelines.simulator import tables
 from pipelines.simulator.plan import BatchPlan, PlantPlan, plan_plant
@@ -86,11 +86,11 @@ class _Game:
         running = [b for b in plan.batches if b.decided_at > plan.until]
         later = replace(plan, until=plan.until + LONGEST_H)
         records = [tables.batch_record(later, b) for b in running]
-        ids = pa.array([b.batch_id for b in running], pa.string())
+        ids = [b.batch_id for b in running]
         settled, written, history = {}, {}, out / "history"
         for name, contract in (("observations", OBSERVATIONS), ("events", EVENTS), ("materials", MATERIALS)):
             table = pq.read_table(history / f"{name}.parquet").cast(contract.arrow())
-            settled[name] = table.filter(pc.invert(pc.is_in(table["batch_id"], ids)))
+            settled[name] = table.filter(~pc.field("batch_id").isin(ids))
             written[name] = len(table)
         for name in ("environment", "dispositions"):
             written[name] = pq.read_metadata(history / f"{name}.parquet").num_rows
@@ -124,9 +124,7 @@ def replace_table(path: Path, table: pa.Table) -> None:
 
 
 def _same_batches(history: Path, plan: PlantPlan) -> None:
-    there = pq.read_table(history / "batches.parquet", columns=[BATCHES.key[0]])["batch_id"].to_pylist()
-    if there != [b.batch_id for b in plan.batches]:
+    there = pq.read_table(history / "batches.parquet")
+    if not there.equals(tables.batch_table(plan).cast(there.schema)):
         raise SourceError(f"{history}: its batches are not those of {SETTINGS_FILE}",
                           remedy="Simulate again with this version; nothing was changed.")  # fmt: skip
-
-

@@ -27,7 +27,7 @@ class Scale:
 
     @property
     def kla_factor(self) -> float:
-        """kLa relative to the 0.25 L rocker."""
+        """Oxygen transfer (kLa) relative to the 0.25 L rocker."""
         return (self.power_w_m3 / 10.0) ** self.exponent
 
     @property
@@ -111,7 +111,7 @@ class Site:
         """For each time, whether an excursion of that suite began or went on within the hours before."""
         rows = self.excursions[suite]
         starts, ends = rows[:, :1], rows[:, 1:2]
-        return ((starts <= at) & (ends >= at - before_h)).any(axis=0) if len(rows) else np.zeros(len(at), bool)
+        return np.any((starts <= at) & (ends >= at - before_h), axis=0)
 
 
 def build_sites(settings: SimulationSettings, first: float, last: float) -> list[Site]:

@@ -73,7 +73,9 @@ def _truth(name: str, course: np.ndarray, below: np.ndarray, weight: np.ndarray)
     return channel[below] * (1.0 - weight) + channel[below + 1] * weight
 
 
-def _drift(batch: BatchPlan, name: str, grid: np.ndarray, calibrated: list[float], rng: np.random.Generator) -> np.ndarray:
+def _drift(
+    batch: BatchPlan, name: str, grid: np.ndarray, calibrated: list[float], rng: np.random.Generator
+) -> np.ndarray:
     """Random walk of every probe, and the ramp of a bad one (M12); a calibration takes both to zero."""
     if name not in WALK_PER_DAY:
         return np.zeros(len(grid))
@@ -127,7 +129,9 @@ def _delivered(signal: Signal, start: float, at_h: np.ndarray, value: np.ndarray
     late = rng.random(n) < LATE_SHARE
     available[late] += (rng.exponential(45.0, int(late.sum())) * 60e6).astype(np.int64) + 60_000_000
     again = np.flatnonzero(rng.random(n) < DELIVERED_TWICE)
-    rows = Readings(np.full(n, CODE[signal.name], np.int16), clock + skew_us, available, value, np.zeros(n, np.int32), quality)
+    rows = Readings(
+        np.full(n, CODE[signal.name], np.int16), clock + skew_us, available, value, np.zeros(n, np.int32), quality
+    )
     return rows.take(np.concatenate([np.flatnonzero(~late), np.flatnonzero(late), again]))
 
 

@@ -59,10 +59,10 @@ class SimulationSettings:
         _refuse(self.process_change not in get_args(ProcessChange), f"process change {self.process_change!r}",
                 " | ".join(get_args(ProcessChange)))  # fmt: skip
         _refuse(self.base_rate is not None and not 0.02 <= self.base_rate <= 0.3,
-                f"base rate {self.base_rate}", "0.02 to 0.3")  # fmt: skip
+                f"base rate {self.base_rate or 0:g}", "0.02 to 0.3")  # fmt: skip
         for mode, factor in self.mode_rates.items():
             _refuse(mode not in MODES, f"unknown mode {mode!r}", " | ".join(MODES))
-            _refuse(not 0 <= factor <= 20, f"rate factor {factor} of mode {mode}", "0 to 20")
+            _refuse(not 0 <= factor <= 20, f"rate factor {factor:g} of mode {mode}", "0 to 20")
         _refuse(not self.scales_l, "no scale", f"some of {SCALES_L}")
         for scale in self.scales_l:
             _refuse(scale not in SCALES_L, f"scale {scale:g} L", ", ".join(f"{s:g}" for s in SCALES_L))
@@ -85,7 +85,8 @@ class SimulationSettings:
     def from_json(cls, data: Mapping[str, Any]) -> SimulationSettings:
         """Settings as `to_json` gave them."""
         times = {name: datetime.fromisoformat(data[name]) for name in ("until", "since")}
-        return cls(**{**data, **times, "scales_l": tuple(data["scales_l"])})
+        values: dict[str, Any] = {**data, **times, "scales_l": tuple(data["scales_l"])}
+        return cls(**values)
 
     @property
     def busy_above(self) -> float:

@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 from features.contracts import BATCHES, DISPOSITIONS, ENVIRONMENT, EVENTS, LOT_RESULTS, MATERIALS, OBSERVATIONS
 from pipelines.simulator.environment import environment_rows
 from pipelines.simulator.events import Event, batch_events, calibrations
-from pipelines.simulator.lots import BY_NAME as MATERIAL
 from pipelines.simulator.faults import DURATION_H
+from pipelines.simulator.lots import BY_NAME as MATERIAL
 from pipelines.simulator.plan import BatchPlan, PlantPlan
 from pipelines.simulator.samples import sample_rows
 from pipelines.simulator.sensors import US_H, Readings, sensor_rows
-from pipelines.simulator.settings import stream, Stream
+from pipelines.simulator.settings import Stream, stream
 from pipelines.simulator.signals import BY_NAME as SIGNAL
 from pipelines.simulator.signals import OBSERVED, QUALITY, stored
 
@@ -110,7 +110,7 @@ def lot_table(plan: PlantPlan) -> pa.Table:
     for lot in plan.lots:
         rng = stream(plan.settings.seed, *lot.key, 1)
         for order, (name, centre, cv) in enumerate(MATERIAL[lot.material].tests):
-            hint = lot.factor ** 0.25 if order == 0 and lot.material in ("vector", "activation_reagent") else 1.0
+            hint = lot.factor**0.25 if order == 0 and lot.material in ("vector", "activation_reagent") else 1.0
             value = float(stored(name, np.array(centre * hint * (1.0 + cv * rng.standard_normal()))))
             observed = _us(lot.made_at + 24.0 * rng.uniform(1.0, 4.0))
             available = observed + round(24.0 * rng.uniform(2.0, 10.0) * US_H)
@@ -131,7 +131,7 @@ def environment_table(plan: PlantPlan) -> pa.Table:
         }))  # fmt: skip
     table = pa.concat_tables(parts)
     now = pa.scalar(_us(plan.until), pa.int64()).cast(_TIME)
-    return table.filter(pc.less_equal(table["available_at"], now)).cast(ENVIRONMENT.arrow())
+    return table.filter(pc.field("available_at") <= now).cast(ENVIRONMENT.arrow())
 
 
 def disposition_table(plan: PlantPlan) -> pa.Table:

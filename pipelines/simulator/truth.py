@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from pipelines.simulator.faults import DURATION_H, MODES, Fault
@@ -117,5 +117,5 @@ def truth_table(plan: PlantPlan) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=TRUTH)
 
 
-def _at(batch: BatchPlan, hour: float) -> pd.Timestamp:
-    return pd.Timestamp(round((batch.start + hour) * 3600.0), unit="s", tz="UTC")
+def _at(batch: BatchPlan, hour: float) -> datetime:
+    return datetime.fromtimestamp(round((batch.start + hour) * 3600.0), UTC)

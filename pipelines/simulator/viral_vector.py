@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-STATE = ("viable_e6_ml", "dead_e6_ml", "glucose_mm", "lactate_mm", "titre_e6_tu_ml", "particles_e9_ml", "bacteria_cfu_ml")
+STATE = (
+    "viable_e6_ml",
+    "dead_e6_ml",
+    "glucose_mm",
+    "lactate_mm",
+    "titre_e6_tu_ml",
+    "particles_e9_ml",
+    "bacteria_cfu_ml",
+)
 INPUTS = ("production", "temperature_factor")
 CHANNELS = (*STATE, "temperature_c")
 CHANNEL = {name: i for i, name in enumerate(CHANNELS)}
@@ -23,13 +32,20 @@ PARAMETERS = np.dtype([(name, "f8") for name in (
     "mu", "viable0", "transfection", "full_share", "end", "heat_from", "heat_to", "heat_delta",
     "bacteria_at", "bacteria_cfu_ml", "mu_bacteria",
 )])  # fmt: skip
-DEFAULTS = {"viable0": 0.8, "end": DURATION_H, "full_share": 2e-3, "heat_from": NEVER, "heat_to": NEVER, "bacteria_at": NEVER}
+DEFAULTS = {
+    "viable0": 0.8,
+    "end": DURATION_H,
+    "full_share": 2e-3,
+    "heat_from": NEVER,
+    "heat_to": NEVER,
+    "bacteria_at": NEVER,
+}
 SPECIFICATION = {"titre_e6_tu_ml": (8.0, None), "infectious_share": (3e-4, None), "bioburden_cfu_ml": (None, 10.0)}
 
 
 def parameters(n: int) -> np.ndarray:
     """`n` parameter records without a fault; growth and transfection are still zero."""
-    records = np.zeros(n, PARAMETERS)
+    records: Any = np.zeros(n, PARAMETERS)
     for name, value in DEFAULTS.items():
         records[name] = value
     return records
@@ -56,13 +72,13 @@ def rhs(state, inputs, p, out):
 @njit(cache=True, error_model="numpy", nogil=True)
 def run_recorded(p, dt, record_every):
     """Trajectories of many batches: (n, records, len(CHANNELS)), NaN after a batch's end."""
-    rows = int(round(p["end"].max() / dt)) // record_every + 1
+    rows = round(p["end"].max() / dt) // record_every + 1
     out = np.full((p.shape[0], rows, 8), np.nan)
     state, inputs, slope = np.empty(7), np.empty(2), np.empty(7)
     for i in range(p.shape[0]):
         state[:] = 0.0
         state[0], state[2] = p[i].viable0, 35.0
-        for k in range(int(round(p[i].end / dt)) + 1):
+        for k in range(round(p[i].end / dt) + 1):
             t = k * dt
             heat = p[i].heat_delta if p[i].heat_from <= t < p[i].heat_to else 0.0
             inputs[0] = 1.0 / (1.0 + math.exp(-(t - TRANSFECTION_H - 12.0) / 3.0)) if t >= TRANSFECTION_H else 0.0

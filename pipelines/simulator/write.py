@@ -77,6 +77,16 @@ def write_plant(plan: PlantPlan, out: Path, *, workers: int = 1, progress: Progr
         SourceError: `out` is not an empty folder; nothing is written then.
     """
     target = claim(out)
+    try:
+        rows = _fill(plan, target, workers, progress)
+    except BaseException:
+        shutil.rmtree(target)
+        raise
+    publish(target, out)
+    return rows
+
+
+def _fill(plan: PlantPlan, target: Path, workers: int, progress: Progress | None) -> dict[str, int]:
     history = target / "history"
     history.mkdir()
     small = {
@@ -94,7 +104,6 @@ def write_plant(plan: PlantPlan, out: Path, *, workers: int = 1, progress: Progr
     rows |= {"observations": observed.close(), "events": happened.close()}
     rows["truth"] = write_table(target / "truth.parquet", truth_table(plan))
     (target / SETTINGS_FILE).write_text(json.dumps(plan.settings.to_json(), indent=1) + "\n", encoding="utf-8")
-    publish(target, out)
     return rows
 
 
