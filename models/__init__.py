@@ -1,0 +1,1 @@
+"""From features to a frozen, calibrated, explained and judged predictor."""

@@ -1,0 +1,1 @@
+"""Scores of batches in progress, for people and for an MES."""

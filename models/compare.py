@@ -1,0 +1,102 @@
+"""What a random split would have claimed, beside what forward in time gives. Never used for anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from features.errors import TrainingError
+from models.encode import fit_encoder
+from models.figures import auroc, last_checkpoint, with_interval
+from models.labels import labels_as_of
+from models.splits import most_folds
+from models.table import TrainingTable, before_the_label, training_table
+from models.train import forward_scores
+from models.tune import Bins, Plan, Settings
+
+_RANDOM_FOLDS = 5
+
+
+def compare_splits(
+    snapshots: pd.DataFrame,
+    batches: pd.DataFrame,
+    logs: dict[str, pd.DataFrame],
+    *,
+    groups: pd.DataFrame,
+    settings: Settings | None = None,
+    plan: Plan | None = None,
+) -> pd.DataFrame:
+    """Random against forward, with the same model settings on the same batches, for several questions.
+
+    Each batch counts once, at its last checkpoint before its label. Random is a stratified, shuffled K-fold over
+    batches; forward trains on what was known when each block began.
+
+    Args:
+        snapshots: `features.contracts.SNAPSHOT`.
+        batches: `batch_id`, `started_at`.
+        logs: Label log per question.
+        groups: Pairs `batch_id`, `group`; the random split ignores them, as random splits do.
+        settings: Of the trees; None takes untuned defaults.
+        plan: Seed and threads.
+
+    Returns:
+        `question`, `split` (random or forward), `n`, `n_failed`, `auroc`, `auroc_low`, `auroc_high`, `note`.
+    """
+    rows = []
+    for question, log in logs.items():
+        labels = labels_as_of(log)
+        labels = labels[~labels["censored"]]
+        usable = before_the_label(snapshots, log)
+        last = last_checkpoint(usable[usable["batch_id"].isin(labels.index)])
+        table = training_table(last, fit_encoder(last))
+        share = float(np.clip(labels["failed"].mean(), 0.01, 0.99))
+        bins = Bins(table, plan or Plan(), failed_share=share)
+        rows.append(_row(question, "random", *_try(random_scores, bins, labels["failed"], settings or Settings())))
+        rows.append(_row(question, "forward", *_try(_forward, bins, batches, log, groups, settings or Settings())))
+    return pd.DataFrame(rows)
+
+
+def random_scores(bins: Bins, failed: pd.Series, settings: Settings) -> pd.DataFrame:
+    """Scores of a shuffled, stratified K-fold: `batch_id`, `failed`, `raw`.
+
+    Raises:
+        TrainingError: Fewer failures than folds.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    table: TrainingTable = bins.table
+    y = table.rows["batch_id"].map(failed).to_numpy(bool)
+    if min(y.sum(), (~y).sum()) < _RANDOM_FOLDS:
+        raise TrainingError(f"{y.sum()} of {len(y)} batches failed: too few for {_RANDOM_FOLDS} folds")
+    raw = np.full(len(y), np.nan)
+    folds = StratifiedKFold(_RANDOM_FOLDS, shuffle=True, random_state=bins.plan.seed)
+    for train, held_out in folds.split(table.X, y):
+        booster, _ = bins.fit(bins.rows(train, y[train]), settings)
+        raw[held_out] = booster.predict(table.X[held_out], raw_score=True)
+    return pd.DataFrame({"batch_id": table.rows["batch_id"], "failed": y, "raw": raw})
+
+
+def _forward(
+    bins: Bins, batches: pd.DataFrame, log: pd.DataFrame, groups: pd.DataFrame, settings: Settings
+) -> pd.DataFrame:
+    known = pd.Index(bins.table.rows["batch_id"])
+    folds = most_folds(batches, log, known, groups=groups, at_most=bins.plan.folds, warm_up=bins.plan.warm_up)
+    return forward_scores(bins, folds, log, settings)
+
+
+def _try(score: Callable[..., pd.DataFrame], *args: object) -> tuple[pd.DataFrame | None, str]:
+    try:
+        return score(*args), ""
+    except TrainingError as error:
+        return None, error.what
+
+
+def _row(question: str, split: str, scores: pd.DataFrame | None, note: str) -> dict[str, object]:
+    head: dict[str, object] = {"question": question, "split": split}
+    if scores is None:
+        return head | {"n": 0, "n_failed": 0, "auroc": np.nan, "auroc_low": np.nan, "auroc_high": np.nan, "note": note}
+    found = with_interval(auroc, *(scores[name].to_numpy() for name in ("failed", "raw", "batch_id")))
+    count = {"n": len(scores), "n_failed": int(scores["failed"].sum())}
+    return head | count | {"auroc": found.value, "auroc_low": found.low, "auroc_high": found.high, "note": note}

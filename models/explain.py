@@ -1,0 +1,215 @@
+"""Reasons in the process's own words, from fixed templates: no text is generated, every number is the model's.
+
+"Compression force, mean since start 7.9 kN (normal 4 to 6): +12.0 points."
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features.dictionary import Feature
+from features.process import Interval, ProcessDefinition
+from models.predictor import AGE, Predictor
+
+_WINDOWS = {"since_start": "since start", "before_start": "before start", "now": "now", "": ""}
+_STATISTICS = {
+    "value": "", "first": "first", "last": "newest", "mean": "mean", "sd": "standard deviation", "min": "lowest", "max": "highest",
+    "slope": "slope", "n": "number of values", "age_h": "age of the newest value", "n_missing": "missing values",
+    "failure_rate": "earlier failures", "out_of_normal_h": "time out of the normal range",
+}  # fmt: skip
+_LEVELS = frozenset({"value", "first", "last", "mean", "min", "max", "median"})  # comparable with the normal range
+_NEWEST = ("last", "value")  # statistics that are the newest value itself
+_NOT_A_VALUE = frozenset({"n", AGE, "n_missing", "n_bad"})  # known even where nothing was measured
+_SMALLEST = 0.05  # percentage points: what would read as 0.0 is no reason
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a probability is not the base probability: one parameter.
+
+    Attributes:
+        parameter: Parameter of the process, or a subject such as a lot.
+        label: In the process's words.
+        feature: The feature with the largest contribution; the sentence speaks of it.
+        value: Its value, a number or a category; None where not known.
+        unit: Unit of the value.
+        normal: Normal operating range of the parameter; None on a side that is open.
+        points: Percentage points that the parameter adds to the probability, all its features together.
+        newest: Newest value of the parameter, in its own unit, where the snapshot has it; None otherwise.
+        sentence: All of it, to read.
+    """
+
+    parameter: str
+    label: str
+    feature: str
+    value: float | str | None
+    unit: str
+    normal: Interval
+    points: float
+    newest: float | None
+    sentence: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values; the contribution is rounded to a hundredth of a point."""
+        return asdict(self) | {"normal": list(self.normal), "points": round(self.points, 2)}
+
+
+def reasons(
+    predictor: Predictor, snapshots: pd.DataFrame, process: ProcessDefinition, *, top: int = 5
+) -> list[tuple[Reason, ...]]:
+    """The parameters that move each snapshot's probability most, largest first.
+
+    Args:
+        predictor: Frozen.
+        snapshots: `features.contracts.SNAPSHOT`.
+        process: For labels' normal ranges.
+        top: Reasons per snapshot at most.
+
+    Returns:
+        One tuple per snapshot, in its order; parameters that add nothing are not named.
+    """
+    points = predictor.percentage_points(predictor.contributions(snapshots))
+    sums = predictor.by_parameter(points)
+    places = _features_by_parameter(predictor.features)
+    out = []
+    for (_, row), (_, total), (_, snapshot) in zip(
+        points.iterrows(), sums.iterrows(), snapshots.iterrows(), strict=True
+    ):
+        order = total.abs().sort_values(ascending=False, kind="stable").index[:top]
+        named = [str(name) for name in order if abs(total[name]) >= _SMALLEST]
+        out.append(tuple(_reason(name, places[name], float(total[name]), row, snapshot, process) for name in named))
+    return out
+
+
+def missing(predictor: Predictor, snapshots: pd.DataFrame) -> list[list[str]]:
+    """Parameters that the model uses and of which a snapshot knows no value, by name."""
+    places = _features_by_parameter(predictor.features)
+    valued = {p: [f.name for f in fs if f.statistic not in _NOT_A_VALUE] for p, fs in places.items()}
+    absent = pd.DataFrame(
+        {p: snapshots[names].isna().all(axis=1) for p, names in valued.items() if names}, index=snapshots.index
+    )
+    return [[str(p) for p in absent.columns[row]] for row in absent.to_numpy(bool)]
+
+
+def stale(predictor: Predictor, snapshots: pd.DataFrame, features: tuple[Feature, ...]) -> list[dict[str, float]]:
+    """Parameters whose newest value is older than it usually is at that checkpoint, with its age in hours.
+
+    Args:
+        predictor: Knows the usual ages.
+        snapshots: `features.contracts.SNAPSHOT`.
+        features: Dictionary of all their columns: an age need not be a feature of the model.
+    """
+    ages = {
+        f.parameter: f.name
+        for f in features
+        if f.statistic == AGE and f.name in snapshots and f.parameter in predictor.usual_ages
+    }
+    out: list[dict[str, float]] = [{} for _ in range(len(snapshots))]
+    for parameter, column in ages.items():
+        usual = predictor.usual_ages[parameter]
+        limit = snapshots["checkpoint_h"].map(lambda hours, usual=usual: usual_age(usual, hours)).to_numpy(float)
+        age = snapshots[column].to_numpy(float)
+        for row in np.flatnonzero(age > limit):
+            out[row][parameter] = float(age[row])
+    return out
+
+
+def usual_age(usual: dict[str, float], checkpoint_h: float) -> float:
+    """Usual age at the latest checkpoint in training that is not past this one; NaN (never stale) before the first."""
+    reached = [float(hours) for hours in usual if float(hours) <= checkpoint_h]
+    return usual[f"{max(reached):g}"] if reached else math.nan
+
+
+def number(value: float) -> str:
+    """A number as people write it: four significant digits, no trailing zeros."""
+    if value != 0 and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.3g}"
+    return f"{float(f'{value:.4g}'):g}" if abs(value) < 1e4 else f"{value:.0f}"
+
+
+def _features_by_parameter(features: tuple[Feature, ...]) -> dict[str, list[Feature]]:
+    out: dict[str, list[Feature]] = {}
+    for feature in features:
+        out.setdefault(feature.parameter, []).append(feature)
+    return out
+
+
+def _reason(
+    parameter: str,
+    features: list[Feature],
+    points: float,
+    row: pd.Series,
+    snapshot: pd.Series,
+    process: ProcessDefinition,
+) -> Reason:
+    # the feature that pulls hardest in the direction of the sum
+    spoken = max(features, key=lambda feature: (row[feature.name] * np.sign(points), feature.name))
+    value = _plain(snapshot[spoken.name])
+    known = process.by_name.get(parameter)
+    normal = known.normal if known else (None, None)
+    last = _plain(next((snapshot[f.name] for f in features if f.statistic in _NEWEST), None))
+    newest = None if isinstance(last, str) else last
+    return Reason(
+        parameter=parameter,
+        label=spoken.label,
+        feature=spoken.name,
+        value=value,
+        unit=spoken.unit,
+        normal=normal,
+        points=points,
+        newest=newest,
+        sentence=_sentence(spoken, value, normal, newest, points),
+    )
+
+
+def _sentence(
+    feature: Feature, value: float | str | None, normal: Interval, newest: float | None, points: float
+) -> str:
+    words = _words(feature)
+    subject = f"{feature.label}, {words}" if words else feature.label
+    said = _said(value, feature.unit)
+    if value is not None and not isinstance(value, str) and feature.statistic in _LEVELS:
+        said += _normal(normal)
+    if newest is not None and feature.statistic not in _NEWEST:
+        said += f", newest {number(newest)}"
+    return f"{subject} {said}: {points:+.1f} points"
+
+
+def _said(value: float | str | None, unit: str) -> str:
+    if value is None:
+        return "not known"
+    return value if isinstance(value, str) else f"{number(value)} {unit}".strip()
+
+
+def _words(feature: Feature) -> str:
+    """Statistic and window in words; a newest or single value needs no window."""
+    statistic = _STATISTICS.get(feature.statistic, feature.statistic.replace("_", " "))
+    window = "" if feature.statistic in _NEWEST else window_words(feature.window)
+    return f"{statistic} {window}".strip()
+
+
+def window_words(window: str) -> str:
+    """A window in words: `last_24h` is "over the last 24 h"."""
+    if window.startswith("last_") and window.endswith("h"):
+        return f"over the last {window[5:-1]} h"
+    return _WINDOWS.get(window, window.replace("_", " "))
+
+
+def _normal(normal: Interval) -> str:
+    low, high = normal
+    if low is not None and high is not None:
+        return f" (normal {number(low)} to {number(high)})"
+    if low is not None:
+        return f" (normal from {number(low)})"
+    return f" (normal up to {number(high)})" if high is not None else ""
+
+
+def _plain(value: Any) -> float | str | None:
+    if value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA:
+        return None
+    return value if isinstance(value, str) else float(value)

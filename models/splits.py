@@ -1,0 +1,264 @@
+"""Which batches train and which test: forward in time, subjects never on both sides, the newest quarter sealed.
+
+A split at random mixes batches of one campaign, lot or patient over both sides and reads far too well on drifting
+processes. Here a row trains only if its label was known before the validation block began.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from features.errors import TrainingError
+from models.labels import labels_as_of
+
+
+@dataclass(frozen=True)
+class Seal:
+    """The sealed test set: decided by time alone, before a feature or a label was looked at.
+
+    Attributes:
+        process_id: Process it belongs to.
+        cut: Start of its first batch; nothing known later may train.
+        batch_ids: Its batches, in order of start.
+        sha256: Digest over process, cut and batch ids: what the ledger records.
+    """
+
+    process_id: str
+    cut: pd.Timestamp
+    batch_ids: tuple[str, ...]
+    sha256: str
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        text = json.dumps(asdict(self) | {"cut": self.cut.isoformat(), "batch_ids": list(self.batch_ids)}, indent=1)
+        path.write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Seal:
+        """Read it back.
+
+        Raises:
+            TrainingError: The file was changed since it was sealed.
+        """
+        data = json.loads(path.read_text(encoding="utf-8"))
+        seal = _seal(data["process_id"], pd.to_datetime(data["cut"]), tuple(data["batch_ids"]))
+        if seal.sha256 != data["sha256"]:
+            raise TrainingError(f"{path}: the sealed test set was changed", remedy="Restore the file from the store.")
+        return seal
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One step forward in time.
+
+    Attributes:
+        name: For messages, for example "fold 2 of 4".
+        cut: Start of the validation block; only labels known before it train.
+        train: Batch ids.
+        validation: Batch ids, all started at or after the cut.
+    """
+
+    name: str
+    cut: pd.Timestamp
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+
+
+def seal_test(batches: pd.DataFrame, log: pd.DataFrame, *, process_id: str, share: float = 0.25) -> Seal:
+    """Seal the newest share of the dispositioned, uncensored batches.
+
+    Batches that started at the very moment of the cut all go to the test, so that no id decides.
+
+    Args:
+        batches: `batch_id`, `started_at`.
+        log: `features.contracts.LABELS`.
+        process_id: Process it belongs to.
+        share: Share of the batches, above 0 and below 1.
+
+    Raises:
+        TrainingError: Fewer than four batches have an outcome.
+    """
+    labels = labels_as_of(log)
+    started = _started(batches, labels.index[~labels["censored"]])
+    if len(started) < 4:
+        raise TrainingError(
+            f"{process_id}: {len(started)} batches have an outcome",
+            expected="at least 4",
+            remedy="Add dispositions (or results for the label rule) to the run history.",
+        )
+    cut = started.iloc[int(len(started) * (1 - share))]
+    return _seal(process_id, cut, tuple(started.index[started >= cut]))
+
+
+def subject_groups(batches: pd.DataFrame) -> pd.DataFrame:
+    """Pairs `batch_id`, `group` of patients or donors; batches without one belong to none."""
+    named = batches[batches["subject_key"] != ""]
+    return pd.DataFrame({"batch_id": named["batch_id"], "group": "subject:" + named["subject_key"]})
+
+
+def struck_lot_groups(materials: pd.DataFrame, log: pd.DataFrame, *, min_failures: int = 2) -> pd.DataFrame:
+    """Pairs `batch_id`, `group` of lots behind several failures, to keep such a lot on one side of each split.
+
+    Args:
+        materials: `features.contracts.MATERIALS`.
+        log: `features.contracts.LABELS`.
+        min_failures: How many failed batches make a lot a struck one.
+    """
+    labels = labels_as_of(log)
+    group = "lot:" + materials["material"] + ":" + materials["lot_id"]
+    failed = materials["batch_id"].map(labels["failed"]).fillna(False).astype(bool)
+    struck = failed.groupby(group).sum() >= min_failures
+    pairs = pd.DataFrame({"batch_id": materials["batch_id"], "group": group})
+    return pairs[pairs["group"].isin(struck.index[struck])].drop_duplicates()
+
+
+def known_before(
+    batches: pd.DataFrame, log: pd.DataFrame, cut: pd.Timestamp, *, away_from: tuple[str, ...], groups: pd.DataFrame
+) -> pd.Series:
+    """Batches that may train before a cut, with the label as it was known then.
+
+    Args:
+        batches: `batch_id`, `started_at`.
+        log: `features.contracts.LABELS`.
+        cut: Only labels available before it count.
+        away_from: Batches on the other side: their groups are left out, as they are themselves.
+        groups: Pairs `batch_id`, `group`.
+
+    Returns:
+        `failed` indexed by batch_id, ordered by start; censored batches are left out.
+    """
+    labels = labels_as_of(log[log["label_available_at"] < cut])
+    labels = labels[~labels["censored"]]
+    theirs = groups.loc[groups["batch_id"].isin(away_from), "group"]
+    shared = groups.loc[groups["group"].isin(theirs), "batch_id"]
+    started = _started(batches, labels.index.difference(pd.Index([*away_from, *shared], dtype="str")))
+    return labels["failed"].reindex(started.index[started < cut])
+
+
+def forward_folds(
+    batches: pd.DataFrame,
+    log: pd.DataFrame,
+    candidates: pd.Index,
+    *,
+    groups: pd.DataFrame,
+    n_folds: int = 4,
+    warm_up: float = 0.4,
+) -> tuple[Fold, ...]:
+    """Blocks of equal size, one after the other in time; each is predicted from what was known when it began.
+
+    Args:
+        batches: `batch_id`, `started_at`.
+        log: `features.contracts.LABELS`.
+        candidates: Batches to fold (those that may train).
+        groups: Pairs `batch_id`, `group` that must not stand on both sides.
+        n_folds: Number of validation blocks.
+        warm_up: Share of the batches that is never validated, only trained on.
+
+    Raises:
+        TrainingError: A fold would see one class only.
+    """
+    started = _started(batches, candidates)
+    edges = np.linspace(int(len(started) * warm_up), len(started), n_folds + 1).astype(int)
+    failed = labels_as_of(log)["failed"]
+    folds = []
+    for number, (begin, end) in enumerate(pairwise(edges), start=1):
+        block = tuple(started.index[begin:end])
+        name = f"fold {number} of {n_folds}"
+        if not block:
+            raise TrainingError(f"{name} has no batches to validate on", remedy="Use fewer folds, or add batches.")
+        cut = started.iloc[begin]
+        train = known_before(batches[batches["batch_id"].isin(candidates)], log, cut, away_from=block, groups=groups)
+        _both_classes(name, "training", train)
+        _both_classes(name, "validation", failed.reindex(list(block)))
+        folds.append(Fold(name, cut, tuple(train.index), block))
+    return tuple(folds)
+
+
+def most_folds(
+    batches: pd.DataFrame,
+    log: pd.DataFrame,
+    candidates: pd.Index,
+    *,
+    groups: pd.DataFrame,
+    at_most: int = 4,
+    warm_up: float = 0.4,
+) -> tuple[Fold, ...]:
+    """`forward_folds` with as many folds as have both classes on both sides, at least two.
+
+    Raises:
+        TrainingError: Not even two such folds exist; names the fold and the class it lacks.
+    """
+    for n_folds in range(at_most, 2, -1):
+        try:
+            return forward_folds(batches, log, candidates, groups=groups, n_folds=n_folds, warm_up=warm_up)
+        except TrainingError:
+            continue  # fewer and longer blocks may hold both classes
+    return forward_folds(batches, log, candidates, groups=groups, n_folds=2, warm_up=warm_up)
+
+
+def enough_failures(failed: pd.Series, *, at_least: int, where: str) -> None:
+    """Refuse to train on too little.
+
+    Raises:
+        TrainingError: No failures, fewer than `at_least`, or nothing but failures.
+    """
+    n, n_failed = len(failed), int(failed.sum())
+    if n_failed == 0:
+        raise TrainingError(
+            f"{where}: none of {n} batches failed",
+            expected=f"at least {at_least} failures",
+            remedy="Check [outcome] of the process definition, or add history.",
+        )
+    if n_failed < at_least or n - n_failed < at_least:
+        rare = "failed" if n_failed < at_least else "succeeded"
+        count = min(n_failed, n - n_failed)
+        raise TrainingError(
+            f"{where}: only {count} of {n} batches {rare}",
+            expected=f"at least {at_least} of each class",
+            remedy="Add history: a predictor from so few cases would be guesswork.",
+        )
+
+
+def record_reading(ledger: Path, seal: Seal, *, reader: str, purpose: str, at: pd.Timestamp) -> None:
+    """Append to the ledger who read which test set when; nothing in it is ever rewritten."""
+    line = json.dumps({"at": at.isoformat(), "reader": reader, "purpose": purpose, "test_sha256": seal.sha256})
+    with ledger.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def readings(ledger: Path, seal: Seal) -> list[dict[str, str]]:
+    """Readings of one test set, oldest first; empty where there is no ledger yet."""
+    if not ledger.exists():
+        return []
+    lines = [json.loads(line) for line in ledger.read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if line["test_sha256"] == seal.sha256]
+
+
+def _seal(process_id: str, cut: pd.Timestamp, batch_ids: tuple[str, ...]) -> Seal:
+    text = json.dumps([process_id, cut.isoformat(), list(batch_ids)])
+    return Seal(process_id, cut, batch_ids, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _started(batches: pd.DataFrame, ids: pd.Index) -> pd.Series:
+    """`started_at` of the given batches in order of start, then id."""
+    rows = batches.loc[batches["batch_id"].isin(ids), ["batch_id", "started_at"]]
+    return rows.sort_values(["started_at", "batch_id"]).set_index("batch_id")["started_at"]
+
+
+def _both_classes(name: str, side: str, failed: pd.Series) -> None:
+    n_failed = int(failed.sum())
+    if 0 < n_failed < len(failed):
+        return
+    what = "no batches" if failed.empty else ("no failures" if n_failed == 0 else "nothing but failures")
+    raise TrainingError(
+        f"{name}: {what} among the {len(failed)} {side} batches",
+        expected="both classes on both sides",
+        remedy="Add history, or use fewer folds.",
+    )

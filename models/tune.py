@@ -1,0 +1,255 @@
+"""LightGBM, deterministic: the same rows give the same trees, to the last byte, on any number of threads.
+
+Features are binned once; every fold and trial trains on a subset of those bins.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+
+from models.labels import labels_as_of
+from models.splits import Fold
+from models.table import TrainingTable
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
+    import optuna
+
+Progress = Callable[[str, int, int], None]  # what, done, of how many
+
+_FIXED = {
+    "objective": "binary",
+    "deterministic": True,
+    "force_row_wise": True,
+    "feature_pre_filter": False,
+    "max_bin": 63,
+    "bagging_freq": 1,
+    "verbose": -1,
+}
+_LEARNING_RATE = 0.08  # fixed: trials differ in the shape of the trees and in their number
+_LEAST_GAIN = 0.01  # share of the log-loss by which a trial must beat the defaults
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Shape of the trees. Defaults are what suits a few dozen failures; tuning moves around them.
+
+    Attributes:
+        leaves: Leaves of a tree.
+        leaf_share: Least share of the training batches in a leaf.
+        features: Share of the features a tree may use.
+        l2: Penalty on the leaves.
+        rounds: Number of trees.
+    """
+
+    leaves: int = 4
+    leaf_share: float = 0.015
+    features: float = 0.3
+    l2: float = 10.0
+    rounds: int = 120
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a predictor is made; all of it is recorded with the model.
+
+    Attributes:
+        test_share: Newest share of the batches, sealed.
+        folds: Forward folds at most.
+        warm_up: Share of the training batches that is never validated.
+        trials: Fixed number of trials; 0 takes the default settings.
+        most_rounds: Trees at most.
+        min_failures: Failures (and successes) without which nothing is trained.
+        seed: Of LightGBM's sampling and of the search.
+        threads: Changes the speed, never the trees.
+    """
+
+    test_share: float = 0.25
+    folds: int = 4
+    warm_up: float = 0.4
+    trials: int = 12
+    most_rounds: int = 200
+    min_failures: int = 5
+    seed: int = 7
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What the search found.
+
+    Attributes:
+        settings: The best trial's, or the defaults where no trial is clearly better.
+        trials: One row per trial: its settings, rounds and `log_loss` over the folds.
+    """
+
+    settings: Settings
+    trials: pd.DataFrame = field(repr=False)
+
+
+class Bins:
+    """A training table binned once, from which any rows can be trained on.
+
+    Args:
+        table: All rows that may train.
+        plan: Seed and threads.
+        failed_share: Share of the training batches that failed. A failure weighs as many times more as takes the
+            rows half way to balance (in log-odds): rare failures then shape the trees, and calibration takes it back.
+    """
+
+    def __init__(self, table: TrainingTable, plan: Plan, *, failed_share: float) -> None:
+        import lightgbm as lgb
+
+        self.table = table
+        self.plan = plan
+        self.failure_weight = float(np.sqrt((1 - failed_share) / failed_share))
+        self.names = [quote(name, safe=".") for name in table.encoder.columns]  # JSON marks are refused in names
+        self._data = lgb.Dataset(
+            table.X,
+            label=np.zeros(len(table.X)),
+            feature_name=self.names,
+            categorical_feature=list(table.categorical),
+            params=self._params(Settings()),
+            free_raw_data=False,
+        ).construct()
+
+    def rows(self, places: np.ndarray, failed: np.ndarray) -> lgb.Dataset:
+        """Some rows, ascending, with their outcomes; they share the bins."""
+        data = self._data.subset(places.tolist()).construct()
+        weight = self.table.rows["weight"].to_numpy()[places] * np.where(failed, self.failure_weight, 1.0)
+        return data.set_label(failed.astype(float)).set_weight(weight)
+
+    def fit(
+        self, data: lgb.Dataset, settings: Settings, watch: lgb.Dataset | None = None
+    ) -> tuple[lgb.Booster, np.ndarray]:
+        """Train.
+
+        Returns:
+            The booster, and the log-loss on `watch` after each round (empty without).
+        """
+        import lightgbm as lgb
+
+        history: dict[str, Any] = {}
+        booster = lgb.train(
+            self._params(settings),
+            data,
+            num_boost_round=settings.rounds,
+            valid_sets=[watch] if watch is not None else None,
+            valid_names=["watch"] if watch is not None else None,
+            callbacks=[lgb.record_evaluation(history)] if watch is not None else None,
+        )
+        return booster, np.array(history.get("watch", {}).get("binary_logloss", []))
+
+    def _params(self, settings: Settings) -> dict[str, Any]:
+        batches = self.table.rows["batch_id"].nunique()
+        least = max(2, round(settings.leaf_share * batches * self.table.rows_per_batch))
+        return _FIXED | {
+            "seed": self.plan.seed,
+            "num_threads": self.plan.threads,
+            "learning_rate": _LEARNING_RATE,
+            "num_leaves": settings.leaves,
+            "min_data_in_leaf": least,
+            "min_data_per_group": least,
+            "min_sum_hessian_in_leaf": 1e-3,
+            "feature_fraction": settings.features,
+            "bagging_fraction": 0.7,
+            "lambda_l2": settings.l2,
+            "cat_l2": settings.l2,
+        }
+
+
+def fold_places(
+    table: TrainingTable, fold: Fold, log: pd.DataFrame
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of a fold and their outcomes: training as known at its cut, validation as the whole log has it.
+
+    Returns:
+        Training rows, their outcomes, validation rows, their outcomes.
+    """
+    train, validation = table.places(fold.train), table.places(fold.validation)
+    then = labels_as_of(log[log["label_available_at"] < fold.cut])["failed"]
+    now = labels_as_of(log)["failed"]
+    batch = table.rows["batch_id"]
+    return (
+        train,
+        batch.iloc[train].map(then).to_numpy(bool),
+        validation,
+        batch.iloc[validation].map(now).to_numpy(bool),
+    )
+
+
+def tune(bins: Bins, folds: tuple[Fold, ...], log: pd.DataFrame, *, progress: Progress | None = None) -> Tuned:
+    """Search a fixed number of trials; the log-loss over all forward folds decides, and how many trees.
+
+    Args:
+        bins: The training part.
+        folds: Forward folds inside it.
+        log: `features.contracts.LABELS`.
+        progress: Told after every trial.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    plan = bins.plan
+    data = [_fold_data(bins, fold, log) for fold in folds]
+    rows: list[dict[str, float]] = []
+
+    def objective(trial: optuna.Trial) -> float:
+        settings = _suggest(trial, plan)
+        rounds, loss = _best_rounds(bins, data, settings)
+        rows.append({**vars(settings), "rounds": rounds, "log_loss": loss})
+        if progress:
+            progress("tuning", len(rows), plan.trials)
+        return loss
+
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=plan.seed))
+    study.enqueue_trial({"leaves": 4, "leaf_share": 0.015, "features": 0.3, "l2": 10.0})
+    study.optimize(objective, n_trials=max(1, plan.trials), n_jobs=1)
+    trials = pd.DataFrame(rows)
+    # the first trial is the defaults: with a few dozen failures a smaller gain over them is luck
+    best = trials.loc[trials["log_loss"].idxmin()]
+    if best["log_loss"] > (1 - _LEAST_GAIN) * trials["log_loss"].iloc[0]:
+        best = trials.iloc[0]
+    settings = Settings(
+        int(best["leaves"]), float(best["leaf_share"]), float(best["features"]), float(best["l2"]), int(best["rounds"])
+    )
+    return Tuned(settings, trials)
+
+
+def portable_text(booster: lgb.Booster) -> str:
+    """The model as text without the number of threads, which says nothing about the trees."""
+    return re.sub(r"^\[num_threads: \d+\]$", "[num_threads: 0]", booster.model_to_string(), flags=re.MULTILINE)
+
+
+def _suggest(trial: optuna.Trial, plan: Plan) -> Settings:
+    return Settings(
+        leaves=trial.suggest_int("leaves", 2, 6),
+        leaf_share=trial.suggest_float("leaf_share", 0.005, 0.05),
+        features=trial.suggest_float("features", 0.1, 0.8),
+        l2=trial.suggest_float("l2", 3.0, 50.0, log=True),
+        rounds=plan.most_rounds,
+    )
+
+
+def _fold_data(bins: Bins, fold: Fold, log: pd.DataFrame) -> tuple[lgb.Dataset, lgb.Dataset, float]:
+    train, train_failed, validation, validation_failed = fold_places(bins.table, fold, log)
+    watch = bins.rows(validation, validation_failed)
+    return bins.rows(train, train_failed), watch, float(np.sum(watch.get_weight()))
+
+
+def _best_rounds(
+    bins: Bins, data: list[tuple[lgb.Dataset, lgb.Dataset, float]], settings: Settings
+) -> tuple[int, float]:
+    """Number of trees with the least log-loss over all folds together, and that loss."""
+    total = sum(weight for _, _, weight in data)
+    curves = [weight * bins.fit(train, settings, watch)[1] for train, watch, weight in data]
+    curve = np.sum(curves, axis=0) / total
+    best = int(np.argmin(curve))
+    return best + 1, float(curve[best])

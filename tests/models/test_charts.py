@@ -1,0 +1,43 @@
+import pandas as pd
+import pytest
+
+from models import charts
+from tests.models.test_figures import scores
+
+TEST = scores(*[(f"B{i}", h, i % 3 == 0, (i % 7) / 10 + h / 1000) for i in range(20) for h in (0, 12)])
+
+
+def test_precision_and_recall_by_hand():
+    curve = charts.precision_recall_curve(
+        scores(("A", 0, True, 0.9), ("B", 0, False, 0.8), ("C", 0, True, 0.7), ("D", 0, False, 0.1))
+    )
+    assert curve.to_numpy().tolist() == [[0.5, 1.0], [1.0, pytest.approx(2 / 3)]]
+
+
+def test_reliability_bins_hold_equal_numbers_and_clopper_pearson_intervals():
+    rows = scores(*[(f"B{i}", 0, i == 9, i / 10) for i in range(10)])
+    table = charts.reliability_table(rows, bins=2)
+    assert table[["n", "n_failed"]].to_numpy().tolist() == [[5, 0], [5, 1]]
+    assert table["low"].iloc[0] == 0
+    assert table["high"].iloc[0] == pytest.approx(1 - 0.025 ** (1 / 5))
+    assert table["failed"].iloc[1] == pytest.approx(0.2)
+
+
+def test_the_lead_time_curve_rises_as_the_outcome_comes_near():
+    folds = scores(("G", 0, False, 0.5), ("F", 0, True, 0.9))
+    test = scores(("A", 0, True, 0.1), ("A", 12, True, 0.6), ("B", 0, True, 0.7), ("B", 12, True, 0.7))
+    curve = charts.lead_time_curve(test, folds, (0.1,)).set_index("hours_left")["share"]
+    assert curve.to_dict() == {100.0: 0.5, 88.0: 1.0}
+
+
+def test_every_chart_becomes_svg_and_png_without_a_network():
+    table = pd.DataFrame({"parameter": ["a"], "label": ["A & <B>"], "mean_abs_points": [2.0]})
+    for chart in (
+        charts.precision_recall(TEST),
+        charts.reliability(TEST),
+        charts.lead_time(TEST, TEST),
+        charts.importance(table),
+    ):
+        assert charts.to_svg(chart).startswith("<svg")
+        assert "<B>" not in charts.to_svg(chart)
+        assert charts.to_png(chart).startswith(b"\x89PNG")

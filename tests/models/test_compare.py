@@ -1,0 +1,44 @@
+import numpy as np
+import pandas as pd
+
+from models.compare import compare_splits
+from models.splits import subject_groups
+from tests.models.plant import QUICK, Plant, make_plant
+
+
+def drifting_plant() -> Plant:
+    """Failures come in campaigns, and a reading names the campaign: a random split learns the campaign's name."""
+    plant = make_plant()
+    campaign = np.arange(120) // 10
+    rng = np.random.default_rng(5)
+    failed = rng.random(120) < np.where(rng.random(12) < 0.4, 0.85, 0.05)[campaign]
+    name = dict(zip(plant.batches["batch_id"], rng.permutation(12)[campaign].astype(float), strict=True))
+    snapshots = plant.snapshots[["batch_id", "checkpoint_h", "started_at", "as_of"]]
+    snapshots = snapshots.assign(**{"campaign.before_start.value": snapshots["batch_id"].map(name)})
+    return Plant(plant.process, snapshots, (), plant.batches, plant.log.assign(failed=failed))
+
+
+def test_a_random_split_reads_better_than_forward_where_failures_come_in_campaigns():
+    plant = drifting_plant()
+    logs = {"failed": plant.log}
+    table = compare_splits(plant.snapshots, plant.batches, logs, groups=subject_groups(plant.batches), plan=QUICK)
+    found = table.set_index("split")["auroc"]
+    assert found["random"] > found["forward"] + 0.15
+
+
+def test_each_batch_counts_once_and_failures_are_counted(plant):
+    table = compare_splits(
+        plant.snapshots, plant.batches, {"failed": plant.log}, groups=subject_groups(plant.batches), plan=QUICK
+    )
+    random = table[table["split"] == "random"].iloc[0]
+    assert (random["n"], random["n_failed"]) == (120, plant.log["failed"].sum())
+
+
+def test_a_question_with_too_few_failures_says_so_instead_of_a_figure(plant):
+    rare = plant.log.assign(failed=plant.log["batch_id"].isin(["B003", "B090"]))
+    table = compare_splits(
+        plant.snapshots, plant.batches, {"rare": rare}, groups=subject_groups(plant.batches), plan=QUICK
+    )
+    assert table["auroc"].isna().all()
+    assert table["note"].str.contains("2 of 120 batches failed|no failures").all()
+    assert isinstance(table, pd.DataFrame)

@@ -1,0 +1,43 @@
+import pandas as pd
+
+from models.evaluate import SIMULATED, Evaluation, evaluate, parameter_importance, score_test
+
+
+def test_only_sealed_batches_are_scored_and_only_before_their_label(plant, trained):
+    late = plant.log.assign(label_available_at=plant.log["label_available_at"] - pd.Timedelta(hours=60))
+    scores = score_test(trained.predictor, plant.snapshots, late, trained.seal)
+    assert set(scores["batch_id"]) == set(trained.seal.batch_ids)
+    assert set(scores["checkpoint_h"]) == {0.0}  # the labels came after 12 h
+    assert (scores["as_of"] < scores["label_available_at"]).all()
+
+
+def test_figures_reconcile_with_the_sealed_batches(plant, trained):
+    judged = evaluate(plant.process, trained, plant.snapshots, plant.batches, plant.log)
+    failed = plant.log.set_index("batch_id").loc[list(trained.seal.batch_ids), "failed"]
+    assert judged.overall["n_batches"] == judged.counts["test_batches"] == 30
+    assert judged.overall["n_failed"] == judged.counts["test_failed"] == failed.sum()
+    assert judged.checkpoints["checkpoint_h"].tolist() == [0, 12, 24]
+    assert judged.checkpoints["auroc"].iloc[0] < judged.checkpoints["auroc"].iloc[2]
+    assert judged.overall["auroc"] == judged.checkpoints["auroc"].iloc[2]
+    assert judged.overall["auroc_low"] <= judged.overall["auroc"] <= judged.overall["auroc_high"]
+    assert judged.note == ""
+
+
+def test_one_simulated_batch_is_enough_to_say_so(plant, trained):
+    batches = plant.batches.assign(origin=["simulated" if i == 40 else "real" for i in range(len(plant.batches))])
+    assert evaluate(plant.process, trained, plant.snapshots, batches, plant.log).note == SIMULATED
+
+
+def test_it_comes_back_from_its_files_exactly(plant, trained, tmp_path):
+    judged = evaluate(plant.process, trained, plant.snapshots, plant.batches, plant.log)
+    judged.save(tmp_path)
+    loaded = Evaluation.load(tmp_path)
+    pd.testing.assert_frame_equal(loaded.scores, judged.scores, check_exact=True)
+    pd.testing.assert_frame_equal(loaded.checkpoints, judged.checkpoints, check_exact=True)
+    assert (loaded.overall, loaded.counts, loaded.note) == (judged.overall, judged.counts, judged.note)
+
+
+def test_the_parameter_that_decides_is_the_most_important(plant, trained):
+    table = parameter_importance(trained.predictor, plant.snapshots[plant.snapshots["checkpoint_h"] == 24])
+    assert table["parameter"].iloc[0] == "force_kn"
+    assert table["mean_abs_points"].is_monotonic_decreasing

@@ -1,0 +1,93 @@
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from models import charts
+from models.compare import compare_splits
+from models.evaluate import Evaluation, evaluate, sealed_rows
+from models.figures import last_checkpoint
+from models.report import figure, html_report, interval
+from models.splits import subject_groups
+from tests.models.plant import QUICK
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.sources: list[str] = []
+        self.seen: set[str] = set()
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.add(tag)
+        if tag not in {"meta", "img", "br", "path", "rect", "line", "circle", "use"}:
+            self.open.append(tag)
+        self.sources += [value or "" for name, value in attrs if name in {"src", "href", "xlink:href"}]
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen.add(tag)
+
+    def handle_endtag(self, tag):
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+
+@pytest.fixture(scope="module")
+def judged(plant, trained) -> Evaluation:
+    splits = compare_splits(
+        plant.snapshots, plant.batches, {"failed": plant.log}, groups=subject_groups(plant.batches), plan=QUICK
+    )
+    batches = plant.batches.assign(origin="simulated")
+    return evaluate(plant.process, trained, plant.snapshots, batches, plant.log, splits=splits)
+
+
+@pytest.fixture(scope="module")
+def page(plant, trained, judged) -> str:
+    rows = last_checkpoint(sealed_rows(plant.snapshots, plant.log, trained.seal))
+    images = charts.shap_plots(trained.predictor, rows, dependence=1)
+    return html_report(plant.process, trained, judged, images=images, more={"Run history": "<b>120</b> batches"})
+
+
+def test_the_report_loads_nothing_from_anywhere(page):
+    tags = Tags()
+    tags.feed(page)
+    assert tags.sources
+    assert all(source.startswith(("data:image/png;base64,", "#")) for source in tags.sources)
+    assert "script" not in tags.seen
+    assert "@import" not in page
+    assert not re.search(r"url\((?!#)", page)
+
+
+def test_the_report_shows_the_figures_with_their_failures_and_intervals(page, judged):
+    overall = judged.overall
+    assert f"<b>{overall['auroc']:.3f}</b>" in page
+    assert f"{overall['auroc_low']:.3f} to {overall['auroc_high']:.3f}" in page
+    assert re.search(rf"{overall['n_batches']} batches,\s+{overall['n_failed']} failed", page)
+    for row in judged.checkpoints.to_dict("records"):
+        assert (
+            f"<td>{row['checkpoint_h']:g} h</td><td>{row['n']}</td><td>{row['n_failed']}</td><td>{row['auroc']:.3f}</td>"
+            in page
+        )
+
+
+def test_the_report_compares_the_splits_and_accounts_for_every_row(page, judged):
+    assert judged.splits["auroc"].notna().all()
+    for value in judged.splits["auroc"]:
+        assert f"{value:.3f}" in page
+    assert f"<b>{judged.excluded['rows'].sum()}</b>" in page
+
+
+def test_the_report_says_that_simulated_batches_validate_nothing(page, plant, trained, judged):
+    assert judged.note in page
+    real = evaluate(plant.process, trained, plant.snapshots, plant.batches, plant.log)
+    assert "imulated" not in html_report(plant.process, trained, real)
+
+
+def test_texts_from_outside_are_escaped(page):
+    assert "&lt;b&gt;120&lt;/b&gt; batches" in page
+
+
+def test_a_figure_that_cannot_be_computed_is_a_dash():
+    assert figure(float("nan")) == "–"
+    assert interval({"auroc": 0.5}, "auroc") == "no interval"

@@ -1,0 +1,182 @@
+import dataclasses
+import json
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.errors import TrainingError
+from models.labels import labels_as_of
+from models.splits import (
+    Seal,
+    enough_failures,
+    forward_folds,
+    known_before,
+    most_folds,
+    readings,
+    record_reading,
+    seal_test,
+    struck_lot_groups,
+    subject_groups,
+)
+from tests.models.plant import labels, utc
+
+NO_GROUPS = pd.DataFrame({"batch_id": pd.Series(dtype="str"), "group": pd.Series(dtype="str")})
+
+
+def batches(*days: int, subjects: str = "") -> pd.DataFrame:
+    started = pd.to_datetime([f"2026-01-{day:02d}" for day in days], utc=True).astype("datetime64[us, UTC]")
+    keys = list(subjects) if subjects else [""] * len(days)
+    ids = pd.array([f"B{i}" for i in range(len(days))], dtype="str")
+    return pd.DataFrame({"batch_id": ids, "started_at": started, "subject_key": pd.array(keys, dtype="str")})
+
+
+def outcomes(text: str, *, delay_days: int = 0) -> pd.DataFrame:
+    """Outcomes by letter: f failed, g good; batch i started on day i + 1."""
+    rows = [
+        (f"B{i}", x == "f", utc("2026-01-01") + pd.Timedelta(days=i + delay_days, hours=1)) for i, x in enumerate(text)
+    ]
+    return labels(*rows)
+
+
+def test_the_newest_quarter_of_batches_with_an_outcome_is_sealed():
+    log = labels(*[(f"B{i}", False, "2026-02-01") for i in range(8)], ("B8", False, "2026-02-01", True))
+    seal = seal_test(batches(1, 2, 3, 4, 5, 6, 7, 8, 9), log, process_id="soup")
+    assert seal.batch_ids == ("B6", "B7")
+    assert seal.cut == utc("2026-01-07")
+
+
+def test_batches_that_start_at_the_moment_of_the_cut_all_go_to_the_test():
+    log = labels(*[(f"B{i}", False, "2026-02-01") for i in range(4)])
+    assert seal_test(batches(1, 2, 3, 3), log, process_id="soup").batch_ids == ("B2", "B3")
+
+
+def test_labels_do_not_move_the_seal():
+    good = seal_test(batches(1, 2, 3, 4), outcomes("gggg"), process_id="soup")
+    assert seal_test(batches(1, 2, 3, 4), outcomes("ffff"), process_id="soup") == good
+
+
+def test_an_edited_seal_is_refused(tmp_path):
+    seal = seal_test(batches(1, 2, 3, 4), outcomes("gggg"), process_id="soup")
+    seal.save(tmp_path / "seal.json")
+    assert Seal.load(tmp_path / "seal.json") == seal
+    data = json.loads((tmp_path / "seal.json").read_text())
+    (tmp_path / "seal.json").write_text(json.dumps(data | {"batch_ids": ["B0"]}))
+    with pytest.raises(TrainingError, match="was changed"):
+        Seal.load(tmp_path / "seal.json")
+
+
+def test_the_ledger_only_grows_and_tells_the_readings_of_one_test_set(tmp_path):
+    seal = seal_test(batches(1, 2, 3, 4), outcomes("gggg"), process_id="soup")
+    other = dataclasses.replace(seal, sha256="0" * 64)
+    ledger = tmp_path / "ledger.jsonl"
+    assert readings(ledger, seal) == []
+    for s in (seal, other, seal):
+        record_reading(ledger, s, reader="m1", purpose="evaluation", at=utc("2026-03-01"))
+    assert len(ledger.read_text().splitlines()) == 3
+    assert [r["purpose"] for r in readings(ledger, seal)] == ["evaluation", "evaluation"]
+
+
+def test_no_batches_with_an_outcome_is_one_clear_line():
+    with pytest.raises(TrainingError, match="soup: 0 batches have an outcome"):
+        seal_test(batches(1, 2), labels(), process_id="soup")
+
+
+def test_a_label_that_comes_after_the_cut_does_not_train():
+    log = outcomes("gfg", delay_days=1)
+    known = known_before(batches(1, 2, 3), log, utc("2026-01-03"), away_from=("B2",), groups=NO_GROUPS)
+    assert known.to_dict() == {"B0": False}
+
+
+def test_a_label_trains_as_it_was_known_at_the_cut():
+    log = labels(("B0", True, "2026-01-02"), ("B0", False, "2026-01-20", False, 1))
+    assert known_before(batches(1, 9), log, utc("2026-01-09"), away_from=("B1",), groups=NO_GROUPS).to_dict() == {
+        "B0": True
+    }
+
+
+def test_batches_of_a_tested_subject_do_not_train():
+    runs = batches(1, 2, 3, subjects="xyx")
+    known = known_before(runs, outcomes("ggg"), utc("2026-01-03"), away_from=("B2",), groups=subject_groups(runs))
+    assert known.index.tolist() == ["B1"]
+
+
+def test_batches_without_a_subject_share_none():
+    assert subject_groups(batches(1, 2)).empty
+
+
+def test_a_lot_behind_two_failures_is_struck():
+    materials = pd.DataFrame(
+        {"batch_id": ["B0", "B1", "B2", "B0"], "material": "api", "lot_id": ["L1", "L1", "L2", "L2"]}
+    ).astype("str")
+    assert struck_lot_groups(materials, outcomes("ffg")).to_numpy().tolist() == [
+        ["B0", "lot:api:L1"],
+        ["B1", "lot:api:L1"],
+    ]
+
+
+def test_folds_go_forward_in_time():
+    runs = batches(*range(1, 11))
+    folds = forward_folds(runs, outcomes("fgfgfgfgfg"), pd.Index(runs["batch_id"]), groups=NO_GROUPS, n_folds=3)
+    assert [fold.validation for fold in folds] == [("B4", "B5"), ("B6", "B7"), ("B8", "B9")]
+    assert [len(fold.train) for fold in folds] == [4, 6, 8]
+
+
+def test_a_fold_of_one_class_is_named():
+    runs = batches(*range(1, 11))
+    with pytest.raises(TrainingError, match="fold 2 of 3: no failures among the 2 validation batches"):
+        forward_folds(runs, outcomes("fgfgfgggfg"), pd.Index(runs["batch_id"]), groups=NO_GROUPS, n_folds=3)
+
+
+def test_fewer_folds_are_taken_where_more_would_hold_one_class_only():
+    runs = batches(*range(1, 11))
+    folds = most_folds(runs, outcomes("fgfgfgggfg"), pd.Index(runs["batch_id"]), groups=NO_GROUPS)
+    assert len(folds) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("gggg", "none of 4 batches failed"),
+        ("fggg", "only 1 of 4 batches failed"),
+        ("ffff", "only 0 of 4 batches succeeded"),
+    ],
+)
+def test_too_few_of_a_class_is_one_clear_line(text, says):
+    failed = labels_as_of(outcomes(text))["failed"]
+    with pytest.raises(TrainingError, match=says):
+        enough_failures(failed, at_least=2, where="soup")
+
+
+history = st.lists(
+    st.tuples(st.integers(1, 25), st.integers(0, 6), st.sampled_from(["", "p", "q", "r"]), st.booleans()),
+    min_size=8,
+    max_size=30,
+)
+
+
+@given(rows=history)
+@settings(max_examples=60, deadline=None)
+def test_no_fold_trains_on_the_unknown_or_on_a_subject_it_validates(rows):
+    runs = batches(*(day for day, _, _, _ in rows), subjects="").assign(
+        subject_key=pd.array([s for _, _, s, _ in rows], dtype="str")
+    )
+    log = labels(
+        *[
+            (f"B{i}", failed, utc("2026-01-01") + pd.Timedelta(days=day - 1 + delay))
+            for i, (day, delay, _, failed) in enumerate(rows)
+        ]
+    )
+    try:
+        folds = forward_folds(runs, log, pd.Index(runs["batch_id"]), groups=subject_groups(runs), n_folds=2)
+    except TrainingError:
+        return
+    started = runs.set_index("batch_id")["started_at"]
+    subject = runs.set_index("batch_id")["subject_key"]
+    known = log.set_index("batch_id")["label_available_at"]
+    for fold in folds:
+        assert started[list(fold.validation)].min() == fold.cut
+        assert (known[list(fold.train)] < fold.cut).all()
+        assert not set(fold.train) & set(fold.validation)
+        assert not (set(subject[list(fold.train)]) & set(subject[list(fold.validation)])) - {""}

@@ -1,0 +1,127 @@
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from features.errors import TrainingError
+from models.figures import auroc, with_interval
+from models.train import train
+from tests.models.plant import QUICK
+
+
+def retrain(plant, **changes):
+    inputs = {
+        "snapshots": plant.snapshots,
+        "features": plant.features,
+        "batches": plant.batches,
+        "log": plant.log,
+        "plan": QUICK,
+    }
+    return train(plant.process, **{**inputs, **changes})
+
+
+def test_the_same_input_in_another_order_gives_the_same_predictor_to_the_byte(plant, trained):
+    shuffled = plant.snapshots.sample(frac=1, random_state=3)
+    columns = [*shuffled.columns[:4], *reversed(shuffled.columns[4:])]
+    again = retrain(
+        plant,
+        snapshots=shuffled[columns],
+        features=tuple(reversed(plant.features)),
+        batches=plant.batches.sample(frac=1, random_state=4),
+        log=plant.log.sample(frac=1, random_state=5),
+    )
+    assert again.predictor.model_text == trained.predictor.model_text
+    assert again.predictor.sha256 == trained.predictor.sha256
+
+
+def test_the_number_of_threads_does_not_change_the_predictor(plant, trained):
+    assert retrain(plant, plan=replace(QUICK, threads=2)).predictor.sha256 == trained.predictor.sha256
+
+
+def test_nothing_of_the_sealed_test_moves_the_predictor(plant, trained):
+    sealed = list(trained.seal.batch_ids)
+    hidden = plant.snapshots["batch_id"].isin(sealed)
+    snapshots = plant.snapshots.copy()
+    snapshots.loc[hidden, "force_kn.since_start.mean"] = -7.0
+    log = plant.log.assign(failed=plant.log["failed"] ^ plant.log["batch_id"].isin(sealed))
+    assert retrain(plant, snapshots=snapshots, log=log).predictor.sha256 == trained.predictor.sha256
+
+
+def test_batches_whose_label_came_after_the_cut_are_not_trained_on(plant, trained):
+    known = plant.log.set_index("batch_id")["label_available_at"]
+    assert (known[trained.failed.index] < trained.seal.cut).all()
+    assert len(trained.seal.batch_ids) == 30
+    assert len(trained.failed) == 90 - 6  # six batches started within three days before the cut
+
+
+def test_a_later_correction_does_not_reach_back_into_training(plant, trained):
+    batch = str(trained.failed.index[10])
+    old = plant.log[plant.log["batch_id"] == batch]
+    later = trained.seal.cut + pd.Timedelta(days=1)
+    new = old.assign(failed=~old["failed"], revision=old["revision"] + 1, label_available_at=later)
+    assert retrain(plant, log=pd.concat([plant.log, new])).predictor.sha256 == trained.predictor.sha256
+
+
+def test_every_snapshot_is_accounted_for(plant):
+    log = plant.log.copy()
+    log.loc[log["batch_id"] == "B005", "censored"] = True
+    log = log[log["batch_id"] != "B119"]
+    excluded = retrain(plant, log=log).excluded.set_index("reason")
+    assert excluded["rows"].sum() == len(plant.snapshots)
+    assert excluded.loc["censored outcome", "batches"] == 1
+    assert excluded.loc["no outcome yet", "rows"] == 3
+
+
+def test_snapshots_taken_when_the_outcome_was_known_are_left_out(plant):
+    early = plant.log["batch_id"] == "B020"
+    known = plant.log["label_available_at"].mask(early, plant.log["label_available_at"] - pd.Timedelta(hours=60))
+    excluded = retrain(plant, log=plant.log.assign(label_available_at=known)).excluded.set_index("reason")
+    assert (
+        excluded.loc["taken when the outcome was already known", "rows"] == 2
+    )  # label at 12 h: 12 h and 24 h are late
+
+
+def test_out_of_fold_scores_find_the_signal_and_cover_the_validated_batches(trained):
+    rows = trained.out_of_fold[trained.out_of_fold["checkpoint_h"] == 24]
+    assert set(rows["batch_id"]) == {b for fold in trained.folds for b in fold.validation}
+    assert with_interval(auroc, *(rows[n].to_numpy() for n in ("failed", "raw", "batch_id"))).value > 0.8
+
+
+def test_features_that_say_nothing_are_dropped(trained):
+    names = trained.predictor.encoder.columns
+    assert "constant.before_start.value" not in names
+    assert "empty.before_start.value" not in names
+    assert "line.before_start.value" in names
+
+
+def test_no_failures_at_all_is_one_clear_line(plant):
+    with pytest.raises(TrainingError, match=r"soup, training part: none of 84 batches failed"):
+        retrain(plant, log=plant.log.assign(failed=False))
+
+
+def test_too_few_failures_is_one_clear_line(plant):
+    few = plant.log["batch_id"].isin(["B001", "B030", "B070"])
+    with pytest.raises(TrainingError, match="only 3 of 84 batches failed; expected at least 5"):
+        retrain(plant, log=plant.log.assign(failed=few))
+
+
+def test_failures_of_one_season_only_are_named_as_a_fold_without_failures(plant):
+    early = plant.log["batch_id"] < "B010"
+    with pytest.raises(TrainingError, match="fold 1 of 2: no failures among the"):
+        retrain(plant, log=plant.log.assign(failed=early))
+
+
+def test_a_training_without_outcomes_is_one_clear_line(plant):
+    with pytest.raises(TrainingError, match="soup: 0 batches have an outcome"):
+        retrain(plant, log=plant.log[:0])
+
+
+def test_no_subject_stands_on_both_sides(plant):
+    keys = [f"donor {i % 17}" if i % 17 < 8 else "" for i in range(len(plant.batches))]
+    donor = pd.Series(keys, index=plant.batches["batch_id"])
+    result = retrain(plant, batches=plant.batches.assign(subject_key=pd.array(keys, dtype="str")))
+    tested = set(donor[list(result.seal.batch_ids)]) - {""}
+    assert len(tested) == 8  # all of them come again within the test's 30 batches
+    assert set(donor[result.failed.index]) == {""}
+    for fold in result.folds:
+        assert not (set(donor[list(fold.train)]) & set(donor[list(fold.validation)])) - {""}
