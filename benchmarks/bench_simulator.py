@@ -1,25 +1,22 @@
 """Speed and memory of the simulated plant: kinetics alone, the whole plant, the Parquet writer alone.
 
-`python benchmarks/bench_simulator.py` writes benchmarks/results/simulator.json.
+`python -m benchmarks.bench_simulator` writes benchmarks/results/simulator.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime as dt
-import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.record import figure, write
 from features.contracts import OBSERVATIONS
 from pipelines.simulator import SimulationSettings, kinetics, simulate
 from pipelines.simulator.plan import draw_biology, kinetic_parameters
@@ -75,23 +72,18 @@ def peak_memory_gb(n_batches: int) -> float:
     return float(done.stdout) / 1e6
 
 
-def figure(name: str, values: list[float], unit: str, *, bound: float | None = None, side: str = "min",
-           n: int, against: str = "", note: str = "") -> dict:  # fmt: skip
-    """One figure of the results file: the median, with the range of the repeats."""
-    value = float(np.median(values))
-    holds = None if bound is None else bool(value >= bound if side == "min" else value <= bound)
-    return {"name": name, "value": value, "low": min(values), "high": max(values), "n": n, "n_failed": None, "unit": unit,
-            "bound": bound, "side": side, "holds": holds, "against": against, "note": note}  # fmt: skip
+def ranged(name: str, values: list[float], unit: str, **more: Any) -> dict[str, object]:
+    """A figure from repeats: the median, with their range."""
+    return figure(name, float(np.median(values)), unit, low=min(values), high=max(values), **more)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batches", type=int, default=200, help="batches of the plant that is timed")
     parser.add_argument("--memory-batches", type=int, default=5000, help="batches of the plant whose memory is taken")
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/simulator.json")
     args = parser.parse_args()
     rates = kinetic_rates()
-    figures = [figure("kinetics", rates, "batches/s", bound=3000.0, n=REPEATS, against=f"numpy prototype: {PROTOTYPE:g}/s",
+    figures = [ranged("kinetics", rates, "batches/s", bound=3000.0, n=REPEATS, against=f"numpy prototype: {PROTOTYPE:g}/s",
                       note="one thread, 216 h at dt = 0.1 h, without records")]  # fmt: skip
     plant, alone = [], []
     for _ in range(3):
@@ -99,24 +91,19 @@ def main() -> None:
             rate, rows = plant_rate(args.batches, Path(folder) / "out")
             plant.append(rate)
             alone.append(writer_rate(Path(folder) / "out/history/observations.parquet", Path(folder) / "alone.parquet"))
-    figures.append(figure("plant_rows", plant, "rows/s", n=rows, note="whole plant, one process, 1-minute sensors, all tables"))
-    figures.append(figure("writer_rows", alone, "rows/s", n=rows, note="the same Parquet writer alone, rows in memory"))
+    figures.append(
+        ranged("plant_rows", plant, "rows/s", n=rows, note="whole plant, one process, 1-minute sensors, all tables")
+    )
+    figures.append(ranged("writer_rows", alone, "rows/s", n=rows, note="the same Parquet writer alone, rows in memory"))
     share = [a / b for a, b in zip(plant, alone, strict=True)]
-    figures.append(figure("plant_over_writer", share, "1", n=3, against="the writer alone",
+    figures.append(ranged("plant_over_writer", share, "1", n=3, against="the writer alone",
                           note="1 would be a plant that costs nothing beside writing"))  # fmt: skip
     memory = peak_memory_gb(args.memory_batches)
-    figures.append(figure("peak_memory", [memory], "GB", bound=4.0, side="max", n=args.memory_batches,
+    figures.append(ranged("peak_memory", [memory], "GB", bound=4.0, side="max", n=args.memory_batches,
                           note="resident memory while writing, 1-minute sensors"))  # fmt: skip
     for f in figures:
         print(f"{f['name']:20s} {f['value']:14.4g} {f['unit']:10s} [{f['low']:.4g}, {f['high']:.4g}]  {f['note']}")
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(_about() | {"figures": figures}, indent=1) + "\n", encoding="utf-8")
-
-
-def _about() -> dict:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, pyarrow {pa.__version__}"
-    return {"machine": machine, "date": dt.datetime.now(dt.UTC).date().isoformat(), "commit": commit.stdout.strip()}
+    write("simulator", figures)
 
 
 if __name__ == "__main__":

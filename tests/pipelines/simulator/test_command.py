@@ -1,8 +1,12 @@
+import inspect
+from datetime import datetime
+
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from features.errors import SourceError
+from pipelines.simulator import SimulationSettings
 from pipelines.simulator.command import simulate_command
 from pipelines.simulator.reveal import reveal
 
@@ -22,6 +26,15 @@ def test_simulate_writes_and_says_what_simulated_results_are_worth(tmp_path):
     assert "2 in progress" in said
     assert "do not validate a model" in said
     assert (tmp_path / "plant/history/observations.parquet").is_file()
+
+
+def test_the_defaults_are_those_of_the_settings():
+    options = {name: p.default for name, p in inspect.signature(simulate_command).parameters.items()}
+    s = SimulationSettings()
+    assert (options["batches"], options["in_progress"], options["seed"]) == (s.n_batches, s.n_in_progress, s.seed)
+    assert (options["sites"], options["sensor_interval_min"]) == (s.n_sites, s.sensor_interval_min)
+    assert (options["process_change"], options["base_rate"]) == (s.process_change, s.base_rate)
+    assert datetime.fromisoformat(options["until"]) == s.until
 
 
 def test_reveal_tells_mode_onset_and_what_would_have_been(report):

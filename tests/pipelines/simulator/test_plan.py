@@ -32,7 +32,8 @@ def test_modes_come_about_as_often_as_their_priors_say(plant):
 
 def test_the_main_published_reasons_for_failure_lead(plant):
     reasons = Counter(mode for b in plant.batches if b.outcome.failed for mode in b.outcome.failure_modes)
-    assert {name for name, _ in reasons.most_common(3)} == {"low_viability", "low_dose", "low_car"}
+    assert {name for name, _ in reasons.most_common(2)} == {"low_viability", "low_dose"}
+    assert reasons["low_car"] > reasons["sterility_failure"]
 
 
 def test_a_probe_drift_never_changes_an_outcome(plant):
