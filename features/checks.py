@@ -1,0 +1,280 @@
+"""The rule inside the contract check: which rows of a run history are kept, and why the others are not.
+
+Pure functions over frames. Rows in = rows kept + rows quarantined, always; a row that breaks several rules is
+quarantined once, for the first of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from features.contracts import QUARANTINE, Column, Table
+from features.duplicates import Duplicates, find_duplicates
+from features.errors import ContractError, SourceError
+from features.parsing import Fault, text_of, to_arrow, type_column
+from features.process import ProcessDefinition
+from features.rules import Batches, attribute_columns, convert_units, row_rules
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Rows of one table by the contract.
+
+    Attributes:
+        kept: Typed columns in the contract's order, attributes behind them.
+        quarantined: `contracts.QUARANTINE`.
+        converted: Number of values converted, by parameter and unit as reported.
+        rows: Row numbers in the source of the kept rows.
+    """
+
+    kept: pd.DataFrame
+    quarantined: pd.DataFrame
+    converted: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+def check_columns(names: Iterable[str], table: Table, process: ProcessDefinition, *, source: str) -> None:
+    """Whether a source's columns can be read as this table; only `batches` may have more, its attributes.
+
+    Raises:
+        SourceError: A required column is missing, or a column is unknown; the nearest name is given.
+    """
+    names = list(names)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SourceError(f"{source}: column {twice[0]!r} stands there twice", remedy="Keep one of them.")
+    attributes = attribute_columns(process) if table.attributes else {}
+    for name in table.must_have:
+        if name not in names:
+            others = [n for n in names if n not in table.names]
+            raise SourceError(
+                f"{source}: column {name!r} is missing{_nearest(name, others or names, 'nearest present')}",
+                expected=f"the columns {', '.join(table.must_have)}",
+                remedy="Add the column to the export, or rename the one that holds it.",
+            )
+    for name in names:
+        if name not in table.names and name not in attributes:
+            raise SourceError(
+                f"{source}: column {name!r} is unknown{_nearest(name, [*table.names, *attributes])}",
+                expected="columns of the contract" + (" or attributes of the process definition" if attributes else ""),
+                remedy="Rename it, leave it out"
+                + (", or define it as a [[parameter]] of kind attribute." if table.attributes else "."),
+            )
+
+
+def check_rows(
+    frame: pd.DataFrame,
+    table: Table,
+    process: ProcessDefinition,
+    *,
+    source: str,
+    first_row: int = 1,
+    batches: Batches = None,
+    whole: bool = True,
+) -> Checked:
+    """Type, check and sort out the rows of one table, or of a part of it.
+
+    Args:
+        frame: Raw rows: text (CSV) or typed (Parquet) columns; empty text is an absent value.
+        table: Contract of the table.
+        process: Parameters with units and ranges.
+        source: Name of the file, for the reasons.
+        first_row: Number of the first row in the source, from 1, header not counted.
+        batches: Known batch ids; rows of others are quarantined. None: not checked.
+        whole: Whether these are all rows of the table. For parts, keys are compared once all parts are in,
+            with `drop_duplicates`.
+
+    Raises:
+        SourceError: Columns missing or unknown.
+        ContractError: The kept rows fail the contract's own schema (an error of this software).
+    """
+    check_columns(frame.columns, table, process, source=source)
+    raw = {name: to_arrow(frame[name]) for name in frame.columns}
+    columns = (*table.columns, *(attribute_columns(process)[n] for n in frame.columns if n not in table.names))
+    typed, faults = _typed(raw, columns, len(frame))
+    converted = convert_units(typed, table, process, faults)
+    faults += row_rules(typed, table, process, batches)
+    code = _first_fault(faults, len(frame))
+    bad = np.flatnonzero(code >= 0)
+    numbers = np.arange(len(frame), dtype=np.int64) + first_row
+    reasons = [_reason(faults[code[i]], i, table, raw, source, numbers[i]) for i in bad]
+    quarantined = quarantine(
+        table.name, source, numbers[bad], [faults[code[i]].code for i in bad], reasons, False, frame.iloc[bad]
+    )
+    good = code < 0
+    counts = {key: int(np.count_nonzero(rows & good)) for key, rows in converted.items()}
+    kept = pd.DataFrame(typed)[good].reset_index(drop=True)
+    kept = _final_types(kept, columns)
+    checked = Checked(kept, quarantined, {key: n for key, n in counts.items() if n}, numbers[good])
+    if whole:
+        checked = drop_duplicates(checked, table, source=source)
+    validate(checked.kept, table, keys=whole)
+    return checked
+
+
+def drop_duplicates(checked: Checked, table: Table, *, source: str) -> Checked:
+    """Keep keys unique: exact repetitions go as benign, rows of one key with different content all go."""
+    found = find_duplicates(checked.kept, table.key)
+    if not found.any():
+        return checked
+    gone = quarantine_duplicates(checked.kept, checked.rows, found, table, source=source)
+    parts = [part for part in (checked.quarantined, gone) if len(part)]
+    good = ~(found.repeated | found.conflicting)
+    return Checked(
+        checked.kept[good].reset_index(drop=True),
+        pd.concat(parts, ignore_index=True),
+        checked.converted,
+        checked.rows[good],
+    )
+
+
+def quarantine_duplicates(
+    rows: pd.DataFrame, numbers: np.ndarray, found: Duplicates, table: Table, *, source: str
+) -> pd.DataFrame:
+    """Quarantine rows of duplicates; their content is given as typed by the contract.
+
+    Args:
+        rows: Typed rows.
+        numbers: Their row numbers in the source.
+        found: Which of them repeat or contradict another.
+        table: Their contract.
+        source: Name of the file.
+    """
+    parts = []
+    for mask, code, benign in ((found.repeated, "repeated", True), (found.conflicting, "duplicate_key", False)):
+        some, at = rows[mask], numbers[mask]
+        keys = some[list(table.key)].to_dict("records")
+        reasons = [
+            f"{source} row {number} ({_ids(key)}): {DUPLICATE_REASONS[code]}"
+            for number, key in zip(at, keys, strict=True)
+        ]
+        parts.append(quarantine(table.name, source, at, [code] * len(at), reasons, benign, some))
+    return pd.concat(parts, ignore_index=True)
+
+
+DUPLICATE_REASONS = {
+    "repeated": "repeats a row that is kept; expected each row once. Nothing to do",
+    "duplicate_key": (
+        "another row has the same key and other content; expected one row per key. "
+        "Give a correction a higher revision, or remove the wrong row"
+    ),
+}
+
+
+def validate(kept: pd.DataFrame, table: Table, *, keys: bool = True) -> None:
+    """The contract's last word on rows that passed.
+
+    Raises:
+        ContractError: They do not fit the contract after all, with the first failure.
+    """
+    from pandera.errors import SchemaErrors
+
+    schema = table.pandera()
+    if not keys:
+        schema.unique = None
+    try:
+        schema.validate(kept, lazy=True)
+    except SchemaErrors as error:
+        first = error.failure_cases.iloc[0]
+        raise ContractError(
+            f"{table.name}: checked rows break the contract: {first['column']} {first['check']} {first['failure_case']}",
+            remedy="This is an error of the software: report it with this line.",
+        ) from error
+
+
+def quarantine(
+    table: str,
+    source: str | Sequence[str],
+    rows: np.ndarray,
+    codes: Sequence[str],
+    reasons: Sequence[str],
+    benign: bool,
+    content: pd.DataFrame,
+) -> pd.DataFrame:
+    """Rows of the quarantine table, each with its content as JSON (absent values left out)."""
+    text = [_as_json(row) for row in content.to_dict("records")]
+    frame = pd.DataFrame(
+        {
+            "table": table,
+            "source": source,
+            "row": rows,
+            "code": list(codes),
+            "reason": list(reasons),
+            "benign": benign,
+            "content": text,
+        },
+        index=range(len(text)),
+    )
+    kinds = {"text": "str", "json": "str", "integer": "int32", "flag": "bool"}
+    return frame.astype({c.name: kinds[c.kind] for c in QUARANTINE.columns})[list(QUARANTINE.names)]
+
+
+def _typed(
+    raw: Mapping[str, pa.Array], columns: Sequence[Column], length: int
+) -> tuple[dict[str, pd.Series], list[Fault]]:
+    """Typed columns with defaults applied, and what did not fit."""
+    typed: dict[str, pd.Series] = {}
+    faults: list[Fault] = []
+    nothing = to_arrow(pd.Series([None] * length, dtype="str"))
+    for column in columns:
+        result = type_column(raw.get(column.name, nothing), column)
+        faults += result.faults
+        values, absent = result.column, result.absent
+        if column.default is not None and absent.any():
+            values = values.mask(absent, column.default)
+        elif column.default_from is not None and absent.any():
+            values = values.mask(absent, typed[column.default_from])
+        elif column.required and absent.any():
+            faults.append(_absent(column, absent))
+        typed[column.name] = values
+    return typed, faults
+
+
+def _absent(column: Column, rows: np.ndarray) -> Fault:
+    return Fault("absent_value", rows, lambda _: f"{column.name} is absent; expected a value. Add it to the source")
+
+
+def _first_fault(faults: Sequence[Fault], length: int) -> np.ndarray:
+    """Index of the first fault of each row, -1 where there is none."""
+    code = np.full(length, -1, np.int32)
+    for number, fault in enumerate(faults):
+        code[fault.rows & (code < 0)] = number
+    return code
+
+
+def _reason(fault: Fault, index: int, table: Table, raw: Mapping[str, pa.Array], source: str, number: int) -> str:
+    ids = ", ".join(f"{name} {text_of(raw[name][index].as_py())}" for name in table.key if name in raw)
+    return f"{source} row {number} ({ids}): {fault.reason(index)}"
+
+
+def _ids(key: Mapping[Hashable, object]) -> str:
+    return ", ".join(f"{name} {text_of(value)}" for name, value in key.items())
+
+
+def _final_types(kept: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
+    return kept.astype({column.name: "int32" for column in columns if column.kind == "integer"})
+
+
+def _as_json(row: Mapping[str, object]) -> str:
+    present = {str(name): value for name, value in row.items() if not pd.isna(value) and value != ""}
+    return json.dumps(present, default=_plain, ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, (pd.Timestamp,)):
+        return value.isoformat()
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def _nearest(word: str, known: Iterable[str], label: str = "did you mean") -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    if close:
+        return f"; {label} {close[0]!r}" + ("?" if label == "did you mean" else "")
+    return ""

@@ -1,0 +1,225 @@
+"""Rules on typed rows: allowed values, ranges, known names, order of times, units."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.contracts import Column, Table
+from features.errors import BatchguardError
+from features.parsing import Fault, text_of
+from features.process import Parameter, ProcessDefinition
+from features.units import convert
+
+Batches = Collection[str] | None
+Typed = dict[str, pd.Series]
+
+
+def attribute_columns(process: ProcessDefinition) -> dict[str, Column]:
+    """Attributes of a batch as columns: names for categories, numbers within their range for the others."""
+    found = {}
+    for p in process.parameter:
+        if p.kind == "attribute":
+            kind = "text" if p.is_category else "number"
+            found[p.name] = Column(p.name, kind, p.label, unit=p.unit, low=p.range[0], high=p.range[1])
+    return found
+
+
+def row_rules(typed: Typed, table: Table, process: ProcessDefinition, batches: Batches) -> list[Fault]:
+    """Faults of typed rows, but those of parameters and units (`convert_units`)."""
+    faults: list[Fault] = []
+    attributes = attribute_columns(process)
+    for name, values in typed.items():
+        column = table[name] if name in table.names else attributes[name]
+        faults += [*_allowed(values, column), *_within(values, column.name, column.low, column.high, column.unit)]
+    for earlier, later in (("observed_at", "available_at"), ("started_at", "ended_at"), ("started_at", "available_at")):
+        if earlier in typed and later in typed:
+            faults += _ordered(typed, earlier, later)
+    if batches is not None and table.name != "batches" and "batch_id" in typed:
+        faults += _known_batch(typed["batch_id"], batches)
+    return [fault for fault in faults if fault.rows.any()]
+
+
+def convert_units(
+    typed: Typed, table: Table, process: ProcessDefinition, faults: list[Fault]
+) -> dict[tuple[str, str], np.ndarray]:
+    """Bring values into their parameters' units, in place; faults are added to the list.
+
+    Values that the source itself flags as bad keep their row whatever they read: they are counted, never averaged.
+
+    Returns:
+        Rows converted, by parameter and unit as reported.
+    """
+    converted: dict[tuple[str, str], np.ndarray] = {}
+    if "parameter" not in typed or "unit" not in typed:
+        return converted
+    names, name_codes = _factorize(typed["parameter"])
+    units, unit_codes = _factorize(typed["unit"])
+    faults += _known_parameters(names, name_codes, process)
+    values = typed["value"].to_numpy().copy()
+    bad = (typed["quality"] == "bad").to_numpy() if "quality" in typed else np.zeros(len(values), bool)
+    wanted = np.array(units, dtype=object)[unit_codes] if len(units) else np.zeros(0, dtype=object)
+    if not len(values):
+        return converted
+    pairs = name_codes.astype(np.int64) * (len(units) + 1) + unit_codes
+    outside = np.zeros(len(values), bool)
+    for pair in np.unique(pairs[name_codes >= 0]):
+        name, unit_code = names[pair // (len(units) + 1)], pair % (len(units) + 1)
+        parameter, unit = process.by_name.get(name), units[unit_code] if unit_code < len(units) else ""
+        if parameter is None or parameter.is_category:
+            continue
+        rows = pairs == pair
+        if unit not in ("", parameter.unit):
+            try:
+                values[rows] = convert(values[rows], unit, parameter.unit)
+                converted[name, unit] = rows
+            except BatchguardError as error:
+                faults.append(_unit_fault(rows, name, error))
+                continue
+        wanted[rows] = parameter.unit
+        outside[rows] = _outside(values[rows], *parameter.range) & ~bad[rows]
+    typed["value"] = pd.Series(values)
+    typed["unit"] = pd.Series(wanted, dtype="str")
+    faults.append(_outside_fault(outside, typed, process.by_name))
+    return converted
+
+
+def _factorize(column: pd.Series) -> tuple[list[str], np.ndarray]:
+    """Distinct texts and each row's index among them, -1 where missing."""
+    array = pa.array(column, pa.large_string(), from_pandas=True)
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    encoded = array.dictionary_encode()
+    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
+    return encoded.dictionary.to_pylist(), codes
+
+
+def _members(column: pd.Series, known: Collection[str]) -> tuple[list[str], np.ndarray, np.ndarray]:
+    names, codes = _factorize(column)
+    known = known if isinstance(known, (set, frozenset, dict)) else set(known)
+    member = np.array([*(name in known for name in names), True])
+    return names, codes, member[codes]
+
+
+def _allowed(values: pd.Series, column: Column) -> list[Fault]:
+    if column.allowed is None:
+        return []
+    names, codes, fine = _members(values, column.allowed)
+    expected = ", ".join(repr(a) for a in column.allowed)
+    return [
+        Fault(
+            "not_allowed",
+            ~fine,
+            lambda i: (
+                f"{column.name} {text_of(names[codes[i]])} is not allowed; expected one of {expected}"
+                f"{_did_you_mean(names[codes[i]], column.allowed or ())}. Mend the source"
+            ),
+        )
+    ]
+
+
+def _outside(values: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
+    below = values < low if low is not None else np.zeros(len(values), bool)
+    return below | (values > high) if high is not None else below
+
+
+def _within(values: pd.Series, name: str, low: float | None, high: float | None, unit: str) -> list[Fault]:
+    if low is None and high is None:
+        return []
+    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    return [
+        Fault(
+            "out_of_range",
+            _outside(numbers, low, high),
+            lambda i: (
+                f"{name} {numbers[i]:g} is out of range; expected {_range(low, high, unit)}. Mend the source, or the range"
+            ),
+        )
+    ]
+
+
+def _outside_fault(rows: np.ndarray, typed: Typed, parameters: dict[str, Parameter]) -> Fault:
+    names, values = typed["parameter"], typed["value"]
+
+    def reason(i: int) -> str:
+        parameter = parameters[names.iloc[i]]
+        return (
+            f"{parameter.name} {values.iloc[i]:g} {parameter.unit} is physically impossible; expected "
+            f"{_range(*parameter.range, parameter.unit)}. Mend the source, or the parameter's range"
+        )
+
+    return Fault("out_of_range", rows, reason)
+
+
+def _range(low: float | None, high: float | None, unit: str) -> str:
+    if low is None:
+        return f"at most {high:g} {unit}".rstrip()
+    return (f"at least {low:g} {unit}" if high is None else f"{low:g} to {high:g} {unit}").rstrip()
+
+
+def _ordered(typed: Typed, earlier: str, later: str) -> list[Fault]:
+    one, other = typed[earlier], typed[later]
+    rows = (other < one).to_numpy(dtype=bool, na_value=False)
+    return [
+        Fault(
+            f"{later}_before_{earlier}",
+            rows,
+            lambda i: (
+                f"{later} {other.iloc[i].isoformat()} lies before {earlier} {one.iloc[i].isoformat()}; expected the same time "
+                "or later. Mend the source"
+            ),
+        )
+    ]
+
+
+def _known_batch(column: pd.Series, batches: Collection[str]) -> list[Fault]:
+    names, codes, fine = _members(column, batches)
+    return [
+        Fault(
+            "unknown_batch",
+            ~fine,
+            lambda i: (
+                f"batch_id {text_of(names[codes[i]])} is not a kept row of batches; expected a known batch. "
+                "Add the batch, or mend its own row if that one is quarantined"
+            ),
+        )
+    ]
+
+
+def _known_parameters(names: list[str], codes: np.ndarray, process: ProcessDefinition) -> list[Fault]:
+    unknown = np.array([*(n not in process.by_name for n in names), False])[codes]
+    category = np.array([*(n in process.by_name and process[n].is_category for n in names), False])[codes]
+    return [
+        Fault(
+            "unknown_parameter",
+            unknown,
+            lambda i: (
+                f"parameter {text_of(names[codes[i]])} is not in the process definition {process.id!r}; expected one of its "
+                f"parameters{_did_you_mean(names[codes[i]], process.by_name)}. Rename it, or define it as a [[parameter]]"
+            ),
+        ),
+        Fault(
+            "category_parameter",
+            category,
+            lambda i: (
+                f"parameter {text_of(names[codes[i]])} is a category and has no reading; expected a column of batches. "
+                "Move it there"
+            ),
+        ),
+    ]
+
+
+def _unit_fault(rows: np.ndarray, name: str, error: BatchguardError) -> Fault:
+    return Fault(
+        "unit_mismatch", rows, lambda _: f"{name}: {error.what}; expected {error.expected}. {error.remedy.rstrip('.')}"
+    )
+
+
+def _did_you_mean(word: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(word, [k for k in known if k], n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""

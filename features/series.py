@@ -1,0 +1,238 @@
+"""Statistics of a batch's own series, at each row of a snapshot: since the start and over recent windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numba import njit
+
+from features.dictionary import Block, Feature
+from features.process import Parameter, ProcessDefinition
+from features.summaries import Grid, microseconds
+from features.summary_kernel import COUNTS, MOMENTS, merge
+
+STATISTICS = (
+    "mean", "sd", "min", "max", "last", "delta", "slope", "below_normal_share", "above_normal_share", "bad_share", "age_h",
+)  # fmt: skip
+_MEANING = {
+    "mean": "mean", "sd": "standard deviation", "min": "lowest value", "max": "highest value", "last": "newest value",
+    "delta": "change from first to newest value", "slope": "slope", "below_normal_share": "share of readings below normal",
+    "above_normal_share": "share of readings above normal", "bad_share": "share of readings of bad quality",
+    "age_h": "age of the newest value",
+}  # fmt: skip
+# How often something was measured is not among the statistics: people measure more often when they worry, and a
+# model that sees it repeats their worry instead of adding to it (docs/decisions/0003-informative-sampling.md).
+_SINCE_START = {
+    "sensor": ("mean", "sd", "min", "max", "last", "slope", "below_normal_share", "above_normal_share", "bad_share", "age_h"),
+    "assay": ("last", "delta", "slope", "min", "max", "age_h"),
+}
+_IN_WINDOW = {"sensor": ("mean", "sd", "min", "max", "slope", "below_normal_share", "above_normal_share"), "assay": ()}
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One feature of a series and the place of its number: window 0 is since the start."""
+
+    feature: Feature
+    parameter: int
+    window: int
+    statistic: int
+
+
+def series(rows: pd.DataFrame, summaries: pa.Table, grid: Grid, process: ProcessDefinition) -> Block:
+    """Statistics of every sensor and assay at every row.
+
+    Args:
+        rows: Columns `batch_id`, `checkpoint_h`, `started_at`, `as_of`; unique index. `as_of` may lie anywhere in its
+            bin when the summaries hold only what was available by then.
+        summaries: `features.summaries.SUMMARIES`, for each batch its parameters in unbroken runs in order of time.
+        grid: The grid the summaries were made with.
+        process: Gives parameters, windows and bins.
+
+    Returns:
+        float64 columns `parameter.window.statistic`. NaN where there is no reading, or too few for the statistic
+        (two for `sd`, two different times for `slope`).
+    """
+    wanted = _wanted(process, grid)
+    place = _Places.of(rows, summaries, grid)
+    windows = np.asarray([0, *(round(h / process.process.bin_h) for h in process.process.windows_h)], np.int64)
+    out = np.full((len(rows), len(wanted)), np.nan)
+    column_of = np.full((len(grid.parameters), len(windows), len(STATISTICS)), -1, np.int64)
+    for column, w in enumerate(wanted):
+        column_of[w.parameter, w.window, w.statistic] = column
+    _fill(*place.arrays, *_columns(summaries), windows, column_of, out)
+    values = pd.DataFrame(out[place.back], index=rows.index, columns=[w.feature.name for w in wanted])
+    return Block(values, tuple(w.feature for w in wanted))
+
+
+def _wanted(process: ProcessDefinition, grid: Grid) -> list[_Wanted]:
+    made = []
+    for number, name in enumerate(grid.parameters):
+        parameter = process[name]
+        made += [_want(parameter, number, 0, "since_start", "since the start", s) for s in _SINCE_START[parameter.kind]]
+        for window, hours in enumerate(process.process.windows_h, start=1):
+            made += [
+                _want(parameter, number, window, f"last_{hours:g}h", f"over the last {hours:g} h", s)
+                for s in _IN_WINDOW[parameter.kind]
+            ]
+    return made
+
+
+def _want(parameter: Parameter, number: int, window: int, name: str, words: str, statistic: str) -> _Wanted:
+    unit = {"slope": f"{parameter.unit}/h", "age_h": "h"}.get(statistic, "" if statistic.endswith("_share") else parameter.unit)
+    meaning = f"{_MEANING[statistic]} of {parameter.label}" + ("" if statistic in ("last", "age_h") else f" {words}")
+    feature = Feature(
+        f"{parameter.name}.{name}.{statistic}", parameter.name, parameter.label, unit, name, statistic, meaning
+    )
+    return _Wanted(feature, number, window, STATISTICS.index(statistic))
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Rows in order of batch and time, and for every run of summaries the rows of its batch.
+
+    Attributes:
+        at_bin: Bin in which each row's `as_of` lies, in that order.
+        as_of_us: The rows' `as_of`.
+        run_start: First summary of each run of one batch and parameter; one more at the end.
+        run_parameter: Place of its parameter in the grid.
+        row_from: First row of its batch.
+        row_until: Behind the last row of its batch.
+        back: Where each row of the caller stands in that order.
+    """
+
+    at_bin: np.ndarray
+    as_of_us: np.ndarray
+    run_start: np.ndarray
+    run_parameter: np.ndarray
+    row_from: np.ndarray
+    row_until: np.ndarray
+    back: np.ndarray
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        return (self.at_bin, self.as_of_us, self.run_start, self.run_parameter, self.row_from, self.row_until)
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, summaries: pa.Table, grid: Grid) -> _Places:
+        batch = grid.batch_ids.get_indexer(pd.Index(rows["batch_id"]))
+        as_of = microseconds(rows["as_of"])
+        order = np.lexsort((as_of, batch))
+        batch, as_of = batch[order], as_of[order]
+        elapsed = as_of - grid.started_us[batch]
+        run_batch, run_parameter, run_start = _runs(summaries, grid)
+        return cls(
+            at_bin=np.maximum(0, -(-elapsed // grid.bin_us)),
+            as_of_us=as_of,
+            run_start=run_start,
+            run_parameter=run_parameter,
+            row_from=np.searchsorted(batch, run_batch, "left"),
+            row_until=np.searchsorted(batch, run_batch, "right"),
+            back=np.argsort(order, kind="stable"),
+        )
+
+
+def _runs(summaries: pa.Table, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    table = summaries.select(["batch_id", "parameter"]).unify_dictionaries().combine_chunks()
+    if not len(table):
+        empty = np.empty(0, np.int64)
+        return empty, empty, np.zeros(1, np.int64)
+    codes = []
+    for name, known in (("batch_id", grid.batch_ids), ("parameter", grid.parameters)):
+        chunk = table[name].chunk(0)
+        coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        codes.append(known.get_indexer(pd.Index(coded.dictionary.to_pylist(), dtype="str"))[np.asarray(coded.indices)])
+    batch, parameter = codes
+    starts = np.flatnonzero(np.r_[True, (np.diff(batch) != 0) | (np.diff(parameter) != 0)])
+    return batch[starts], parameter[starts], np.r_[starts, len(batch)]
+
+
+def _columns(summaries: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Counts and moments of the summaries as the kernel has them (batch and parameter are left 0)."""
+    counts = np.zeros((len(summaries), len(COUNTS)), np.int64)
+    for i, name in enumerate(COUNTS[2:], start=2):
+        column = summaries[name].cast(pa.int64()) if name != "late" else summaries[name].cast(pa.int8())
+        counts[:, i] = column.fill_null(0).to_numpy()
+    moments = np.empty((len(summaries), len(MOMENTS)))
+    for i, name in enumerate(MOMENTS):
+        moments[:, i] = summaries[name].to_numpy()
+    return counts, moments
+
+
+_BIN, _LATE, _FROM, _UNTIL, _N, _BAD, _BELOW, _ABOVE, _FIRST_AT, _LAST_AT = range(2, 12)
+_MEAN, _M2, _MIN, _MAX, _FIRST, _LAST, _T_MEAN, _T_M2, _TV = range(9)
+
+
+@njit(cache=True, nogil=True)
+def _fill(at_bin, as_of, run_start, run_parameter, row_from, row_until, counts, moments, windows, column_of, out):
+    """For each run of summaries, each row of its batch and each window: merge, then write the statistics."""
+    count = np.empty(counts.shape[1], np.int64)
+    moment = np.empty(moments.shape[1], np.float64)
+    for run in range(len(run_parameter)):
+        first, end, p = run_start[run], run_start[run + 1], run_parameter[run]
+        if p < 0:
+            continue
+        has_late, has_versions = False, False
+        for s in range(first, end):
+            has_late |= counts[s, _LATE] == 1
+            has_versions |= counts[s, _LATE] == 0 and counts[s, _UNTIL] != 2**31 - 1
+        prefix_count = np.zeros(counts.shape[1], np.int64)
+        prefix_moment = np.empty(moments.shape[1], np.float64)
+        reached = first
+        for row in range(row_from[run], row_until[run]):
+            k = at_bin[row]
+            if has_versions:  # a bin may have changed since the row before: no prefix to build on
+                reached = first
+                prefix_count[:] = 0
+            while reached < end and counts[reached, _BIN] <= k:
+                if counts[reached, _LATE] == 0 and counts[reached, _FROM] <= k < counts[reached, _UNTIL]:
+                    merge(prefix_count, prefix_moment, counts[reached], moments[reached])
+                reached += 1
+            for w in range(len(windows)):
+                if w == 0:
+                    count[:] = prefix_count
+                    moment[:] = prefix_moment
+                    back = first
+                else:
+                    count[:] = 0
+                    back = reached
+                    while back > first and counts[back - 1, _BIN] > k - windows[w]:
+                        back -= 1
+                    for s in range(back, reached):
+                        if counts[s, _LATE] == 0 and counts[s, _FROM] <= k < counts[s, _UNTIL]:
+                            merge(count, moment, counts[s], moments[s])
+                if has_late:
+                    for s in range(back, reached):
+                        if counts[s, _LATE] == 1 and counts[s, _FROM] <= k < counts[s, _UNTIL]:
+                            merge(count, moment, counts[s], moments[s])
+                _write(count, moment, as_of[row], column_of[p, w], out[row])
+
+
+@njit(cache=True, nogil=True)
+def _write(count, moment, as_of, column, out):
+    n, n_bad = count[_N], count[_BAD]
+    if column[9] >= 0 and n + n_bad > 0:
+        out[column[9]] = n_bad / (n + n_bad)
+    if n == 0:
+        return
+    statistics = (
+        moment[_MEAN],
+        np.sqrt(moment[_M2] / (n - 1)) if n > 1 else np.nan,
+        moment[_MIN],
+        moment[_MAX],
+        moment[_LAST],
+        moment[_LAST] - moment[_FIRST],
+        moment[_TV] / moment[_T_M2] if n > 1 and moment[_T_M2] > 0 else np.nan,
+        count[_BELOW] / n,
+        count[_ABOVE] / n,
+    )
+    for i in range(9):
+        if column[i] >= 0:
+            out[column[i]] = statistics[i]
+    if column[10] >= 0:
+        out[column[10]] = (as_of - count[_LAST_AT]) / 3.6e9
+
+

@@ -1,0 +1,41 @@
+"""Jobs and schedules. Retraining only ever makes a challenger; a person releases it."""
+
+import dagster as dg
+
+START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+_HISTORY = ("run_history", "batch_summaries")
+_MODEL = ("snapshot_features", "test_set", "training_set", "challenger", "validation_report")
+_SCORES = ("in_progress_features", "risk_scores")
+
+ingest = dg.define_asset_job("ingest", selection=list(_HISTORY), description="Read the source, check it, summarise it.")
+retrain = dg.define_asset_job("retrain", selection=list(_MODEL), description="Make and validate a challenger.")
+score = dg.define_asset_job("score", selection=[*_HISTORY, *_SCORES], description="Ingest what is new and score the batches in progress.")
+monitor = dg.define_asset_job("monitor", selection=["score_monitoring"], description="Compare the batches in progress with the training data.")
+whole = dg.define_asset_job("whole", selection=dg.AssetSelection.all(), description="Everything, from the source to the scores.")
+
+JOBS = (ingest, retrain, score, monitor, whole)
+
+
+def every_month(months: dg.MonthlyPartitionsDefinition) -> dict[str, str]:
+    """Run tags for all months in one run; the rooms skip the months that have not changed."""
+    first, last = months.get_first_partition_key(), months.get_last_partition_key()
+    return {START: str(first), END: str(last)}
+
+
+def schedules(months: dg.MonthlyPartitionsDefinition, timezone: str) -> list[dg.ScheduleDefinition]:
+    """Ingest and score every 15 minutes, monitor every day, retrain every week."""
+    running = dg.DefaultScheduleStatus.RUNNING
+
+    def of(job: dg.job, name: str, cron: str, tags: bool = True) -> dg.ScheduleDefinition:
+        @dg.schedule(job=job, name=name, cron_schedule=cron, execution_timezone=timezone, default_status=running)
+        def tick() -> dg.RunRequest:
+            return dg.RunRequest(tags=every_month(months) if tags else {})
+
+        return tick
+
+    return [
+        of(score, "ingest_and_score_every_15_minutes", "*/15 * * * *"),
+        of(retrain, "retrain_weekly", "0 3 * * 0"),
+        of(monitor, "monitor_daily", "30 4 * * *", tags=False),
+    ]

@@ -1,0 +1,83 @@
+"""Snapshots become a challenger with its validation report."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from models.evaluate import Evaluation
+from models.registry import RegisteredModel
+from pipelines.defs.plant import PlantResource
+from pipelines.training import check_seal, make_challenger, verified, write_test_set, write_training_set
+
+
+@dg.asset(deps=["snapshot_features"], group_name="model")
+def test_set(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
+    """The newest quarter of the dispositioned batches, sealed before anything is looked at."""
+    place = plant.open()
+    verified(place)
+    seal = write_test_set(place)
+    context.log.info(f"test set of {len(seal.batch_ids)} batches since {seal.cut:%Y-%m-%d} sealed as {seal.sha256[:12]}")
+    return dg.MaterializeResult(metadata={"batches": len(seal.batch_ids), "cut": seal.cut.isoformat(), "sha256": seal.sha256})
+
+
+@dg.asset(
+    deps=["snapshot_features", "test_set"],
+    group_name="model",
+    check_specs=[dg.AssetCheckSpec("sealed_test", asset="training_set", blocking=True)],
+)
+def training_set(context: dg.AssetExecutionContext, plant: PlantResource) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+    """Older batches whose outcome was known before the test began, without the test's subjects."""
+    place = plant.open()
+    failed, seal = write_training_set(place)
+    stored = place.features.read("training_set", columns=["batch_id"]).to_pandas()
+    check = check_seal(stored, seal, place.table("batches"), place.labels())
+    yield dg.AssetCheckResult(check_name="sealed_test", passed=check.passed, metadata={"test_sha256": seal.sha256, "breaches": str(check)})
+    context.log.info(f"training set of {len(failed)} batches, {int(failed.sum())} of them failed")
+    yield dg.MaterializeResult(metadata={"batches": len(failed), "failed": int(failed.sum()), "snapshots": len(stored)})
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec("challenger", deps=["training_set", "test_set"], group_name="model", description="A calibrated predictor, registered as challenger; a person releases it."),
+        dg.AssetSpec("validation_report", deps=["test_set"], group_name="model", description="Its figures on the sealed test, computed once."),
+    ],
+    name="challenger_and_report",
+)
+def challenger(context: dg.AssetExecutionContext, plant: PlantResource) -> Iterator[dg.MaterializeResult]:
+    """Train, judge once on the sealed test, report, register."""
+    place = plant.open()
+    model, evaluation = make_challenger(place, context.log.info)
+    context.log.info(f"model {model.name} version {model.version} ({', '.join(model.aliases)}, {model.review})")
+    yield dg.MaterializeResult(asset_key="challenger", metadata=_of_model(model, place.settings.mlflow_uri))
+    yield dg.MaterializeResult(asset_key="validation_report", metadata=_of_evaluation(evaluation) | {"report": dg.MetadataValue.path(place.report_path)})
+
+
+def _of_model(model: RegisteredModel, uri: str) -> dict[str, dg.MetadataValue]:
+    return {
+        "version": dg.MetadataValue.text(model.version),
+        "sha256": dg.MetadataValue.text(model.sha256),
+        "review": dg.MetadataValue.text(model.review),
+        "mlflow_run": dg.MetadataValue.url(f"http://127.0.0.1:5000{model.page}"),
+        "mlflow_store": dg.MetadataValue.text(uri),
+    }
+
+
+def _of_evaluation(evaluation: Evaluation) -> dict[str, dg.MetadataValue]:
+    import base64
+
+    from models import charts
+
+    shown = evaluation.checkpoints[["checkpoint_h", "n", "n_failed", "auroc", "auprc", "brier"]].round(3)
+    lines = ["| " + " | ".join(shown.columns) + " |", "|" + "---|" * len(shown.columns)]
+    lines += ["| " + " | ".join(str(v) for v in row) + " |" for row in shown.itertuples(index=False)]
+    drawn = {"precision_recall": charts.precision_recall(evaluation.scores), "reliability": charts.reliability(evaluation.scores)}
+    images = {
+        name: dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(charts.to_png(chart)).decode()})")
+        for name, chart in drawn.items()
+    }
+    return {
+        "auroc": dg.MetadataValue.float(evaluation.overall["auroc"]),
+        "n_failed": dg.MetadataValue.int(int(evaluation.overall["n_failed"])),
+        "by_checkpoint": dg.MetadataValue.md("\n".join(lines)),
+        **images,
+    }

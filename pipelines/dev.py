@@ -1,0 +1,59 @@
+"""Both web pages of a developer's machine, started and stopped together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from features.errors import BatchguardError
+from pipelines.settings import Settings
+
+STOP_WITHIN_S = 20
+
+
+def serve(settings: Settings, *, dagster_port: int, mlflow_port: int, say: Callable[[str], None]) -> None:
+    """Run `dagster dev` (UI and daemon) and the MLflow UI on loopback until Ctrl-C or until one of them ends.
+
+    Raises:
+        BatchguardError: One of them ended by itself.
+    """
+    environment = os.environ | settings.to_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    settings.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
+    commands = {
+        "Dagster": [sys.executable, "-m", "dagster", "dev", "-m", "pipelines.definitions", "-h", "127.0.0.1", "-p", str(dagster_port)],
+        "MLflow": [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", settings.mlflow_uri, "--default-artifact-root", settings.mlflow_artifacts.as_uri(), "--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1"],
+    }
+    # each in a group of its own: one Ctrl-C reaches this process, which then stops both in order
+    running = {name: subprocess.Popen(command, env=environment, start_new_session=True) for name, command in commands.items()}
+    signal.signal(signal.SIGTERM, _interrupt)
+    say(f"Dagster  http://127.0.0.1:{dagster_port}\nMLflow   http://127.0.0.1:{mlflow_port}\nCtrl-C stops both.")
+    try:
+        while all(process.poll() is None for process in running.values()):
+            time.sleep(0.5)
+        ended = next(name for name, process in running.items() if process.poll() is not None)
+        raise BatchguardError(f"{ended} ended by itself with code {running[ended].returncode}", remedy="Its last lines above say why; a port may be in use.")
+    except KeyboardInterrupt:
+        say("stopping")
+    finally:
+        _stop(list(running.values()))
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _stop(processes: list[subprocess.Popen]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + STOP_WITHIN_S
+    for process in processes:
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

@@ -1,0 +1,147 @@
+"""Stored run history to stored features, month by month; a month whose inputs are unchanged is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from features.context import Vocabulary, vocabulary
+from features.dictionary import Feature, from_frame, to_frame
+from features.snapshots import checkpoint_rows, rows_as_of, snapshots
+from features.summaries import OBSERVATION_COLUMNS, SUMMARIES, grid_of, summarise
+from pipelines.plant import Plant, digest, features_code_digest, frame_digest
+from pipelines.storage import Commit
+
+
+MONTHS_AT_ONCE = 12  # bounds the memory of a first run over many years
+SUMMARIES_STORED = pa.schema([(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in SUMMARIES])
+
+
+def row_groups(files: list[Path], known_by: pd.Timestamp | None = None) -> Iterator[Callable[[], pa.Table]]:
+    """Readers of observation files, one a row group.
+
+    Args:
+        files: Parquet files with checksummed pages, in the order of their rows.
+        known_by: Leave out what became available later.
+    """
+    for path in files:
+        groups = pq.ParquetFile(path).metadata.num_row_groups
+        yield from ((lambda path=path, i=i: _row_group(path, i, known_by)) for i in range(groups))
+
+
+def _row_group(path: Path, index: int, known_by: pd.Timestamp | None) -> pa.Table:
+    with pq.ParquetFile(
+        path, read_dictionary=["batch_id", "parameter", "quality"], page_checksum_verification=True
+    ) as file:
+        table = file.read_row_group(index, columns=list(OBSERVATION_COLUMNS), use_threads=False)
+    return table if known_by is None else table.filter(pc.less_equal(table["available_at"], pa.scalar(known_by)))
+
+
+def write_summaries(plant: Plant, months: Sequence[str]) -> Commit:
+    """Summarise the observations of the batches that started in these months; one commit for all that changed."""
+    store, inputs = plant.features, {}
+    for month in months:
+        history = [plant.history.digest(table, [month]) for table in ("batches", "observations")]
+        inputs[month] = digest([*history, plant.process_digest(), features_code_digest()])
+    staged = [
+        store.stage("batch_summaries", month, _summaries(plant, month), SUMMARIES_STORED, inputs_digest=inputs[month])
+        for month in months
+        if store.inputs_digest("batch_summaries", month) != inputs[month]
+    ]
+    return store.commit("batch_summaries", staged)
+
+
+def _summaries(plant: Plant, month: str) -> Iterator[pa.RecordBatch]:
+    grid = grid_of(plant.table("batches", [month]), plant.process)
+    return summarise(row_groups(plant.history.files("observations", [month])), grid)
+
+
+@dataclass(frozen=True)
+class PlantContext:
+    """What snapshots of any month need beside its own series: read once, used for every month."""
+
+    tables: dict[str, pd.DataFrame]
+    labels: pd.DataFrame
+    vocabulary: Vocabulary
+
+    @classmethod
+    def of(cls, plant: Plant) -> PlantContext:
+        """Read it from the stored run history."""
+        tables = plant.context_tables()
+        return cls(tables, plant.labels(tables["dispositions"]), vocabulary(tables, plant.process))
+
+    def known_by(self, moment: pd.Timestamp) -> str:
+        """Digest of all that was known by a moment: an unchanged one cannot change an earlier snapshot."""
+        known = {"batches": "started_at", "events": "available_at", "lot_results": "available_at", "environment": "available_at"}
+        parts = [frame_digest(f[f[known[n]] <= moment] if n in known else f) for n, f in self.tables.items() if n != "dispositions"]
+        return digest([*parts, frame_digest(self.labels[self.labels["label_available_at"] <= moment]), str(self.vocabulary)])
+
+
+def write_snapshots(plant: Plant, months: Sequence[str], context: PlantContext) -> Commit:
+    """Snapshots at the checkpoints of the batches that started in these months; one commit for all that changed."""
+    batches, store = context.tables["batches"], plant.features
+    rows = checkpoint_rows(batches, context.labels, plant.process, until=plant.newest_moment)
+    month_of = dict(zip(batches["batch_id"], batches["started_at"].dt.strftime("%Y-%m"), strict=True))
+    by_month = {month: part for month, part in rows.groupby(rows["batch_id"].map(month_of)) if month in set(months)}
+    inputs = {month: _snapshot_inputs(plant, str(month), part, context) for month, part in by_month.items()}
+    changed = [month for month in by_month if store.inputs_digest("snapshot_features", month) != inputs[month]]
+    staged = []
+    for several in (changed[i : i + MONTHS_AT_ONCE] for i in range(0, len(changed), MONTHS_AT_ONCE)):
+        wanted = pd.concat([by_month[month] for month in several], ignore_index=True)
+        summaries = store.read("batch_summaries", months=several)
+        frame, features = snapshots(wanted, summaries, context.tables, context.labels, plant.process, context.vocabulary)
+        write_dictionary(plant, features)
+        for month, part in frame.groupby(frame["batch_id"].map(month_of)):
+            content = _content(part)
+            staged.append(store.stage("snapshot_features", month, content, content.schema, inputs_digest=inputs[month]))
+    return store.commit("snapshot_features", staged)
+
+
+def _snapshot_inputs(plant: Plant, month: str, rows: pd.DataFrame, context: PlantContext) -> str:
+    summaries = plant.features.digest("batch_summaries", [month])
+    known = context.known_by(rows["as_of"].max())
+    return digest([summaries, known, frame_digest(rows), plant.process_digest(), features_code_digest()])
+
+
+def write_in_progress(plant: Plant, context: PlantContext, as_of: pd.Timestamp) -> pd.DataFrame:
+    """Snapshots as of a moment of the batches that had no disposition and no label by then."""
+    tables, labels = context.tables, context.labels
+    decided = set(tables["dispositions"].loc[tables["dispositions"]["decided_at"] <= as_of, "batch_id"])
+    decided |= set(labels.loc[labels["label_available_at"] <= as_of, "batch_id"])
+    batches = tables["batches"]
+    rows = rows_as_of(batches[~batches["batch_id"].isin(decided)], as_of)
+    running = batches[batches["batch_id"].isin(rows["batch_id"])]
+    months = sorted(running["started_at"].dt.strftime("%Y-%m").unique())
+    readers = row_groups(plant.history.files("observations", months), as_of)
+    made = summarise(readers, grid_of(running, plant.process))
+    frame, features = snapshots(rows, pa.Table.from_batches(made, SUMMARIES), tables, labels, plant.process, context.vocabulary)
+    write_dictionary(plant, features)
+    inputs = digest([plant.data_version(), str(as_of), plant.process_digest(), features_code_digest()])
+    _write_frame(plant, "in_progress_features", None, frame, inputs)
+    return frame
+
+
+def _write_frame(plant: Plant, table: str, month: str | None, frame: pd.DataFrame, inputs: str) -> Commit:
+    content = _content(frame)
+    return plant.features.write(table, month, content, content.schema, inputs_digest=inputs)
+
+
+def _content(frame: pd.DataFrame) -> pa.Table:
+    return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+
+
+def write_dictionary(plant: Plant, features: tuple[Feature, ...]) -> Commit:
+    """Keep the feature dictionary beside the features."""
+    entries = to_frame(features)
+    return _write_frame(plant, "feature_dictionary", None, entries, frame_digest(entries))
+
+
+def read_dictionary(plant: Plant) -> tuple[Feature, ...]:
+    """The feature dictionary of the stored snapshots."""
+    return from_frame(plant.features.read("feature_dictionary").to_pandas())

@@ -1,0 +1,288 @@
+"""From a source to the stored run history: checked row by row, sorted, in monthly partitions.
+
+The source is read once, in parts; rows wait in temporary files, so memory holds one month. Nothing of the history is
+replaced before every row of every table was checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from features.checks import Checked, check_columns, check_rows, drop_duplicates, quarantine_duplicates
+from features.contracts import BATCHES, QUARANTINE, RUN_HISTORY, Table
+from features.duplicates import find_duplicates
+from features.errors import SourceError
+from features.process import ProcessDefinition
+from features.rules import attribute_columns
+from pipelines.report import IngestReport, TableReport
+from pipelines.sources import Source
+from pipelines.spill import ROW, Spill, in_order, sort_order
+from pipelines.storage import Staged, Store
+from pipelines.storage.locks import Session, is_alive
+
+INGEST = "ingest"  # the table that holds the last report
+_REPORT = pa.schema([pa.field("report", pa.string(), nullable=False)])
+_RULES = "1"  # raise when a rule changes, so that unchanged sources are read again
+Progress = Callable[[str, int], None]
+
+
+def ingest(
+    source: Source,
+    store: Store,
+    process: ProcessDefinition,
+    *,
+    max_quarantined: int = 0,
+    months: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> IngestReport:
+    """Make the stored history equal to the source's, and set aside what breaks the contract.
+
+    A source that did not change since the last successful ingest (same files, process definition and limits) is not
+    read again. Months that the source no longer has leave the newest version; former versions keep them.
+
+    Args:
+        source: Where the run history is; it is read as a whole.
+        store: Where it is kept.
+        process: Parameters, units and ranges.
+        max_quarantined: How many rows may be set aside without being mere repetitions.
+        months: Replace only these months of the history (`YYYY-MM`); all rows are checked all the same.
+        progress: Called with a table's name and the number of its rows read so far.
+
+    Raises:
+        SourceError: The source cannot be read as a run history.
+        ContractError: More rows than accepted break the contract; they are in the quarantine table, the history is
+            as it was.
+        StorageError: The store cannot be written; the history is as it was.
+    """
+    columns = source.tables()
+    _check_tables(columns, source, process)
+    digest = _inputs(source.fingerprint(), process, max_quarantined, months)
+    last = _last_report(store, digest)
+    if last is not None:
+        return last
+    with _spill_folder(store.root) as folder:
+        run = _Ingest(source, store, process, folder, IngestReport(inputs_digest=digest), months, progress)
+        try:
+            return run.all(columns, max_quarantined)
+        finally:
+            run.discard()
+
+
+def month_of(times: pd.Series) -> np.ndarray:
+    """Month `YYYY-MM` (UTC) of each time."""
+    months = times.dt.tz_convert(None).to_numpy().astype("datetime64[M]")
+    distinct, codes = np.unique(months, return_inverse=True)
+    return np.array([str(month) for month in distinct], dtype=object)[codes]
+
+
+class _Ingest:
+    """State of one run: what is spilled, staged and counted so far."""
+
+    def __init__(
+        self,
+        source: Source,
+        store: Store,
+        process: ProcessDefinition,
+        folder: Path,
+        report: IngestReport,
+        months: Sequence[str] | None,
+        progress: Progress | None,
+    ) -> None:
+        self.source, self.store, self.process, self.folder = source, store, process, folder
+        self.report, self.months, self.progress = report, months, progress
+        self.staged: dict[str, list[Staged]] = {}
+        self.aside = Spill(folder / QUARANTINE.name, QUARANTINE.arrow())
+        self.month_of_batch: dict[str, str] = {}
+
+    def all(self, columns: Mapping[str, Sequence[str]], max_quarantined: int) -> IngestReport:
+        """Read, check, stage; then commit everything, or the quarantine only."""
+        for table in RUN_HISTORY.values():  # batches come first: the others are checked against them
+            if table.name in columns:
+                self._table(table, columns[table.name])
+        self.report.check_sums()
+        self._commit_quarantine()
+        if self.report.rows_refused > max_quarantined:
+            raise self.report.refusal(max_quarantined)
+        for name in RUN_HISTORY:
+            self._commit(name)
+        text = pa.table([[self.report.to_json()]], schema=_REPORT)
+        self.store.write(INGEST, None, text, _REPORT, inputs_digest=self.report.inputs_digest)
+        return self.report
+
+    def discard(self) -> None:
+        """Remove staged files that were not committed."""
+        for staged in self.staged.values():
+            for item in staged:
+                item.discard()
+
+    def _table(self, table: Table, names: Sequence[str]) -> None:
+        self.report.tables[table.name] = TableReport()
+        schema = table.arrow(_attribute_types(names, self.process) if table.attributes else None)
+        spill = Spill(self.folder / table.name, schema.append(pa.field(ROW, pa.int64())))
+        parts = self._checked_parts(table)
+        for part in [_joined(list(parts), table, self.source)] if table is BATCHES else parts:
+            self._spill(part, table, spill)
+        for month in spill.partitions():
+            self._stage_month(table, month, spill, schema)
+
+    def _checked_parts(self, table: Table) -> Generator[Checked]:
+        report, batches = self.report.tables[table.name], None if table is BATCHES else self.month_of_batch
+        for frame, first_row in self.source.read(table.name):
+            report.rows_in += len(frame)
+            if self.progress:
+                self.progress(table.name, report.rows_in)
+            yield check_rows(
+                frame,
+                table,
+                self.process,
+                source=self.source.label(table.name),
+                first_row=first_row,
+                batches=batches,
+                whole=False,
+            )
+
+    def _spill(self, part: Checked, table: Table, spill: Spill) -> None:
+        """Count what was set aside and let the kept rows wait for the others of their month."""
+        self._set_aside(table, part.quarantined)
+        report = self.report.tables[table.name]
+        for (parameter, unit), n in part.converted.items():
+            report.converted[f"{parameter} from {unit}"] += n
+        if not len(part.kept):
+            return
+        if table is BATCHES:
+            months = month_of(part.kept["started_at"])
+            self.month_of_batch = dict(zip(part.kept["batch_id"], months, strict=True))
+        elif table.month_of == "observed_at":
+            months = month_of(part.kept["observed_at"])
+        else:
+            months = part.kept["batch_id"].map(self.month_of_batch).to_numpy(dtype=object)
+        spill.add(part.kept.assign(**{ROW: part.rows}), months.astype(str))
+
+    def _stage_month(self, table: Table, month: str, spill: Spill, schema: pa.Schema) -> None:
+        rows = spill.read(month)
+        order, same = sort_order(rows, table.key)
+        if same.any():
+            order = self._without_duplicates(table, rows, order, same)
+        report = self.report.tables[table.name]
+        report.rows_kept += len(order)
+        report.rows_by_month[month] = len(order)
+        if len(order) and (self.months is None or month in self.months):
+            staged = self.store.stage(table.name, month, in_order(rows, order), schema)
+            if staged.inputs_digest != self.store.inputs_digest(table.name, month):
+                report.months_changed.append(month)
+            self.staged.setdefault(table.name, []).append(staged)
+        spill.remove(month)
+
+    def _without_duplicates(self, table: Table, rows: pa.Table, order: np.ndarray, same: np.ndarray) -> np.ndarray:
+        """Set rows aside that share their key with another; returns the order of the others."""
+        twice = same.copy()
+        twice[:-1] |= same[1:]
+        some = rows.take(pa.array(order[twice])).to_pandas(strings_to_categorical=False)
+        found = find_duplicates(some.drop(columns=ROW), table.key)
+        self._set_aside(
+            table,
+            quarantine_duplicates(
+                some.drop(columns=ROW), some[ROW].to_numpy(), found, table, source=self.source.label(table.name)
+            ),
+        )
+        gone = twice.copy()
+        gone[twice] = found.repeated | found.conflicting
+        return order[~gone]
+
+    def _set_aside(self, table: Table, rows: pd.DataFrame) -> None:
+        if len(rows):
+            self.report.set_aside(table.name, rows)
+            self.aside.add(rows, np.full(len(rows), "all"))
+
+    def _commit_quarantine(self) -> None:
+        """Store what was set aside, always, also when it is nothing."""
+        parts = self.aside.partitions()
+        rows = self.aside.stream(parts[0]) if parts else iter(())
+        self.store.write(QUARANTINE.name, None, rows, self.aside.schema)
+
+    def _commit(self, name: str) -> None:
+        staged = self.staged.pop(name, [])
+        present = {item.month for item in staged}
+        gone = [m for m in self.store.months(name) if m not in present and (self.months is None or m in self.months)]
+        if staged or gone:
+            self.store.commit(name, staged, drop_months=gone)
+        if gone:
+            self.report.tables.setdefault(name, TableReport()).months_dropped = gone
+
+
+def _joined(parts: Sequence[Checked], table: Table, source: Source) -> Checked:
+    """Parts of a table as a whole, keys compared over all of them."""
+    if not parts:
+        return Checked(pd.DataFrame(columns=list(table.names)), pd.DataFrame(columns=list(QUARANTINE.names)))
+    whole = Checked(
+        pd.concat([part.kept for part in parts], ignore_index=True),
+        pd.concat([part.quarantined for part in parts], ignore_index=True),
+        rows=np.concatenate([part.rows for part in parts]),
+    )
+    return drop_duplicates(whole, table, source=source.label(table.name))
+
+
+def _check_tables(columns: Mapping[str, Sequence[str]], source: Source, process: ProcessDefinition) -> None:
+    if BATCHES.name not in columns:
+        raise SourceError("the source has no table of batches", expected="one row per batch", remedy="Export it too.")
+    for name, names in columns.items():
+        check_columns(names, RUN_HISTORY[name], process, source=source.label(name))
+
+
+def _attribute_types(names: Sequence[str], process: ProcessDefinition) -> dict[str, pa.DataType]:
+    """Stored types of the attributes a source has, in the order of the process definition."""
+    return {
+        name: pa.string() if column.kind == "text" else pa.float64()
+        for name, column in attribute_columns(process).items()
+        if name in names
+    }
+
+
+def _inputs(
+    fingerprint: Mapping[str, str], process: ProcessDefinition, max_quarantined: int, months: Sequence[str] | None
+) -> str:
+    """Digest of everything that the outcome of an ingest depends on."""
+    parts = [_RULES, dict(fingerprint), process.model_dump_json(), max_quarantined, sorted(months) if months else None]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def last_report(store: Store) -> IngestReport:
+    """The report of the last successful ingest.
+
+    Raises:
+        StorageError: Nothing was ingested yet.
+    """
+    return IngestReport.from_json(store.read(INGEST)["report"][0].as_py())
+
+
+def _last_report(store: Store, digest: str) -> IngestReport | None:
+    """The report of the last ingest if it had the same inputs."""
+    if store.inputs_digest(INGEST) != digest:
+        return None
+    report = last_report(store)
+    report.changed = False
+    return report
+
+
+@contextmanager
+def _spill_folder(root: Path) -> Generator[Path]:
+    """A folder for temporary files beside the store; those of killed runs are removed."""
+    session = Session(root)
+    for old in root.glob(".spill-*"):
+        if not is_alive(root, old.name.removeprefix(".spill-")):
+            shutil.rmtree(old, ignore_errors=True)
+    folder = root / f".spill-{session.name}"
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        session.close()

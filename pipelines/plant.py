@@ -1,0 +1,150 @@
+"""One process of one plant: its definition, its stores, and what is read from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import features
+from features.contracts import RUN_HISTORY
+from features.errors import BatchguardError, StorageError
+from features.process import ProcessDefinition, load_process
+from models.labels import label_log
+from pipelines.settings import Settings
+from pipelines.storage import Store
+
+CONTEXT_TABLES = tuple(name for name in RUN_HISTORY if name != "observations")
+_KNOWN_FROM = {
+    "batches": "started_at", "observations": "available_at", "events": "available_at", "lot_results": "available_at",
+    "environment": "available_at", "dispositions": "decided_at", "materials": "consumed_at",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plant:
+    """Access to all that is stored of one process."""
+
+    settings: Settings
+
+    @cached_property
+    def process(self) -> ProcessDefinition:
+        """The process definition."""
+        return load_process(self.settings.process)
+
+    @cached_property
+    def history(self) -> Store:
+        """Checked run history."""
+        return Store(self.settings.data_dir / "history" / self.process.id)
+
+    @cached_property
+    def features(self) -> Store:
+        """Summaries, snapshots, training and test set."""
+        return Store(self.settings.data_dir / "features" / self.process.id)
+
+    @cached_property
+    def scores(self) -> Store:
+        """Published risk scores."""
+        return Store(self.settings.data_dir / "scores" / self.process.id)
+
+    @property
+    def models_dir(self) -> Path:
+        """Predictors by digest, seals and the ledger of test-set reads."""
+        return self.settings.data_dir / "models" / self.process.id
+
+    @property
+    def report_path(self) -> Path:
+        """Newest validation report."""
+        return self.settings.data_dir / "reports" / self.process.id / "report.html"
+
+    def table(self, name: str, months: Iterable[str] | None = None) -> pd.DataFrame:
+        """A table of the run history; an absent one is empty.
+
+        Raises:
+            StorageError: There is no run history yet.
+        """
+        if not self.history.exists(name):
+            if name == "batches":
+                raise StorageError(f"no run history of {self.process.id!r} in {self.settings.data_dir}", remedy="Run 'batchguard run', or the job 'ingest'.")
+            return RUN_HISTORY[name].arrow().empty_table().to_pandas()
+        return self.history.read(name, months=None if months is None else list(months)).to_pandas()
+
+    def context_tables(self) -> dict[str, pd.DataFrame]:
+        """All run-history tables but the observations."""
+        return {name: self.table(name) for name in CONTEXT_TABLES}
+
+    def labels(self, dispositions: pd.DataFrame | None = None) -> pd.DataFrame:
+        """The label log of all batches."""
+        decided = self.table("dispositions") if dispositions is None else dispositions
+        rule = self.process.label_rule
+        return label_log(self.process, decided, self.observations_of([rule.parameter] if rule else []))
+
+    def observations_of(self, parameters: Iterable[str]) -> pd.DataFrame:
+        """Observations of a few parameters, for labels."""
+        wanted = list(parameters)
+        if not wanted or not self.history.exists("observations"):
+            return RUN_HISTORY["observations"].arrow().empty_table().to_pandas()
+        table = self.history.read("observations", filters=pc.field("parameter").isin(wanted))
+        return table.to_pandas()
+
+    @cached_property
+    def newest_moment(self) -> pd.Timestamp:
+        """The latest moment at which anything in the run history became known."""
+        newest = [pd.Timestamp.min.tz_localize("UTC").as_unit("us")]
+        for name, column in _KNOWN_FROM.items():
+            if self.history.exists(name):
+                value = pc.max(self.history.read(name, columns=[column])[column]).as_py()
+                newest += [pd.Timestamp(value)] if value is not None else []
+        return max(newest).as_unit("us")
+
+    def as_of(self) -> pd.Timestamp:
+        """The moment that batches in progress are scored at.
+
+        Raises:
+            BatchguardError: The setting is not a time with an offset.
+        """
+        wanted = self.settings.as_of
+        if wanted == "history":
+            return self.newest_moment
+        try:
+            moment = pd.Timestamp.now("UTC") if wanted == "now" else pd.Timestamp(wanted)
+        except ValueError:
+            moment = pd.NaT
+        if moment is pd.NaT or moment.tzinfo is None:
+            raise BatchguardError(f"as-of time {wanted!r} cannot be used", expected="'now', 'history' or a time with offset such as 2026-01-31T08:00+01:00")
+        return moment.tz_convert("UTC").as_unit("us")
+
+    def data_version(self) -> str:
+        """Digest of the whole run history."""
+        return digest({name: self.history.digest(name) for name in RUN_HISTORY if self.history.exists(name)})
+
+    def process_digest(self) -> str:
+        """Digest of the process definition."""
+        return digest(self.process.model_dump(mode="json"))
+
+
+def digest(content: object) -> str:
+    """SHA-256 of something JSON can say."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def frame_digest(frame: pd.DataFrame) -> str:
+    """SHA-256 of a frame's rows in their order."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema.remove_metadata()) as stream:
+        stream.write_table(table.replace_schema_metadata(None).combine_chunks())
+    return hashlib.sha256(sink.getvalue()).hexdigest()
+
+
+def features_code_digest() -> str:
+    """Digest of the code that makes features: when it changes, features are made anew."""
+    root = Path(features.__file__).parent
+    return digest({str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.rglob("*.py"))})

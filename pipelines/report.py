@@ -1,0 +1,110 @@
+"""What an ingest did, in numbers that add up."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from features.errors import ContractError
+
+
+@dataclass
+class TableReport:
+    """One table. `rows_in == rows_kept + sum(quarantined.values())`, `benign` of these say nothing new."""
+
+    rows_in: int = 0
+    rows_kept: int = 0
+    benign: int = 0
+    quarantined: Counter[str] = field(default_factory=Counter)  # rows by broken rule
+    converted: Counter[str] = field(default_factory=Counter)  # values by "parameter from unit"
+    rows_by_month: dict[str, int] = field(default_factory=dict)
+    months_changed: list[str] = field(default_factory=list)
+    months_dropped: list[str] = field(default_factory=list)
+
+
+@dataclass
+class IngestReport:
+    """Everything read, kept and set aside. `changed`: whether this run wrote anything."""
+
+    tables: dict[str, TableReport] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)  # first example of each broken rule
+    inputs_digest: str = ""
+    changed: bool = True
+
+    @property
+    def rows_in(self) -> int:
+        """Rows read."""
+        return sum(table.rows_in for table in self.tables.values())
+
+    @property
+    def rows_kept(self) -> int:
+        """Rows that fit the contract."""
+        return sum(table.rows_kept for table in self.tables.values())
+
+    @property
+    def rows_quarantined(self) -> int:
+        """Rows set aside, the benign ones among them."""
+        return sum(sum(table.quarantined.values()) for table in self.tables.values())
+
+    @property
+    def rows_refused(self) -> int:
+        """Rows set aside that are not mere repetitions."""
+        return self.rows_quarantined - sum(table.benign for table in self.tables.values())
+
+    def in_a_line(self) -> str:
+        """Rows in, kept and set aside; whether anything was read at all."""
+        rows = f"{self.rows_in:,} rows in, {self.rows_kept:,} kept, {self.rows_quarantined:,} quarantined"
+        return rows if self.changed else f"source unchanged: {rows}"
+
+    def set_aside(self, table: str, rows: pd.DataFrame) -> None:
+        """Count quarantined rows."""
+        report = self.tables[table]
+        report.quarantined.update(rows["code"].tolist())
+        report.benign += int(rows["benign"].sum())
+        for code, reason in rows.drop_duplicates("code")[["code", "reason"]].itertuples(index=False):
+            self.reasons.setdefault(code, reason)
+
+    def check_sums(self) -> None:
+        """Rows in = rows kept + rows quarantined.
+
+        Raises:
+            ContractError: They are not; a row was lost by this software.
+        """
+        for name, table in self.tables.items():
+            if table.rows_in != table.rows_kept + sum(table.quarantined.values()):
+                raise ContractError(
+                    f"{name}: {table.rows_in} rows in, but {table.rows_kept} kept and {sum(table.quarantined.values())} "
+                    "quarantined",
+                    remedy="This is an error of the software: report it with this line.",
+                )
+
+    def refusal(self, limit: int) -> ContractError:
+        """One line per broken rule, with its first row and its number of rows."""
+        benign = {"repeated"}
+        totals: Counter[str] = Counter()
+        for table in self.tables.values():
+            totals.update(table.quarantined)
+        lines = [f"{self.rows_refused} rows break the contract, {limit} are accepted"]
+        lines += [f"  {code} ({n}x): {self.reasons[code]}" for code, n in totals.most_common() if code not in benign]
+        return ContractError(
+            "\n".join(lines) + "\n",
+            remedy=f"Mend the file, or accept the loss of these rows with --max-quarantined {self.rows_refused}; "
+            "they are kept in the quarantine table.",
+        )
+
+    def to_json(self) -> str:
+        """The report as JSON."""
+        return json.dumps(vars(self), default=vars, sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> IngestReport:
+        """The report back."""
+        data = json.loads(text)
+        tables = {}
+        for name, table in data.pop("tables").items():
+            table["quarantined"], table["converted"] = Counter(table["quarantined"]), Counter(table["converted"])
+            tables[name] = TableReport(**table)
+        return cls(tables=tables, **data)

@@ -1,0 +1,165 @@
+"""The result of a run: as JSON for programs, as tables for people."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from models.labels import labels_as_of
+from models.registry import CHALLENGER, RegisteredModel, Registry
+from pipelines.plant import Plant
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+CHECKPOINT_FIGURES = ("checkpoint_h", "n", "n_failed", "auroc", "auroc_low", "auroc_high", "auprc", "brier")
+
+
+def result_of(plant: Plant) -> dict[str, Any]:
+    """What `batchguard run --json` writes: data, figures of the newest challenger, scores of the batches in progress."""
+    registry = Registry(plant.settings.data_dir)
+    model = registry.by_alias(plant.process.id, CHALLENGER)
+    if model is None:
+        raise RuntimeError(f"no challenger of {plant.process.id!r} after training")
+    evaluation = registry.evaluation(model)
+    overall = evaluation.overall
+    return _plain(
+        {
+            "process": plant.process.id,
+            "data": data_of(plant),
+            "test": {
+                "n_batches": overall["n"], "n_failed": overall["n_failed"], "base_rate": overall["base_rate"],
+                "auroc": overall["auroc"], "auroc_ci": [overall["auroc_low"], overall["auroc_high"]],
+                "auprc": overall["auprc"], "brier": overall["brier"], "ece": overall["ece"], "ece_floor": overall["ece_floor"],
+                "taken_at": "each batch's last checkpoint before its outcome was known",
+            },
+            "by_checkpoint": [{name: row[name] for name in CHECKPOINT_FIGURES} for row in evaluation.checkpoints.to_dict("records")],
+            "random_split": _claims(evaluation.splits),
+            "model": {"name": model.name, "version": model.version, "sha256": model.sha256, "review": model.review},
+            "scores": [_score(row) for row in newest_scores(plant).to_dict("records")],
+        }
+    )  # fmt: skip
+
+
+def data_of(plant: Plant) -> dict[str, Any]:
+    """Rows in, kept and quarantined; batches, failed and censored."""
+    from pipelines.history import last_report
+
+    report = last_report(plant.history)
+    labels = labels_as_of(plant.labels())
+    return {
+        "rows_in": report.rows_in, "rows_kept": report.rows_kept, "rows_quarantined": report.rows_quarantined,
+        "batches": plant.history.rows("batches"), "failed": int(labels["failed"].sum()),
+        "censored": int(labels["censored"].sum()), "data_version": plant.data_version(),
+    }  # fmt: skip
+
+
+def _claims(splits: pd.DataFrame) -> dict[str, Any]:
+    """What random splits would have claimed; the first question is the process's own."""
+    if splits.empty:
+        return {"auroc": None}
+    questions = [
+        {"question": question} | {row["split"]: {k: row[k] for k in ("auroc", "auroc_low", "auroc_high", "n", "n_failed")} for row in rows.to_dict("records")}
+        for question, rows in splits.groupby("question", sort=False)
+    ]
+    return {"auroc": questions[0]["random"]["auroc"], "questions": questions}
+
+
+def newest_scores(plant: Plant) -> pd.DataFrame:
+    """Scores of the newest time, highest risk first; empty where nothing is in progress."""
+    if not plant.scores.exists("risk_scores"):
+        return pd.DataFrame()
+    stored = plant.scores.read("risk_scores").to_pandas()
+    in_progress = plant.features.read("in_progress_features", columns=["batch_id", "as_of"]).to_pandas()
+    now = stored.merge(in_progress, on=["batch_id", "as_of"])
+    spoken = now[(now["data_version"] == plant.data_version())]
+    newest = spoken.drop_duplicates(["batch_id", "as_of"], keep="last")
+    return newest.sort_values(["failure_probability", "batch_id"], ascending=[False, True]).reset_index(drop=True)
+
+
+def _score(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "batch_id": row["batch_id"], "as_of": row["as_of"].isoformat(), "elapsed_h": row["elapsed_h"],
+        "failure_probability": row["failure_probability"], "reasons": json.loads(row["reasons"]),
+        "missing": json.loads(row["missing"]), "stale": json.loads(row["stale"]),
+    }  # fmt: skip
+
+
+def write_json(path: Path, result: dict[str, Any]) -> None:
+    """Write it beside its place and move it there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    """Only what JSON can say: NaN becomes null."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def show(result: dict[str, Any], plant: Plant, console: Console) -> None:
+    """Print figures, scores and where to read on."""
+    from rich.table import Table
+
+    test, data = result["test"], result["data"]
+    console.print(f"\n{data['rows_in']:,} rows in, {data['rows_kept']:,} kept, {data['rows_quarantined']:,} quarantined; {data['batches']} batches, {data['failed']} failed, {data['censored']} censored")
+    table = Table(title=f"Sealed test: {test['n_batches']} newest batches, {test['n_failed']} failed", title_justify="left")
+    for name in ("at", "batches", "failed", "AUROC (95 %)", "AUPRC", "Brier"):
+        table.add_column(name, justify="right")
+    for row in result["by_checkpoint"]:
+        table.add_row(f"{row['checkpoint_h']:g} h", str(row["n"]), str(row["n_failed"]), _interval(row), _number(row["auprc"]), _number(row["brier"]))
+    console.print(table)
+    console.print(f"A random split would have claimed AUROC {_number(result['random_split']['auroc'])}; it is shown only as a warning.")
+    note = Registry(plant.settings.data_dir).evaluation(_challenger(plant)).note
+    if note:
+        console.print(note)
+    show_scores(plant, console)
+    console.print(f"\nreport  {plant.report_path}\nmodel   {result['model']['name']} version {result['model']['version']}, {result['model']['review']}, sha256 {result['model']['sha256'][:16]}")
+
+
+def _challenger(plant: Plant) -> RegisteredModel:
+    model = Registry(plant.settings.data_dir).by_alias(plant.process.id, CHALLENGER)
+    if model is None:
+        raise RuntimeError("no challenger")
+    return model
+
+
+def show_scores(plant: Plant, console: Console) -> None:
+    """Print the batches in progress, highest risk first."""
+    from rich.table import Table
+
+    scores = newest_scores(plant)
+    if scores.empty:
+        console.print("\nNo batch is in progress: every one has a disposition or a label.")
+        return
+    table = Table(title=f"Batches in progress as of {scores['as_of'].iloc[0]:%Y-%m-%d %H:%M} UTC", title_justify="left", show_lines=True)
+    for name in ("batch", "hours", "risk", "why", "missing, stale"):
+        table.add_column(name, justify="right" if name in ("hours", "risk") else "left")
+    for row in scores.to_dict("records"):
+        reasons = json.loads(row["reasons"])[:3]
+        missing, stale = json.loads(row["missing"]), json.loads(row["stale"])
+        absent = [f"{len(missing)} missing", *(f"{name} {age_h:.0f} h old" for name, age_h in list(stale.items())[:3])]
+        table.add_row(
+            row["batch_id"], f"{row['elapsed_h']:.0f}", f"{row['failure_probability']:.0%}", "\n".join(r["sentence"] for r in reasons), "\n".join(absent)
+        )
+    console.print(table)
+
+
+def _interval(row: dict[str, Any]) -> str:
+    return f"{_number(row['auroc'])} ({_number(row['auroc_low'])} to {_number(row['auroc_high'])})"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

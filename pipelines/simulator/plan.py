@@ -1,0 +1,269 @@
+"""The plan of the plant: every batch in order of start, with its circumstances, faults, course and decision.
+
+One pass in time, because what happens to a batch depends on what was known before its start: lots withdrawn, patients
+made again, operators' experience, hours of use of the equipment. Nothing here is measured or written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipelines.simulator import kinetics
+from pipelines.simulator.causes import Circumstances, draw_faults
+from pipelines.simulator.donors import Donor, collect, draw_donor
+from pipelines.simulator.faults import DURATION_H, Biology, Fault, apply
+from pipelines.simulator.lots import MATERIALS, Lot, LotBook
+from pipelines.simulator.outcome import Luck, Outcome, Product, decide, final_product
+from pipelines.simulator.plant import SCALES, Operator, Site, Unit, build_sites
+from pipelines.simulator.settings import SimulationSettings, Stream, hours, stream
+
+DT_H = 0.1
+DECISION_WITHIN_H = 44 * 24.0  # every disposition is made by then
+CHANGE_AT = 0.6  # of the history
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """One batch: everything that is true of it; `start` in hours since 1970."""
+
+    index: int
+    batch_id: str
+    start: float
+    site: Site
+    suite: str
+    equipment_id: str
+    scale_l: float
+    version: str
+    lots: dict[str, Lot]
+    operators: tuple[str, ...]
+    circumstances: Circumstances
+    thaw_to_use_min: float
+    biology: Biology
+    luck: Luck
+    faults: tuple[Fault, ...]
+    outcome: Outcome
+    doses: float
+    car_shift: float
+
+    def record(self, without: str = "") -> tuple[np.void, Biology, float]:
+        """Kinetic parameters, biology and harvest shock, with all faults or all but one mode."""
+        return _with_faults(self, tuple(f for f in self.faults if f.mode != without))
+
+    def course(self, without: str = "", record_every: int = 10) -> np.ndarray:
+        """Its trajectory (records, channels), hourly at the default."""
+        return kinetics.run_recorded(np.array([self.record(without)[0]]), DT_H, record_every)[0]
+
+    def outcome_without(self, mode: str) -> Outcome:
+        """What the same batch, with the same luck, would have become without one fault."""
+        _, biology, shock = self.record(mode)
+        course = self.course(mode)
+        product = final_product(course, biology, shock, self.car_shift)
+        return decide(course, product, self.luck, self.site, self.doses, self.start)
+
+    @property
+    def decided_at(self) -> float:
+        """When its disposition is made, in hours since 1970."""
+        return self.start + self.outcome.decided_h
+
+
+@dataclass(frozen=True)
+class PlantPlan:
+    """All batches in order of start, the lots and the sites."""
+
+    settings: SimulationSettings
+    first: float
+    until: float
+    batches: list[BatchPlan]
+    lots: list[Lot]
+    sites: list[Site]
+
+
+def plan_plant(settings: SimulationSettings, progress: Callable[[int, int], None] | None = None) -> PlantPlan:
+    """Run the plant through its calendar."""
+    first, until = hours(settings.first), hours(settings.until)
+    sites, book = build_sites(settings, first, until), LotBook(settings.seed)
+    planner = _Planner(settings, sites, book, first, until)
+    total = settings.n_batches + settings.n_in_progress
+    for done, (at, running) in enumerate(_starts(settings, first, until)):
+        planner.plan(done, at, running)
+        if progress is not None:
+            progress(done + 1, total)
+    batches = sorted(planner.batches, key=lambda b: b.start)
+    named = [replace(b, index=i, batch_id=_name(i, b.start)) for i, b in enumerate(batches)]
+    return PlantPlan(settings, first, until, named, book.lots, sites)
+
+
+def _starts(settings: SimulationSettings, first: float, until: float) -> Iterator[tuple[float, bool]]:
+    """Starts of the history, more of them every year, then those of the batches in progress.
+
+    A pause between the two (a maintenance shutdown) lets every batch of the history have its disposition.
+    """
+    rng = stream(settings.seed, Stream.CALENDAR)
+    n, last = settings.n_batches, until - DECISION_WITHIN_H
+    u = (np.arange(n) + rng.random(n)) / max(n, 1)
+    at = first + (last - first) * (np.sqrt(0.25 + 2.0 * u) - 0.5)  # density rises from 0.5 to 1.5
+    for start in sorted(map(_working_start, at, rng.random(n), rng.random(n))):
+        yield start, False
+    m = settings.n_in_progress
+    elapsed = 8.0 + (DURATION_H - 16.0) * (np.arange(m)[::-1] + rng.random(m)) / max(m, 1)
+    for start in until - elapsed:
+        yield round(start * 60.0) / 60.0, True
+
+
+def _working_start(at: float, day: float, hour: float) -> float:
+    midnight = 24.0 * np.floor(at / 24.0)
+    if int(midnight // 24.0 + 3) % 7 >= 5 and day < 0.7:  # most weekend starts move to Monday
+        midnight += 24.0 * (7 - int(midnight // 24.0 + 3) % 7)
+    clock = 6.5 + 9.0 * hour / 0.88 if hour < 0.88 else 19.0 + 4.5 * (hour - 0.88) / 0.12
+    return float(round((midnight + clock) * 60.0) / 60.0)
+
+
+def _name(index: int, start: float) -> str:
+    year = np.datetime64(int(start * 3600), "s").astype("datetime64[Y]")
+    return f"CT{str(year)[2:]}-{index + 1:05d}"
+
+
+class _Planner:
+    """The state that goes from one start to the next."""
+
+    def __init__(self, settings: SimulationSettings, sites: list[Site], book: LotBook, first: float, until: float):
+        self.settings, self.sites, self.book, self.first, self.until = settings, sites, book, first, until
+        self.batches: list[BatchPlan] = []
+        self.again: list[tuple[float, Donor]] = []  # patients to make again, from when
+        self.change_at = first + CHANGE_AT * (until - first)
+
+    def plan(self, index: int, start: float, running: bool) -> None:
+        """Plan one batch and let the plant know of it."""
+        rng = stream(self.settings.seed, Stream.BATCH, index)
+        site = self.sites[int(rng.integers(len(self.sites)))]
+        scale_l = self.settings.scales_l[int(rng.integers(len(self.settings.scales_l)))]
+        donor = self._donor(start, rng)
+        unit = site.unit_for(start, scale_l)
+        lots = {m.name: self.book.take(m, site.index % 2, start, index) for m in MATERIALS}
+        batch = self._circumstances(index, start, site, unit, donor, lots, rng)
+        if running and batch.decided_at <= self.until:  # not decided yet: so it started later
+            later = self.until - 0.7 * batch.outcome.stop_h
+            batch = _judged(replace(batch, start=round(later * 60.0) / 60.0))
+        self._remember(batch, unit)
+
+    def _donor(self, start: float, rng: np.random.Generator) -> Donor:
+        fresh = draw_donor(rng)
+        ready = [entry for entry in self.again if entry[0] <= start]
+        if not ready:
+            return fresh
+        self.again.remove(ready[0])
+        return collect(ready[0][1], rng)
+
+    def _circumstances(self, index: int, start: float, site: Site, unit: Unit, donor: Donor, lots: dict[str, Lot],
+                       rng: np.random.Generator) -> BatchPlan:  # fmt: skip
+        team = site.team(start)
+        who = [team[i] for i in rng.permutation(len(team))[:3]]
+        interventions = _interventions(rng)
+        hour, concurrent = start % 24.0, site.concurrent(start) + 1
+        facts = Circumstances(
+            donor=donor,
+            vector=lots["vector"],
+            activation=lots["activation_reagent"],
+            operator_runs=who[0].runs,
+            night=bool(hour >= 18.5 or hour < 6.0),
+            concurrent=concurrent,
+            busy=concurrent > self.settings.busy_above,
+            equipment_used_h=unit.used_h,
+            maintenance_h=unit.due_h,
+            integrity_retest=bool(rng.random() < 0.012),
+            interventions_h=interventions,
+            near_excursion=site.excursion_within(unit.suite, start + interventions),
+        )
+        thaw_min = float(45.0 * np.exp(0.4 * rng.standard_normal()))
+        changed = start >= self.change_at and self.settings.process_change != "none"
+        biology = draw_biology(rng, donor.fit)
+        luck = Luck.draw(rng)
+        faults = draw_faults(facts, self.settings, rng)
+        return _judged(BatchPlan(
+            index=index, batch_id="", start=start, site=site, suite=unit.suite, equipment_id=unit.equipment_id,
+            scale_l=unit.scale_l, version="2" if changed else "1", lots=lots,
+            operators=tuple(o.person_key for o in who), circumstances=facts, thaw_to_use_min=thaw_min,
+            biology=biology, luck=luck, faults=faults, outcome=_UNDECIDED, doses=unit.scale_l / 0.25,
+            car_shift=-6.0 if changed and self.settings.process_change == "not_comparable" else 0.0,
+        ))  # fmt: skip
+
+    def _remember(self, batch: BatchPlan, unit: Unit) -> None:
+        end = batch.start + batch.outcome.stop_h
+        unit.free_at, unit.used_h = end + 24.0, unit.used_h + batch.outcome.stop_h
+        batch.site.running.append(end)
+        for key in batch.operators[:1]:
+            _operator(batch.site, key).runs += 1
+        if batch.outcome.failed:
+            for name in ("vector", "activation_reagent"):
+                batch.lots[name].known_failures.append(batch.decided_at)
+            if batch.luck.uniform[59] < 0.6:
+                wait = 24.0 * (10.0 + 20.0 * batch.luck.uniform[58])
+                self.again.append((batch.decided_at + wait, batch.circumstances.donor))
+        self.batches.append(batch)
+
+
+def draw_biology(rng: np.random.Generator, fit: float) -> Biology:
+    """Natural variation between batches (domain equations)."""
+    z = rng.standard_normal(8)
+    return Biology(
+        fit=fit,
+        mu=float(0.0345 * np.exp(0.16 * fit + 0.07 * z[0])),
+        t_on=float(np.clip(32.0 - 3.0 * fit + 4.0 * z[1], 18.0, 60.0)),
+        t_off=float(np.clip(120.0 + 10.0 * fit + 10.0 * z[2], 84.0, 170.0)),
+        moi=float(0.62 * np.exp(0.28 * z[3]) * np.exp(0.12 * fit)),
+        car_noise=float(1.5 * z[4]),
+        recovery=float(0.82 + 0.05 * z[5]),
+        shock_noise=float(0.015 * z[6]),
+        thaw_viability=float(np.clip(0.92 + 0.03 * z[7], 0.75, 0.99)),
+    )
+
+
+def kinetic_parameters(b: Biology, kla: float = 14.0) -> np.void:
+    """A fault-free record of the reference process for this biology."""
+    p = kinetics.parameters(1)[0]
+    p["mu"], p["t_on"], p["t_off"], p["kla"] = b.mu, b.t_on, b.t_off, kla
+    p["viable0"], p["dead0"] = b.thaw_viability, 1.0 - b.thaw_viability
+    return p
+
+
+def _with_faults(batch: BatchPlan, faults: tuple[Fault, ...]) -> tuple[np.void, Biology, float]:
+    scale, site, biology = SCALES[batch.scale_l], batch.site, batch.biology
+    kla = 14.0 * site.kla * scale.kla_factor * float(np.exp(0.1 * batch.luck.noise[39]))
+    p = kinetic_parameters(biology, kla)
+    p["mu"] *= site.mu
+    p["shear_death"], p["volume0"] = scale.shear_death, 0.15 * batch.doses
+    if batch.version == "2":  # richer medium, earlier perfusion, polymeric activator
+        p["mu"] *= 1.06
+        p["lactate_yield"] -= 0.15
+        p["bicarbonate"], p["perfusion_start"] = 30.0, 84.0
+        p["t_on"] -= 4.0
+    activation, vector = batch.circumstances.activation, batch.circumstances.vector
+    if not activation.bad:
+        p["t_on"] += 20.0 * (1.0 - activation.factor)
+    at_use = batch.start + 24.0
+    strength = vector.strength(at_use) / (vector.factor if vector.bad else 1.0)
+    held = 0.7 if batch.thaw_to_use_min > 90.0 else 1.0
+    biology = replace(biology, moi=biology.moi * strength * held, recovery=biology.recovery + site.recovery)
+    biology, shock = apply(faults, p, biology)
+    return p, biology, shock
+
+
+def _judged(batch: BatchPlan) -> BatchPlan:
+    return replace(batch, outcome=batch.outcome_without(""))
+
+
+def _interventions(rng: np.random.Generator) -> np.ndarray:
+    """Hours of the manual manipulations: additions, bag changes, filter changes, samplings."""
+    planned = [0.5, 24.0, 48.0, 84.0, *range(97, 216, 36), *range(26, 216, 24)]
+    random = rng.uniform(10.0, 210.0, 2)
+    return np.sort(np.concatenate([np.array(planned, float) + rng.uniform(-0.4, 1.5, len(planned)), random]))
+
+
+def _operator(site: Site, key: str) -> Operator:
+    return next(o for o in site.operators if o.person_key == key)
+
+
+_UNDECIDED = Outcome("", (), DURATION_H, DURATION_H, (), Product(0, 0, 0, 0, 0, 0))

@@ -1,0 +1,18 @@
+"""Worked examples of "bring your own data": a public layout in, a history folder out.
+
+Every converter keeps what the source holds, says in `Converted.notes` what it assumed and what it left out,
+and refuses what it cannot read. See `docs/own-data.md`.
+"""
+
+from __future__ import annotations
+
+from pipelines.sources.convert import indpensim, secom, tablet1005
+from pipelines.sources.convert.history import Converted, Converter
+
+CONVERTERS: dict[str, Converter] = {
+    "tablet1005": tablet1005.convert,
+    "secom": secom.convert,
+    "indpensim": indpensim.convert,
+}
+
+__all__ = ["CONVERTERS", "Converted", "Converter"]

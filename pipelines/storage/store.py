@@ -1,0 +1,304 @@
+"""Versioned tables: each change of a table is one atomic commit, and old versions stay readable.
+
+The transaction log is Delta Lake's; the Parquet files are written here, because only then they carry page checksums
+and are streamed with flat memory (`docs/decisions/0001-storage.md`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import weakref
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from features.errors import StorageError
+from pipelines.storage import files, log
+from pipelines.storage.locks import Session, clean_sessions, table_lock
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+
+    from pipelines.storage.verify import Problem
+
+Rows = pa.Table | Iterable[pa.RecordBatch]
+_MONTH = re.compile(r"^\d{4}-(0[1-9]|1[0-2])$")
+_DIGEST = re.compile(r"^[0-9a-f]{64}$")
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What a write left: `changed` tells whether the rows differ from those of the version before."""
+
+    version: int
+    rows: int
+    files: tuple[Path, ...]
+    sha256: str
+    changed: bool
+
+
+@dataclass(frozen=True)
+class Staged:
+    """One month (None: a table without months) that is written but not yet part of any version."""
+
+    table: str
+    month: str | None
+    inputs_digest: str
+    written: files.Written
+    replaces: tuple[str, ...]  # files of this month when the writing began
+
+    def discard(self) -> None:
+        """Throw the rows away."""
+        self.written.discard()
+
+
+class Store:
+    """Tables under one folder.
+
+    Several processes may read while one writes. Writers of different months never disturb each other; of two that
+    write the same month at once, the slower gets a `StorageError` and the faster one's rows stay.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        self._sound: set[tuple[str, int, int]] = set()  # files whose SHA-256 was checked by this process
+        self._session: Session | None = None
+
+    def exists(self, table: str) -> bool:
+        """Whether the table has a version."""
+        return log.exists(self.root / table)
+
+    def version(self, table: str) -> int:
+        """Newest version of the table, from 0.
+
+        Raises:
+            StorageError: There is no such table, or its log is damaged.
+        """
+        return log.open_table(self.root / table).version()
+
+    def months(self, table: str, *, version: int | None = None) -> list[str]:
+        """Months that have a partition, in order; empty for a table without months or one that does not exist."""
+        return sorted({entry.month for entry in self._entries(table, version=version) if entry.month})
+
+    def files(self, table: str, months: Sequence[str] | None = None, *, version: int | None = None) -> list[Path]:
+        """Data files in order of month, for reading row group by row group with page checksums verified."""
+        return [self.root / table / entry.path for entry in self._entries(table, months, version)]
+
+    def rows(self, table: str, months: Sequence[str] | None = None) -> int:
+        """Number of rows, from the log."""
+        return sum(entry.rows for entry in self._entries(table, months))
+
+    def digest(self, table: str, months: Sequence[str] | None = None, *, version: int | None = None) -> str:
+        """Digest of the content: equal where months and the files' bytes are equal, whatever the inputs were."""
+        lines = [f"{entry.month} {entry.sha256}\n" for entry in self._entries(table, months, version)]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def inputs_digest(self, table: str, month: str | None = None) -> str | None:
+        """Digest of what a partition was made from, as given when it was written; None where there is none."""
+        entries = [entry for entry in self._entries(table) if entry.month == month]
+        return entries[-1].inputs_digest if entries else None
+
+    def read(
+        self,
+        table: str,
+        *,
+        months: Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
+        version: int | None = None,
+        filters: ds.Expression | None = None,
+        dictionary: Sequence[str] = (),
+    ) -> pa.Table:
+        """Rows in order of month, as they were written; columns that a file lacks are null.
+
+        Args:
+            table: Name of the table.
+            months: Only these partitions.
+            columns: Only these columns.
+            version: A former version; None for the newest.
+            filters: Only rows for which this holds.
+            dictionary: Text columns to read dictionary-encoded (quicker, and small in memory).
+
+        Raises:
+            StorageError: No such table or version, or a file does not have the bytes that were written.
+        """
+        log.open_table(self.root / table, version)
+        paths = self.files(table, months, version=version)
+        for path in paths:
+            self.check(path)
+        return files.read_files(paths, columns, filters, dictionary)
+
+    def check(self, path: Path) -> None:
+        """Compare a file's bytes with the SHA-256 it was committed with, once per process and state of the file.
+
+        Raises:
+            StorageError: The file is missing or its bytes changed.
+        """
+        key = files.state_of(path)
+        if key in self._sound:
+            return
+        problem = files.fault_of(path)
+        if problem:
+            raise StorageError(problem, remedy=files.RESTORE)
+        self._sound.add(key)
+
+    def write(
+        self, table: str, month: str | None, batches: Rows, schema: pa.Schema, *, inputs_digest: str | None = None
+    ) -> Commit:
+        """Replace one month's rows (all rows for month None) in one commit.
+
+        Args:
+            table: Name of the table.
+            month: `YYYY-MM`, or None for a table without months.
+            batches: Rows in the order to keep; not touched when `inputs_digest` is the recorded one.
+            schema: Stored types; no dictionaries.
+            inputs_digest: SHA-256 of all that the rows depend on. None: the rows themselves decide.
+
+        Raises:
+            StorageError: Disk full, damaged log, or another writer replaced this month meanwhile.
+        """
+        if inputs_digest is not None and inputs_digest == self.inputs_digest(table, month):
+            return self.unchanged(table, month)
+        staged = self.stage(table, month, batches, schema, inputs_digest=inputs_digest)
+        return self.commit(table, [staged])
+
+    def stage(
+        self, table: str, month: str | None, batches: Rows, schema: pa.Schema, *, inputs_digest: str | None = None
+    ) -> Staged:
+        """Write one month's rows beside the table; `commit` makes them count, `discard` throws them away."""
+        if month is not None and not _MONTH.match(month):
+            raise ValueError(f"month {month!r} is not of the form 'YYYY-MM'")
+        if inputs_digest is not None and not _DIGEST.match(inputs_digest):
+            raise ValueError(f"inputs digest {inputs_digest!r} is not a SHA-256 in hexadecimal")
+        self.clean(table)
+        replaces = tuple(entry.path for entry in self._entries(table) if entry.month == month)
+        folder = self.root / table
+        rows = batches.to_batches() if isinstance(batches, pa.Table) else batches
+        written = files.write_file(folder, self._writer(), rows, schema)
+        return Staged(table, month, inputs_digest or written.sha256, written, replaces)
+
+    def commit(self, table: str, staged: Sequence[Staged], *, drop_months: Sequence[str] = ()) -> Commit:
+        """Make staged months the newest version, all at once, and take `drop_months` out of it.
+
+        Months whose rows and inputs are those already stored are skipped; with nothing left there is no new version.
+        """
+        try:
+            with table_lock(self.root / table):
+                return self._commit(table, staged, drop_months)
+        finally:
+            for item in staged:
+                item.discard()
+
+    def _commit(self, table: str, staged: Sequence[Staged], drop_months: Sequence[str]) -> Commit:
+        before = self._entries(table)
+        now = {m: tuple(e for e in before if e.month == m) for m in {e.month for e in before}}
+        for item in staged:
+            if tuple(e.path for e in now.get(item.month, ())) != item.replaces:
+                raise StorageError(
+                    f"{table} {item.month or ''}: another writer replaced these rows meanwhile".replace(" :", ":"),
+                    remedy="Run again: its rows stay until then.",
+                )
+        fresh = [item for item in staged if _names(now.get(item.month, ())) != [_name(item)]]
+        gone = [e for e in before if e.month in drop_months or e.month in {item.month for item in fresh}]
+        adds = [self._place(item) for item in fresh]
+        version = log.commit(self.root / table, adds, gone, [item.written.schema for item in fresh])
+        changed = {(e.month, e.sha256) for e in gone} != {(a.month, a.sha256) for a in adds}
+        paths = tuple(self.root / table / a.path for a in adds)
+        return Commit(version, sum(i.written.rows for i in staged), paths, self.digest(table), changed)
+
+    def append(self, table: str, month: str | None, rows: pa.Table, *, key: Sequence[str]) -> Commit:
+        """Add the rows whose key is not stored yet, under one lock; rows once stored never change.
+
+        Raises:
+            StorageError: Disk full or damaged log.
+        """
+        self.clean(table)
+        with table_lock(self.root / table):
+            fresh = self._not_stored(table, rows, key)
+            if not len(fresh):
+                return self.unchanged(table, month)
+            written = files.write_file(self.root / table, self._writer(), fresh.to_batches(), rows.schema)
+            staged = Staged(table, month, written.sha256, written, ())
+            try:
+                version = log.commit(self.root / table, [self._place(staged)], [], [rows.schema])
+            finally:
+                staged.discard()
+            return Commit(version, len(fresh), tuple(self.files(table)[-1:]), self.digest(table), True)
+
+    def _not_stored(self, table: str, rows: pa.Table, key: Sequence[str]) -> pa.Table:
+        names = list(key)
+        seen = set()
+        if self.exists(table):
+            seen = set(zip(*self.read(table, columns=names).to_pydict().values(), strict=True))
+        keep = []
+        for index, value in enumerate(zip(*rows.select(names).to_pydict().values(), strict=True)):
+            if value not in seen:
+                seen.add(value)
+                keep.append(index)
+        return rows.take(pa.array(keep, pa.int64()))
+
+    def clean(self, table: str) -> list[Path]:
+        """Remove what killed writers left behind: temporary files, and files that no version ever named."""
+        folder = self.root / table
+        if not folder.is_dir():
+            return []
+        with table_lock(folder):
+            stale = [*files.leftovers(folder), *log.orphans(folder)]
+            for path in stale:
+                path.unlink(missing_ok=True)
+        return stale
+
+    def verify(self, tables: Sequence[str] | None = None) -> list[Problem]:
+        """Compare every file of the newest versions with its recorded SHA-256; nothing is changed."""
+        from pipelines.storage.verify import problems_of
+
+        names = tables or sorted(p.name for p in self.root.glob("*") if (p / "_delta_log").is_dir())
+        return [problem for name in names for problem in problems_of(self.root / name)]
+
+    def _place(self, item: Staged) -> log.Entry:
+        """Give a staged file its lasting name."""
+        folder = self.root / item.table / (f"month={item.month}" if item.month else "")
+        path = folder / _name(item)
+        folder.mkdir(exist_ok=True)
+        item.written.path.replace(path)
+        files.sync(folder)
+        return log.Entry(
+            str(path.relative_to(self.root / item.table)), item.month, item.written.rows, item.written.size
+        )
+
+    def _entries(self, table: str, months: Sequence[str] | None = None, version: int | None = None) -> list[log.Entry]:
+        if not self.exists(table):
+            return []
+        entries = log.entries(self.root / table, version)
+        return [entry for entry in entries if months is None or entry.month in set(months)]
+
+    def tables(self) -> list[str]:
+        """Names of the tables present."""
+        return sorted(p.name for p in self.root.glob("*") if self.exists(p.name))
+
+    def unchanged(self, table: str, month: str | None) -> Commit:
+        """What a write that had nothing to do leaves: version, rows and files as they are."""
+        if not self.exists(table):
+            return Commit(-1, 0, (), self.digest(table), changed=False)
+        entries = [entry for entry in self._entries(table) if entry.month == month]
+        paths = tuple(self.root / table / entry.path for entry in entries)
+        return Commit(self.version(table), sum(e.rows for e in entries), paths, self.digest(table), changed=False)
+
+    def _writer(self) -> str:
+        """Name of this process's session, begun with its first write."""
+        if self._session is None:
+            clean_sessions(self.root)
+            self._session = Session(self.root)
+            weakref.finalize(self, self._session.close)
+        return self._session.name
+
+
+def _name(item: Staged) -> str:
+    return files.data_name(item.written.sha256, item.inputs_digest)
+
+
+def _names(entries: Sequence[log.Entry]) -> list[str]:
+    return [entry.path.rsplit("/", 1)[-1] for entry in entries]

@@ -1,0 +1,177 @@
+"""Stored snapshots to a registered challenger: seal, train, judge once, report, register."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+import pyarrow as pa
+
+from features.errors import StorageError
+from features.process import LabelRule, ProcessDefinition
+from models.compare import compare_splits
+from models.evaluate import Evaluation, evaluate, sealed_rows
+from models.figures import last_checkpoint
+from models.labels import label_log
+from models.registry import RegisteredModel, Registry
+from models.splits import Seal, known_before, record_reading, seal_test, subject_groups
+from models.train import Trained, train
+from models.tune import Plan
+from pipelines.featuring import read_dictionary
+from pipelines.plant import Plant, digest
+
+Say = Callable[[str], None]
+
+
+def verified(plant: Plant) -> None:
+    """Compare every stored file with its recorded SHA-256.
+
+    Raises:
+        StorageError: A file is missing or damaged; nothing is trained from it.
+    """
+    problems = [*plant.history.verify(), *plant.features.verify()]
+    if problems:
+        raise StorageError("; ".join(str(p) for p in problems[:3]), remedy="See 'batchguard verify'; nothing was trained.")
+
+
+def write_test_set(plant: Plant) -> Seal:
+    """Seal the newest quarter of the dispositioned batches and keep their snapshots apart."""
+    batches, labels = plant.table("batches"), plant.labels()
+    seal = seal_test(batches, labels, process_id=plant.process.id)
+    plant.models_dir.mkdir(parents=True, exist_ok=True)
+    seal.save(plant.models_dir / "sealed_test.json")
+    _write(plant, "test_set", _snapshots_of(plant, seal.batch_ids), seal.sha256)
+    return seal
+
+
+def write_training_set(plant: Plant) -> tuple[pd.Series, Seal]:
+    """Keep the snapshots of the batches that may train: label known before the cut, no subject of the test.
+
+    Returns:
+        Outcome by batch, and the seal they were kept away from.
+    """
+    seal = Seal.load(plant.models_dir / "sealed_test.json")
+    batches = plant.table("batches")
+    failed = known_before(batches, plant.labels(), seal.cut, away_from=seal.batch_ids, groups=subject_groups(batches))
+    _write(plant, "training_set", _snapshots_of(plant, tuple(failed.index)), digest(sorted(failed.index)))
+    return failed, seal
+
+
+def _snapshots_of(plant: Plant, batch_ids: tuple[str, ...]) -> pa.Table:
+    stored = plant.features.read("snapshot_features")
+    wanted = pd.Index(stored["batch_id"].to_pylist()).isin(set(batch_ids))
+    return stored.filter(pa.array(wanted))
+
+
+def _write(plant: Plant, table: str, rows: pa.Table, ids: str) -> None:
+    inputs = digest([ids, plant.features.digest("snapshot_features")])
+    plant.features.write(table, None, rows, rows.schema, inputs_digest=inputs)
+
+
+@dataclass(frozen=True)
+class SealCheck:
+    """Whether the test set stayed apart from the training set."""
+
+    shared_batches: tuple[str, ...]
+    shared_subjects: tuple[str, ...]
+    known_too_late: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing stands on both sides."""
+        return not (self.shared_batches or self.shared_subjects or self.known_too_late)
+
+
+def check_seal(training: pd.DataFrame, seal: Seal, batches: pd.DataFrame, labels: pd.DataFrame) -> SealCheck:
+    """Look for batches and subjects on both sides, and for training labels that were not known at the cut."""
+    ids, test = set(training["batch_id"]), set(seal.batch_ids)
+    subject = batches.set_index("batch_id")["subject_key"]
+    subjects = [set(subject[subject.index.isin(side)]) - {""} for side in (ids, test)]
+    first_known = labels.groupby("batch_id")["label_available_at"].min()
+    late = first_known.index[first_known.index.isin(ids) & (first_known >= seal.cut)]
+    return SealCheck(tuple(sorted(ids & test)), tuple(sorted(subjects[0] & subjects[1])), tuple(late))
+
+
+def make_challenger(plant: Plant, say: Say) -> tuple[RegisteredModel, Evaluation]:
+    """Train on the training set, judge on the sealed test, write the report, register.
+
+    A predictor that was registered before keeps its figures: the sealed test is scored once per model.
+    """
+    batches, labels, dictionary = plant.table("batches"), plant.labels(), read_dictionary(plant)
+    snapshots = plant.features.read("snapshot_features").to_pandas()
+    plan = Plan(trials=plant.settings.trials)
+    trained = train(plant.process, snapshots, dictionary, batches, labels, plan=plan, progress=_every_fifth(say))
+    trained.predictor.save(plant.models_dir / trained.predictor.sha256)
+    registry = Registry(plant.settings.data_dir)
+    known = registry.find(plant.process.id, sha256=trained.predictor.sha256)
+    if known is not None:
+        say(f"the data gave model version {known.version} again; its figures stand")
+        evaluation, report = registry.evaluation(known), registry.report(known)
+    else:
+        evaluation, report, known = _judge(plant, trained, snapshots, batches, labels, registry, say)
+    plant.report_path.parent.mkdir(parents=True, exist_ok=True)
+    plant.report_path.write_text(report, encoding="utf-8")
+    return known, evaluation
+
+
+def _judge(
+    plant: Plant, trained: Trained, snapshots: pd.DataFrame, batches: pd.DataFrame, labels: pd.DataFrame, registry: Registry, say: Say
+) -> tuple[Evaluation, str, RegisteredModel]:
+    from models.charts import shap_plots, to_png
+    from models.report import charts_of, html_report
+
+    process = plant.process
+    say("comparing a random split with forward in time")
+    splits = compare_splits(
+        snapshots, batches, _questions(plant, labels), groups=subject_groups(batches), settings=trained.tuned.settings, plan=trained.plan
+    )
+    record_reading(
+        plant.models_dir / "test_readings.jsonl", trained.seal, reader="make_challenger",
+        purpose=f"evaluate predictor {trained.predictor.sha256}", at=pd.Timestamp.now("UTC"),
+    )  # fmt: skip
+    say(f"scoring the sealed test of {len(trained.seal.batch_ids)} batches, once")
+    evaluation = evaluate(process, trained, snapshots, batches, labels, splits=splits)
+    say("drawing figures and writing the report")
+    shap_images = shap_plots(trained.predictor, last_checkpoint(sealed_rows(snapshots, labels, trained.seal)))
+    report = html_report(process, trained, evaluation, images=shap_images, more=_history_facts(plant))
+    drawn = {f"{name}.png": to_png(chart) for name, chart in charts_of(evaluation, trained.out_of_fold).items()}
+    files = {f"{_file_name(name)}.png": image for name, image in shap_images.items()}
+    say("registering the model with MLflow")
+    more = {"data_version": plant.data_version(), "process_digest": plant.process_digest()}
+    model = registry.register(process, trained, evaluation, report=report, images=drawn | files, more=more)
+    return evaluation, report, model
+
+
+def _questions(plant: Plant, labels: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The process's own question and the further rules on which its report compares ways to split."""
+    process = plant.process
+    rules = process.outcome.compare_splits_on
+    seen = plant.observations_of([LabelRule.parse(rule).parameter for rule in rules])
+    dispositions = plant.table("dispositions")
+    own = str(process.label_rule) if process.label_rule else "batch failed"
+    return {own: labels} | {rule: label_log(_asking(process, rule), dispositions, seen) for rule in rules}
+
+
+def _asking(process: ProcessDefinition, rule: str) -> ProcessDefinition:
+    outcome = process.outcome.model_copy(update={"label_from": "rule", "label_rule": rule})
+    return ProcessDefinition.model_validate(process.model_copy(update={"outcome": outcome}).model_dump())
+
+
+def _history_facts(plant: Plant) -> Mapping[str, str]:
+    tables = ("batches", "observations", "events", "materials", "lot_results", "environment", "dispositions")
+    return {f"rows of {name}": f"{plant.history.rows(name):,}" for name in tables if plant.history.exists(name)} | {
+        "data version": plant.data_version()[:16]
+    }
+
+
+def _file_name(caption: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in caption.lower()).strip("_")
+
+
+def _every_fifth(say: Say) -> Callable[[str, int, int], None]:
+    def told(what: str, done: int, of: int) -> None:
+        if done == of or done % 5 == 0:
+            say(f"{what}: {done} of {of}")
+
+    return told

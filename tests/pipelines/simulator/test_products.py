@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from features.errors import SourceError
+from pipelines.simulator import viral_vector
+from pipelines.simulator.products import PRODUCTS, product
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_every_product_runs_through_the_same_interface(name):
+    made = product(name)
+    p = made.parameters(2)
+    course = made.run(p, 0.1, 10)
+    assert course.shape == (2, int(made.duration_h) + 1, len(made.channels))
+    assert made.channels[: len(made.state)] == made.state
+    rates = made.derivatives(course[0, 5, : len(made.state)], np.ones(len(made.inputs)), p[0])
+    assert np.isfinite(rates).all()
+
+
+def test_an_unknown_product_names_those_there_are():
+    with pytest.raises(SourceError, match=r"unknown product 'msc'; expected cart \| viral_vector"):
+        product("msc")
+
+
+def test_vector_titre_lies_in_the_published_range_and_most_batches_pass():
+    harvest = viral_vector.harvest(
+        viral_vector.run_recorded(viral_vector.draw(1000, np.random.default_rng(2)), 0.1, 10)
+    )
+    assert (harvest.titre_e6_tu_ml > 1.0).all()
+    assert (harvest.titre_e6_tu_ml < 100.0).all()
+    assert 0.0 < harvest.failed.mean() < 0.05
+
+
+def test_a_weak_transfection_and_a_contamination_fail_the_vector():
+    p = viral_vector.draw(3, np.random.default_rng(3))
+    p["transfection"][0] = 0.2
+    p["bacteria_at"][1], p["bacteria_cfu_ml"][1], p["mu_bacteria"][1] = 40.0, 0.1, 0.4
+    harvest = viral_vector.harvest(viral_vector.run_recorded(p, 0.1, 10))
+    assert harvest.failed.tolist() == [True, True, False]
+    assert harvest.titre_e6_tu_ml[0] < 8.0
+    assert harvest.bioburden_cfu_ml[1] > 1e6

@@ -1,0 +1,175 @@
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from features.errors import SourceError
+from features.process import load_process
+from pipelines.sources.convert.history import write_history
+from pipelines.sources.draft import draft
+
+T0 = pd.Timestamp("2024-01-01T00:00Z")
+H = pd.Timedelta(hours=1)
+
+
+def history():
+    ids = ["B1", "B2", "B3", "B4"]
+    starts = {b: T0 + 24 * i * H for i, b in enumerate(ids)}
+    rows = [(b, "temp_c", starts[b] + 0.5 * k * H, 36.0 + 0.01 * k, "degC") for b in ids for k in range(1, 41)]
+    rows += [
+        (b, "glucose", starts[b] + k * H, float(k), unit) for b in ids for k, unit in ((5, "mmol/L"), (15, "mmol/L"))
+    ]
+    rows += [(b, "glucose", starts[b] + 18 * H, 900.0, "mg/L") for b in ids[:1]]
+    rows += [(b, "yield_pct", starts[b] + 24 * H, 95.0 + i, "%") for i, b in enumerate(ids)]
+    observations = pd.DataFrame(rows, columns=["batch_id", "parameter", "observed_at", "value", "unit"])
+    return {
+        "batches": pd.DataFrame(
+            {
+                "batch_id": ids,
+                "started_at": list(starts.values()),
+                "planned_end_at": [t + 20 * H for t in starts.values()],
+                "origin": "real",
+                "age_years": [40.0, 50.0, 60.0, 70.0],
+                "disease": ["ALL", "ALL", "DLBCL", "DLBCL"],
+            }
+        ),
+        "observations": observations,
+        "lot_results": pd.DataFrame(
+            {
+                "lot_id": ["L1", "L2"],
+                "material": "media",
+                "parameter": "ph",
+                "observed_at": [T0, T0],
+                "value": [7.1, 7.3],
+            }
+        ),
+        "dispositions": pd.DataFrame(
+            {
+                "batch_id": ["B1", "B2", "B2", "B3"],
+                "revision": [0, 0, 1, 0],
+                "outcome": ["released", "released", "rejected", "released_oos"],
+                "decided_at": [T0 + 100 * H] * 4,
+            }
+        ),
+    }
+
+
+def loaded(text, tmp_path):
+    path = tmp_path / "draft.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_process(path)
+
+
+def test_a_draft_loads_with_the_kinds_units_and_ranges_of_the_data(tmp_path):
+    process = loaded(draft(history(), process_id="mine"), tmp_path)
+    assert {p.name: p.kind for p in process.parameter} == {
+        "age_years": "attribute", "disease": "attribute", "ph": "assay", "glucose": "assay", "temp_c": "sensor",
+        "yield_pct": "assay",
+    }  # fmt: skip
+    assert process["disease"].is_category
+    assert process["temp_c"].unit == "degC"
+    assert process["glucose"].unit == "mmol/L"  # the most frequent
+    assert process["temp_c"].normal == (36.01, 36.4)
+    assert process["age_years"].normal == (40.3, 69.7)  # 1 and 99 % between 40 and 70
+
+
+def test_duration_and_checkpoints_follow_from_the_data(tmp_path):
+    process = loaded(draft(history()), tmp_path)
+    assert process.process.planned_duration_h == 20
+    assert process.checkpoints_h == (0, 5, 10, 15)
+
+
+def test_without_a_planned_end_the_last_observations_tell_the_duration(tmp_path):
+    tables = history()
+    tables["batches"] = tables["batches"].drop(columns="planned_end_at")
+    assert loaded(draft(tables), tmp_path).process.planned_duration_h == 24
+
+
+def test_a_short_process_gets_a_finer_grain(tmp_path):
+    tables = history()
+    tables["batches"]["planned_end_at"] = tables["batches"]["started_at"] + 2 * H
+    head = loaded(draft(tables), tmp_path).process
+    assert (head.bin_h, head.checkpoints_h) == (0.25, (0, 0.5, 1, 1.5))
+
+
+def test_what_is_known_only_after_the_planned_end_is_proposed_as_excluded(tmp_path):
+    process = loaded(draft(history()), tmp_path)
+    assert [p.name for p in process.parameter if p.excluded] == ["yield_pct"]
+
+
+def test_remarks_say_what_a_person_has_to_decide():
+    text = draft(history())
+    assert "# check: units seen: mg/L, mmol/L" in text
+    assert "# check: no unit was reported" in text  # ph
+    assert "4 batches, 40 readings per batch (median), every 0.5 h" in text
+    # the newest revision counts: B2 was rejected later
+    assert "# check: dispositions found: 1 released, 1 released_oos, 1 rejected; 1 of 4 batches have none" in text
+    assert "none of them failed" not in text
+
+
+def test_a_history_without_failures_is_told_about_rules():
+    tables = history()
+    tables["dispositions"] = tables["dispositions"].query("outcome == 'released'")
+    assert 'label_rule = "yield_pct < 97"' in draft(tables)
+
+
+def test_a_name_in_two_tables_is_one_parameter(tmp_path):
+    tables = history()
+    tables["lot_results"] = tables["lot_results"].assign(parameter="glucose")
+    text = draft(tables)
+    assert [p.name for p in loaded(text, tmp_path).parameter].count("glucose") == 1
+    assert "# check: also found as assay" in text
+
+
+def test_a_folder_gives_the_same_text_as_its_tables(tmp_path):
+    write_history(history(), tmp_path / "history", [])
+    from_folder = draft(tmp_path / "history")
+    assert loaded(from_folder, tmp_path) == loaded(draft(history()), tmp_path)
+
+
+def test_a_folder_of_csv_files_is_read(tmp_path):
+    for name in ("batches", "observations"):
+        history()[name].to_csv(tmp_path / f"{name}.csv", index=False)
+    assert loaded(draft(tmp_path), tmp_path)["temp_c"].kind == "sensor"
+
+
+def test_a_time_without_an_offset_is_refused(tmp_path):
+    (tmp_path / "batches.csv").write_text("batch_id,started_at,origin\nB1,2024-01-01T00:00:00,real\n")
+    with pytest.raises(SourceError, match="started_at is '2024-01-01T00:00:00'; expected a time with an offset"):
+        draft(tmp_path)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(SourceError, match="no run-history table"):
+        draft(tmp_path)
+
+
+def test_a_history_without_batches_is_refused():
+    with pytest.raises(SourceError, match="no batches"):
+        draft({"observations": history()["observations"]})
+
+
+def test_a_history_without_parameters_is_refused():
+    with pytest.raises(SourceError, match="no parameters"):
+        draft({"batches": history()["batches"][["batch_id", "started_at"]]})
+
+
+def test_a_name_that_cannot_stand_in_a_definition_is_refused():
+    tables = history()
+    tables["observations"] = tables["observations"].replace({"parameter": {"temp_c": "Temp [C]"}})
+    with pytest.raises(SourceError, match=r"'Temp \[C\]' cannot stand in a process definition"):
+        draft(tables)
+
+
+def test_the_example_of_the_documentation_is_a_history(tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "own-data.md").read_text(encoding="utf-8")
+    examples = re.findall(r"`(\w+\.csv)`\n\n```csv\n(.*?)```", page, flags=re.DOTALL)
+    assert [name for name, _ in examples] == ["batches.csv", "observations.csv", "dispositions.csv"]
+    for name, text in examples:
+        (tmp_path / name).write_text(text)
+    text = draft(tmp_path)
+    process = loaded(text, tmp_path)
+    assert process["glucose"].unit == "mmol/L"
+    assert process["donor_age_years"].kind == "attribute"
+    assert "1 rejected; 1 of 2 batches have none" in text
