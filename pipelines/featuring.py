@@ -32,14 +32,16 @@ def row_groups(files: list[Path], known_by: pd.Timestamp | None = None) -> Itera
         known_by: Leave out what became available later.
     """
     for path in files:
-        groups = pq.ParquetFile(path).metadata.num_row_groups
-        yield from ((lambda path=path, i=i: _row_group(path, i, known_by)) for i in range(groups))
+        footer = pq.read_metadata(path)
+        yield from (
+            (lambda path=path, footer=footer, i=i: _row_group(path, footer, i, known_by))
+            for i in range(footer.num_row_groups)
+        )
 
 
-def _row_group(path: Path, index: int, known_by: pd.Timestamp | None) -> pa.Table:
-    with pq.ParquetFile(
-        path, read_dictionary=["batch_id", "parameter", "quality"], page_checksum_verification=True
-    ) as file:
+def _row_group(path: Path, footer: pq.FileMetaData, index: int, known_by: pd.Timestamp | None) -> pa.Table:
+    coded = ["batch_id", "parameter", "quality"]
+    with pq.ParquetFile(path, metadata=footer, read_dictionary=coded, page_checksum_verification=True) as file:
         table = file.read_row_group(index, columns=list(OBSERVATION_COLUMNS), use_threads=False)
     return table if known_by is None else table.filter(pc.less_equal(table["available_at"], pa.scalar(known_by)))
 
