@@ -38,7 +38,14 @@ BATCHES_PER_MONTH = 8
 PARAMETERS = [f"sensor_{i}" for i in range(N_PARAMETERS)]
 PROCESS = ProcessDefinition.model_validate(
     {
-        "process": {"id": "bench", "name": "Bench", "version": "1", "planned_duration_h": HOURS, "every_h": 6, "windows_h": [6, 24]},
+        "process": {
+            "id": "bench",
+            "name": "Bench",
+            "version": "1",
+            "planned_duration_h": HOURS,
+            "every_h": 6,
+            "windows_h": [6, 24],
+        },
         "parameter": [{"name": n, "label": n, "unit": "1", "kind": "sensor", "normal": [36, 38]} for n in PARAMETERS],
     }
 )
@@ -48,8 +55,13 @@ COLUMNS = list(OBSERVATION_COLUMNS)
 def batches_of(n_rows: int) -> pd.DataFrame:
     n = max(1, n_rows // ROWS_PER_BATCH)
     month = pd.Timestamp("2015-01-01", tz="UTC").as_unit("us")
-    started = [month + pd.DateOffset(months=i // BATCHES_PER_MONTH) + pd.Timedelta(days=i % BATCHES_PER_MONTH) for i in range(n)]
-    return pd.DataFrame({"batch_id": [f"B{i:05d}" for i in range(n)], "started_at": pd.Series(started).dt.as_unit("us")})
+    started = [
+        month + pd.DateOffset(months=i // BATCHES_PER_MONTH) + pd.Timedelta(days=i % BATCHES_PER_MONTH)
+        for i in range(n)
+    ]
+    return pd.DataFrame(
+        {"batch_id": [f"B{i:05d}" for i in range(n)], "started_at": pd.Series(started).dt.as_unit("us")}
+    )
 
 
 def month_of(batches: pd.DataFrame) -> pd.Series:
@@ -102,11 +114,15 @@ def scan_in_order(root: Path) -> int:
 def batchguard(root: Path) -> int:
     store, n_rows = Store(root), int((root / "rows").read_text())
     batches = batches_of(n_rows)
-    nothing_known = pd.DataFrame({"batch_id": pd.Series(dtype="str"), "label_available_at": pd.Series(dtype="datetime64[us, UTC]")})
+    nothing_known = pd.DataFrame(
+        {"batch_id": pd.Series(dtype="str"), "label_available_at": pd.Series(dtype="datetime64[us, UTC]")}
+    )
     made = 0
     for month, part in batches.groupby(month_of(batches)):
         grid = grid_of(part, PROCESS)
-        summaries = pa.Table.from_batches(summarise(row_groups(store.files("observations", [str(month)])), grid), SUMMARIES)
+        summaries = pa.Table.from_batches(
+            summarise(row_groups(store.files("observations", [str(month)])), grid), SUMMARIES
+        )
         made += len(series(checkpoint_rows(part, nothing_known, PROCESS), summaries, grid, PROCESS).values)
     return made
 
@@ -149,7 +165,11 @@ def pandas_one_pass(root: Path) -> int:
     return rows
 
 
-SCANS: dict[str, Callable[[Path], int]] = {"scan, row groups on 2 threads": scan_row_groups, "scan, dataset": scan_dataset, "scan, in order": scan_in_order}
+SCANS: dict[str, Callable[[Path], int]] = {
+    "scan, row groups on 2 threads": scan_row_groups,
+    "scan, dataset": scan_dataset,
+    "scan, in order": scan_in_order,
+}
 CONTENDERS: dict[str, Callable[[Path], int]] = {
     **SCANS, "batchguard": batchguard, "DuckDB SQL": duckdb_sql, "polars streaming": polars_streaming, "pandas one pass": pandas_one_pass,
 }  # fmt: skip
@@ -178,8 +198,17 @@ def main(sizes: tuple[int, ...] = (1_000_000, 10_000_000), rounds: int = 5) -> N
             taken: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
             for _ in range(rounds):
                 for name in CONTENDERS:
-                    arguments = [sys.executable, "-m", "benchmarks.bench_features", name, str(roots[n]), str(roots[ROWS_PER_BATCH])]
-                    taken[name].append(json.loads(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout))
+                    arguments = [
+                        sys.executable,
+                        "-m",
+                        "benchmarks.bench_features",
+                        name,
+                        str(roots[n]),
+                        str(roots[ROWS_PER_BATCH]),
+                    ]
+                    taken[name].append(
+                        json.loads(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout)
+                    )
             figures += report(n, taken)
     print(write("features", figures))
 
@@ -196,8 +225,18 @@ def report(n: int, taken: dict[str, list[dict[str, float]]]) -> list[dict[str, o
             figure(f"{name}, {n:,} rows: share of the scan's speed", round(statistics.median(ratios), 3), "1", low=round(min(ratios), 3),
                    high=round(max(ratios), 3), n=rows, bound=0.35 if ours else None, against=fastest, note=f"{median[name]:.3f} s, {rows / median[name] / 1e6:.2f} M rows/s, {len(runs)} rounds")
         )  # fmt: skip
-        figures.append(figure(f"{name}, {n:,} rows: peak memory", round(statistics.median(run["peak_mb"] for run in runs)), "MB", n=rows, note="of the whole process, libraries included"))
-        print(f"{n:>11,} rows  {name:32s} {median[name]:8.3f} s  {figures[-2]['value']:6.1%} of the scan  {figures[-1]['value']:6,} MB")
+        figures.append(
+            figure(
+                f"{name}, {n:,} rows: peak memory",
+                round(statistics.median(run["peak_mb"] for run in runs)),
+                "MB",
+                n=rows,
+                note="of the whole process, libraries included",
+            )
+        )
+        print(
+            f"{n:>11,} rows  {name:32s} {median[name]:8.3f} s  {figures[-2]['value']:6.1%} of the scan  {figures[-1]['value']:6,} MB"
+        )
     return figures
 
 

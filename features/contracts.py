@@ -29,8 +29,13 @@ _ARROW: dict[str, pa.DataType] = {
     "flag": pa.bool_(),
 }
 _PANDAS = {
-    "id": "str", "text": "str", "json": "str", "time": "datetime64[us, UTC]",
-    "number": "float64", "integer": "int32", "flag": "bool",
+    "id": "str",
+    "text": "str",
+    "json": "str",
+    "time": "datetime64[us, UTC]",
+    "number": "float64",
+    "integer": "int32",
+    "flag": "bool",
 }
 QUALITIES = ("good", "uncertain", "bad")
 GRADES = ("A", "B", "C", "D", "")
@@ -128,129 +133,221 @@ def _text(name: str, meaning: str, *, allowed: tuple[str, ...] | None = None, de
     return Column(name, "text", meaning, required=True, allowed=allowed, default=default)
 
 
-_REVISION = Column("revision", "integer", "0 for the first report, higher for each correction", required=True, low=0, default=0)
+_REVISION = Column(
+    "revision", "integer", "0 for the first report, higher for each correction", required=True, low=0, default=0
+)
 _OBSERVED = _time("observed_at", "When it was sampled or measured", required=True)
-_AVAILABLE = _time("available_at", "When the value could first be seen; absent: when observed", required=True, default_from="observed_at")
+_AVAILABLE = _time(
+    "available_at",
+    "When the value could first be seen; absent: when observed",
+    required=True,
+    default_from="observed_at",
+)
 
-BATCHES = Table("batches", ("batch_id",), (
-    _id("batch_id", "The batch (control recipe)"),
-    _text("product_id", "Product made", default="unknown"),
-    _text("site_id", "Site where it is made", default="unknown"),
-    _text("process_version", "Version of the master recipe", default="1"),
-    Column("scale_l", "number", "Working volume", unit="L", low=0),
-    _text("equipment_id", "Main unit of equipment", default=""),
-    _text("subject_key", "Pseudonym of patient or donor; groups the splits", default=""),
-    _time("started_at", "Start of the batch", required=True),
-    _time("planned_end_at", "Planned end"),
-    _text("origin", "Whether the batch was made or simulated", allowed=("real", "simulated"), default=None),
-), attributes=True)
+BATCHES = Table(
+    "batches",
+    ("batch_id",),
+    (
+        _id("batch_id", "The batch (control recipe)"),
+        _text("product_id", "Product made", default="unknown"),
+        _text("site_id", "Site where it is made", default="unknown"),
+        _text("process_version", "Version of the master recipe", default="1"),
+        Column("scale_l", "number", "Working volume", unit="L", low=0),
+        _text("equipment_id", "Main unit of equipment", default=""),
+        _text("subject_key", "Pseudonym of patient or donor; groups the splits", default=""),
+        _time("started_at", "Start of the batch", required=True),
+        _time("planned_end_at", "Planned end"),
+        _text("origin", "Whether the batch was made or simulated", allowed=("real", "simulated"), default=None),
+    ),
+    attributes=True,
+)
 
-OBSERVATIONS = Table("observations", ("batch_id", "parameter", "observed_at", "revision"), (
-    _id("batch_id", "The batch"),
-    _id("parameter", "Name in the process definition"),
-    _OBSERVED,
-    _REVISION,
-    _AVAILABLE,
-    Column("value", "number", "The reading, in the parameter's unit", required=True),
-    _text("unit", "Unit as reported; absent: the parameter's unit"),
-    _text("quality", "Quality flag of the source; bad values are counted, never averaged", allowed=QUALITIES, default="good"),
-))
+OBSERVATIONS = Table(
+    "observations",
+    ("batch_id", "parameter", "observed_at", "revision"),
+    (
+        _id("batch_id", "The batch"),
+        _id("parameter", "Name in the process definition"),
+        _OBSERVED,
+        _REVISION,
+        _AVAILABLE,
+        Column("value", "number", "The reading, in the parameter's unit", required=True),
+        _text("unit", "Unit as reported; absent: the parameter's unit"),
+        _text(
+            "quality",
+            "Quality flag of the source; bad values are counted, never averaged",
+            allowed=QUALITIES,
+            default="good",
+        ),
+    ),
+)
 
-EVENTS = Table("events", ("batch_id", "kind", "code", "started_at"), (
-    _id("batch_id", "The batch"),
-    _text("kind", "phase, deviation, intervention, alarm, calibration, handover, ...", default=None),
-    _text("code", "Which phase, deviation, ..."),
-    _time("started_at", "Begin", required=True),
-    _time("ended_at", "End; absent: still open, as far as known"),
-    _time("available_at", "When the begin could first be seen; absent: at once", required=True, default_from="started_at"),
-    _text("severity", "Severity, where it has one", allowed=SEVERITIES),
-    _text("person_key", "Pseudonym of the operator"),
-))
+EVENTS = Table(
+    "events",
+    ("batch_id", "kind", "code", "started_at"),
+    (
+        _id("batch_id", "The batch"),
+        _text("kind", "phase, deviation, intervention, alarm, calibration, handover, ...", default=None),
+        _text("code", "Which phase, deviation, ..."),
+        _time("started_at", "Begin", required=True),
+        _time("ended_at", "End; absent: still open, as far as known"),
+        _time(
+            "available_at",
+            "When the begin could first be seen; absent: at once",
+            required=True,
+            default_from="started_at",
+        ),
+        _text("severity", "Severity, where it has one", allowed=SEVERITIES),
+        _text("person_key", "Pseudonym of the operator"),
+    ),
+)
 
-MATERIALS = Table("materials", ("batch_id", "material", "lot_id"), (
-    _id("batch_id", "The batch"),
-    _id("material", "Material definition"),
-    _id("lot_id", "Lot used"),
-    _text("supplier", "Supplier of the lot"),
-    Column("quantity", "number", "Quantity used", low=0),
-    _text("unit", "Unit of the quantity"),
-    _time("consumed_at", "When it was used; absent: known from the batch's start"),
-))
+MATERIALS = Table(
+    "materials",
+    ("batch_id", "material", "lot_id"),
+    (
+        _id("batch_id", "The batch"),
+        _id("material", "Material definition"),
+        _id("lot_id", "Lot used"),
+        _text("supplier", "Supplier of the lot"),
+        Column("quantity", "number", "Quantity used", low=0),
+        _text("unit", "Unit of the quantity"),
+        _time("consumed_at", "When it was used; absent: known from the batch's start"),
+    ),
+)
 
-LOT_RESULTS = Table("lot_results", ("lot_id", "material", "parameter", "observed_at", "revision"), (
-    _id("lot_id", "The raw-material lot"),
-    _id("material", "Material definition"),
-    _id("parameter", "Name in the process definition"),
-    _OBSERVED,
-    _REVISION,
-    _AVAILABLE,
-    Column("value", "number", "The result, in the parameter's unit", required=True),
-    _text("unit", "Unit as reported; absent: the parameter's unit"),
-), month_of="observed_at")
+LOT_RESULTS = Table(
+    "lot_results",
+    ("lot_id", "material", "parameter", "observed_at", "revision"),
+    (
+        _id("lot_id", "The raw-material lot"),
+        _id("material", "Material definition"),
+        _id("parameter", "Name in the process definition"),
+        _OBSERVED,
+        _REVISION,
+        _AVAILABLE,
+        Column("value", "number", "The result, in the parameter's unit", required=True),
+        _text("unit", "Unit as reported; absent: the parameter's unit"),
+    ),
+    month_of="observed_at",
+)
 
-ENVIRONMENT = Table("environment", ("site_id", "area_id", "metric", "observed_at"), (
-    _id("site_id", "Site"),
-    _text("area_id", "Suite or room"),
-    _text("metric", "What was counted, for example viable_air_cfu_m3", default=None),
-    _OBSERVED,
-    _AVAILABLE,
-    Column("value", "number", "The count, in the metric's unit", required=True, low=0),
-    _text("grade", "Cleanroom grade", allowed=GRADES),
-), month_of="observed_at")
+ENVIRONMENT = Table(
+    "environment",
+    ("site_id", "area_id", "metric", "observed_at"),
+    (
+        _id("site_id", "Site"),
+        _text("area_id", "Suite or room"),
+        _text("metric", "What was counted, for example viable_air_cfu_m3", default=None),
+        _OBSERVED,
+        _AVAILABLE,
+        Column("value", "number", "The count, in the metric's unit", required=True, low=0),
+        _text("grade", "Cleanroom grade", allowed=GRADES),
+    ),
+    month_of="observed_at",
+)
 
-DISPOSITIONS = Table("dispositions", ("batch_id", "revision"), (
-    _id("batch_id", "The batch"),
-    _REVISION,
-    _text("outcome", "What was decided", allowed=OUTCOMES, default=None),
-    _text("failure_modes", "Modes of failure, separated by ;"),
-    _time("decided_at", "When it was decided, from then on it is known", required=True),
-    _text("source", "System or record that says so"),
-    _text("verified_by", "Pseudonym of who verified it"),
-))
+DISPOSITIONS = Table(
+    "dispositions",
+    ("batch_id", "revision"),
+    (
+        _id("batch_id", "The batch"),
+        _REVISION,
+        _text("outcome", "What was decided", allowed=OUTCOMES, default=None),
+        _text("failure_modes", "Modes of failure, separated by ;"),
+        _time("decided_at", "When it was decided, from then on it is known", required=True),
+        _text("source", "System or record that says so"),
+        _text("verified_by", "Pseudonym of who verified it"),
+    ),
+)
 
 RUN_HISTORY: dict[str, Table] = {
     t.name: t for t in (BATCHES, OBSERVATIONS, EVENTS, MATERIALS, LOT_RESULTS, ENVIRONMENT, DISPOSITIONS)
 }
 
-QUARANTINE = Table("quarantine", ("source", "row", "code"), (
-    _text("table", "Run-history table the row was meant for", default=None),
-    _text("source", "File it came from", default=None),
-    Column("row", "integer", "Row in that file, from 1, header not counted", required=True, low=1),
-    _text("code", "Which rule it broke", default=None),
-    _text("reason", "What, which id, what was expected, what to do", default=None),
-    Column("benign", "flag", "Whether it says nothing new: an exact repetition of a kept row", required=True),
-    Column("content", "json", "The row as it came, as JSON", required=True),
-), month_of="none")
+QUARANTINE = Table(
+    "quarantine",
+    ("source", "row", "code"),
+    (
+        _text("table", "Run-history table the row was meant for", default=None),
+        _text("source", "File it came from", default=None),
+        Column("row", "integer", "Row in that file, from 1, header not counted", required=True, low=1),
+        _text("code", "Which rule it broke", default=None),
+        _text("reason", "What, which id, what was expected, what to do", default=None),
+        Column("benign", "flag", "Whether it says nothing new: an exact repetition of a kept row", required=True),
+        Column("content", "json", "The row as it came, as JSON", required=True),
+    ),
+    month_of="none",
+)
 
-LABELS = Table("labels", ("batch_id", "revision"), (
-    _id("batch_id", "The batch"),
-    _REVISION,
-    Column("failed", "flag", "Whether it failed, in the sense of the process definition; false where censored", required=True),
-    Column("censored", "flag", "Neither success nor failure: excluded from training and counted", required=True),
-    _time("label_available_at", "From when on this label is known", required=True),
-), month_of="none")
+LABELS = Table(
+    "labels",
+    ("batch_id", "revision"),
+    (
+        _id("batch_id", "The batch"),
+        _REVISION,
+        Column(
+            "failed",
+            "flag",
+            "Whether it failed, in the sense of the process definition; false where censored",
+            required=True,
+        ),
+        Column("censored", "flag", "Neither success nor failure: excluded from training and counted", required=True),
+        _time("label_available_at", "From when on this label is known", required=True),
+    ),
+    month_of="none",
+)
 
-SNAPSHOT = Table("snapshot", ("batch_id", "checkpoint_h"), (
-    _id("batch_id", "The batch"),
-    Column("checkpoint_h", "number", "Elapsed time the row stands for", unit="h", required=True, low=0),
-    _time("started_at", "Start of the batch", required=True),
-    _time("as_of", "Nothing that became available later counts", required=True),
-), attributes=True)
+SNAPSHOT = Table(
+    "snapshot",
+    ("batch_id", "checkpoint_h"),
+    (
+        _id("batch_id", "The batch"),
+        Column("checkpoint_h", "number", "Elapsed time the row stands for", unit="h", required=True, low=0),
+        _time("started_at", "Start of the batch", required=True),
+        _time("as_of", "Nothing that became available later counts", required=True),
+    ),
+    attributes=True,
+)
 
-RISK_SCORE = Table("risk_score", ("batch_id", "as_of", "model_sha256", "data_version"), (
-    _id("batch_id", "The batch"),
-    _time("as_of", "Nothing that became available later counts", required=True),
-    Column("elapsed_h", "number", "Hours since the batch started", unit="h", required=True, low=0),
-    Column("failure_probability", "number", "Calibrated probability that the batch fails", required=True, low=0, high=1),
-    Column("base_probability", "number", "The probability before anything is known of the batch", required=True, low=0, high=1),
-    Column("reasons", "json", "Parameters in order of contribution: sentence, value, unit, normal range, percentage points", required=True),
-    Column("missing", "json", "Parameters that the model uses and that have no value yet", required=True),
-    Column("stale", "json", "Parameters whose newest value is older than usual, with their age", required=True),
-    _text("model_name", "Registered model", default=None),
-    _text("model_version", "Its version in the registry", default=None),
-    _id("model_sha256", "Digest of the model's files"),
-    _id("data_version", "Digest of the run history the score rests on"),
-    _text("process_id", "Process definition", default=None),
-    _text("process_version", "Its version", default=None),
-    _text("review", "Whether a person released the model: unreviewed or released", allowed=("unreviewed", "released"), default=None),
-), month_of="none")
+RISK_SCORE = Table(
+    "risk_score",
+    ("batch_id", "as_of", "model_sha256", "data_version"),
+    (
+        _id("batch_id", "The batch"),
+        _time("as_of", "Nothing that became available later counts", required=True),
+        Column("elapsed_h", "number", "Hours since the batch started", unit="h", required=True, low=0),
+        Column(
+            "failure_probability", "number", "Calibrated probability that the batch fails", required=True, low=0, high=1
+        ),
+        Column(
+            "base_probability",
+            "number",
+            "The probability before anything is known of the batch",
+            required=True,
+            low=0,
+            high=1,
+        ),
+        Column(
+            "reasons",
+            "json",
+            "Parameters in order of contribution: sentence, value, unit, normal range, percentage points",
+            required=True,
+        ),
+        Column("missing", "json", "Parameters that the model uses and that have no value yet", required=True),
+        Column("stale", "json", "Parameters whose newest value is older than usual, with their age", required=True),
+        _text("model_name", "Registered model", default=None),
+        _text("model_version", "Its version in the registry", default=None),
+        _id("model_sha256", "Digest of the model's files"),
+        _id("data_version", "Digest of the run history the score rests on"),
+        _text("process_id", "Process definition", default=None),
+        _text("process_version", "Its version", default=None),
+        _text(
+            "review",
+            "Whether a person released the model: unreviewed or released",
+            allowed=("unreviewed", "released"),
+            default=None,
+        ),
+    ),
+    month_of="none",
+)

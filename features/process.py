@@ -163,7 +163,7 @@ class OutcomeRule(_Part):
         if both:
             raise ValueError(f"{sorted(both)[0]!r} cannot be failed and censored")
         if (self.label_from == "rule") != (self.label_rule is not None):
-            raise ValueError("label_rule and label_from = \"rule\" go together")
+            raise ValueError('label_rule and label_from = "rule" go together')
         for rule in (self.label_rule, *self.compare_splits_on):
             if rule is not None:
                 LabelRule.parse(rule)
@@ -250,7 +250,9 @@ def load_process(path: Path | str) -> ProcessDefinition:
         text = path.read_text(encoding="utf-8")
         data = tomllib.loads(text)
     except FileNotFoundError:
-        raise ProcessError(f"{path}: no such file", remedy="Name a processes/*.toml, or write one with 'batchguard init'.") from None
+        raise ProcessError(
+            f"{path}: no such file", remedy="Name a processes/*.toml, or write one with 'batchguard init'."
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProcessError(f"{path}: not TOML: {error}") from None
     try:
@@ -271,8 +273,14 @@ def _explain(path: Path, text: str, problem: Any) -> str:
 
 
 def _known_keys(loc: tuple[Any, ...]) -> Iterable[str]:
-    tables = {"process": ProcessHead, "parameter": Parameter, "phase": Phase, "quality_attribute": QualityAttribute,
-              "outcome": OutcomeRule, "cost": Cost}
+    tables = {
+        "process": ProcessHead,
+        "parameter": Parameter,
+        "phase": Phase,
+        "quality_attribute": QualityAttribute,
+        "outcome": OutcomeRule,
+        "cost": Cost,
+    }
     model = ProcessDefinition if len(loc) == 1 else tables[str(loc[0])]
     return model.model_fields
 

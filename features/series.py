@@ -26,8 +26,19 @@ _MEANING = {
 # How often something was measured is not among the statistics: people measure more often when they worry, and a
 # model that sees it repeats their worry instead of adding to it (docs/decisions/0003-informative-sampling.md).
 _SINCE_START = {
-    "sensor": ("mean", "sd", "min", "max", "last", "slope", "below_normal_share", "above_normal_share", "bad_share", "age_h"),
-    "assay": ("last", "delta", "slope", "min", "max", "age_h"),
+    "sensor": (
+        "mean",
+        "sd",
+        "min",
+        "max",
+        "last",
+        "slope",
+        "below_normal_share",
+        "above_normal_share",
+        "bad_share",
+        "age_h",
+    ),
+    "assay": ("last", "delta", "slope", "age_h"),
 }
 _IN_WINDOW = {"sensor": ("mean", "sd", "min", "max", "slope", "below_normal_share", "above_normal_share"), "assay": ()}
 
@@ -82,7 +93,9 @@ def _wanted(process: ProcessDefinition, grid: Grid) -> list[_Wanted]:
 
 
 def _want(parameter: Parameter, number: int, window: int, name: str, words: str, statistic: str) -> _Wanted:
-    unit = {"slope": f"{parameter.unit}/h", "age_h": "h"}.get(statistic, "" if statistic.endswith("_share") else parameter.unit)
+    unit = {"slope": f"{parameter.unit}/h", "age_h": "h"}.get(
+        statistic, "" if statistic.endswith("_share") else parameter.unit
+    )
     meaning = f"{_MEANING[statistic]} of {parameter.label}" + ("" if statistic in ("last", "age_h") else f" {words}")
     feature = Feature(
         f"{parameter.name}.{name}.{statistic}", parameter.name, parameter.label, unit, name, statistic, meaning
@@ -234,5 +247,3 @@ def _write(count, moment, as_of, column, out):
             out[column[i]] = statistics[i]
     if column[10] >= 0:
         out[column[10]] = (as_of - count[_LAST_AT]) / 3.6e9
-
-

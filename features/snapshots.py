@@ -17,7 +17,9 @@ from features.summaries import US_PER_H, Grid, grid_of, microseconds
 ROW_COLUMNS = ["batch_id", "checkpoint_h", "started_at", "as_of"]
 
 
-def checkpoint_rows(batches: pd.DataFrame, labels: pd.DataFrame, process: ProcessDefinition, *, until: pd.Timestamp | None = None) -> pd.DataFrame:
+def checkpoint_rows(
+    batches: pd.DataFrame, labels: pd.DataFrame, process: ProcessDefinition, *, until: pd.Timestamp | None = None
+) -> pd.DataFrame:
     """The checkpoints that each batch reached before its outcome was known.
 
     Args:
@@ -30,7 +32,9 @@ def checkpoint_rows(batches: pd.DataFrame, labels: pd.DataFrame, process: Proces
         `ROW_COLUMNS`, in order of batch as given and of checkpoint.
     """
     rows = batches[["batch_id", "started_at"]].merge(pd.DataFrame({"checkpoint_h": process.checkpoints_h}), how="cross")
-    rows["as_of"] = rows["started_at"] + pd.to_timedelta(np.round(rows["checkpoint_h"] * US_PER_H).astype("int64"), unit="us")
+    rows["as_of"] = rows["started_at"] + pd.to_timedelta(
+        np.round(rows["checkpoint_h"] * US_PER_H).astype("int64"), unit="us"
+    )
     known_at = rows["batch_id"].map(labels.groupby("batch_id")["label_available_at"].min())
     keep = ~(rows["as_of"] >= known_at)  # NaT: still in progress
     if until is not None:
@@ -74,7 +78,12 @@ def snapshots(
     batches = history["batches"]
     grid = grid_of(batches[batches["batch_id"].isin(rows["batch_id"])], process)
     of_series = series(rows, summaries, grid, process)
-    blocks = [progress(rows, process), of_series, missing(rows, of_series), *context(rows, history, labels, process, vocabulary)]
+    blocks = [
+        progress(rows, process),
+        of_series,
+        missing(rows, of_series),
+        *context(rows, history, labels, process, vocabulary),
+    ]
     return join(rows, blocks)
 
 
@@ -82,14 +91,40 @@ def progress(rows: pd.DataFrame, process: ProcessDefinition) -> Block:
     """Hours since the start, and their share of the planned duration."""
     elapsed_h = rows["checkpoint_h"].astype("float64")
     values = pd.DataFrame({"progress.now.elapsed_h": elapsed_h})
-    return Block(values, (Feature("progress.now.elapsed_h", "progress", "Time since start", "h", "now", "elapsed_h", "time since the batch's start"),))
+    return Block(
+        values,
+        (
+            Feature(
+                "progress.now.elapsed_h",
+                "progress",
+                "Time since start",
+                "h",
+                "now",
+                "elapsed_h",
+                "time since the batch's start",
+            ),
+        ),
+    )
 
 
 def missing(rows: pd.DataFrame, of_series: Block) -> Block:
     """How many parameters have no value yet."""
     newest = [f.name for f in of_series.features if f.window == "since_start" and f.statistic == "last"]
     values = pd.DataFrame({"completeness.now.missing": of_series.values[newest].isna().sum(axis=1).astype("float64")})
-    return Block(values, (Feature("completeness.now.missing", "completeness", "Missing parameters", "", "now", "missing", "number of parameters without any value yet"),))
+    return Block(
+        values,
+        (
+            Feature(
+                "completeness.now.missing",
+                "completeness",
+                "Missing parameters",
+                "",
+                "now",
+                "missing",
+                "number of parameters without any value yet",
+            ),
+        ),
+    )
 
 
 __all__ = ["ROW_COLUMNS", "Grid", "checkpoint_rows", "rows_as_of", "snapshots"]

@@ -98,9 +98,7 @@ def microseconds(times: pd.Series) -> np.ndarray:
     return times.dt.as_unit("us").astype("int64").to_numpy()
 
 
-def summarise(
-    parts: Iterable[Callable[[], pa.Table]], grid: Grid, *, threads: int = 2
-) -> Iterator[pa.RecordBatch]:
+def summarise(parts: Iterable[Callable[[], pa.Table]], grid: Grid, *, threads: int = 2) -> Iterator[pa.RecordBatch]:
     """Summaries of observations, in one pass.
 
     Args:
@@ -227,7 +225,10 @@ def _batches(made: tuple[np.ndarray, np.ndarray], grid: Grid) -> Iterator[pa.Rec
     arrays = [
         _coded(count["batch"], grid.batch_ids),
         _coded(count["parameter"], grid.parameters),
-        *(pa.array(count[n].astype(SUMMARIES.field(n).type.to_pandas_dtype())) for n in ("bin", "late", "valid_from", "valid_until", "n", "n_bad", "n_below", "n_above")),
+        *(
+            pa.array(count[n].astype(SUMMARIES.field(n).type.to_pandas_dtype()))
+            for n in ("bin", "late", "valid_from", "valid_until", "n", "n_bad", "n_below", "n_above")
+        ),
         *(pa.array(count[n], mask=count["n"] == 0).cast(_UTC) for n in ("first_at", "last_at")),
         *(pa.array(moments[:, i]) for i in range(len(MOMENTS))),
     ]

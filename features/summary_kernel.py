@@ -42,14 +42,24 @@ def bin_edges(batch, parameter, observed, started, bin_us):
         return 0, 0
     first = bin_of(observed[0], started[batch[0]], bin_us)
     head = 0
-    while head < n and batch[head] == batch[0] and parameter[head] == parameter[0] and bin_of(observed[head], started[batch[0]], bin_us) == first:
+    while (
+        head < n
+        and batch[head] == batch[0]
+        and parameter[head] == parameter[0]
+        and bin_of(observed[head], started[batch[0]], bin_us) == first
+    ):
         head += 1
     if head == n:
         return n, n
     z = n - 1
     last = bin_of(observed[z], started[batch[z]], bin_us)
     tail = z
-    while tail > head and batch[tail - 1] == batch[z] and parameter[tail - 1] == parameter[z] and bin_of(observed[tail - 1], started[batch[z]], bin_us) == last:
+    while (
+        tail > head
+        and batch[tail - 1] == batch[z]
+        and parameter[tail - 1] == parameter[z]
+        and bin_of(observed[tail - 1], started[batch[z]], bin_us) == last
+    ):
         tail -= 1
     return head, tail
 
@@ -78,15 +88,54 @@ def summarise_rows(batch, parameter, observed, available, value, bad, started, l
         if made + room > len(counts):
             return i, made
         if corrected:
-            made = _corrected_bin(i, j, b, p, k, bin_end, observed, available, value, bad, started[b], low[p], high[p], bin_us, counts, moments, made)
+            made = _corrected_bin(
+                i,
+                j,
+                b,
+                p,
+                k,
+                bin_end,
+                observed,
+                available,
+                value,
+                bad,
+                started[b],
+                low[p],
+                high[p],
+                bin_us,
+                counts,
+                moments,
+                made,
+            )
         else:
-            made = _plain_bin(i, j, b, p, k, bin_end, n_late, observed, available, value, bad, started[b], low[p], high[p], bin_us, counts, moments, made)
+            made = _plain_bin(
+                i,
+                j,
+                b,
+                p,
+                k,
+                bin_end,
+                n_late,
+                observed,
+                available,
+                value,
+                bad,
+                started[b],
+                low[p],
+                high[p],
+                bin_us,
+                counts,
+                moments,
+                made,
+            )
         i = j
     return n, made
 
 
 @njit(cache=True, nogil=True)
-def _plain_bin(i, j, b, p, k, bin_end, n_late, observed, available, value, bad, start, low, high, bin_us, counts, moments, made):
+def _plain_bin(
+    i, j, b, p, k, bin_end, n_late, observed, available, value, bad, start, low, high, bin_us, counts, moments, made
+):
     if n_late < j - i:
         _begin(counts, moments, made, b, p, k, 0, k, FOREVER)
         _accumulate(i, j, bin_end, observed, available, value, bad, start, low, high, counts, moments, made)
@@ -94,7 +143,23 @@ def _plain_bin(i, j, b, p, k, bin_end, n_late, observed, available, value, bad, 
     if n_late:
         for r in range(i, j):
             if available[r] > bin_end:
-                _single(r, b, p, k, bin_of(available[r], start, bin_us), FOREVER, observed, value, bad, start, low, high, counts, moments, made)
+                _single(
+                    r,
+                    b,
+                    p,
+                    k,
+                    bin_of(available[r], start, bin_us),
+                    FOREVER,
+                    observed,
+                    value,
+                    bad,
+                    start,
+                    low,
+                    high,
+                    counts,
+                    moments,
+                    made,
+                )
                 made += 1
     return made
 
@@ -169,7 +234,9 @@ def _single(r, b, p, k, valid_from, valid_until, observed, value, bad, start, lo
 
 
 @njit(cache=True, nogil=True)
-def _corrected_bin(i, j, b, p, k, bin_end, observed, available, value, bad, start, low, high, bin_us, counts, moments, made):
+def _corrected_bin(
+    i, j, b, p, k, bin_end, observed, available, value, bad, start, low, high, bin_us, counts, moments, made
+):
     """A bin in which a reading was corrected: one summary for each span of time in which the same rows count."""
     size = j - i
     valid_from = np.empty(size, np.int64)
@@ -199,11 +266,29 @@ def _corrected_bin(i, j, b, p, k, bin_end, observed, available, value, bad, star
             counted += counts_now
         if counted:
             _begin(counts, moments, made, b, p, k, 0, since, until)
-            _accumulate(0, size, 0, observed[i:j], hidden, value[i:j], bad[i:j], start, low, high, counts, moments, made)
+            _accumulate(
+                0, size, 0, observed[i:j], hidden, value[i:j], bad[i:j], start, low, high, counts, moments, made
+            )
             made += 1
     for r in range(size):
         if k < valid_from[r] < valid_until[r]:
-            _single(i + r, b, p, k, valid_from[r], valid_until[r], observed, value, bad, start, low, high, counts, moments, made)
+            _single(
+                i + r,
+                b,
+                p,
+                k,
+                valid_from[r],
+                valid_until[r],
+                observed,
+                value,
+                bad,
+                start,
+                low,
+                high,
+                counts,
+                moments,
+                made,
+            )
             made += 1
     return made
 

@@ -1,1 +1,1 @@
-"""From features to a frozen, calibrated, explained and judged predictor."""
+"""Features to a calibrated, explained predictor, and the figures it is judged by."""

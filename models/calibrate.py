@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit
 
 PRIOR_FAILURES = 5.0  # how many failures it takes to outweigh the prior of a slope of 1
@@ -39,6 +38,8 @@ def fit_calibration(raw: np.ndarray, failed: np.ndarray, weight: np.ndarray) -> 
         failed: Outcomes, shape (n,).
         weight: 1 / (snapshots of the batch), so that every batch counts once, shape (n,).
     """
+    from scipy.optimize import minimize
+
     y = failed.astype(float)
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:

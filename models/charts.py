@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from models.figures import false_alarm_threshold, last_checkpoint, lead_times
 from models.predictor import Predictor
@@ -70,8 +70,8 @@ def reliability_table(last: pd.DataFrame, *, bins: int = 8) -> pd.DataFrame:
     for places in np.array_split(np.arange(len(ordered)), min(bins, len(ordered))):
         part = ordered.iloc[places]
         n, k = len(part), int(part["failed"].sum())
-        low = 0.0 if k == 0 else float(beta.ppf(0.025, k, n - k + 1))
-        high = 1.0 if k == n else float(beta.ppf(0.975, k + 1, n - k))
+        low = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, 0.025))
+        high = 1.0 if k == n else float(betaincinv(k + 1, n - k, 0.975))
         rows.append(
             {
                 "stated": part["failure_probability"].mean(),

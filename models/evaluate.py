@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from features.errors import TrainingError
 from features.process import ProcessDefinition
 from models.figures import by_checkpoint, figures, last_checkpoint, lead_time_figures
 from models.labels import labels_as_of
@@ -79,8 +80,16 @@ def score_test(predictor: Predictor, snapshots: pd.DataFrame, log: pd.DataFrame,
     Returns:
         `batch_id`, `checkpoint_h`, `as_of`, `failed`, `label_available_at`, `failure_probability`, by start; snapshots
         taken when the outcome was already known are left out.
+
+    Raises:
+        TrainingError: No snapshot of the test was taken before its batch's outcome was known.
     """
     usable = sealed_rows(snapshots, log, seal)
+    if usable.empty:
+        raise TrainingError(
+            f"{seal.process_id}: none of the {len(seal.batch_ids)} test batches has a snapshot before its outcome",
+            remedy="Move the checkpoints of the process definition to an earlier time.",
+        )
     labels = labels_as_of(log)
     return usable[["batch_id", "checkpoint_h", "as_of"]].assign(
         failed=usable["batch_id"].map(labels["failed"]).astype(bool),
@@ -130,6 +139,33 @@ def evaluate(
     )
 
 
+def summary(evaluation: Evaluation, *, question: str) -> dict[str, Any]:
+    """The figures as plain JSON values: `test`, `by_checkpoint`, `random_split`.
+
+    Args:
+        evaluation: Of one predictor.
+        question: Which question of `evaluation.splits` is the process's own.
+
+    Returns:
+        A figure that cannot be computed is None.
+    """
+    overall = _without_nan(evaluation.overall)
+    names = ("n_batches", "n_failed", "base_rate", "auroc", "auprc", "brier", "ece")
+    test: dict[str, Any] = {name: overall.get(name) for name in names}
+    test["auroc_ci"] = [overall.get("auroc_low"), overall.get("auroc_high")]
+    columns = [name for name in ("checkpoint_h", "n", "n_failed", "auroc", "auprc") if name in evaluation.checkpoints]
+    checkpoints = [_without_nan(row) for row in evaluation.checkpoints[columns].to_dict("records")]
+    return {"test": test, "by_checkpoint": checkpoints, "random_split": _random(evaluation.splits, question)}
+
+
+def _random(splits: pd.DataFrame, question: str) -> dict[str, Any]:
+    if splits.empty:
+        return {"auroc": None}
+    row = splits[(splits["question"] == question) & (splits["split"] == "random")].iloc[0]
+    names = ("n", "n_failed", "auroc", "auroc_low", "auroc_high")
+    return _without_nan({name: row[name].item() for name in names})
+
+
 def sealed_rows(snapshots: pd.DataFrame, log: pd.DataFrame, seal: Seal) -> pd.DataFrame:
     """Snapshots of the test taken before their batch's label, in order of start and checkpoint."""
     usable = before_the_label(snapshots[snapshots["batch_id"].isin(seal.batch_ids)], log)
@@ -145,5 +181,5 @@ def parameter_importance(predictor: Predictor, rows: pd.DataFrame) -> pd.DataFra
     return pd.DataFrame({"parameter": names, "label": [labels[n] for n in names], "mean_abs_points": mean.to_numpy()})
 
 
-def _without_nan(values: dict[str, float]) -> dict[str, float | None]:
-    return {name: None if math.isnan(value) else value for name, value in values.items()}
+def _without_nan(values: dict[Any, Any]) -> dict[str, float | None]:
+    return {str(name): None if math.isnan(value) else value for name, value in values.items()}

@@ -171,6 +171,8 @@ class Registry:
         return found.experiment_id if found else client.create_experiment(name, (self.artifacts / name).as_uri())
 
     def _versions(self, name: str) -> list[ModelVersion]:
+        if not (self.data_dir / "mlflow.db").exists():
+            return []  # to look must not make a database
         client = self._client()
         found = client.search_model_versions(f"name = '{name}'")
         return [client.get_model_version(name, version.version) for version in found]  # a search leaves out the aliases

@@ -23,8 +23,12 @@ _P = ParamSpec("_P")
 ProcessOption = Annotated[Path, typer.Option("--process", help="Process definition, a TOML file.")]
 HistoryOption = Annotated[Path, typer.Option("--history", help="History folder: one file per table.")]
 DataOption = Annotated[Path, typer.Option("--data-dir", help="Where everything batchguard makes is kept.")]
-QuarantineOption = Annotated[int, typer.Option("--max-quarantined", min=0, help="Broken rows that you have looked at and accept.")]
-AsOfOption = Annotated[str, typer.Option("--as-of", help="'history' (its newest moment), 'now', or an ISO time with offset.")]
+QuarantineOption = Annotated[
+    int, typer.Option("--max-quarantined", min=0, help="Broken rows that you have looked at and accept.")
+]
+AsOfOption = Annotated[
+    str, typer.Option("--as-of", help="'history' (its newest moment), 'now', or an ISO time with offset.")
+]
 TrialsOption = Annotated[int, typer.Option("--trials", min=1, help="Trials of the tuning.")]
 
 
@@ -61,7 +65,7 @@ def run(
     settings = Settings(process, history, data_dir, max_quarantined=max_quarantined, as_of=as_of, trials=trials)
     Plant(settings).process  # noqa: B018 - a broken definition stops before anything is made
     settings = prepare(with_months_of_source(settings))
-    with _steps() as say:
+    with Steps() as say:
         run_job(settings, "whole", say)
     result = result_of(Plant(settings))
     if json_path is not None:
@@ -71,7 +75,9 @@ def run(
 
 @app.command()
 @one_line_errors
-def train(process: ProcessOption, history: HistoryOption, data_dir: DataOption = Path("var"), trials: TrialsOption = 12) -> None:
+def train(
+    process: ProcessOption, history: HistoryOption, data_dir: DataOption = Path("var"), trials: TrialsOption = 12
+) -> None:
     """Make and validate a challenger from the history that is stored."""
     _job("retrain", Settings(process, history, data_dir, as_of="history", trials=trials))
 
@@ -79,7 +85,11 @@ def train(process: ProcessOption, history: HistoryOption, data_dir: DataOption =
 @app.command()
 @one_line_errors
 def score(
-    process: ProcessOption, history: HistoryOption, data_dir: DataOption = Path("var"), max_quarantined: QuarantineOption = 0, as_of: AsOfOption = "now"
+    process: ProcessOption,
+    history: HistoryOption,
+    data_dir: DataOption = Path("var"),
+    max_quarantined: QuarantineOption = 0,
+    as_of: AsOfOption = "now",
 ) -> None:
     """Ingest what is new and score the batches in progress."""
     from pipelines.plant import Plant
@@ -93,14 +103,15 @@ def score(
 def _job(name: str, settings: Settings) -> None:
     from pipelines.main_job import prepare, run_job, with_months_of_source
 
-    with _steps() as say:
+    with Steps() as say:
         run_job(prepare(with_months_of_source(settings)), name, say)
 
 
 @app.command()
 @one_line_errors
 def init(
-    history: HistoryOption, out_path: Annotated[Path | None, typer.Option("--out", help="Write here instead of printing.")] = None
+    history: HistoryOption,
+    out_path: Annotated[Path | None, typer.Option("--out", help="Write here instead of printing.")] = None,
 ) -> None:
     """Write a first process definition from a history folder, for a person to finish."""
     from pipelines.sources.draft import draft
@@ -121,7 +132,9 @@ def convert(
     name: Annotated[str, typer.Argument(help="tablet1005, secom or indpensim.")],
     source: Annotated[Path, typer.Option("--from", help="Folder with the public files.")],
     target: Annotated[Path, typer.Option("--out", help="History folder to write.")],
-    in_progress: Annotated[int, typer.Option("--in-progress", min=0, help="Cut the newest N batches off on their way (tablet1005).")] = 0,
+    in_progress: Annotated[
+        int, typer.Option("--in-progress", min=0, help="Cut the newest N batches off on their way (tablet1005).")
+    ] = 0,
 ) -> None:
     """Turn a public data set into a history folder: worked examples of bringing your own data."""
     from pipelines.sources.convert import CONVERTERS
@@ -174,7 +187,7 @@ def dev(
 app.command("simulate")(one_line_errors(simulate_command))
 
 
-class _steps:
+class Steps:
     """Progress: the newest line with a spinner, or plain lines where there is no terminal."""
 
     def __enter__(self) -> Callable[[str], None]:

@@ -24,18 +24,49 @@ def serve(settings: Settings, *, dagster_port: int, mlflow_port: int, say: Calla
     environment = os.environ | settings.to_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     settings.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
     commands = {
-        "Dagster": [sys.executable, "-m", "dagster", "dev", "-m", "pipelines.definitions", "-h", "127.0.0.1", "-p", str(dagster_port)],
-        "MLflow": [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", settings.mlflow_uri, "--default-artifact-root", settings.mlflow_artifacts.as_uri(), "--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1"],
+        "Dagster": [
+            sys.executable,
+            "-m",
+            "dagster",
+            "dev",
+            "-m",
+            "pipelines.definitions",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(dagster_port),
+        ],
+        "MLflow": [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--backend-store-uri",
+            settings.mlflow_uri,
+            "--default-artifact-root",
+            settings.mlflow_artifacts.as_uri(),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(mlflow_port),
+            "--workers",
+            "1",
+        ],
     }
     # each in a group of its own: one Ctrl-C reaches this process, which then stops both in order
-    running = {name: subprocess.Popen(command, env=environment, start_new_session=True) for name, command in commands.items()}
+    running = {
+        name: subprocess.Popen(command, env=environment, start_new_session=True) for name, command in commands.items()
+    }
     signal.signal(signal.SIGTERM, _interrupt)
     say(f"Dagster  http://127.0.0.1:{dagster_port}\nMLflow   http://127.0.0.1:{mlflow_port}\nCtrl-C stops both.")
     try:
         while all(process.poll() is None for process in running.values()):
             time.sleep(0.5)
         ended = next(name for name, process in running.items() if process.poll() is not None)
-        raise BatchguardError(f"{ended} ended by itself with code {running[ended].returncode}", remedy="Its last lines above say why; a port may be in use.")
+        raise BatchguardError(
+            f"{ended} ended by itself with code {running[ended].returncode}",
+            remedy="Its last lines above say why; a port may be in use.",
+        )
     except KeyboardInterrupt:
         say("stopping")
     finally:

@@ -18,9 +18,10 @@ from features.summaries import OBSERVATION_COLUMNS, SUMMARIES, grid_of, summaris
 from pipelines.plant import Plant, digest, features_code_digest, frame_digest
 from pipelines.storage import Commit
 
-
 MONTHS_AT_ONCE = 12  # bounds the memory of a first run over many years
-SUMMARIES_STORED = pa.schema([(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in SUMMARIES])
+SUMMARIES_STORED = pa.schema(
+    [(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in SUMMARIES]
+)
 
 
 def row_groups(files: list[Path], known_by: pd.Timestamp | None = None) -> Iterator[Callable[[], pa.Table]]:
@@ -78,9 +79,20 @@ class PlantContext:
 
     def known_by(self, moment: pd.Timestamp) -> str:
         """Digest of all that was known by a moment: an unchanged one cannot change an earlier snapshot."""
-        known = {"batches": "started_at", "events": "available_at", "lot_results": "available_at", "environment": "available_at"}
-        parts = [frame_digest(f[f[known[n]] <= moment] if n in known else f) for n, f in self.tables.items() if n != "dispositions"]
-        return digest([*parts, frame_digest(self.labels[self.labels["label_available_at"] <= moment]), str(self.vocabulary)])
+        known = {
+            "batches": "started_at",
+            "events": "available_at",
+            "lot_results": "available_at",
+            "environment": "available_at",
+        }
+        parts = [
+            frame_digest(f[f[known[n]] <= moment] if n in known else f)
+            for n, f in self.tables.items()
+            if n != "dispositions"
+        ]
+        return digest(
+            [*parts, frame_digest(self.labels[self.labels["label_available_at"] <= moment]), str(self.vocabulary)]
+        )
 
 
 def write_snapshots(plant: Plant, months: Sequence[str], context: PlantContext) -> Commit:
@@ -95,7 +107,9 @@ def write_snapshots(plant: Plant, months: Sequence[str], context: PlantContext) 
     for several in (changed[i : i + MONTHS_AT_ONCE] for i in range(0, len(changed), MONTHS_AT_ONCE)):
         wanted = pd.concat([by_month[month] for month in several], ignore_index=True)
         summaries = store.read("batch_summaries", months=several)
-        frame, features = snapshots(wanted, summaries, context.tables, context.labels, plant.process, context.vocabulary)
+        frame, features = snapshots(
+            wanted, summaries, context.tables, context.labels, plant.process, context.vocabulary
+        )
         write_dictionary(plant, features)
         for month, part in frame.groupby(frame["batch_id"].map(month_of)):
             content = _content(part)
@@ -120,7 +134,9 @@ def write_in_progress(plant: Plant, context: PlantContext, as_of: pd.Timestamp) 
     months = sorted(running["started_at"].dt.strftime("%Y-%m").unique())
     readers = row_groups(plant.history.files("observations", months), as_of)
     made = summarise(readers, grid_of(running, plant.process))
-    frame, features = snapshots(rows, pa.Table.from_batches(made, SUMMARIES), tables, labels, plant.process, context.vocabulary)
+    frame, features = snapshots(
+        rows, pa.Table.from_batches(made, SUMMARIES), tables, labels, plant.process, context.vocabulary
+    )
     write_dictionary(plant, features)
     inputs = digest([plant.data_version(), str(as_of), plant.process_digest(), features_code_digest()])
     _write_frame(plant, "in_progress_features", None, frame, inputs)

@@ -59,7 +59,9 @@ def _leaks(plant: Plant, context: PlantContext, row: pd.DataFrame) -> list[str]:
     month = batch["started_at"].dt.strftime("%Y-%m").iloc[0]
     readers = row_groups(plant.history.files("observations", [month]), as_of)
     made = pa.Table.from_batches(summarise(readers, grid_of(batch, plant.process), threads=1), SUMMARIES)
-    again, _ = snapshots(row[ROW_COLUMNS].reset_index(drop=True), made, then.tables, then.labels, plant.process, context.vocabulary)
+    again, _ = snapshots(
+        row[ROW_COLUMNS].reset_index(drop=True), made, then.tables, then.labels, plant.process, context.vocabulary
+    )
     return [
         f"{batch_id} at {as_of.isoformat()}: {name} is {row[name].iloc[0]}, but {again[name].iloc[0]} from what was known then"
         for name in again.columns
@@ -84,4 +86,8 @@ def known_at(context: PlantContext, as_of: pd.Timestamp) -> PlantContext:
     known = tables["materials"]["batch_id"].isin(tables["batches"]["batch_id"])
     tables["materials"] = tables["materials"][known]
     labels = context.labels[context.labels["label_available_at"] <= as_of]
-    return replace(context, tables={name: tables[name].reset_index(drop=True) for name in RUN_HISTORY if name in tables}, labels=labels.reset_index(drop=True))
+    return replace(
+        context,
+        tables={name: tables[name].reset_index(drop=True) for name in RUN_HISTORY if name in tables},
+        labels=labels.reset_index(drop=True),
+    )

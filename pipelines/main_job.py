@@ -28,7 +28,9 @@ def prepare(settings: Settings) -> Settings:
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BatchguardError(f"data directory {settings.data_dir}: {error.strerror}", remedy="Name a folder that can be written.") from None
+        raise BatchguardError(
+            f"data directory {settings.data_dir}: {error.strerror}", remedy="Name a folder that can be written."
+        ) from None
     link = home / "dagster.yaml"
     if not link.exists():
         link.unlink(missing_ok=True)
@@ -85,7 +87,9 @@ def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:
         raise _cause(event.step_failure_data.error, str(event.step_key))
     for check in result.get_asset_check_evaluations():
         if not check.passed and check.blocking:
-            raise RuntimeError(f"check {check.check_name!r} of {check.asset_key.to_user_string()!r} did not pass: {dict(check.metadata)}")
+            raise RuntimeError(
+                f"check {check.check_name!r} of {check.asset_key.to_user_string()!r} did not pass: {dict(check.metadata)}"
+            )
 
 
 class AssetError(BatchguardError):

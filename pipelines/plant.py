@@ -72,7 +72,10 @@ class Plant:
         """
         if not self.history.exists(name):
             if name == "batches":
-                raise StorageError(f"no run history of {self.process.id!r} in {self.settings.data_dir}", remedy="Run 'batchguard run', or the job 'ingest'.")
+                raise StorageError(
+                    f"no run history of {self.process.id!r} in {self.settings.data_dir}",
+                    remedy="Run 'batchguard run', or the job 'ingest'.",
+                )
             return RUN_HISTORY[name].arrow().empty_table().to_pandas()
         return self.history.read(name, months=None if months is None else list(months)).to_pandas()
 
@@ -118,7 +121,10 @@ class Plant:
         except ValueError:
             moment = pd.NaT
         if moment is pd.NaT or moment.tzinfo is None:
-            raise BatchguardError(f"as-of time {wanted!r} cannot be used", expected="'now', 'history' or a time with offset such as 2026-01-31T08:00+01:00")
+            raise BatchguardError(
+                f"as-of time {wanted!r} cannot be used",
+                expected="'now', 'history' or a time with offset such as 2026-01-31T08:00+01:00",
+            )
         return moment.tz_convert("UTC").as_unit("us")
 
     def data_version(self) -> str:
@@ -147,4 +153,6 @@ def frame_digest(frame: pd.DataFrame) -> str:
 def features_code_digest() -> str:
     """Digest of the code that makes features: when it changes, features are made anew."""
     root = Path(features.__file__).parent
-    return digest({str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.rglob("*.py"))})
+    return digest(
+        {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.rglob("*.py"))}
+    )

@@ -64,7 +64,11 @@ def _claims(splits: pd.DataFrame) -> dict[str, Any]:
     if splits.empty:
         return {"auroc": None}
     questions = [
-        {"question": question} | {row["split"]: {k: row[k] for k in ("auroc", "auroc_low", "auroc_high", "n", "n_failed")} for row in rows.to_dict("records")}
+        {"question": question}
+        | {
+            row["split"]: {k: row[k] for k in ("auroc", "auroc_low", "auroc_high", "n", "n_failed")}
+            for row in rows.to_dict("records")
+        }
         for question, rows in splits.groupby("question", sort=False)
     ]
     return {"auroc": questions[0]["random"]["auroc"], "questions": questions}
@@ -114,19 +118,34 @@ def show(result: dict[str, Any], plant: Plant, console: Console) -> None:
     from rich.table import Table
 
     test, data = result["test"], result["data"]
-    console.print(f"\n{data['rows_in']:,} rows in, {data['rows_kept']:,} kept, {data['rows_quarantined']:,} quarantined; {data['batches']} batches, {data['failed']} failed, {data['censored']} censored")
-    table = Table(title=f"Sealed test: {test['n_batches']} newest batches, {test['n_failed']} failed", title_justify="left")
+    console.print(
+        f"\n{data['rows_in']:,} rows in, {data['rows_kept']:,} kept, {data['rows_quarantined']:,} quarantined; {data['batches']} batches, {data['failed']} failed, {data['censored']} censored"
+    )
+    table = Table(
+        title=f"Sealed test: {test['n_batches']} newest batches, {test['n_failed']} failed", title_justify="left"
+    )
     for name in ("at", "batches", "failed", "AUROC (95 %)", "AUPRC", "Brier"):
         table.add_column(name, justify="right")
     for row in result["by_checkpoint"]:
-        table.add_row(f"{row['checkpoint_h']:g} h", str(row["n"]), str(row["n_failed"]), _interval(row), _number(row["auprc"]), _number(row["brier"]))
+        table.add_row(
+            f"{row['checkpoint_h']:g} h",
+            str(row["n"]),
+            str(row["n_failed"]),
+            _interval(row),
+            _number(row["auprc"]),
+            _number(row["brier"]),
+        )
     console.print(table)
-    console.print(f"A random split would have claimed AUROC {_number(result['random_split']['auroc'])}; it is shown only as a warning.")
+    console.print(
+        f"A random split would have claimed AUROC {_number(result['random_split']['auroc'])}; it is shown only as a warning."
+    )
     note = Registry(plant.settings.data_dir).evaluation(_challenger(plant)).note
     if note:
         console.print(note)
     show_scores(plant, console)
-    console.print(f"\nreport  {plant.report_path}\nmodel   {result['model']['name']} version {result['model']['version']}, {result['model']['review']}, sha256 {result['model']['sha256'][:16]}")
+    console.print(
+        f"\nreport  {plant.report_path}\nmodel   {result['model']['name']} version {result['model']['version']}, {result['model']['review']}, sha256 {result['model']['sha256'][:16]}"
+    )
 
 
 def _challenger(plant: Plant) -> RegisteredModel:
@@ -144,7 +163,11 @@ def show_scores(plant: Plant, console: Console) -> None:
     if scores.empty:
         console.print("\nNo batch is in progress: every one has a disposition or a label.")
         return
-    table = Table(title=f"Batches in progress as of {scores['as_of'].iloc[0]:%Y-%m-%d %H:%M} UTC", title_justify="left", show_lines=True)
+    table = Table(
+        title=f"Batches in progress as of {scores['as_of'].iloc[0]:%Y-%m-%d %H:%M} UTC",
+        title_justify="left",
+        show_lines=True,
+    )
     for name in ("batch", "hours", "risk", "why", "missing, stale"):
         table.add_column(name, justify="right" if name in ("hours", "risk") else "left")
     for row in scores.to_dict("records"):
@@ -152,7 +175,11 @@ def show_scores(plant: Plant, console: Console) -> None:
         missing, stale = json.loads(row["missing"]), json.loads(row["stale"])
         absent = [f"{len(missing)} missing", *(f"{name} {age_h:.0f} h old" for name, age_h in list(stale.items())[:3])]
         table.add_row(
-            row["batch_id"], f"{row['elapsed_h']:.0f}", f"{row['failure_probability']:.0%}", "\n".join(r["sentence"] for r in reasons), "\n".join(absent)
+            row["batch_id"],
+            f"{row['elapsed_h']:.0f}",
+            f"{row['failure_probability']:.0%}",
+            "\n".join(r["sentence"] for r in reasons),
+            "\n".join(absent),
         )
     console.print(table)
 

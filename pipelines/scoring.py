@@ -37,6 +37,8 @@ def publish_scores(plant: Plant) -> tuple[pd.DataFrame, RegisteredModel]:
         data_version=plant.data_version(),
     )  # fmt: skip
     if len(scores):
-        rows = pa.Table.from_pandas(scores, schema=RISK_SCORE.arrow(), preserve_index=False).replace_schema_metadata(None)
+        rows = pa.Table.from_pandas(scores, schema=RISK_SCORE.arrow(), preserve_index=False).replace_schema_metadata(
+            None
+        )
         plant.scores.append("risk_scores", None, rows, key=list(RISK_SCORE.key))
     return scores, model

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from features.errors import BatchguardError
 
@@ -49,13 +50,18 @@ class Settings:
             BatchguardError: A number is not a number.
         """
         given = {name: environment.get(f"BATCHGUARD_{name.upper()}") for name in cls.__dataclass_fields__}
-        values: dict[str, object] = {name: text for name, text in given.items() if text}
+        values: dict[str, Any] = {name: text for name, text in given.items() if text}
         for name in ("process", "history", "data_dir"):
-            values[name] = Path(str(values.get(name) or {"process": "processes/cart.toml", "history": "var/demo/history", "data_dir": "var"}[name]))
+            values[name] = Path(
+                str(
+                    values.get(name)
+                    or {"process": "processes/cart.toml", "history": "var/demo/history", "data_dir": "var"}[name]
+                )
+            )
         for name in ("max_quarantined", "trials"):
             if name in values:
                 values[name] = _whole_number(f"BATCHGUARD_{name.upper()}", str(values[name]))
-        return cls(**values)  # type: ignore[arg-type]
+        return cls(**values)
 
     def to_environment(self) -> dict[str, str]:
         """The variables that `from_environment` reads these settings back from."""

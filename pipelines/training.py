@@ -32,7 +32,9 @@ def verified(plant: Plant) -> None:
     """
     problems = [*plant.history.verify(), *plant.features.verify()]
     if problems:
-        raise StorageError("; ".join(str(p) for p in problems[:3]), remedy="See 'batchguard verify'; nothing was trained.")
+        raise StorageError(
+            "; ".join(str(p) for p in problems[:3]), remedy="See 'batchguard verify'; nothing was trained."
+        )
 
 
 def write_test_set(plant: Plant) -> Seal:
@@ -116,7 +118,13 @@ def make_challenger(plant: Plant, say: Say) -> tuple[RegisteredModel, Evaluation
 
 
 def _judge(
-    plant: Plant, trained: Trained, snapshots: pd.DataFrame, batches: pd.DataFrame, labels: pd.DataFrame, registry: Registry, say: Say
+    plant: Plant,
+    trained: Trained,
+    snapshots: pd.DataFrame,
+    batches: pd.DataFrame,
+    labels: pd.DataFrame,
+    registry: Registry,
+    say: Say,
 ) -> tuple[Evaluation, str, RegisteredModel]:
     from models.charts import shap_plots, to_png
     from models.report import charts_of, html_report
@@ -124,7 +132,12 @@ def _judge(
     process = plant.process
     say("comparing a random split with forward in time")
     splits = compare_splits(
-        snapshots, batches, _questions(plant, labels), groups=subject_groups(batches), settings=trained.tuned.settings, plan=trained.plan
+        snapshots,
+        batches,
+        _questions(plant, labels),
+        groups=subject_groups(batches),
+        settings=trained.tuned.settings,
+        plan=trained.plan,
     )
     record_reading(
         plant.models_dir / "test_readings.jsonl", trained.seal, reader="make_challenger",

@@ -1,1 +1,1 @@
-"""Scores of batches in progress, for people and for an MES."""
+"""A predictor and one batch's snapshot to the record that a plant reads."""

@@ -20,14 +20,15 @@ _GROUPS = (  # column of `batches`, subject, label
     ("site_id", "site", "Site"),
     ("equipment_id", "equipment", "Equipment"),
     ("subject_key", "subject", "Patient or donor"),
+    ("product_id", "product", "Product"),
 )
 
 
 def failure_history(rows: pd.DataFrame, batches: pd.DataFrame, labels: pd.DataFrame) -> Block:
-    """Failure history of site, equipment and subject as of a time.
+    """Failure history of site, equipment, subject and product as of a time.
 
     Returns:
-        `{site,equipment,subject}.now.{n_known,failure_rate}`; NaN where the batch has none.
+        `{site,equipment,subject,product}.now.{n_known,failure_rate}`; NaN where the batch has none.
     """
     plant = batches.drop_duplicates("batch_id")
     index, started = pd.Index(plant["batch_id"]), micros(plant["started_at"])

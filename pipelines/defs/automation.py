@@ -10,9 +10,15 @@ _SCORES = ("in_progress_features", "risk_scores")
 
 ingest = dg.define_asset_job("ingest", selection=list(_HISTORY), description="Read the source, check it, summarise it.")
 retrain = dg.define_asset_job("retrain", selection=list(_MODEL), description="Make and validate a challenger.")
-score = dg.define_asset_job("score", selection=[*_HISTORY, *_SCORES], description="Ingest what is new and score the batches in progress.")
-monitor = dg.define_asset_job("monitor", selection=["score_monitoring"], description="Compare the batches in progress with the training data.")
-whole = dg.define_asset_job("whole", selection=dg.AssetSelection.all(), description="Everything, from the source to the scores.")
+score = dg.define_asset_job(
+    "score", selection=[*_HISTORY, *_SCORES], description="Ingest what is new and score the batches in progress."
+)
+monitor = dg.define_asset_job(
+    "monitor", selection=["score_monitoring"], description="Compare the batches in progress with the training data."
+)
+whole = dg.define_asset_job(
+    "whole", selection=dg.AssetSelection.all(), description="Everything, from the source to the scores."
+)
 
 JOBS = (ingest, retrain, score, monitor, whole)
 

@@ -13,14 +13,28 @@ from pipelines.plant import Plant
 def batch_summaries(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
     """The asset `batch_summaries`."""
 
-    @dg.asset(name="batch_summaries", partitions_def=months, backfill_policy=in_one_run(), deps=["run_history"], group_name="features")
+    @dg.asset(
+        name="batch_summaries",
+        partitions_def=months,
+        backfill_policy=in_one_run(),
+        deps=["run_history"],
+        group_name="features",
+    )
     def asset(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
         """One mergeable summary per batch, parameter and bin of time."""
         place = plant.open()
         commit = write_summaries(place, _months(context, place))
         rows = place.features.rows("batch_summaries")
-        context.log.info(f"{rows:,} summaries of {place.history.rows('observations'):,} observations; {len(commit.files)} months changed")
-        return dg.MaterializeResult(metadata={"rows": rows, "months_changed": len(commit.files), "digest": place.features.digest("batch_summaries")})
+        context.log.info(
+            f"{rows:,} summaries of {place.history.rows('observations'):,} observations; {len(commit.files)} months changed"
+        )
+        return dg.MaterializeResult(
+            metadata={
+                "rows": rows,
+                "months_changed": len(commit.files),
+                "digest": place.features.digest("batch_summaries"),
+            }
+        )
 
     return asset
 
@@ -36,24 +50,36 @@ def snapshot_features(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefini
         group_name="features",
         check_specs=[dg.AssetCheckSpec(name, asset="snapshot_features", blocking=True) for name in ("keys", "leakage")],
     )
-    def asset(context: dg.AssetExecutionContext, plant: PlantResource) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+    def asset(
+        context: dg.AssetExecutionContext, plant: PlantResource
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
         """All that was known of each batch at each checkpoint."""
         place = plant.open()
         around = PlantContext.of(place)
         commit = write_snapshots(place, _months(context, place), around)
         stored = place.features.read("snapshot_features").to_pandas()
         twice = stored[stored.duplicated(["batch_id", "checkpoint_h"])]
-        yield dg.AssetCheckResult(check_name="keys", passed=twice.empty, metadata={"rows": len(stored), "twice": len(twice)})
+        yield dg.AssetCheckResult(
+            check_name="keys", passed=twice.empty, metadata={"rows": len(stored), "twice": len(twice)}
+        )
         leakage = check_leakage(place, around, stored)
         yield dg.AssetCheckResult(
             check_name="leakage",
             passed=leakage.passed,
-            metadata={"rows_made_again": leakage.n_rows, "leaks": dg.MetadataValue.md("\n".join(leakage.leaks[:20]) or "none")},
+            metadata={
+                "rows_made_again": leakage.n_rows,
+                "leaks": dg.MetadataValue.md("\n".join(leakage.leaks[:20]) or "none"),
+            },
         )
         n_features = len(read_dictionary(place))
         context.log.info(f"{len(stored):,} snapshots with {n_features:,} features; {len(commit.files)} months changed")
         yield dg.MaterializeResult(
-            metadata={"rows": len(stored), "features": n_features, "months_changed": len(commit.files), "digest": place.features.digest("snapshot_features")}
+            metadata={
+                "rows": len(stored),
+                "features": n_features,
+                "months_changed": len(commit.files),
+                "digest": place.features.digest("snapshot_features"),
+            }
         )
 
     return asset

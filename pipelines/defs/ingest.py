@@ -20,7 +20,9 @@ def run_history(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         group_name="history",
         check_specs=[dg.AssetCheckSpec("contract", asset="run_history", blocking=True)],
     )
-    def asset(context: dg.AssetExecutionContext, plant: PlantResource) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+    def asset(
+        context: dg.AssetExecutionContext, plant: PlantResource
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
         """Seven tables of what the plant recorded, checked row by row; broken rows are in quarantine."""
         place = plant.open()
         whole = len(context.partition_keys) == len(months.get_partition_keys())
@@ -34,7 +36,9 @@ def run_history(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
                 progress=lambda table, rows: context.log.info(f"{table}: {rows:,} rows read"),
             )
         except ContractError as error:
-            yield dg.AssetCheckResult(check_name="contract", passed=False, metadata={"broken": dg.MetadataValue.md(str(error))})
+            yield dg.AssetCheckResult(
+                check_name="contract", passed=False, metadata={"broken": dg.MetadataValue.md(str(error))}
+            )
             raise
         outside = sorted(set(place.history.months("batches")) - set(months.get_partition_keys()))
         if outside:
@@ -42,7 +46,9 @@ def run_history(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
                 f"batches start in {outside[0]}, outside the partitions from {months.get_first_partition_key()} to {months.get_last_partition_key()}",
                 remedy="Set BATCHGUARD_FIRST_MONTH to the month of the first batch; starts in the future are errors of the source.",
             )
-        yield dg.AssetCheckResult(check_name="contract", passed=True, metadata={"rows_quarantined": report.rows_quarantined})
+        yield dg.AssetCheckResult(
+            check_name="contract", passed=True, metadata={"rows_quarantined": report.rows_quarantined}
+        )
         context.log.info(report.in_a_line())
         yield dg.MaterializeResult(
             metadata={

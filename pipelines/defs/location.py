@@ -45,4 +45,3 @@ def definitions(settings: Settings) -> dg.Definitions:
         executor=dg.in_process_executor,
         loggers={"progress": progress_logger},
     )
-

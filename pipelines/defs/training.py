@@ -16,8 +16,12 @@ def test_set(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.Mate
     place = plant.open()
     verified(place)
     seal = write_test_set(place)
-    context.log.info(f"test set of {len(seal.batch_ids)} batches since {seal.cut:%Y-%m-%d} sealed as {seal.sha256[:12]}")
-    return dg.MaterializeResult(metadata={"batches": len(seal.batch_ids), "cut": seal.cut.isoformat(), "sha256": seal.sha256})
+    context.log.info(
+        f"test set of {len(seal.batch_ids)} batches since {seal.cut:%Y-%m-%d} sealed as {seal.sha256[:12]}"
+    )
+    return dg.MaterializeResult(
+        metadata={"batches": len(seal.batch_ids), "cut": seal.cut.isoformat(), "sha256": seal.sha256}
+    )
 
 
 @dg.asset(
@@ -25,21 +29,35 @@ def test_set(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.Mate
     group_name="model",
     check_specs=[dg.AssetCheckSpec("sealed_test", asset="training_set", blocking=True)],
 )
-def training_set(context: dg.AssetExecutionContext, plant: PlantResource) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+def training_set(
+    context: dg.AssetExecutionContext, plant: PlantResource
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     """Older batches whose outcome was known before the test began, without the test's subjects."""
     place = plant.open()
     failed, seal = write_training_set(place)
     stored = place.features.read("training_set", columns=["batch_id"]).to_pandas()
     check = check_seal(stored, seal, place.table("batches"), place.labels())
-    yield dg.AssetCheckResult(check_name="sealed_test", passed=check.passed, metadata={"test_sha256": seal.sha256, "breaches": str(check)})
+    yield dg.AssetCheckResult(
+        check_name="sealed_test", passed=check.passed, metadata={"test_sha256": seal.sha256, "breaches": str(check)}
+    )
     context.log.info(f"training set of {len(failed)} batches, {int(failed.sum())} of them failed")
     yield dg.MaterializeResult(metadata={"batches": len(failed), "failed": int(failed.sum()), "snapshots": len(stored)})
 
 
 @dg.multi_asset(
     specs=[
-        dg.AssetSpec("challenger", deps=["training_set", "test_set"], group_name="model", description="A calibrated predictor, registered as challenger; a person releases it."),
-        dg.AssetSpec("validation_report", deps=["test_set"], group_name="model", description="Its figures on the sealed test, computed once."),
+        dg.AssetSpec(
+            "challenger",
+            deps=["training_set", "test_set"],
+            group_name="model",
+            description="A calibrated predictor, registered as challenger; a person releases it.",
+        ),
+        dg.AssetSpec(
+            "validation_report",
+            deps=["test_set"],
+            group_name="model",
+            description="Its figures on the sealed test, computed once.",
+        ),
     ],
     name="challenger_and_report",
 )
@@ -49,7 +67,10 @@ def challenger(context: dg.AssetExecutionContext, plant: PlantResource) -> Itera
     model, evaluation = make_challenger(place, context.log.info)
     context.log.info(f"model {model.name} version {model.version} ({', '.join(model.aliases)}, {model.review})")
     yield dg.MaterializeResult(asset_key="challenger", metadata=_of_model(model, place.settings.mlflow_uri))
-    yield dg.MaterializeResult(asset_key="validation_report", metadata=_of_evaluation(evaluation) | {"report": dg.MetadataValue.path(place.report_path)})
+    yield dg.MaterializeResult(
+        asset_key="validation_report",
+        metadata=_of_evaluation(evaluation) | {"report": dg.MetadataValue.path(place.report_path)},
+    )
 
 
 def _of_model(model: RegisteredModel, uri: str) -> dict[str, dg.MetadataValue]:
@@ -70,7 +91,10 @@ def _of_evaluation(evaluation: Evaluation) -> dict[str, dg.MetadataValue]:
     shown = evaluation.checkpoints[["checkpoint_h", "n", "n_failed", "auroc", "auprc", "brier"]].round(3)
     lines = ["| " + " | ".join(shown.columns) + " |", "|" + "---|" * len(shown.columns)]
     lines += ["| " + " | ".join(str(v) for v in row) + " |" for row in shown.itertuples(index=False)]
-    drawn = {"precision_recall": charts.precision_recall(evaluation.scores), "reliability": charts.reliability(evaluation.scores)}
+    drawn = {
+        "precision_recall": charts.precision_recall(evaluation.scores),
+        "reliability": charts.reliability(evaluation.scores),
+    }
     images = {
         name: dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(charts.to_png(chart)).decode()})")
         for name, chart in drawn.items()

@@ -83,7 +83,7 @@ def test_repetitions_are_benign_and_contradictions_all_go():
     later = {"observed_at": "2025-01-02T00:00:00Z"}
     checked = check({}, {}, later, later | {"value": "6"}, later)
     assert checked.kept["observed_at"].tolist() == [pd.Timestamp("2025-01-01T00:00Z")]
-    assert checked.quarantined[["row", "code", "benign"]].values.tolist() == [  # noqa: PD011
+    assert checked.quarantined[["row", "code", "benign"]].values.tolist() == [
         [2, "repeated", True],
         [3, "duplicate_key", False],
         [4, "duplicate_key", False],

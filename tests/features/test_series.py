@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from features.process import ProcessDefinition
 from features.series import series
 from features.summaries import OBSERVATION_COLUMNS, SUMMARIES, grid_of, summarise
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 START = pd.Timestamp("2025-03-01T06:00Z").as_unit("us")
 PROCESS = ProcessDefinition.model_validate(
     {
-        "process": {"id": "p", "name": "P", "version": "1", "planned_duration_h": 12, "bin_h": 1, "checkpoints_h": [0, 2, 5, 9, 12], "windows_h": [3]},
+        "process": {
+            "id": "p",
+            "name": "P",
+            "version": "1",
+            "planned_duration_h": 12,
+            "bin_h": 1,
+            "checkpoints_h": [0, 2, 5, 9, 12],
+            "windows_h": [3],
+        },
         "parameter": [
             {"name": "do_pct", "label": "DO", "unit": "%", "kind": "sensor", "normal": [30, 80]},
             {"name": "ph", "label": "pH", "unit": "1", "kind": "sensor"},
@@ -28,10 +39,16 @@ BATCHES = pd.DataFrame({"batch_id": ["a", "b"], "started_at": [START, START + pd
 
 def observations(rows: list[tuple]) -> pd.DataFrame:
     """Rows of (batch, parameter, observed_h, delay_h, revision, value, quality)."""
-    frame = pd.DataFrame(rows, columns=["batch_id", "parameter", "observed_h", "delay_h", "revision", "value", "quality"])
+    frame = pd.DataFrame(
+        rows, columns=["batch_id", "parameter", "observed_h", "delay_h", "revision", "value", "quality"]
+    )
     start = frame["batch_id"].map(BATCHES.set_index("batch_id")["started_at"])
-    frame["observed_at"] = start + pd.to_timedelta((frame["observed_h"].astype(float) * 3600e6).round().astype("int64"), unit="us")
-    frame["available_at"] = frame["observed_at"] + pd.to_timedelta((frame["delay_h"].astype(float) * 3600e6).round().astype("int64"), unit="us")
+    frame["observed_at"] = start + pd.to_timedelta(
+        (frame["observed_h"].astype(float) * 3600e6).round().astype("int64"), unit="us"
+    )
+    frame["available_at"] = frame["observed_at"] + pd.to_timedelta(
+        (frame["delay_h"].astype(float) * 3600e6).round().astype("int64"), unit="us"
+    )
     return frame.astype({"value": "float64", "batch_id": "str", "parameter": "str", "quality": "str"})
 
 
@@ -49,17 +66,24 @@ def rows_at(hours=PROCESS.checkpoints_h) -> pd.DataFrame:
 def statistics(frame: pd.DataFrame, pieces: int = 1, rows: pd.DataFrame | None = None) -> pd.DataFrame:
     table, grid = stored(frame), grid_of(BATCHES, PROCESS)
     cuts = np.linspace(0, len(table), pieces + 1).astype(int)
-    parts = [lambda a=a, b=b: table.slice(a, b - a) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    parts = [lambda a=a, b=b: table.slice(a, b - a) for a, b in pairwise(cuts)]
     made = pa.Table.from_batches(summarise(parts, grid), SUMMARIES)
     return series(rows_at() if rows is None else rows, made, grid, PROCESS).values
 
 
 def plainly(frame: pd.DataFrame, row: pd.Series, parameter: str, window_h: float | None) -> pd.DataFrame:
     """The readings that count at a row, worked out without bins."""
-    seen = frame[(frame["batch_id"] == row["batch_id"]) & (frame["parameter"] == parameter) & (frame["available_at"] <= row["as_of"])]
+    seen = frame[
+        (frame["batch_id"] == row["batch_id"])
+        & (frame["parameter"] == parameter)
+        & (frame["available_at"] <= row["as_of"])
+    ]
     seen = seen.sort_values("revision").drop_duplicates("observed_at", keep="last").sort_values("observed_at")
     if window_h is not None:
-        seen = seen[(seen["observed_at"] > row["as_of"] - pd.Timedelta(hours=window_h)) | ((row["checkpoint_h"] < window_h) & (seen["observed_at"] <= row["started_at"]))]
+        seen = seen[
+            (seen["observed_at"] > row["as_of"] - pd.Timedelta(hours=window_h))
+            | ((row["checkpoint_h"] < window_h) & (seen["observed_at"] <= row["started_at"]))
+        ]
     return seen
 
 
@@ -101,7 +125,13 @@ def test_a_reading_available_exactly_at_the_checkpoint_counts():
 
 
 def test_a_correction_counts_from_its_own_time_and_the_first_report_until_then():
-    frame = observations([("a", "ph", 1.0, 0, 0, 7.0, "good"), ("a", "ph", 1.0, 3.5, 1, 6.0, "good"), ("a", "ph", 1.5, 0, 0, 8.0, "good")])
+    frame = observations(
+        [
+            ("a", "ph", 1.0, 0, 0, 7.0, "good"),
+            ("a", "ph", 1.0, 3.5, 1, 6.0, "good"),
+            ("a", "ph", 1.5, 0, 0, 8.0, "good"),
+        ]
+    )
     mean = statistics(frame)["ph.since_start.mean"]
     assert mean[1] == 7.5
     assert mean[2] == 7.0
@@ -145,7 +175,15 @@ def histories(draw):
     corrected = draw(st.lists(st.sampled_from(sorted(rows)), max_size=6))
     made = list(rows.values())
     for revision, key in enumerate(corrected, start=1):
-        made.append((*key, draw(st.sampled_from([0, 0.5, 2, 5])), revision, draw(st.floats(-100, 100)), draw(st.sampled_from(["good", "bad"]))))
+        made.append(
+            (
+                *key,
+                draw(st.sampled_from([0, 0.5, 2, 5])),
+                revision,
+                draw(st.floats(-100, 100)),
+                draw(st.sampled_from(["good", "bad"])),
+            )
+        )
     return observations(made)
 
 
@@ -168,7 +206,9 @@ def test_statistics_equal_a_plain_recomputation(frame):
                 if name == "since_start":
                     assert at.loc[i, f"{parameter}.{name}.last"] == good["value"].iloc[-1]
                 if len(good) > 1:
-                    assert at.loc[i, f"{parameter}.{name}.sd"] == pytest.approx(good["value"].std(), rel=1e-6, abs=scale)
+                    assert at.loc[i, f"{parameter}.{name}.sd"] == pytest.approx(
+                        good["value"].std(), rel=1e-6, abs=scale
+                    )
                     hours = (good["observed_at"] - row["started_at"]).dt.total_seconds() / 3600
                     slope = np.polyfit(hours, good["value"], 1)[0]
                     assert at.loc[i, f"{parameter}.{name}.slope"] == pytest.approx(slope, rel=1e-5, abs=1e3 * scale)
@@ -186,10 +226,15 @@ def test_pieces_and_order_do_not_change_a_bit(frame, pieces, random):
 def test_rows_available_after_the_checkpoint_never_change_a_bit_of_it(frame, more, checkpoint_h):
     as_of = frame["batch_id"].map(BATCHES.set_index("batch_id")["started_at"]) + pd.Timedelta(hours=checkpoint_h)
     known = frame[frame["available_at"] <= as_of]
-    later = more[more["available_at"] > more["batch_id"].map(BATCHES.set_index("batch_id")["started_at"]) + pd.Timedelta(hours=checkpoint_h)]
+    later = more[
+        more["available_at"]
+        > more["batch_id"].map(BATCHES.set_index("batch_id")["started_at"]) + pd.Timedelta(hours=checkpoint_h)
+    ]
     key = ["batch_id", "parameter", "observed_at", "revision"]
     later = later[~later.set_index(key).index.isin(known.set_index(key).index)]
     rows = rows_at([checkpoint_h])
     pd.testing.assert_frame_equal(
-        statistics(known, rows=rows), statistics(pd.concat([known, later], ignore_index=True), rows=rows), check_exact=True
+        statistics(known, rows=rows),
+        statistics(pd.concat([known, later], ignore_index=True), rows=rows),
+        check_exact=True,
     )

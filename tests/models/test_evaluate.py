@@ -1,6 +1,13 @@
-import pandas as pd
+import json
 
-from models.evaluate import SIMULATED, Evaluation, evaluate, parameter_importance, score_test
+import pandas as pd
+import pytest
+
+from features.errors import TrainingError
+from models.compare import compare_splits
+from models.evaluate import SIMULATED, Evaluation, evaluate, parameter_importance, score_test, summary
+from models.splits import subject_groups
+from tests.models.plant import QUICK
 
 
 def test_only_sealed_batches_are_scored_and_only_before_their_label(plant, trained):
@@ -9,6 +16,12 @@ def test_only_sealed_batches_are_scored_and_only_before_their_label(plant, train
     assert set(scores["batch_id"]) == set(trained.seal.batch_ids)
     assert set(scores["checkpoint_h"]) == {0.0}  # the labels came after 12 h
     assert (scores["as_of"] < scores["label_available_at"]).all()
+
+
+def test_a_test_without_any_snapshot_in_time_is_one_clear_line(plant, trained):
+    at_start = plant.log.assign(label_available_at=plant.log["label_available_at"] - pd.Timedelta(days=3))
+    with pytest.raises(TrainingError, match="none of the 30 test batches has a snapshot before its outcome"):
+        score_test(trained.predictor, plant.snapshots, at_start, trained.seal)
 
 
 def test_figures_reconcile_with_the_sealed_batches(plant, trained):
@@ -41,3 +54,14 @@ def test_the_parameter_that_decides_is_the_most_important(plant, trained):
     table = parameter_importance(trained.predictor, plant.snapshots[plant.snapshots["checkpoint_h"] == 24])
     assert table["parameter"].iloc[0] == "force_kn"
     assert table["mean_abs_points"].is_monotonic_decreasing
+
+
+def test_the_summary_is_plain_json_with_the_random_split_of_the_own_question(plant, trained):
+    logs = {"failed": plant.log, "other": plant.log.assign(failed=False)}
+    splits = compare_splits(plant.snapshots, plant.batches, logs, groups=subject_groups(plant.batches), plan=QUICK)
+    judged = evaluate(plant.process, trained, plant.snapshots, plant.batches, plant.log, splits=splits)
+    found = json.loads(json.dumps(summary(judged, question="failed"), allow_nan=False))
+    assert found["test"]["auroc_ci"] == [judged.overall["auroc_low"], judged.overall["auroc_high"]]
+    assert [row["checkpoint_h"] for row in found["by_checkpoint"]] == [0, 12, 24]
+    assert found["random_split"]["auroc"] == splits["auroc"].iloc[0]
+    assert summary(judged, question="other")["random_split"]["auroc"] is None

@@ -120,3 +120,8 @@ def test_a_changed_predictor_is_refused(filled, model, tmp_path):
 def test_a_process_without_models_has_none(filled):
     assert filled.by_alias("bread", CHAMPION) is None
     assert filled.find("bread", sha256="0") is None
+
+
+def test_to_look_for_a_model_makes_no_database(tmp_path):
+    assert Registry(tmp_path).by_alias("soup", CHAMPION) is None
+    assert not list(tmp_path.iterdir())

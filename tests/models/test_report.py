@@ -91,3 +91,12 @@ def test_texts_from_outside_are_escaped(page):
 def test_a_figure_that_cannot_be_computed_is_a_dash():
     assert figure(float("nan")) == "–"
     assert interval({"auroc": 0.5}, "auroc") == "no interval"
+
+
+def test_a_test_without_failures_still_gives_a_report_that_says_so(plant, trained):
+    good = plant.log.assign(failed=plant.log["failed"] & ~plant.log["batch_id"].isin(trained.seal.batch_ids))
+    judged = evaluate(plant.process, trained, plant.snapshots, plant.batches, good)
+    page = html_report(plant.process, trained, judged)
+    assert "0 failed" in page
+    assert "no interval" in page
+    assert ">nan<" not in page

@@ -117,7 +117,7 @@ def test_rows_that_break_the_contract_stop_the_ingest_but_are_kept_in_quarantine
     assert "--max-quarantined 4" in lines[-1]
     assert digests(store) == before
     aside = store.read("quarantine").to_pandas()
-    assert aside[["table", "row"]].values.tolist() == [  # noqa: PD011
+    assert aside[["table", "row"]].values.tolist() == [
         ["observations", 1],
         ["observations", 2],
         ["observations", 3],

@@ -196,7 +196,7 @@ def _batches(laboratory: pd.DataFrame, sizes: pd.DataFrame, starts: pd.Series) -
     batches = pd.DataFrame(
         {
             "batch_id": laboratory["batch"].map(batch_id),
-            "product_id": "film_coated_tablet",
+            "product_id": "code_" + code.astype("str"),
             "started_at": started,
             "planned_end_at": started + PLANNED_H * HOUR,
             "origin": "real",

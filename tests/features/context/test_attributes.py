@@ -24,7 +24,7 @@ def test_attributes_are_the_columns_of_the_process_definition_and_nothing_else()
         },
         index=[7, 3, 5],
     )
-    found, features = made.values, made.features  # noqa: PD011
+    found, features = made.values, made.features
     pd.testing.assert_frame_equal(found, expected)
     assert found["disease.before_start.value"].dtype == "str"
     assert features[0].unit == "a"
@@ -34,5 +34,5 @@ def test_attributes_are_the_columns_of_the_process_definition_and_nothing_else()
 def test_a_batch_that_the_history_lacks_has_no_attributes():
     history = tables(batches=[{"batch_id": "b0", "started_at": 0, "donor_age": 61.0, "disease": "DLBCL"}])
     rows = snapshots(history["batches"], ("b0", 0)).assign(batch_id="other")
-    found = attributes(rows, history["batches"], PROCESS, vocabulary(history, PROCESS)).values  # noqa: PD011
+    found = attributes(rows, history["batches"], PROCESS, vocabulary(history, PROCESS)).values
     assert found.isna().all(axis=None)
