@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from benchmarks.record import figure, write
 from features.contracts import OBSERVATIONS
 from pipelines.simulator import SimulationSettings, kinetics, simulate
-from pipelines.simulator.plan import draw_biology, kinetic_parameters
+from pipelines.simulator.biology import draw_biology, kinetic_parameters
 from pipelines.simulator.write import GroupWriter
 
 ROOT = Path(__file__).parents[1]

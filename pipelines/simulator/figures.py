@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.simulator import kinetics
+from pipelines.simulator.biology import draw_biology, kinetic_parameters
 from pipelines.simulator.faults import MODES
 from pipelines.simulator.kinetics import CHANNEL
-from pipelines.simulator.plan import BatchPlan, PlantPlan, draw_biology, kinetic_parameters, plan_plant
+from pipelines.simulator.plan import BatchPlan, PlantPlan, plan_plant
 from pipelines.simulator.settings import SimulationSettings
 from pipelines.simulator.truth import truth_table
 
