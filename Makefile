@@ -6,7 +6,7 @@ BIN = .venv/bin
 export UV_PYTHON_DOWNLOADS = never
 export UV_PROJECT_ENVIRONMENT = .venv
 
-.PHONY: help install demo dev test check format bench bench-features clean
+.PHONY: help install demo dev test check format bench bench-features bench-simulator clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -42,11 +42,14 @@ format: .venv/.ready ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-features ## all measurements
+bench: bench-features bench-simulator ## all measurements
 
 bench-features: .venv/.ready ## features beside the fastest scan of the same columns
 	$(BIN)/uv sync --frozen --inexact --quiet --group bench
 	$(BIN)/python -m benchmarks.bench_features
+
+bench-simulator: .venv/.ready ## the simulated plant: kinetics, rows written, memory
+	$(BIN)/python -m benchmarks.bench_simulator
 
 clean: ## remove the demo's data
 	rm -rf $(DATA_DIR)
