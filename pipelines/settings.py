@@ -39,7 +39,7 @@ class Settings:
     first_month: str = "2015-01"
     max_quarantined: int = 0
     as_of: str = "now"
-    trials: int = 20
+    trials: int = 12
     timezone: str = "UTC"
 
     @classmethod
