@@ -84,7 +84,7 @@ class Settings:
     @property
     def mlflow_artifacts(self) -> Path:
         """Folder of MLflow's artifacts."""
-        return (self.data_dir / "mlflow-artifacts").absolute()
+        return (self.data_dir / "mlartifacts").absolute()
 
 
 def _whole_number(name: str, text: str) -> int:
