@@ -186,10 +186,10 @@ def _sentence(
         said += _normal(normal)
     if newest is not None and feature.statistic not in _NEWEST:
         said += f", newest {number(newest)}"
-    return f"{_subject(feature)}: {said}; {points:+.1f} points"
+    return f"{in_words(feature)}: {said}; {points:+.1f} points"
 
 
-def _subject(feature: Feature) -> str:
+def in_words(feature: Feature) -> str:
     """The feature's meaning, led by the parameter where it names it: "lowest value of pH" is "pH, lowest value"."""
     before, of_label, after = feature.meaning.partition(f" of {feature.label}")
     if of_label and (not after or after.startswith(" ")):
