@@ -80,12 +80,14 @@ def ranged(name: str, values: list[float], unit: str, **more: Any) -> dict[str, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batches", type=int, default=200, help="batches of the plant that is timed")
+    parser.add_argument("--batches", type=int, default=600, help="batches of the plant that is timed")
     parser.add_argument("--memory-batches", type=int, default=5000, help="batches of the plant whose memory is taken")
     args = parser.parse_args()
     rates = kinetic_rates()
     figures = [ranged("kinetics", rates, "batches/s", bound=3000.0, n=REPEATS, against=f"numpy prototype: {PROTOTYPE:g}/s",
                       note="one thread, 216 h at dt = 0.1 h, without records")]  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        plant_rate(4, Path(folder) / "out")  # compile
     plant, alone = [], []
     for _ in range(3):
         with tempfile.TemporaryDirectory() as folder:
