@@ -138,7 +138,7 @@ class LabelRule(_Part):
         match = _RULE.match(text)
         if not match:
             raise ValueError(f"label rule {text!r} is not of the form 'parameter < number'")
-        return cls(parameter=match[1], compare=match[2], limit=float(match[3]))  # type: ignore[arg-type]
+        return cls.model_validate({"parameter": match[1], "compare": match[2], "limit": float(match[3])})
 
     def __str__(self) -> str:
         return f"{self.parameter} {self.compare} {self.limit:g}"

@@ -5,17 +5,35 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
+from functools import partial
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import betaincinv
 
+from models.explain import in_words
 from models.figures import false_alarm_threshold, last_checkpoint, lead_times
 from models.predictor import Predictor
 
 _BLUE, _GREY, _RED = "#1f5a8c", "#8a949e", "#b3402e"
-_SIZE = {"width": 330, "height": 230}
+_SIZE = {"width": 380, "height": 230}
+_LONGEST = 60  # characters of a feature beside a picture
+
+
+def auroc_by_checkpoint(checkpoints: pd.DataFrame) -> Any:
+    """AUROC with its 95 % interval at every checkpoint; dashed: chance. Takes `models.figures.by_checkpoint`."""
+    alt = _altair()
+    table = checkpoints[["checkpoint_h", "auroc", "auroc_low", "auroc_high"]].dropna(subset=["auroc"])
+    low = float(min(0.4, table[["auroc", "auroc_low"]].min().min()))
+    x = alt.X("checkpoint_h:Q", title="Hours since the start", scale=alt.Scale(nice=False, padding=12))
+    y = alt.Y("auroc:Q", title="AUROC", scale=alt.Scale(domain=[low, 1], nice=False))
+    line = alt.Chart(table).mark_line(color=_BLUE, strokeWidth=1).encode(x=x, y=y)
+    spans = alt.Chart(table.dropna()).mark_rule(color=_BLUE).encode(x=x, y="auroc_low:Q", y2="auroc_high:Q")
+    points = alt.Chart(table).mark_circle(color=_BLUE, opacity=1, size=55).encode(x=x, y=y)
+    chance = alt.Chart(pd.DataFrame({"auroc": [0.5]})).mark_rule(strokeDash=[5, 4], color=_GREY).encode(y="auroc:Q")
+    return _styled(chance + line + spans + points)
 
 
 def precision_recall(scores: pd.DataFrame) -> Any:
@@ -160,27 +178,33 @@ def shap_plots(predictor: Predictor, rows: pd.DataFrame, *, dependence: int = 4,
         top: Features in the beeswarm.
 
     Returns:
-        `beeswarm.png` and `dependence/<feature>.png`.
+        By caption: `Beeswarm`, and `Dependence: <feature in words>` of the strongest features, strongest first.
     """
     plt, shap = _shap()
     contributions = predictor.contributions(rows)
     order = contributions.abs().mean().sort_values(ascending=False, kind="stable").index
+    words = {feature.name: in_words(feature) for feature in predictor.features}
     explained = shap.Explanation(
         values=contributions.to_numpy(),
         base_values=np.full(len(rows), predictor.base_log_odds),
         data=predictor.encoder.encode(rows),
-        feature_names=list(contributions.columns),
+        feature_names=[shorten(words[name], _LONGEST, placeholder=" …") for name in contributions.columns],
     )
-    plots = {
-        "beeswarm.png": _png(
-            plt, lambda: shap.plots.beeswarm(explained, max_display=top, show=False, group_remaining_features=False)
-        )
-    }
+
+    def beeswarm() -> None:
+        shap.plots.beeswarm(explained, max_display=top, show=False, group_remaining_features=False)
+        plt.xlabel("Contribution to the log-odds of failure")
+
+    def dependence_on(name: str) -> None:
+        shap.plots.scatter(explained[:, contributions.columns.get_loc(name)], show=False, color=_BLUE)
+        plt.ylabel("Contribution to the log-odds")
+        categories = predictor.encoder.categories.get(name)
+        if categories:
+            plt.xticks(range(len(categories)), list(categories), rotation=90)
+
+    plots = {"Beeswarm": _png(plt, beeswarm)}
     for name in order[:dependence]:
-        column = explained[:, contributions.columns.get_loc(name)]
-        plots[f"dependence/{name}.png"] = _png(
-            plt, lambda column=column: shap.plots.scatter(column, show=False, color=_BLUE)
-        )
+        plots[f"Dependence: {words[name]}"] = _png(plt, partial(dependence_on, str(name)))
     return plots
 
 

@@ -1,6 +1,6 @@
 """Reasons in the process's own words, from fixed templates: no text is generated, every number is the model's.
 
-"Compression force, mean since start 7.9 kN (normal 4 to 6): +12.0 points."
+"Compression force, mean since the start: 7.9 kN (normal 4 to 6), newest 8.2; +12.0 points"
 """
 
 from __future__ import annotations
@@ -16,15 +16,12 @@ from features.dictionary import Feature
 from features.process import Interval, ProcessDefinition
 from models.predictor import AGE, Predictor
 
-_WINDOWS = {"since_start": "since start", "before_start": "before start", "now": "now", "": ""}
-_STATISTICS = {
-    "value": "", "first": "first", "last": "newest", "mean": "mean", "sd": "standard deviation", "min": "lowest", "max": "highest",
-    "slope": "slope", "n": "number of values", "age_h": "age of the newest value", "n_missing": "missing values",
-    "failure_rate": "earlier failures", "out_of_normal_h": "time out of the normal range",
-}  # fmt: skip
 _LEVELS = frozenset({"value", "first", "last", "mean", "min", "max", "median"})  # comparable with the normal range
 _NEWEST = ("last", "value")  # statistics that are the newest value itself
 _NOT_A_VALUE = frozenset({"n", AGE, "n_missing", "n_bad"})  # known even where nothing was measured
+_SHARES = ("_share", "_rate")  # endings of statistics between 0 and 1, said in percent
+_PURE = frozenset({"", "1", "category"})  # units that are not said
+_ROUNDING_H = 1e-6  # an age is this much above the usual one before it is stale
 _SMALLEST = 0.05  # percentage points: what would read as 0.0 is no reason
 
 
@@ -114,22 +111,36 @@ def stale(predictor: Predictor, snapshots: pd.DataFrame, features: tuple[Feature
         usual = predictor.usual_ages[parameter]
         limit = snapshots["checkpoint_h"].map(lambda hours, usual=usual: usual_age(usual, hours)).to_numpy(float)
         age = snapshots[column].to_numpy(float)
-        for row in np.flatnonzero(age > limit):
+        for row in np.flatnonzero(age > limit + _ROUNDING_H):
             out[row][parameter] = float(age[row])
     return out
 
 
 def usual_age(usual: dict[str, float], checkpoint_h: float) -> float:
-    """Usual age at the latest checkpoint in training that is not past this one; NaN (never stale) before the first."""
-    reached = [float(hours) for hours in usual if float(hours) <= checkpoint_h]
-    return usual[f"{max(reached):g}"] if reached else math.nan
+    """Usual age at a time after the start, along a straight line between the checkpoints of training.
+
+    Past the last checkpoint the age grows by the hours since then. So what is measured once, at the start, is as old as
+    the batch and never stale.
+
+    Args:
+        usual: Age in hours by checkpoint (as text).
+        checkpoint_h: Hours since the start.
+
+    Returns:
+        Hours; NaN (never stale) before the first checkpoint at which the parameter had a value.
+    """
+    known = sorted((float(hours), age) for hours, age in usual.items())
+    if not known or checkpoint_h < known[0][0]:
+        return math.nan
+    hours, ages = zip(*known, strict=True)
+    return float(np.interp(checkpoint_h, hours, ages)) + max(0.0, checkpoint_h - hours[-1])
 
 
 def number(value: float) -> str:
-    """A number as people write it: four significant digits, no trailing zeros."""
+    """A number as people write it: three significant digits, whole ones from 1000 on, no trailing zeros."""
     if value != 0 and not 1e-3 <= abs(value) < 1e6:
         return f"{value:.3g}"
-    return f"{float(f'{value:.4g}'):g}" if abs(value) < 1e4 else f"{value:.0f}"
+    return f"{float(f'{value:.3g}'):g}" if abs(value) < 1e3 else f"{value:.0f}"
 
 
 def _features_by_parameter(features: tuple[Feature, ...]) -> dict[str, list[Feature]]:
@@ -170,43 +181,48 @@ def _reason(
 def _sentence(
     feature: Feature, value: float | str | None, normal: Interval, newest: float | None, points: float
 ) -> str:
-    words = _words(feature)
-    subject = f"{feature.label}, {words}" if words else feature.label
-    said = _said(value, feature.unit)
+    said = _said(feature, value)
     if value is not None and not isinstance(value, str) and feature.statistic in _LEVELS:
         said += _normal(normal)
     if newest is not None and feature.statistic not in _NEWEST:
         said += f", newest {number(newest)}"
-    return f"{subject} {said}: {points:+.1f} points"
+    return f"{in_words(feature)}: {said}; {points:+.1f} points"
 
 
-def _said(value: float | str | None, unit: str) -> str:
+def in_words(feature: Feature) -> str:
+    """The feature's meaning, led by the parameter where it names it: "lowest value of pH" is "pH, lowest value"."""
+    before, of_label, after = feature.meaning.partition(f" of {feature.label}")
+    if of_label and (not after or after.startswith(" ")):
+        return f"{feature.label}, {before}{after}"
+    words = feature.meaning or feature.label
+    return words if words.startswith(feature.label) else words[:1].upper() + words[1:]
+
+
+def _said(feature: Feature, value: float | str | None) -> str:
     if value is None:
-        return "not known"
-    return value if isinstance(value, str) else f"{number(value)} {unit}".strip()
+        return "not recorded" if feature.window == "before_start" else "no value yet"
+    if isinstance(value, str):
+        return value
+    if feature.statistic.endswith(_SHARES):
+        return f"{number(100 * value)} %"
+    return _with_unit(number(value), feature.unit)
 
 
-def _words(feature: Feature) -> str:
-    """Statistic and window in words; a newest or single value needs no window."""
-    statistic = _STATISTICS.get(feature.statistic, feature.statistic.replace("_", " "))
-    window = "" if feature.statistic in _NEWEST else window_words(feature.window)
-    return f"{statistic} {window}".strip()
-
-
-def window_words(window: str) -> str:
-    """A window in words: `last_24h` is "over the last 24 h"."""
-    if window.startswith("last_") and window.endswith("h"):
-        return f"over the last {window[5:-1]} h"
-    return _WINDOWS.get(window, window.replace("_", " "))
+def _with_unit(text: str, unit: str) -> str:
+    """A number and its unit; `1e6 cells/mL` follows as `0.5e6 cells/mL`."""
+    if unit in _PURE:
+        return text
+    power = unit.startswith("1e") and "e" not in text
+    return f"{text}{unit[1:]}" if power else f"{text} {unit}"
 
 
 def _normal(normal: Interval) -> str:
     low, high = normal
     if low is not None and high is not None:
-        return f" (normal {number(low)} to {number(high)})"
+        return f" (normal {low:g} to {high:g})"
     if low is not None:
-        return f" (normal from {number(low)})"
-    return f" (normal up to {number(high)})" if high is not None else ""
+        return f" (normal from {low:g})"
+    return f" (normal up to {high:g})" if high is not None else ""
 
 
 def _plain(value: Any) -> float | str | None:

@@ -10,16 +10,18 @@ from pathlib import Path
 import pandas as pd
 
 from features.process import ProcessDefinition
-from models import charts
+from models import charts, findings
 from models.evaluate import Evaluation
+from models.figures import last_checkpoint
 from models.train import Trained
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def charts_of(evaluation: Evaluation, out_of_fold: pd.DataFrame) -> dict:
-    """The report's charts as Altair objects: `precision_recall`, `reliability`, `lead_time`, `importance`."""
+    """The report's charts as Altair objects: `by_checkpoint`, `precision_recall`, `reliability`, `lead_time`, `importance`."""
     return {
+        "by_checkpoint": charts.auroc_by_checkpoint(evaluation.checkpoints),
         "precision_recall": charts.precision_recall(evaluation.scores),
         "reliability": charts.reliability(evaluation.scores),
         "lead_time": charts.lead_time(evaluation.scores, out_of_fold),
@@ -42,7 +44,7 @@ def html_report(
         trained: The predictor and how it came about.
         evaluation: Its figures.
         images: PNG by caption, for example from `models.charts.shap_plots`.
-        more: Further lines under "How it was made", for example the counts of the run history.
+        more: Lines under "The data", for example the counts of the run history.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -58,12 +60,35 @@ def html_report(
         folds=trained.folds,
         tuned=trained.tuned,
         predictor=trained.predictor,
+        said=findings_of(evaluation),
+        questions=by_question(evaluation.splits),
+        excluded=evaluation.excluded.sort_values(["used", "rows"], ascending=False),
         svg=svg,
         images={name: base64.b64encode(data).decode() for name, data in (images or {}).items()},
         more=dict(more or {}),
         interval=interval,
         hours=hours,
     )
+
+
+def findings_of(evaluation: Evaluation) -> dict[str, str]:
+    """The report's sentences: `ranking`, `calibration`, `alarms`, `split_gap`."""
+    return {
+        "ranking": findings.ranking(evaluation.overall),
+        "calibration": findings.calibration(last_checkpoint(evaluation.scores), evaluation.overall),
+        "alarms": findings.alarms(evaluation.leads),
+        "split_gap": findings.split_gap(evaluation.splits),
+    }
+
+
+def by_question(splits: pd.DataFrame) -> list[dict]:
+    """One entry per question, the process's own first: `question`, and the row of each split under its name."""
+    if splits.empty:
+        return []
+    return [
+        {"question": question} | {row["split"]: row for row in rows.to_dict("records")}
+        for question, rows in splits.groupby("question", sort=False)
+    ]
 
 
 def figure(value: float) -> str:

@@ -63,7 +63,6 @@ def run(
     from pipelines.result import result_of, show, write_json
 
     settings = Settings(process, history, data_dir, max_quarantined=max_quarantined, as_of=as_of, trials=trials)
-    Plant(settings).process  # noqa: B018 - a broken definition stops before anything is made
     settings = prepare(with_months_of_source(settings))
     with Steps() as say:
         run_job(settings, "whole", say)

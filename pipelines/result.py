@@ -63,7 +63,7 @@ def _claims(splits: pd.DataFrame) -> dict[str, Any]:
     """What random splits would have claimed; the first question is the process's own."""
     if splits.empty:
         return {"auroc": None}
-    questions = [
+    questions: list[dict[str, Any]] = [
         {"question": question}
         | {
             row["split"]: {k: row[k] for k in ("auroc", "auroc_low", "auroc_high", "n", "n_failed")}

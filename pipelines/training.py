@@ -19,6 +19,7 @@ from models.splits import Seal, known_before, record_reading, seal_test, subject
 from models.train import Trained, train
 from models.tune import Plan
 from pipelines.featuring import read_dictionary
+from pipelines.history import last_report
 from pipelines.plant import Plant, digest
 
 Say = Callable[[str], None]
@@ -172,10 +173,14 @@ def _asking(process: ProcessDefinition, rule: str) -> ProcessDefinition:
 
 
 def _history_facts(plant: Plant) -> Mapping[str, str]:
+    report = last_report(plant.history)
+    read = {"rows": report.in_a_line()}
     tables = ("batches", "observations", "events", "materials", "lot_results", "environment", "dispositions")
-    return {f"rows of {name}": f"{plant.history.rows(name):,}" for name in tables if plant.history.exists(name)} | {
-        "data version": plant.data_version()[:16]
-    }
+    return (
+        read
+        | {f"rows of {name}": f"{plant.history.rows(name):,}" for name in tables if plant.history.exists(name)}
+        | {"data version": plant.data_version()[:16]}
+    )
 
 
 def _file_name(caption: str) -> str:

@@ -84,7 +84,9 @@ def make_plant(n: int = 120, seed: int = 1) -> Plant:
     for name in snapshots.columns[4:]:
         subject, window, statistic = name.split(".")
         unit = {"mean": "kN", "last": "kN", "age_h": "h"}.get(statistic, "")
-        features.append(Feature(name, subject, named[subject], unit, window, statistic, name))
+        features.append(
+            Feature(name, subject, named[subject], unit, window, statistic, f"{statistic} of {named[subject]}")
+        )
     batches = pd.DataFrame(
         {"batch_id": pd.array(ids, dtype="str"), "started_at": started, "subject_key": "", "origin": "real"}
     )

@@ -1,0 +1,103 @@
+"""What the figures say, in fixed sentences: frank where a figure is poor, or rests on too few failures to say much."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+FEW = 10  # failures below which a figure is hardly more than an anecdote
+_APART = 2.0  # standard deviations between expected and observed failures beyond which calibration is poor
+_UNEVEN = 2.0  # times the calibration error that a perfect model would show
+_GAP = 0.05  # AUROC between random and forward that deserves a word
+
+
+def ranking(overall: Mapping[str, float]) -> str:
+    """Whether failed batches rank above good ones.
+
+    Args:
+        overall: `models.figures.figures`.
+    """
+    n_failed, value = int(overall["n_failed"]), overall.get("auroc", math.nan)
+    if math.isnan(value):
+        return f"{n_failed} of {overall['n_batches']:.0f} test batches failed: nothing can be said of the ranking."
+    said = f"A failed batch ranks above a good one in {100 * value:.0f} of 100 pairs"
+    low, high = overall["auroc_low"], overall["auroc_high"]
+    if math.isnan(low):
+        return f"{said}; too few failures for an interval ({n_failed})."
+    said += f" (95 % interval {100 * low:.0f} to {100 * high:.0f}; chance gives 50)."
+    if low <= 0.5 <= high:
+        said += " The interval includes chance: this test does not show that the predictor knows anything."
+    if n_failed < FEW:
+        said += f" It rests on {_failures(n_failed)} only."
+    return said
+
+
+def calibration(last: pd.DataFrame, overall: Mapping[str, float]) -> str:
+    """Whether stated probabilities can be taken at their word.
+
+    The number of failures is compared with the sum of the stated probabilities, in standard deviations of a sum of
+    independent draws; then the calibration error with that of a perfect model.
+
+    Args:
+        last: `failed`, `failure_probability`, one row per batch.
+        overall: `models.figures.figures` of the same rows.
+    """
+    if last.empty:
+        return "No batch was scored: nothing can be said of the calibration."
+    p, n_failed = last["failure_probability"].to_numpy(float), int(last["failed"].sum())
+    expected, spread = float(p.sum()), float(np.sqrt((p * (1 - p)).sum()))
+    counts = f"the stated probabilities add up to {expected:.1f} failures, and {n_failed} came"
+    if abs(n_failed - expected) > _APART * spread:
+        side = "low" if n_failed > expected else "high"
+        return (
+            f"The calibration is poor: probabilities are too {side}; {counts}. "
+            "Use the order of the batches, not the probability itself."
+        )
+    if overall["ece"] > _UNEVEN * overall["ece_floor"]:
+        return f"The calibration is uneven: {counts}, but not at the probabilities stated for them."
+    weak = f" With {_failures(n_failed)} this is a weak test." if n_failed < 3 * FEW else ""
+    return f"Nothing speaks against the calibration: {counts}.{weak}"
+
+
+def alarms(leads: pd.DataFrame) -> str:
+    """Whether thresholds set in training hold on the test.
+
+    Args:
+        leads: `models.figures.lead_time_figures`.
+    """
+    if leads.empty or not leads["n_good"].iloc[0]:
+        return ""
+    most = leads.sort_values("planned_false_alarm_rate").iloc[-1]
+    planned, seen = most["planned_false_alarm_rate"], most["false_alarms"] / most["n_good"]
+    said = (
+        f"Planned for false alarms on {planned:.0%} of the good batches, the most liberal threshold caught "
+        f"{most['caught']:.0f} of {_failures(int(most['n_failed']))} at {seen:.0%} false alarms."
+    )
+    sure = 2 * math.sqrt(planned * (1 - planned) / most["n_good"])
+    if abs(seen - planned) > sure:
+        said += " The thresholds of the training did not carry over to the test: set them anew before any use."
+    return said
+
+
+def split_gap(splits: pd.DataFrame) -> str:
+    """How much a random split would have claimed too much, for the process's own question, the first one.
+
+    Args:
+        splits: `models.compare.compare_splits`.
+    """
+    if splits.empty:
+        return ""
+    own = splits[splits["question"] == splits["question"].iloc[0]].set_index("split")["auroc"]
+    if own.isna().any():
+        return "For the process's own question the two cannot be compared: there are too few failures."
+    said = f"For the process's own question a random split claims {own['random']:.3f}, forward in time gives {own['forward']:.3f}."
+    if own["random"] - own["forward"] < _GAP:
+        return f"{said} Here the two hardly differ."
+    return f"{said} Shuffling lets a batch be judged by its neighbours in time, which no prediction of the future has."
+
+
+def _failures(n: int) -> str:
+    return "1 failure" if n == 1 else f"{n} failures"
