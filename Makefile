@@ -6,7 +6,7 @@ BIN = .venv/bin
 export UV_PYTHON_DOWNLOADS = never
 export UV_PROJECT_ENVIRONMENT = .venv
 
-.PHONY: help install demo dev test check format bench bench-features clean
+.PHONY: help install demo dev test check format bench bench-features bench-results clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -42,11 +42,14 @@ format: .venv/.ready ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-features ## all measurements
+bench: bench-features bench-results ## all measurements
 
 bench-features: .venv/.ready ## features beside the fastest scan of the same columns
 	$(BIN)/uv sync --frozen --inexact --quiet --group bench
 	$(BIN)/python -m benchmarks.bench_features
+
+bench-results: .venv/.ready ## the whole product on public data sets, where BATCHGUARD_REAL_DATA names them
+	$(BIN)/python -m benchmarks.bench_results
 
 clean: ## remove the demo's data
 	rm -rf $(DATA_DIR)
