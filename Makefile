@@ -6,7 +6,11 @@ BIN = .venv/bin
 export UV_PYTHON_DOWNLOADS = never
 export UV_PROJECT_ENVIRONMENT = .venv
 
+<<<<<<< HEAD
 .PHONY: help install demo dev test check format bench bench-features bench-simulator clean
+=======
+.PHONY: help install demo dev test check format bench bench-features bench-results clean
+>>>>>>> results
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -42,14 +46,23 @@ format: .venv/.ready ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+<<<<<<< HEAD
 bench: bench-features bench-simulator ## all measurements
+=======
+bench: bench-features bench-results ## all measurements
+>>>>>>> results
 
 bench-features: .venv/.ready ## features beside the fastest scan of the same columns
 	$(BIN)/uv sync --frozen --inexact --quiet --group bench
 	$(BIN)/python -m benchmarks.bench_features
 
+<<<<<<< HEAD
 bench-simulator: .venv/.ready ## the simulated plant: kinetics, rows written, memory
 	$(BIN)/python -m benchmarks.bench_simulator
+=======
+bench-results: .venv/.ready ## the whole product on public data sets, where BATCHGUARD_REAL_DATA names them
+	$(BIN)/python -m benchmarks.bench_results
+>>>>>>> results
 
 clean: ## remove the demo's data
 	rm -rf $(DATA_DIR)

@@ -28,11 +28,12 @@ def auroc_by_checkpoint(checkpoints: pd.DataFrame) -> Any:
     table = checkpoints[["checkpoint_h", "auroc", "auroc_low", "auroc_high"]].dropna(subset=["auroc"])
     low = float(min(0.4, table[["auroc", "auroc_low"]].min().min()))
     x = alt.X("checkpoint_h:Q", title="Hours since the start", scale=alt.Scale(nice=False, padding=12))
-    y = alt.Y("auroc:Q", title="AUROC", scale=alt.Scale(domain=[low, 1], nice=False))
+    span = alt.Scale(domain=[low, 1], nice=False, zero=False)
+    y, y_low = (alt.Y(f"{name}:Q", title="AUROC", scale=span) for name in ("auroc", "auroc_low"))
     line = alt.Chart(table).mark_line(color=_BLUE, strokeWidth=1).encode(x=x, y=y)
-    spans = alt.Chart(table.dropna()).mark_rule(color=_BLUE).encode(x=x, y="auroc_low:Q", y2="auroc_high:Q")
+    spans = alt.Chart(table.dropna()).mark_rule(color=_BLUE).encode(x=x, y=y_low, y2="auroc_high:Q")
     points = alt.Chart(table).mark_circle(color=_BLUE, opacity=1, size=55).encode(x=x, y=y)
-    chance = alt.Chart(pd.DataFrame({"auroc": [0.5]})).mark_rule(strokeDash=[5, 4], color=_GREY).encode(y="auroc:Q")
+    chance = alt.Chart(pd.DataFrame({"auroc": [0.5]})).mark_rule(strokeDash=[5, 4], color=_GREY).encode(y=y)
     return _styled(chance + line + spans + points)
 
 
@@ -236,7 +237,7 @@ def _altair() -> Any:
 
 
 def _percent() -> Any:
-    return _altair().Axis(format=".0%", grid=True)
+    return _altair().Axis(format=".0%", grid=True, tickCount=5)
 
 
 def _unit() -> Any:

@@ -11,7 +11,7 @@ import pandas as pd
 FEW = 10  # failures below which a figure is hardly more than an anecdote
 _APART = 2.0  # standard deviations between expected and observed failures beyond which calibration is poor
 _UNEVEN = 2.0  # times the calibration error that a perfect model would show
-_GAP = 0.05  # AUROC between random and forward that deserves a word
+_GAP = 0.02  # AUROC between random and forward that deserves a word
 
 
 def ranking(overall: Mapping[str, float]) -> str:
@@ -73,8 +73,8 @@ def alarms(leads: pd.DataFrame) -> str:
     most = leads.sort_values("planned_false_alarm_rate").iloc[-1]
     planned, seen = most["planned_false_alarm_rate"], most["false_alarms"] / most["n_good"]
     said = (
-        f"Planned for false alarms on {planned:.0%} of the good batches, the most liberal threshold caught "
-        f"{most['caught']:.0f} of {_failures(int(most['n_failed']))} at {seen:.0%} false alarms."
+        f"Planned for false alarms on {100 * planned:.0f} % of the good batches, the most liberal threshold caught "
+        f"{most['caught']:.0f} of {_failures(int(most['n_failed']))} at {100 * seen:.0f} % false alarms."
     )
     sure = 2 * math.sqrt(planned * (1 - planned) / most["n_good"])
     if abs(seen - planned) > sure:
@@ -83,19 +83,23 @@ def alarms(leads: pd.DataFrame) -> str:
 
 
 def split_gap(splits: pd.DataFrame) -> str:
-    """How much a random split would have claimed too much, for the process's own question, the first one.
+    """How much a random split would have claimed too much: for the process's own question, the first, and the worst.
 
     Args:
         splits: `models.compare.compare_splits`.
     """
     if splits.empty:
         return ""
-    own = splits[splits["question"] == splits["question"].iloc[0]].set_index("split")["auroc"]
-    if own.isna().any():
+    random, forward = (splits[splits["split"] == s].set_index("question")["auroc"] for s in ("random", "forward"))
+    own, gaps = splits["question"].iloc[0], random - forward
+    if math.isnan(gaps[own]):
         return "For the process's own question the two cannot be compared: there are too few failures."
-    said = f"For the process's own question a random split claims {own['random']:.3f}, forward in time gives {own['forward']:.3f}."
-    if own["random"] - own["forward"] < _GAP:
+    said = f"For the process's own question a random split claims {random[own]:.3f}, forward in time gives {forward[own]:.3f}."
+    if gaps.max() < _GAP:
         return f"{said} Here the two hardly differ."
+    if len(gaps) > 1:
+        worst = gaps.idxmax()
+        said += f" The gap is widest for {worst}: {random[worst]:.3f} against {forward[worst]:.3f}."
     return f"{said} Shuffling lets a batch be judged by its neighbours in time, which no prediction of the future has."
 
 

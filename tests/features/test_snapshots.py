@@ -27,7 +27,12 @@ def known(batch_id: str, hours: float) -> pd.DataFrame:
 
 def test_every_batch_has_a_row_at_every_checkpoint_it_reached():
     rows = checkpoint_rows(BATCHES, NOBODY, PROCESS)
-    assert rows[["batch_id", "checkpoint_h"]].to_numpy().tolist() == [["a", 12.0], ["a", 24.0], ["b", 12.0], ["b", 24.0]]
+    assert rows[["batch_id", "checkpoint_h"]].to_numpy().tolist() == [
+        ["a", 12.0],
+        ["a", 24.0],
+        ["b", 12.0],
+        ["b", 24.0],
+    ]
     assert rows["as_of"][2] == START + pd.Timedelta("14h")
 
 

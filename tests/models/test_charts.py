@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 
 from models import charts
+from models.figures import by_checkpoint
 from tests.models.test_figures import scores
 
 TEST = scores(*[(f"B{i}", h, i % 3 == 0, (i % 7) / 10 + h / 1000) for i in range(20) for h in (0, 12)])
@@ -32,7 +33,11 @@ def test_the_lead_time_curve_rises_as_the_outcome_comes_near():
 
 def test_every_chart_becomes_svg_and_png_without_a_network():
     table = pd.DataFrame({"parameter": ["a"], "label": ["A & <B>"], "mean_abs_points": [2.0]})
+    checkpoints = by_checkpoint(TEST)
+    assert checkpoints["auroc_low"].notna().all()
     for chart in (
+        charts.auroc_by_checkpoint(checkpoints),
+        charts.auroc_by_checkpoint(checkpoints.assign(auroc_low=float("nan"), auroc_high=float("nan"))),
         charts.precision_recall(TEST),
         charts.reliability(TEST),
         charts.lead_time(TEST, TEST),
@@ -41,3 +46,12 @@ def test_every_chart_becomes_svg_and_png_without_a_network():
         assert charts.to_svg(chart).startswith("<svg")
         assert "<B>" not in charts.to_svg(chart)
         assert charts.to_png(chart).startswith(b"\x89PNG")
+
+
+def test_shap_plots_are_captioned_in_words(plant, trained):
+    rows = plant.snapshots[plant.snapshots["checkpoint_h"] == 24]
+    plots = charts.shap_plots(trained.predictor, rows, dependence=99)
+    assert next(iter(plots)) == "Beeswarm"
+    assert "Dependence: Line, value" in plots  # a category
+    assert "Dependence: Compression force, last" in plots
+    assert all(image.startswith(b"\x89PNG") for image in plots.values())

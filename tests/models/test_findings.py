@@ -63,21 +63,31 @@ def leads(caught: int, false_alarms: int) -> pd.DataFrame:
 
 def test_thresholds_that_do_not_carry_over_are_called_so():
     # 20 % of 100 good batches, two standard deviations: 8
-    held = "Planned for false alarms on 20% of the good batches, the most liberal threshold caught 9 of 27 failures at 13% false alarms."
+    held = "Planned for false alarms on 20 % of the good batches, the most liberal threshold caught 9 of 27 failures at 13 % false alarms."
     assert alarms(leads(9, 13)) == held
     assert alarms(leads(2, 0)).endswith("set them anew before any use.")
     assert alarms(leads(27, 29)).endswith("set them anew before any use.")
     assert alarms(pd.DataFrame()) == ""
 
 
+def claims(random: float, forward: float, **other: tuple[float, float]) -> pd.DataFrame:
+    questions = {"own": (random, forward), **other}
+    rows = [(q, *pair) for q, both in questions.items() for pair in zip(("random", "forward"), both, strict=True)]
+    return pd.DataFrame(rows, columns=["question", "split", "auroc"])
+
+
 @pytest.mark.parametrize(
-    ("random", "forward", "says"),
-    [(0.74, 0.56, "neighbours in time"), (0.84, 0.80, "hardly differ"), (0.84, math.nan, "cannot be compared")],
+    ("splits", "says"),
+    [
+        (claims(0.74, 0.56), "claims 0.740, forward in time gives 0.560. Shuffling lets"),
+        (claims(0.84, 0.83), "Here the two hardly differ."),
+        (claims(0.84, 0.83, other=(0.96, 0.83)), "The gap is widest for other: 0.960 against 0.830. Shuffling lets"),
+        (claims(0.84, math.nan, other=(0.96, 0.83)), "cannot be compared"),
+    ],
 )
-def test_the_gap_between_the_splits_is_that_of_the_first_question(random, forward, says):
-    splits = pd.DataFrame({
-        "question": ["own", "own", "other", "other"], "split": ["random", "forward"] * 2,
-        "auroc": [random, forward, 0.9, 0.1],
-    })  # fmt: skip
+def test_the_gap_between_the_splits_is_that_of_the_first_question_and_the_worst(splits, says):
     assert says in split_gap(splits)
+
+
+def test_nothing_is_said_of_splits_that_were_not_compared():
     assert split_gap(pd.DataFrame()) == ""

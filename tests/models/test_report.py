@@ -1,13 +1,15 @@
 import re
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
+from markupsafe import escape
 
 from models import charts
 from models.compare import compare_splits
 from models.evaluate import Evaluation, evaluate, sealed_rows
 from models.figures import last_checkpoint
-from models.report import figure, html_report, interval
+from models.report import by_question, figure, findings_of, html_report, interval
 from models.splits import subject_groups
 from tests.models.plant import QUICK
 
@@ -82,6 +84,23 @@ def test_the_report_says_that_simulated_batches_validate_nothing(page, plant, tr
     assert judged.note in page
     real = evaluate(plant.process, trained, plant.snapshots, plant.batches, plant.log)
     assert "imulated" not in html_report(plant.process, trained, real)
+
+
+def test_the_report_says_what_its_figures_mean(page, judged):
+    said = findings_of(judged)
+    assert all(said.values())
+    for sentence in said.values():
+        assert str(escape(sentence)) in page
+
+
+def test_the_own_question_comes_first_with_both_splits():
+    splits = pd.DataFrame(
+        {"question": ["own", "own", "b", "b"], "split": ["random", "forward"] * 2, "auroc": [4, 3, 2, 1]}
+    )
+    own, other = by_question(splits)
+    assert (own["question"], own["random"]["auroc"], own["forward"]["auroc"]) == ("own", 4, 3)
+    assert other["question"] == "b"
+    assert by_question(pd.DataFrame()) == []
 
 
 def test_texts_from_outside_are_escaped(page):
