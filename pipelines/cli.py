@@ -16,7 +16,9 @@ from pipelines.settings import Settings
 from pipelines.simulator.command import simulate_command
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-out, err = Console(soft_wrap=True, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
+_WIDTH = None if sys.stdout.isatty() else 140  # a file or a pipe has no width of its own
+out = Console(width=_WIDTH, soft_wrap=True, highlight=False)
+err = Console(stderr=True, width=_WIDTH, soft_wrap=True, highlight=False)
 
 _P = ParamSpec("_P")
 

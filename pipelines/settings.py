@@ -55,7 +55,7 @@ class Settings:
             values[name] = Path(
                 str(
                     values.get(name)
-                    or {"process": "processes/cart.toml", "history": "var/demo/history", "data_dir": "var"}[name]
+                    or {"process": "processes/cart.toml", "history": "var/demo/plant/history", "data_dir": "var"}[name]
                 )
             )
         for name in ("max_quarantined", "trials"):

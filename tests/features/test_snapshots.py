@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+
 from features.contracts import LABELS
 from features.process import ProcessDefinition
 from features.snapshots import checkpoint_rows, rows_as_of
