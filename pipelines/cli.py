@@ -62,9 +62,11 @@ def run(
     """Ingest, make features, train, evaluate and score, in one go, through the Dagster assets."""
     from pipelines.main_job import prepare, run_job, with_months_of_source
     from pipelines.plant import Plant
-    from pipelines.result import result_of, show, write_json
+    from pipelines.result import can_be_written, result_of, show, write_json
 
     settings = Settings(process, history, data_dir, max_quarantined=max_quarantined, as_of=as_of, trials=trials)
+    if json_path is not None:
+        can_be_written(json_path)
     settings = prepare(with_months_of_source(settings))
     with Steps() as say:
         run_job(settings, "whole", say)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from features.errors import BatchguardError
 from models.labels import labels_as_of
 from models.registry import CHALLENGER, RegisteredModel, Registry
 from pipelines.plant import Plant
@@ -96,10 +98,23 @@ def _score(row: dict[str, Any]) -> dict[str, Any]:
 
 def write_json(path: Path, result: dict[str, Any]) -> None:
     """Write it beside its place and move it there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     temporary.replace(path)
+
+
+def can_be_written(path: Path) -> None:
+    """Make a file's folder, before the work whose result it shall hold.
+
+    Raises:
+        BatchguardError: Nothing can be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise BatchguardError(f"{path}: {error.strerror}", remedy="Name a file that can be written.") from None
 
 
 def _plain(value: Any) -> Any:
