@@ -21,6 +21,7 @@ _NEWEST = ("last", "value")  # statistics that are the newest value itself
 _NOT_A_VALUE = frozenset({"n", AGE, "n_missing", "n_bad"})  # known even where nothing was measured
 _SHARES = ("_share", "_rate")  # endings of statistics between 0 and 1, said in percent
 _PURE = frozenset({"", "1", "category"})  # units that are not said
+_NOT_MEASURED = ("lot.", "event.")  # subjects whose age is not that of a value: a lot in use, a deviation
 _ROUNDING_H = 1e-6  # an age is this much above the usual one before it is stale
 _SMALLEST = 0.05  # percentage points: what would read as 0.0 is no reason
 
@@ -104,7 +105,10 @@ def stale(predictor: Predictor, snapshots: pd.DataFrame, features: tuple[Feature
     ages = {
         f.parameter: f.name
         for f in features
-        if f.statistic == AGE and f.name in snapshots and f.parameter in predictor.usual_ages
+        if f.statistic == AGE
+        and f.name in snapshots
+        and f.parameter in predictor.usual_ages
+        and not f.parameter.startswith(_NOT_MEASURED)
     }
     out: list[dict[str, float]] = [{} for _ in range(len(snapshots))]
     for parameter, column in ages.items():

@@ -94,6 +94,16 @@ def test_a_value_older_than_usual_is_stale_with_its_age(plant, trained):
 
 
 @pytest.mark.parametrize(
+    ("subject", "is_stale"), [("lot.api", False), ("event.deviation", False), ("environment.air", True)]
+)
+def test_only_values_go_stale_not_lots_in_use_nor_events(subject, is_stale, plant, trained):
+    entry = Feature(f"{subject}.now.age_h", subject, subject, "h", "now", "age_h", "age")
+    predictor = replace(trained.predictor, usual_ages={subject: {"0": 1.0}})
+    row = plant.snapshots[:1].assign(**{entry.name: 9.0})
+    assert bool(stale(predictor, row, (entry,))[0]) is is_stale
+
+
+@pytest.mark.parametrize(
     ("hours", "age"),
     [
         (6.0, 1.0),
