@@ -170,8 +170,8 @@ def _challenger(plant: Plant) -> RegisteredModel:
     return model
 
 
-def show_scores(plant: Plant, console: Console) -> None:
-    """Print the batches in progress, highest risk first."""
+def show_scores(plant: Plant, console: Console, *, most: int | None = None) -> None:
+    """Print the batches in progress, highest risk first, `most` of them."""
     from rich.table import Table
 
     scores = newest_scores(plant)
@@ -185,7 +185,7 @@ def show_scores(plant: Plant, console: Console) -> None:
     )
     for name in ("batch", "hours", "risk", "why", "missing, stale"):
         table.add_column(name, justify="right" if name in ("hours", "risk") else "left")
-    for row in scores.to_dict("records"):
+    for row in scores.head(most or len(scores)).to_dict("records"):
         reasons = json.loads(row["reasons"])[:3]
         missing, stale = json.loads(row["missing"]), json.loads(row["stale"])
         absent = [f"{len(missing)} missing", *(f"{name} {age_h:.0f} h old" for name, age_h in list(stale.items())[:3])]
