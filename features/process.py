@@ -311,6 +311,19 @@ def _line_of(text: str, loc: tuple[Any, ...]) -> int:
         elif inside and rest and re.search(rf"(^|;|,|\{{)\s*{re.escape(str(rest[0]))}\s*=", line):
             return number
     if found == 1 and seen < 0:
-        top = re.compile(rf"^\s*{re.escape(table)}\s*=")
-        return next((n for n, line in enumerate(text.splitlines(), start=1) if top.match(line)), 1)
+        return _line_of_value(text, table, nth)
     return found
+
+
+def _line_of_value(text: str, key: str, nth: int) -> int:
+    """Line of `key = ...`, or of the nth `{ ... }` where the value is a list of inline tables, one on a line."""
+    top, seen = re.compile(rf"^\s*{re.escape(key)}\s*="), -1
+    begin = 1
+    for number, line in enumerate(text.splitlines(), start=1):
+        if seen < 0 and top.match(line):
+            begin, seen = number, 0
+        elif seen >= 0 and line.lstrip().startswith("{"):
+            if seen == nth:
+                return number
+            seen += 1
+    return begin

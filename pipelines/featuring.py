@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from features.checks import validate
 from features.context import Vocabulary, vocabulary
+from features.contracts import SNAPSHOT
 from features.dictionary import Feature, from_frame, to_frame
 from features.snapshots import checkpoint_rows, rows_as_of, snapshots
 from features.summaries import OBSERVATION_COLUMNS, SUMMARIES, grid_of, summarise
@@ -113,6 +115,7 @@ def write_snapshots(plant: Plant, months: Sequence[str], context: PlantContext) 
         frame, features = snapshots(
             wanted, summaries, context.tables, context.labels, plant.process, context.vocabulary
         )
+        validate(frame, SNAPSHOT)
         write_dictionary(plant, features)
         for month, part in frame.groupby(frame["batch_id"].map(month_of)):
             name, content = str(month), _content(part)
@@ -140,6 +143,7 @@ def write_in_progress(plant: Plant, context: PlantContext, as_of: pd.Timestamp) 
     frame, features = snapshots(
         rows, pa.Table.from_batches(made, SUMMARIES), tables, labels, plant.process, context.vocabulary
     )
+    validate(frame, SNAPSHOT)
     write_dictionary(plant, features)
     inputs = digest([plant.data_version(), str(as_of), plant.process_digest(), features_code_digest()])
     _write_frame(plant, "in_progress_features", None, frame, inputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pyarrow as pa
 
+from features.checks import validate
 from features.contracts import RISK_SCORE
 from features.errors import StorageError
 from models.registry import CHALLENGER, CHAMPION, RegisteredModel, Registry
@@ -36,6 +37,7 @@ def publish_scores(plant: Plant) -> tuple[pd.DataFrame, RegisteredModel]:
         release=Release(model.name, model.version, "released" if model.review == "released" else "unreviewed"),
         data_version=plant.data_version(),
     )  # fmt: skip
+    validate(scores, RISK_SCORE)
     if len(scores):
         rows = pa.Table.from_pandas(scores, schema=RISK_SCORE.arrow(), preserve_index=False).replace_schema_metadata(
             None

@@ -1,0 +1,107 @@
+"""Process definitions: what loads, and which line a mistake is told with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from features.errors import ProcessError
+from features.process import LabelRule, load_process
+
+ROOT = Path(__file__).parents[2]
+HEAD = """[process]
+id = "p"
+name = "P"
+version = "1"
+planned_duration_h = 24
+every_h = 6
+"""
+PH = """[[parameter]]
+name = "ph"
+label = "pH"
+unit = "1"
+kind = "sensor"
+"""
+
+
+def load(tmp_path: Path, text: str):
+    path = tmp_path / "p.toml"
+    path.write_text(text)
+    return load_process(path)
+
+
+def refusal(tmp_path: Path, text: str) -> str:
+    with pytest.raises(ProcessError) as caught:
+        load(tmp_path, text)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message.removeprefix(str(tmp_path / "p.toml"))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "processes").glob("*.toml")), ids=lambda p: p.stem)
+def test_every_shipped_definition_loads_under_its_own_name(path):
+    assert load_process(path).id == path.stem
+
+
+def test_checkpoints_follow_from_a_step(tmp_path):
+    assert load(tmp_path, HEAD + PH).checkpoints_h == (6, 12, 18, 24)
+
+
+def test_an_open_limit_is_written_nan(tmp_path):
+    assert load(tmp_path, HEAD + PH + "range = [0, nan]\n")["ph"].range == (0, None)
+
+
+def test_an_unknown_key_is_named_with_its_line_and_the_nearest_one(tmp_path):
+    assert refusal(tmp_path, HEAD + PH + PH.replace('"ph"', '"do"') + "normall = [1, 2]\n") == (
+        ":17: unknown key 'normall'; did you mean 'normal'?"
+    )
+
+
+def test_an_unknown_table_is_named_too(tmp_path):
+    assert ":12: unknown key 'outcomes'; did you mean 'outcome'?" in refusal(tmp_path, HEAD + PH + "[outcomes]\n")
+
+
+def test_a_line_within_a_list_of_inline_tables_is_found(tmp_path):
+    text = 'parameter = [\n  { name = "a", label = "A", unit = "1", kind = "assay" },\n'
+    text += '  { name = "b", label = "B", unti = "1", kind = "assay" },\n]\n'
+    assert refusal(tmp_path, text + HEAD).startswith(":3: unknown key 'unti'; did you mean 'unit'?")
+
+
+def test_a_missing_key_names_its_table(tmp_path):
+    assert ":7: parameter.0.unit is missing" in refusal(tmp_path, HEAD + PH.replace('unit = "1"\n', ""))
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ("range = [3, 1]\n", "range must go from low to high"),
+        (PH, "parameter 'ph' is defined twice"),
+        ('[outcome]\nlabel_from = "rule"\nlabel_rule = "yield < 97"\n', "'yield' is not a parameter"),
+        ('[outcome]\nlabel_from = "rule"\nlabel_rule = "ph < 7"\n', "mark it excluded = true"),
+        ('[outcome]\nlabel_from = "rule"\nlabel_rule = "ph about 7"\n', "not of the form 'parameter < number'"),
+        ('[outcome]\nfailed = ["scrapped"]\n', "'released', 'released_oos', 'rejected', 'terminated' or 'cancelled'"),
+        ('[outcome]\nfailed = ["rejected"]\ncensored = ["rejected"]\n', "cannot be failed and censored"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(tmp_path, more, what):
+    assert what in refusal(tmp_path, HEAD + PH + more)
+
+
+def test_a_checkpoint_off_the_grid_of_bins_is_refused(tmp_path):
+    assert "2.5 h is not a whole number of bins of 1 h" in refusal(tmp_path, HEAD.replace("6\n", "2.5\n") + PH)
+
+
+def test_a_file_that_is_absent_or_no_toml_is_refused(tmp_path):
+    with pytest.raises(ProcessError, match="no such file"):
+        load_process(tmp_path / "absent.toml")
+    assert "not TOML" in refusal(tmp_path, "[process\n")
+
+
+@pytest.mark.parametrize(
+    ("rule", "failed"), [("x < 97", [True, False]), ("x <= 97", [True, True]), ("x >= 97", [False, True])]
+)
+def test_a_label_rule_compares_as_written(rule, failed):
+    parsed = LabelRule.parse(rule)
+    assert [bool(parsed.failed(v)) for v in (96.9, 97.0)] == failed
+    assert str(parsed) == rule
