@@ -161,8 +161,8 @@ def verify(process: ProcessOption, data_dir: DataOption = Path("var")) -> None:
     plant = Plant(Settings(process, Path(), data_dir))
     problems = [p for store in (plant.history, plant.features, plant.scores) for p in store.verify()]
     for problem in problems:
-        err.print(f"batchguard: {problem}", markup=False)
-    if problems:
+        err.print(f"batchguard: {problem.line}", markup=False)
+    if any(not problem.harmless for problem in problems):
         raise typer.Exit(1)
     files = sum(len(store.files(t)) for store in (plant.history, plant.features, plant.scores) for t in store.tables())
     out.print(f"{files} files are as they were written")

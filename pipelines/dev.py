@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from features.errors import BatchguardError
 from pipelines.settings import Settings
 
 STOP_WITHIN_S = 20
+STRAGGLERS_S = 5  # of these, for what the two programs leave behind
 
 
 def serve(settings: Settings, *, dagster_port: int, mlflow_port: int, say: Callable[[str], None]) -> None:
@@ -81,10 +83,27 @@ def _stop(processes: list[subprocess.Popen]) -> None:
     for process in processes:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-    deadline = time.monotonic() + STOP_WITHIN_S
+    deadline = time.monotonic() + STOP_WITHIN_S - STRAGGLERS_S
     for process in processes:
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    # Dagster's servers of code outlive their parent for a while: nothing is left behind in its group
+    groups = [process.pid for process in processes]
+    deadline = time.monotonic() + STRAGGLERS_S
+    left = _signalled(groups, signal.SIGTERM)
+    while left and time.monotonic() < deadline:
+        time.sleep(0.1)
+        left = _signalled(left, 0)
+    _signalled(left, signal.SIGKILL)
+    for process in processes:
+        process.wait()
+
+
+def _signalled(groups: list[int], number: int) -> list[int]:
+    """Groups of processes that were still there to get the signal; 0 only asks."""
+    there = []
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, number)
+            there.append(group)
+    return there

@@ -31,11 +31,10 @@ def verified(plant: Plant) -> None:
     Raises:
         StorageError: A file is missing or damaged; nothing is trained from it.
     """
-    problems = [*plant.history.verify(), *plant.features.verify()]
+    problems = [p for store in (plant.history, plant.features) for p in store.verify() if not p.harmless]
     if problems:
-        raise StorageError(
-            "; ".join(str(p) for p in problems[:3]), remedy="See 'batchguard verify'; nothing was trained."
-        )
+        more = f" And {len(problems) - 1} more." if len(problems) > 1 else ""
+        raise StorageError(problems[0].line.removesuffix("."), remedy=f"Nothing was trained.{more}")
 
 
 def write_test_set(plant: Plant) -> Seal:
