@@ -34,7 +34,7 @@ from pipelines.storage import Store
 
 N_PARAMETERS, HOURS = 10, 216
 ROWS_PER_BATCH = N_PARAMETERS * HOURS * 60
-BATCHES_PER_MONTH = 8
+BATCHES_PER_MONTH = 20
 PARAMETERS = [f"sensor_{i}" for i in range(N_PARAMETERS)]
 PROCESS = ProcessDefinition.model_validate(
     {
@@ -77,7 +77,7 @@ def make(root: Path, n_rows: int) -> None:
 def _readings(batches: pd.DataFrame, rng: np.random.Generator) -> Iterator[pa.RecordBatch]:
     n = HOURS * 60
     for batch_id, started in zip(batches["batch_id"], batches["started_at"], strict=True):
-        start = started.value // 1000 if started.unit == "ns" else started.value
+        start = round(started.timestamp() * 1e6)
         for name in PARAMETERS:
             observed = start + np.arange(1, n + 1) * 60_000_000
             late = rng.random(n) < 0.01
@@ -160,7 +160,9 @@ def pandas_one_pass(root: Path) -> int:
     for path in Store(root).files("observations"):
         frame = pq.read_table(path, columns=COLUMNS, partitioning=None).to_pandas()
         frame = frame[frame["quality"] != "bad"]
-        grouped = frame.groupby(["batch_id", "parameter", frame["observed_at"].dt.floor("h")], observed=True)["value"]
+        grouped = frame.groupby(
+            ["batch_id", "parameter", frame["observed_at"].dt.floor("h").rename("bin")], observed=True
+        )["value"]
         rows += len(grouped.agg(["count", "mean", "std", "min", "max", "first", "last"]))
     return rows
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from benchmarks.record import figure, write
 from features.contracts import OBSERVATIONS
 from pipelines.simulator import SimulationSettings, kinetics, simulate
-from pipelines.simulator.plan import draw_biology, kinetic_parameters
+from pipelines.simulator.biology import draw_biology, kinetic_parameters
 from pipelines.simulator.write import GroupWriter
 
 ROOT = Path(__file__).parents[1]
@@ -64,12 +64,13 @@ def peak_memory_gb(n_batches: int) -> float:
     """Largest resident memory of a process of its own that makes a plant with 1-minute sensors."""
     with tempfile.TemporaryDirectory() as folder:
         code = (
-            "import resource, pathlib; from pipelines.simulator import *; "
+            "import pathlib; from pipelines.simulator import *; "
             f"simulate(SimulationSettings(n_batches={n_batches}, n_in_progress=0, sensor_interval_min=1.0), "
-            f"pathlib.Path({folder!r}) / 'out'); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+            f"pathlib.Path({folder!r}) / 'out'); "
+            "print([row.split()[1] for row in open('/proc/self/status') if row.startswith('VmHWM')][0])"
         )
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
-    return float(done.stdout) / 1e6
+    return float(done.stdout) * 1024 / 1e9
 
 
 def ranged(name: str, values: list[float], unit: str, **more: Any) -> dict[str, object]:
@@ -79,12 +80,14 @@ def ranged(name: str, values: list[float], unit: str, **more: Any) -> dict[str, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batches", type=int, default=200, help="batches of the plant that is timed")
+    parser.add_argument("--batches", type=int, default=600, help="batches of the plant that is timed")
     parser.add_argument("--memory-batches", type=int, default=5000, help="batches of the plant whose memory is taken")
     args = parser.parse_args()
     rates = kinetic_rates()
     figures = [ranged("kinetics", rates, "batches/s", bound=3000.0, n=REPEATS, against=f"numpy prototype: {PROTOTYPE:g}/s",
                       note="one thread, 216 h at dt = 0.1 h, without records")]  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        plant_rate(4, Path(folder) / "out")  # compile
     plant, alone = [], []
     for _ in range(3):
         with tempfile.TemporaryDirectory() as folder:

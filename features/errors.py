@@ -20,7 +20,8 @@ class BatchguardError(Exception):
         if expected:
             parts.append(f"expected {expected}")
         line = "; ".join(parts)
-        super().__init__(f"{line}. {remedy}" if remedy else line)
+        end = "" if line.endswith("\n") else ". "  # a list of findings has its remedy on a line of its own
+        super().__init__(f"{line}{end}{remedy}" if remedy else line)
 
 
 class ProcessError(BatchguardError):

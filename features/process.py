@@ -138,7 +138,7 @@ class LabelRule(_Part):
         match = _RULE.match(text)
         if not match:
             raise ValueError(f"label rule {text!r} is not of the form 'parameter < number'")
-        return cls(parameter=match[1], compare=match[2], limit=float(match[3]))  # type: ignore[arg-type]
+        return cls.model_validate({"parameter": match[1], "compare": match[2], "limit": float(match[3])})
 
     def __str__(self) -> str:
         return f"{self.parameter} {self.compare} {self.limit:g}"
@@ -258,7 +258,10 @@ def load_process(path: Path | str) -> ProcessDefinition:
     try:
         return ProcessDefinition.model_validate(data)
     except ValidationError as error:
-        raise ProcessError(_explain(path, text, error.errors()[0])) from None
+        problems = error.errors()
+        # a misspelt key is unknown and the right one missing: the first says what to do
+        unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
+        raise ProcessError(_explain(path, text, [*unknown, *problems][0])) from None
 
 
 def _explain(path: Path, text: str, problem: Any) -> str:

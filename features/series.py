@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from features.process import Parameter, ProcessDefinition
 from features.summaries import Grid, microseconds
 from features.summary_kernel import COUNTS, MOMENTS, merge
 
+THREADS = 2
 STATISTICS = (
     "mean", "sd", "min", "max", "last", "delta", "slope", "below_normal_share", "above_normal_share", "bad_share", "age_h",
 )  # fmt: skip
@@ -74,7 +76,16 @@ def series(rows: pd.DataFrame, summaries: pa.Table, grid: Grid, process: Process
     column_of = np.full((len(grid.parameters), len(windows), len(STATISTICS)), -1, np.int64)
     for column, w in enumerate(wanted):
         column_of[w.parameter, w.window, w.statistic] = column
-    _fill(*place.arrays, *_columns(summaries), windows, column_of, out)
+    counts, moments = _columns(summaries)
+
+    def fill(share: slice) -> None:
+        runs = (place.run_parameter[share], place.row_from[share], place.row_until[share])
+        spans = (place.run_start[:-1][share], place.run_start[1:][share])
+        _fill(place.at_bin, place.as_of_us, *spans, *runs, counts, moments, windows, column_of, out)
+
+    # each run of a batch and parameter has cells of its own, so threads do not meet
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(fill, (slice(i, None, THREADS) for i in range(THREADS))))
     values = pd.DataFrame(out[place.back], index=rows.index, columns=[w.feature.name for w in wanted])
     return Block(values, tuple(w.feature for w in wanted))
 
@@ -124,10 +135,6 @@ class _Places:
     row_from: np.ndarray
     row_until: np.ndarray
     back: np.ndarray
-
-    @property
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        return (self.at_bin, self.as_of_us, self.run_start, self.run_parameter, self.row_from, self.row_until)
 
     @classmethod
     def of(cls, rows: pd.DataFrame, summaries: pa.Table, grid: Grid) -> _Places:
@@ -180,12 +187,14 @@ _MEAN, _M2, _MIN, _MAX, _FIRST, _LAST, _T_MEAN, _T_M2, _TV = range(9)
 
 
 @njit(cache=True, nogil=True)
-def _fill(at_bin, as_of, run_start, run_parameter, row_from, row_until, counts, moments, windows, column_of, out):
+def _fill(
+    at_bin, as_of, run_start, run_end, run_parameter, row_from, row_until, counts, moments, windows, column_of, out
+):
     """For each run of summaries, each row of its batch and each window: merge, then write the statistics."""
     count = np.empty(counts.shape[1], np.int64)
     moment = np.empty(moments.shape[1], np.float64)
     for run in range(len(run_parameter)):
-        first, end, p = run_start[run], run_start[run + 1], run_parameter[run]
+        first, end, p = run_start[run], run_end[run], run_parameter[run]
         if p < 0:
             continue
         has_late, has_versions = False, False
@@ -202,7 +211,7 @@ def _fill(at_bin, as_of, run_start, run_parameter, row_from, row_until, counts, 
                 prefix_count[:] = 0
             while reached < end and counts[reached, _BIN] <= k:
                 if counts[reached, _LATE] == 0 and counts[reached, _FROM] <= k < counts[reached, _UNTIL]:
-                    merge(prefix_count, prefix_moment, counts[reached], moments[reached])
+                    merge(prefix_count, prefix_moment, counts, moments, reached)
                 reached += 1
             for w in range(len(windows)):
                 if w == 0:
@@ -216,11 +225,11 @@ def _fill(at_bin, as_of, run_start, run_parameter, row_from, row_until, counts, 
                         back -= 1
                     for s in range(back, reached):
                         if counts[s, _LATE] == 0 and counts[s, _FROM] <= k < counts[s, _UNTIL]:
-                            merge(count, moment, counts[s], moments[s])
+                            merge(count, moment, counts, moments, s)
                 if has_late:
                     for s in range(back, reached):
                         if counts[s, _LATE] == 1 and counts[s, _FROM] <= k < counts[s, _UNTIL]:
-                            merge(count, moment, counts[s], moments[s])
+                            merge(count, moment, counts, moments, s)
                 _write(count, moment, as_of[row], column_of[p, w], out[row])
 
 

@@ -35,8 +35,9 @@ def checkpoint_rows(
     rows["as_of"] = rows["started_at"] + pd.to_timedelta(
         np.round(rows["checkpoint_h"] * US_PER_H).astype("int64"), unit="us"
     )
-    known_at = rows["batch_id"].map(labels.groupby("batch_id")["label_available_at"].min())
-    keep = ~(rows["as_of"] >= known_at)  # NaT: still in progress
+    first_known = labels.groupby("batch_id")["label_available_at"].min().rename("known_at")
+    rows = rows.merge(first_known, how="left", left_on="batch_id", right_index=True)
+    keep = ~(rows["as_of"] >= rows["known_at"])  # NaT: still in progress
     if until is not None:
         keep &= rows["as_of"] <= until
     return _in_order(rows.loc[keep])

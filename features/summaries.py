@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import TypeVar
 
@@ -77,6 +78,16 @@ class Grid:
     normal_high: np.ndarray
     bin_us: int
 
+    @cached_property
+    def batch_names(self) -> pa.StringArray:
+        """The batches as Arrow has them."""
+        return pa.array(self.batch_ids.tolist(), pa.string())
+
+    @cached_property
+    def parameter_names(self) -> pa.StringArray:
+        """The parameters as Arrow has them."""
+        return pa.array(self.parameters.tolist(), pa.string())
+
 
 def grid_of(batches: pd.DataFrame, process: ProcessDefinition) -> Grid:
     """The grid of these batches under this process; excluded parameters are not summarised."""
@@ -117,33 +128,71 @@ def summarise(parts: Iterable[Callable[[], pa.Table]], grid: Grid, *, threads: i
         if piece.is_one_bin:
             open_rows = joined
             continue
-        yield from _batches(_run(joined, grid), grid)
-        yield from _batches(piece.inner, grid)
+        yield from _batches(*_run(joined, grid), grid)
+        yield from piece.inner
         open_rows = piece.tail
     if open_rows is not None:
-        yield from _batches(_run(open_rows, grid), grid)
+        yield from _batches(*_run(open_rows, grid), grid)
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Readings as parallel arrays: places in the grid, times in microseconds, value, bad or not."""
+    """Readings as parallel arrays, with what their codes stand for.
+
+    Attributes:
+        batch: Codes, int32.
+        parameter: Codes, int32.
+        observed: Microseconds since the epoch.
+        available: Microseconds since the epoch.
+        value: Readings.
+        quality: Codes, int32.
+        batch_of: Place in the grid per code of a batch, -1 where it is not in it.
+        parameter_of: The same of a parameter.
+        is_bad: Whether a code of a quality means bad.
+    """
 
     batch: np.ndarray
     parameter: np.ndarray
     observed: np.ndarray
     available: np.ndarray
     value: np.ndarray
-    bad: np.ndarray
+    quality: np.ndarray
+    batch_of: np.ndarray
+    parameter_of: np.ndarray
+    is_bad: np.ndarray
 
     def __getitem__(self, span: slice) -> _Rows:
-        return _Rows(*(a[span] for a in self.arrays))
+        return _Rows(*(a[span] for a in self.columns), *self.meanings)
 
     def __len__(self) -> int:
         return len(self.value)
 
     @property
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        return (self.batch, self.parameter, self.observed, self.available, self.value, self.bad)
+    def columns(self) -> tuple[np.ndarray, ...]:
+        return (self.batch, self.parameter, self.observed, self.available, self.value, self.quality)
+
+    @property
+    def meanings(self) -> tuple[np.ndarray, ...]:
+        return (self.batch_of, self.parameter_of, self.is_bad)
+
+    def in_grid(self, grid: Grid) -> _Rows:
+        """The rows that are in the grid, their codes being the places in it: such rows can be joined."""
+        batch, parameter = self.batch_of[self.batch], self.parameter_of[self.parameter]
+        wanted = (batch >= 0) & (parameter >= 0)
+        columns = (
+            batch,
+            parameter,
+            self.observed,
+            self.available,
+            self.value,
+            self.is_bad[self.quality].astype(np.int32),
+        )
+        return _Rows(*(a[wanted] for a in columns), *_plain_meanings(grid))
+
+
+def _plain_meanings(grid: Grid) -> tuple[np.ndarray, ...]:
+    places = (np.arange(len(known), dtype=np.int32) for known in (grid.batch_ids, grid.parameters))
+    return (*places, np.array([False, True]))
 
 
 @dataclass(frozen=True)
@@ -151,26 +200,25 @@ class _Piece:
     """A piece of the observations: summaries of the bins it surely holds whole, and the rows of its outer bins."""
 
     head: _Rows
-    inner: tuple[np.ndarray, np.ndarray]
+    inner: list[pa.RecordBatch]
     tail: _Rows
     is_one_bin: bool
 
 
 def _rows(table: pa.Table, grid: Grid) -> _Rows:
-    batch = _places(table["batch_id"], grid.batch_ids)
-    parameter = _places(table["parameter"], grid.parameters)
-    bad = _places(table["quality"], pd.Index(["bad"], dtype="str")) == 0
-    rows = _Rows(
+    batch, batches = _coded_column(table["batch_id"])
+    parameter, parameters = _coded_column(table["parameter"])
+    quality, qualities = _coded_column(table["quality"])
+    return _Rows(
         batch,
         parameter,
         *(_plain(table[name], pa.int64()) for name in ("observed_at", "available_at")),
         _plain(table["value"], pa.float64()),
-        bad,
+        quality,
+        grid.batch_ids.get_indexer(batches).astype(np.int32),
+        grid.parameters.get_indexer(parameters).astype(np.int32),
+        np.asarray(qualities == "bad", dtype=bool),
     )
-    wanted = (batch >= 0) & (parameter >= 0)
-    if wanted.all():
-        return rows
-    return _Rows(*(a[wanted] for a in rows.arrays))
 
 
 def _plain(column: pa.ChunkedArray, kind: pa.DataType) -> np.ndarray:
@@ -178,67 +226,61 @@ def _plain(column: pa.ChunkedArray, kind: pa.DataType) -> np.ndarray:
     return chunks[0] if len(chunks) == 1 else np.concatenate([*chunks, np.empty(0, kind.to_pandas_dtype())])
 
 
-def _places(column: pa.ChunkedArray, known: pd.Index) -> np.ndarray:
-    """Place of each value among the known ones, int32, -1 where it is not known."""
-    places = []
-    for chunk in column.chunks:
-        coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-        table = known.get_indexer(pd.Index(coded.dictionary.to_pylist(), dtype="str")).astype(np.int32)
-        codes = np.asarray(coded.indices)
-        places.append(np.full(len(codes), table[0], np.int32) if len(table) == 1 else table[codes])
-    return places[0] if len(places) == 1 else np.concatenate([*places, np.empty(0, np.int32)])
+def _coded_column(column: pa.ChunkedArray) -> tuple[np.ndarray, pd.Index]:
+    """Codes (int32) of a column of names, and the names they stand for."""
+    coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    if coded.num_chunks != 1:
+        coded = pa.chunked_array([coded.unify_dictionaries().combine_chunks()])
+    chunk = coded.chunk(0)
+    return np.asarray(chunk.indices).astype(np.int32, copy=False), pd.Index(chunk.dictionary.to_pylist(), dtype="str")
 
 
 def _concat(left: _Rows, right: _Rows) -> _Rows:
-    return _Rows(*(np.concatenate(pair) for pair in zip(left.arrays, right.arrays, strict=True)))
+    return _Rows(*(np.concatenate(pair) for pair in zip(left.columns, right.columns, strict=True)), *left.meanings)
 
 
 def _summarise_piece(rows: _Rows, grid: Grid) -> _Piece:
-    head_end, tail_start = bin_edges(rows.batch, rows.parameter, rows.observed, grid.started_us, grid.bin_us)
-    inner = rows[head_end:tail_start]
-    return _Piece(rows[:head_end], _run(inner, grid), rows[tail_start:], is_one_bin=head_end == len(rows))
+    head_end, tail_start = bin_edges(
+        rows.batch, rows.parameter, rows.observed, rows.batch_of, grid.started_us, grid.bin_us
+    )
+    inner = _batches(*_run(rows[head_end:tail_start], grid), grid)
+    head, tail = (part.in_grid(grid) for part in (rows[:head_end], rows[tail_start:]))
+    return _Piece(head, inner, tail, is_one_bin=head_end == len(rows))
 
 
 def _run(rows: _Rows, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Counts (int64, one row per summary, `COUNTS`) and moments (float64, `MOMENTS`) of whole bins."""
-    done, capacity = 0, max(1024, len(rows) // 8)
+    done, capacity = 0, max(1024, len(rows) // 16)
     parts: list[tuple[np.ndarray, np.ndarray]] = []
+    limits = (grid.started_us, grid.normal_low, grid.normal_high, grid.bin_us)
     while done < len(rows):
         counts = np.empty((capacity, len(COUNTS)), np.int64)
         moments = np.empty((capacity, len(MOMENTS)), np.float64)
-        used, made = summarise_rows(
-            *rows[done:].arrays, grid.started_us, grid.normal_low, grid.normal_high, grid.bin_us, counts, moments
-        )
+        used, made = summarise_rows(*rows[done:].columns, *rows.meanings, *limits, counts, moments)
         parts.append((counts[:made], moments[:made]))
         done += used
         capacity = capacity if used else capacity * 2  # one bin alone may need more than there was room for
-    if not parts:
-        return np.empty((0, len(COUNTS)), np.int64), np.empty((0, len(MOMENTS)), np.float64)
-    return np.concatenate([c for c, _ in parts]), np.concatenate([m for _, m in parts])
+    if len(parts) == 1:
+        return parts[0]
+    empty = (np.empty((0, len(COUNTS)), np.int64), np.empty((0, len(MOMENTS)), np.float64))
+    counts, moments = zip(empty, *parts, strict=True)
+    return np.concatenate(counts), np.concatenate(moments)
 
 
-def _batches(made: tuple[np.ndarray, np.ndarray], grid: Grid) -> Iterator[pa.RecordBatch]:
-    counts, moments = made
+def _batches(counts: np.ndarray, moments: np.ndarray, grid: Grid) -> list[pa.RecordBatch]:
     if not len(counts):
-        return
+        return []
     count = {name: counts[:, i] for i, name in enumerate(COUNTS)}
-    arrays = [
-        _coded(count["batch"], grid.batch_ids),
-        _coded(count["parameter"], grid.parameters),
-        *(
-            pa.array(count[n].astype(SUMMARIES.field(n).type.to_pandas_dtype()))
-            for n in ("bin", "late", "valid_from", "valid_until", "n", "n_bad", "n_below", "n_above")
-        ),
-        *(pa.array(count[n], mask=count["n"] == 0).cast(_UTC) for n in ("first_at", "last_at")),
-        *(pa.array(moments[:, i]) for i in range(len(MOMENTS))),
+    nothing = count["n"] == 0
+    arrays: list[pa.Array] = [
+        pa.DictionaryArray.from_arrays(pa.array(count[name].astype(np.int32)), names)
+        for name, names in (("batch", grid.batch_names), ("parameter", grid.parameter_names))
     ]
-    yield pa.RecordBatch.from_arrays(arrays, schema=SUMMARIES)
-
-
-def _coded(places: np.ndarray, names: pd.Index) -> pa.DictionaryArray:
-    """Dictionary-encoded names that hold only the names that occur."""
-    used, codes = np.unique(places, return_inverse=True)
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(names[used].tolist(), pa.string()))
+    arrays += [pa.array(count["bin"].astype(np.int32)), pa.array(count["late"] == 1)]
+    arrays += [pa.array(count[name].astype(np.int32)) for name in COUNTS[4:10]]
+    arrays += [pa.array(count[name], mask=nothing).view(_UTC) for name in ("first_at", "last_at")]
+    arrays += [pa.array(moments[:, i]) for i in range(len(MOMENTS))]
+    return [pa.RecordBatch.from_arrays(arrays, schema=SUMMARIES)]
 
 
 def _ahead(items: Iterable[_S], work: Callable[[_S], _T], threads: int) -> Iterator[_T]:

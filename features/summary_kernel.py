@@ -23,6 +23,7 @@ MOMENTS = ("mean", "m2", "min", "max", "first", "last", "t_mean", "t_m2", "tv")
 _BATCH, _PARAMETER, _BIN, _LATE, _FROM, _UNTIL, _N, _BAD, _BELOW, _ABOVE, _FIRST_AT, _LAST_AT = range(12)
 _MEAN, _M2, _MIN, _MAX, _FIRST, _LAST, _T_MEAN, _T_M2, _TV = range(9)
 _US_PER_H = 3.6e9
+_H_PER_US = 1 / 3.6e9
 
 
 @njit(cache=True, nogil=True)
@@ -35,137 +36,109 @@ def bin_of(at, started, bin_us):
 
 
 @njit(cache=True, nogil=True)
-def bin_edges(batch, parameter, observed, started, bin_us):
-    """End of the first bin and start of the last one, as places in the rows; (n, n) where there is only one bin."""
+def bin_edges(batch, parameter, observed, batch_of, started, bin_us):
+    """End of the first bin and start of the last one, as places in the rows; (n, n) where there is only one bin.
+
+    Rows of a batch that is not in the grid (`batch_of` is -1) count as bins of their own.
+    """
     n = len(observed)
     if n == 0:
         return 0, 0
-    first = bin_of(observed[0], started[batch[0]], bin_us)
-    head = 0
-    while (
-        head < n
-        and batch[head] == batch[0]
-        and parameter[head] == parameter[0]
-        and bin_of(observed[head], started[batch[0]], bin_us) == first
-    ):
+    head, tail = 1, n - 1
+    while head < n and _same_bin(batch, parameter, observed, 0, head, batch_of, started, bin_us):
         head += 1
     if head == n:
         return n, n
-    z = n - 1
-    last = bin_of(observed[z], started[batch[z]], bin_us)
-    tail = z
-    while (
-        tail > head
-        and batch[tail - 1] == batch[z]
-        and parameter[tail - 1] == parameter[z]
-        and bin_of(observed[tail - 1], started[batch[z]], bin_us) == last
-    ):
+    while tail > head and _same_bin(batch, parameter, observed, n - 1, tail - 1, batch_of, started, bin_us):
         tail -= 1
     return head, tail
 
 
 @njit(cache=True, nogil=True)
-def summarise_rows(batch, parameter, observed, available, value, bad, started, low, high, bin_us, counts, moments):
+def _same_bin(batch, parameter, observed, i, j, batch_of, started, bin_us):
+    if batch[i] != batch[j] or parameter[i] != parameter[j] or batch_of[batch[i]] < 0:
+        return False
+    start = started[batch_of[batch[i]]]
+    return bin_of(observed[i], start, bin_us) == bin_of(observed[j], start, bin_us)
+
+
+@njit(cache=True, nogil=True)
+def summarise_rows(
+    batch, parameter, observed, available, value, quality, batch_of, parameter_of, is_bad,
+    started, low, high, bin_us, counts, moments,
+):  # fmt: skip
     """Summaries of sorted rows that hold whole bins.
+
+    Batch, parameter and quality are codes; `batch_of`, `parameter_of` (place in the grid, -1: not wanted) and `is_bad`
+    say what a code stands for. That spares a translation of every row.
 
     Returns:
         (rows used, summaries made). It stops before a bin for whose summaries there may be no room.
     """
     n, made, i = len(observed), 0, 0
     while i < n:
-        b, p = batch[i], parameter[i]
+        b, p = batch_of[batch[i]], parameter_of[parameter[i]]
+        if b < 0 or p < 0:
+            i += 1
+            continue
         k = bin_of(observed[i], started[b], bin_us)
         bin_end = started[b] + k * bin_us
-        # one walk over the bin: find its end, whether a reading in it was corrected, and how many rows are late
-        j, corrected, n_late = i, False, 0
-        while j < n and batch[j] == b and parameter[j] == p and observed[j] <= bin_end:
-            if j > i and observed[j] == observed[j - 1]:
-                corrected = True
-            if available[j] > bin_end:
-                n_late += 1
-            j += 1
-        room = 2 * (j - i) + 1 if corrected else n_late + 1
+        size, n_late, corrected = _extent(batch[i:], parameter[i:], observed[i:], available[i:], bin_end)
+        room = 2 * size + 1 if corrected else n_late + 1
         if made + room > len(counts):
             return i, made
-        if corrected:
-            made = _corrected_bin(
-                i,
-                j,
-                b,
-                p,
-                k,
-                bin_end,
-                observed,
-                available,
-                value,
-                bad,
-                started[b],
-                low[p],
-                high[p],
-                bin_us,
-                counts,
-                moments,
-                made,
-            )
-        else:
-            made = _plain_bin(
-                i,
-                j,
-                b,
-                p,
-                k,
-                bin_end,
-                n_late,
-                observed,
-                available,
-                value,
-                bad,
-                started[b],
-                low[p],
-                high[p],
-                bin_us,
-                counts,
-                moments,
-                made,
-            )
-        i = j
+        made = _bin(
+            b, p, k, bin_end, n_late, corrected,
+            observed[i : i + size], available[i : i + size], value[i : i + size], quality[i : i + size], is_bad,
+            started[b], low[p], high[p], bin_us, counts, moments, made,
+        )  # fmt: skip
+        i += size
     return n, made
 
 
+# The loops below run over slices from 0 on: the compiler then knows that no index is negative.
+
+
 @njit(cache=True, nogil=True)
-def _plain_bin(
-    i, j, b, p, k, bin_end, n_late, observed, available, value, bad, start, low, high, bin_us, counts, moments, made
-):
-    if n_late < j - i:
+def _extent(batch, parameter, observed, available, bin_end):
+    """Rows in the bin that begins here, how many of them are late, and whether a reading in it was corrected."""
+    b, p = batch[0], parameter[0]
+    n_late, corrected, before = 0, False, observed[0] - 1
+    for r in range(len(observed)):
+        if observed[r] > bin_end or parameter[r] != p or batch[r] != b:
+            return r, n_late, corrected
+        corrected |= observed[r] == before
+        before = observed[r]
+        n_late += available[r] > bin_end
+    return len(observed), n_late, corrected
+
+
+@njit(cache=True, nogil=True)
+def _bin(
+    b, p, k, bin_end, n_late, corrected,
+    observed, available, value, quality, is_bad, start, low, high, bin_us, counts, moments, made,
+):  # fmt: skip
+    if corrected:
+        return _corrected_bin(
+            b, p, k, observed, available, value, quality, is_bad, start, low, high, bin_us, counts, moments, made
+        )
+    size = len(observed)
+    if n_late < size:
         _begin(counts, moments, made, b, p, k, 0, k, FOREVER)
-        _accumulate(i, j, bin_end, observed, available, value, bad, start, low, high, counts, moments, made)
+        _accumulate(bin_end, observed, available, value, quality, is_bad, start, low, high, counts, moments, made)
         made += 1
     if n_late:
-        for r in range(i, j):
+        for r in range(size):
             if available[r] > bin_end:
-                _single(
-                    r,
-                    b,
-                    p,
-                    k,
-                    bin_of(available[r], start, bin_us),
-                    FOREVER,
-                    observed,
-                    value,
-                    bad,
-                    start,
-                    low,
-                    high,
-                    counts,
-                    moments,
-                    made,
-                )
+                late_in = bin_of(available[r], start, bin_us)
+                _begin(counts, moments, made, b, p, k, 1, late_in, FOREVER)
+                _single(observed[r], value[r], is_bad[quality[r]], start, low, high, counts, moments, made)
                 made += 1
     return made
 
 
 @njit(cache=True, nogil=True)
-def _accumulate(i, j, bin_end, observed, available, value, bad, start, low, high, counts, moments, at):
+def _accumulate(bin_end, observed, available, value, quality, is_bad, start, low, high, counts, moments, at):
     """Fill one summary from the rows of a bin that were available in it.
 
     Sums run over deviations from the first reading, which keeps them small whatever offset the sensor has.
@@ -174,17 +147,17 @@ def _accumulate(i, j, bin_end, observed, available, value, bad, start, low, high
     v0, t0 = 0.0, np.int64(0)
     sv, svv, st, stt, stv = 0.0, 0.0, 0.0, 0.0, 0.0
     lowest, highest, last, last_at = np.inf, -np.inf, 0.0, np.int64(0)
-    for r in range(i, j):
+    for r in range(len(observed)):
         if available[r] > bin_end:
             continue
-        if bad[r]:
+        if is_bad[quality[r]]:
             n_bad += 1
             continue
         v = value[r]
         if n == 0:
             v0, t0 = v, observed[r]
         dv = v - v0
-        dt = (observed[r] - t0) / _US_PER_H
+        dt = (observed[r] - t0) * _H_PER_US
         sv += dv
         svv += dv * dv
         st += dt
@@ -217,35 +190,33 @@ def _begin(counts, moments, at, b, p, k, late, valid_from, valid_until):
 
 
 @njit(cache=True, nogil=True)
-def _single(r, b, p, k, valid_from, valid_until, observed, value, bad, start, low, high, counts, moments, at):
+def _single(observed, value, bad, start, low, high, counts, moments, at):
     """The summary of one late row."""
-    _begin(counts, moments, at, b, p, k, 1, valid_from, valid_until)
-    counts[at, _FIRST_AT] = counts[at, _LAST_AT] = observed[r]
-    if bad[r]:
+    counts[at, _FIRST_AT] = counts[at, _LAST_AT] = observed
+    if bad:
         counts[at, _N], counts[at, _BAD], counts[at, _BELOW], counts[at, _ABOVE] = 0, 1, 0, 0
         moments[at, :] = np.nan
         return
-    v = value[r]
-    counts[at, _N], counts[at, _BAD], counts[at, _BELOW], counts[at, _ABOVE] = 1, 0, v < low, v > high
+    counts[at, _N], counts[at, _BAD], counts[at, _BELOW], counts[at, _ABOVE] = 1, 0, value < low, value > high
     m = moments[at]
-    m[_MEAN] = m[_MIN] = m[_MAX] = m[_FIRST] = m[_LAST] = v
+    m[_MEAN] = m[_MIN] = m[_MAX] = m[_FIRST] = m[_LAST] = value
     m[_M2] = m[_T_M2] = m[_TV] = 0.0
-    m[_T_MEAN] = (observed[r] - start) / _US_PER_H
+    m[_T_MEAN] = (observed - start) / _US_PER_H
 
 
 @njit(cache=True, nogil=True)
 def _corrected_bin(
-    i, j, b, p, k, bin_end, observed, available, value, bad, start, low, high, bin_us, counts, moments, made
+    b, p, k, observed, available, value, quality, is_bad, start, low, high, bin_us, counts, moments, made
 ):
     """A bin in which a reading was corrected: one summary for each span of time in which the same rows count."""
-    size = j - i
+    size = len(observed)
     valid_from = np.empty(size, np.int64)
     valid_until = np.full(size, FOREVER, np.int64)
     for r in range(size):
-        valid_from[r] = bin_of(available[i + r], start, bin_us)
+        valid_from[r] = bin_of(available[r], start, bin_us)
     for r in range(size):  # a row counts until the first of its later revisions is available
         s = r + 1
-        while s < size and observed[i + s] == observed[i + r]:
+        while s < size and observed[s] == observed[r]:
             valid_until[r] = min(valid_until[r], valid_from[s])
             s += 1
     changes = np.empty(size + 1, np.int64)
@@ -266,63 +237,47 @@ def _corrected_bin(
             counted += counts_now
         if counted:
             _begin(counts, moments, made, b, p, k, 0, since, until)
-            _accumulate(
-                0, size, 0, observed[i:j], hidden, value[i:j], bad[i:j], start, low, high, counts, moments, made
-            )
+            _accumulate(0, observed, hidden, value, quality, is_bad, start, low, high, counts, moments, made)
             made += 1
     for r in range(size):
         if k < valid_from[r] < valid_until[r]:
-            _single(
-                i + r,
-                b,
-                p,
-                k,
-                valid_from[r],
-                valid_until[r],
-                observed,
-                value,
-                bad,
-                start,
-                low,
-                high,
-                counts,
-                moments,
-                made,
-            )
+            _begin(counts, moments, made, b, p, k, 1, valid_from[r], valid_until[r])
+            _single(observed[r], value[r], is_bad[quality[r]], start, low, high, counts, moments, made)
             made += 1
     return made
 
 
 @njit(cache=True, nogil=True)
-def merge(count, moment, more_count, more_moment):
-    """Merge a summary into another, in place (Chan, Golub and LeVeque 1983, pairwise moments).
+def merge(count, moment, counts, moments, s):
+    """Merge summary `s` into another one, in place (Chan, Golub and LeVeque 1983, pairwise moments).
 
-    `count` and `moment` are rows of `COUNTS` and `MOMENTS`; an empty summary has n = 0 and is replaced.
+    `count` and `moment` are rows of `COUNTS` and `MOMENTS`; with n = 0 they are replaced.
     """
-    na, nb = count[_N], more_count[_N]
-    count[_BAD] += more_count[_BAD]
-    count[_BELOW] += more_count[_BELOW]
-    count[_ABOVE] += more_count[_ABOVE]
+    na, nb = count[_N], counts[s, _N]
+    count[_BAD] += counts[s, _BAD]
+    count[_BELOW] += counts[s, _BELOW]
+    count[_ABOVE] += counts[s, _ABOVE]
     if nb == 0:
         return
     if na == 0:
-        count[_N], count[_FIRST_AT], count[_LAST_AT] = nb, more_count[_FIRST_AT], more_count[_LAST_AT]
-        moment[:] = more_moment
+        count[_N], count[_FIRST_AT], count[_LAST_AT] = nb, counts[s, _FIRST_AT], counts[s, _LAST_AT]
+        for m in range(len(moment)):
+            moment[m] = moments[s, m]
         return
     n = na + nb
-    dv = more_moment[_MEAN] - moment[_MEAN]
-    dt = more_moment[_T_MEAN] - moment[_T_MEAN]
+    dv = moments[s, _MEAN] - moment[_MEAN]
+    dt = moments[s, _T_MEAN] - moment[_T_MEAN]
     share = nb / n
     both = na * share
     moment[_MEAN] += dv * share
     moment[_T_MEAN] += dt * share
-    moment[_M2] += more_moment[_M2] + dv * dv * both
-    moment[_T_M2] += more_moment[_T_M2] + dt * dt * both
-    moment[_TV] += more_moment[_TV] + dv * dt * both
-    moment[_MIN] = min(moment[_MIN], more_moment[_MIN])
-    moment[_MAX] = max(moment[_MAX], more_moment[_MAX])
-    if more_count[_FIRST_AT] < count[_FIRST_AT]:
-        moment[_FIRST], count[_FIRST_AT] = more_moment[_FIRST], more_count[_FIRST_AT]
-    if more_count[_LAST_AT] >= count[_LAST_AT]:
-        moment[_LAST], count[_LAST_AT] = more_moment[_LAST], more_count[_LAST_AT]
+    moment[_M2] += moments[s, _M2] + dv * dv * both
+    moment[_T_M2] += moments[s, _T_M2] + dt * dt * both
+    moment[_TV] += moments[s, _TV] + dv * dt * both
+    moment[_MIN] = min(moment[_MIN], moments[s, _MIN])
+    moment[_MAX] = max(moment[_MAX], moments[s, _MAX])
+    if counts[s, _FIRST_AT] < count[_FIRST_AT]:
+        moment[_FIRST], count[_FIRST_AT] = moments[s, _FIRST], counts[s, _FIRST_AT]
+    if counts[s, _LAST_AT] >= count[_LAST_AT]:
+        moment[_LAST], count[_LAST_AT] = moments[s, _LAST], counts[s, _LAST_AT]
     count[_N] = n

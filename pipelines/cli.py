@@ -16,7 +16,9 @@ from pipelines.settings import Settings
 from pipelines.simulator.command import simulate_command
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-out, err = Console(soft_wrap=True, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
+_WIDTH = None if sys.stdout.isatty() else 140  # a file or a pipe has no width of its own
+out = Console(width=_WIDTH, soft_wrap=True, highlight=False)
+err = Console(stderr=True, width=_WIDTH, soft_wrap=True, highlight=False)
 
 _P = ParamSpec("_P")
 
@@ -60,10 +62,11 @@ def run(
     """Ingest, make features, train, evaluate and score, in one go, through the Dagster assets."""
     from pipelines.main_job import prepare, run_job, with_months_of_source
     from pipelines.plant import Plant
-    from pipelines.result import result_of, show, write_json
+    from pipelines.result import can_be_written, result_of, show, write_json
 
     settings = Settings(process, history, data_dir, max_quarantined=max_quarantined, as_of=as_of, trials=trials)
-    Plant(settings).process  # noqa: B018 - a broken definition stops before anything is made
+    if json_path is not None:
+        can_be_written(json_path)
     settings = prepare(with_months_of_source(settings))
     with Steps() as say:
         run_job(settings, "whole", say)

@@ -32,14 +32,16 @@ def row_groups(files: list[Path], known_by: pd.Timestamp | None = None) -> Itera
         known_by: Leave out what became available later.
     """
     for path in files:
-        groups = pq.ParquetFile(path).metadata.num_row_groups
-        yield from ((lambda path=path, i=i: _row_group(path, i, known_by)) for i in range(groups))
+        footer = pq.read_metadata(path)
+        yield from (
+            (lambda path=path, footer=footer, i=i: _row_group(path, footer, i, known_by))
+            for i in range(footer.num_row_groups)
+        )
 
 
-def _row_group(path: Path, index: int, known_by: pd.Timestamp | None) -> pa.Table:
-    with pq.ParquetFile(
-        path, read_dictionary=["batch_id", "parameter", "quality"], page_checksum_verification=True
-    ) as file:
+def _row_group(path: Path, footer: pq.FileMetaData, index: int, known_by: pd.Timestamp | None) -> pa.Table:
+    coded = ["batch_id", "parameter", "quality"]
+    with pq.ParquetFile(path, metadata=footer, read_dictionary=coded, page_checksum_verification=True) as file:
         table = file.read_row_group(index, columns=list(OBSERVATION_COLUMNS), use_threads=False)
     return table if known_by is None else table.filter(pc.less_equal(table["available_at"], pa.scalar(known_by)))
 
@@ -100,8 +102,9 @@ def write_snapshots(plant: Plant, months: Sequence[str], context: PlantContext) 
     batches, store = context.tables["batches"], plant.features
     rows = checkpoint_rows(batches, context.labels, plant.process, until=plant.newest_moment)
     month_of = dict(zip(batches["batch_id"], batches["started_at"].dt.strftime("%Y-%m"), strict=True))
-    by_month = {month: part for month, part in rows.groupby(rows["batch_id"].map(month_of)) if month in set(months)}
-    inputs = {month: _snapshot_inputs(plant, str(month), part, context) for month, part in by_month.items()}
+    grouped = {str(month): part for month, part in rows.groupby(rows["batch_id"].map(month_of))}
+    by_month = {month: part for month, part in grouped.items() if month in set(months)}
+    inputs = {month: _snapshot_inputs(plant, month, part, context) for month, part in by_month.items()}
     changed = [month for month in by_month if store.inputs_digest("snapshot_features", month) != inputs[month]]
     staged = []
     for several in (changed[i : i + MONTHS_AT_ONCE] for i in range(0, len(changed), MONTHS_AT_ONCE)):
@@ -112,8 +115,8 @@ def write_snapshots(plant: Plant, months: Sequence[str], context: PlantContext) 
         )
         write_dictionary(plant, features)
         for month, part in frame.groupby(frame["batch_id"].map(month_of)):
-            content = _content(part)
-            staged.append(store.stage("snapshot_features", month, content, content.schema, inputs_digest=inputs[month]))
+            name, content = str(month), _content(part)
+            staged.append(store.stage("snapshot_features", name, content, content.schema, inputs_digest=inputs[name]))
     return store.commit("snapshot_features", staged)
 
 

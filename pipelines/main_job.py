@@ -5,15 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from features.errors import BatchguardError
+from pipelines.plant import Plant
 from pipelines.settings import PHONE_HOME_OFF, Settings
+
+if TYPE_CHECKING:
+    import dagster as dg
+    from dagster_shared.error import SerializableErrorInfo
 
 DAGSTER_YAML = Path(__file__).resolve().parents[1] / "dagster.yaml"
 
@@ -22,8 +28,13 @@ def prepare(settings: Settings) -> Settings:
     """Make the data directory and the home of Dagster in it, with telemetry off.
 
     Raises:
-        BatchguardError: The data directory cannot be made.
+        BatchguardError: The process definition or the as-of time cannot be used (nothing was made then), or the data
+            directory cannot be made.
     """
+    plant = Plant(settings)
+    plant.process  # noqa: B018 - read it: nothing is made for a broken definition
+    if settings.as_of != "history":
+        plant.as_of()
     home = settings.dagster_home
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -63,8 +74,8 @@ def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:
         say: Takes every line of progress.
 
     Raises:
-        BatchguardError: An asset refused its input.
-        RuntimeError: A blocking check did not pass.
+        BatchguardError: An asset refused its input, or a blocking check did not pass.
+        RuntimeError: An asset failed for a reason nobody foresaw; with the place where it happened.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -82,30 +93,48 @@ def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:
                 run_config={"loggers": {"progress": {}}},
                 raise_on_error=False,
             )
-    failed = [event for event in result.all_events if event.is_step_failure]
-    for event in failed:
-        raise _cause(event.step_failure_data.error, str(event.step_key))
-    for check in result.get_asset_check_evaluations():
-        if not check.passed and check.blocking:
-            raise RuntimeError(
-                f"check {check.check_name!r} of {check.asset_key.to_user_string()!r} did not pass: {dict(check.metadata)}"
-            )
+    failures = [event for event in result.all_events if event.is_step_failure]
+    causes = [_cause(event.step_failure_data.error, str(event.step_key)) for event in failures]
+    refused = [_refusal(check) for check in result.get_asset_check_evaluations() if check.blocking and not check.passed]
+    for kind in (AssetError, CheckError, Exception):  # the asset's own words say most, a stack least
+        for error in [*causes, *refused]:
+            if isinstance(error, kind):
+                raise error
 
 
 class AssetError(BatchguardError):
     """An asset refused its input; the message is the asset's own."""
 
 
-def _cause(error: object, step: str) -> Exception:
+class CheckError(BatchguardError):
+    """A blocking check did not pass."""
+
+
+def _refusal(check: dg.AssetCheckEvaluation) -> CheckError:
+    found = "; ".join(f"{name} {value.value}" for name, value in check.metadata.items())
+    asset = check.asset_key.to_user_string()
+    return CheckError(
+        f"check {check.check_name!r} of {asset!r} did not pass: {found}",
+        remedy=f"Nothing was made of {asset!r}; the last good version stands.",
+    )
+
+
+def _cause(error: SerializableErrorInfo | None, step: str) -> Exception:
     """The error behind a failed step: our own ones as their line, others with where they happened."""
-    inner = error
-    while getattr(inner, "cause", None) is not None:
-        inner = inner.cause  # type: ignore[attr-defined]
-    name, message = getattr(inner, "cls_name", ""), str(getattr(inner, "message", inner)).strip()
     ours = {c.__name__ for c in _subclasses(BatchguardError)}
-    if name in ours:
-        return AssetError(message.split(": ", 1)[1] if ": " in message else message)
-    return RuntimeError(f"{step}: {message}\n{''.join(getattr(inner, 'stack', []))}")
+    chain = list(_chain(error))
+    for link in chain:  # ours may itself have a foreign cause, so the first of ours speaks
+        if link.cls_name in ours:
+            return AssetError(link.message.strip().split(": ", 1)[-1])
+    if not chain:
+        return RuntimeError(f"{step} failed")
+    return RuntimeError(f"{step}: {chain[-1].message.strip()}\n{''.join(chain[-1].stack)}")
+
+
+def _chain(error: SerializableErrorInfo | None) -> Iterator[SerializableErrorInfo]:
+    while error is not None:
+        yield error
+        error = error.cause
 
 
 def _subclasses(base: type) -> Iterator[type]:
@@ -115,7 +144,7 @@ def _subclasses(base: type) -> Iterator[type]:
 
 
 @contextmanager
-def _listening(say: Callable[[str], None]) -> Iterator[None]:
+def _listening(say: Callable[[str], None]) -> Generator[None]:
     class Teller(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             meta = getattr(record, "dagster_meta", {}) or {}

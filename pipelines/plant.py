@@ -100,11 +100,11 @@ class Plant:
     @cached_property
     def newest_moment(self) -> pd.Timestamp:
         """The latest moment at which anything in the run history became known."""
-        newest = [pd.Timestamp.min.tz_localize("UTC").as_unit("us")]
+        newest: list[pd.Timestamp] = [pd.to_datetime(0, utc=True)]
         for name, column in _KNOWN_FROM.items():
             if self.history.exists(name):
                 value = pc.max(self.history.read(name, columns=[column])[column]).as_py()
-                newest += [pd.Timestamp(value)] if value is not None else []
+                newest += [pd.to_datetime(value)] if value is not None else []
         return max(newest).as_unit("us")
 
     def as_of(self) -> pd.Timestamp:

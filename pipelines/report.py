@@ -89,11 +89,9 @@ class IngestReport:
             totals.update(table.quarantined)
         lines = [f"{self.rows_refused} rows break the contract, {limit} are accepted"]
         lines += [f"  {code} ({n}x): {self.reasons[code]}" for code, n in totals.most_common() if code not in benign]
-        return ContractError(
-            "\n".join(lines) + "\n",
-            remedy=f"Mend the file, or accept the loss of these rows with --max-quarantined {self.rows_refused}; "
-            "they are kept in the quarantine table.",
-        )
+        accept = f"accept the loss of these rows with --max-quarantined {self.rows_refused}"
+        lines.append(f"Mend the source, or {accept}; they are kept in the quarantine table.")
+        return ContractError("\n".join(lines))
 
     def to_json(self) -> str:
         """The report as JSON."""

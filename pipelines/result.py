@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from features.errors import BatchguardError
 from models.labels import labels_as_of
 from models.registry import CHALLENGER, RegisteredModel, Registry
 from pipelines.plant import Plant
@@ -63,7 +65,7 @@ def _claims(splits: pd.DataFrame) -> dict[str, Any]:
     """What random splits would have claimed; the first question is the process's own."""
     if splits.empty:
         return {"auroc": None}
-    questions = [
+    questions: list[dict[str, Any]] = [
         {"question": question}
         | {
             row["split"]: {k: row[k] for k in ("auroc", "auroc_low", "auroc_high", "n", "n_failed")}
@@ -96,10 +98,23 @@ def _score(row: dict[str, Any]) -> dict[str, Any]:
 
 def write_json(path: Path, result: dict[str, Any]) -> None:
     """Write it beside its place and move it there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     temporary.replace(path)
+
+
+def can_be_written(path: Path) -> None:
+    """Make a file's folder, before the work whose result it shall hold.
+
+    Raises:
+        BatchguardError: Nothing can be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise BatchguardError(f"{path}: {error.strerror}", remedy="Name a file that can be written.") from None
 
 
 def _plain(value: Any) -> Any:
@@ -155,8 +170,8 @@ def _challenger(plant: Plant) -> RegisteredModel:
     return model
 
 
-def show_scores(plant: Plant, console: Console) -> None:
-    """Print the batches in progress, highest risk first."""
+def show_scores(plant: Plant, console: Console, *, most: int | None = None) -> None:
+    """Print the batches in progress, highest risk first, `most` of them."""
     from rich.table import Table
 
     scores = newest_scores(plant)
@@ -170,7 +185,7 @@ def show_scores(plant: Plant, console: Console) -> None:
     )
     for name in ("batch", "hours", "risk", "why", "missing, stale"):
         table.add_column(name, justify="right" if name in ("hours", "risk") else "left")
-    for row in scores.to_dict("records"):
+    for row in scores.head(most or len(scores)).to_dict("records"):
         reasons = json.loads(row["reasons"])[:3]
         missing, stale = json.loads(row["missing"]), json.loads(row["stale"])
         absent = [f"{len(missing)} missing", *(f"{name} {age_h:.0f} h old" for name, age_h in list(stale.items())[:3])]

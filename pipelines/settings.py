@@ -39,7 +39,7 @@ class Settings:
     first_month: str = "2015-01"
     max_quarantined: int = 0
     as_of: str = "now"
-    trials: int = 20
+    trials: int = 12
     timezone: str = "UTC"
 
     @classmethod
@@ -55,7 +55,7 @@ class Settings:
             values[name] = Path(
                 str(
                     values.get(name)
-                    or {"process": "processes/cart.toml", "history": "var/demo/history", "data_dir": "var"}[name]
+                    or {"process": "processes/cart.toml", "history": "var/demo/plant/history", "data_dir": "var"}[name]
                 )
             )
         for name in ("max_quarantined", "trials"):
@@ -84,7 +84,7 @@ class Settings:
     @property
     def mlflow_artifacts(self) -> Path:
         """Folder of MLflow's artifacts."""
-        return (self.data_dir / "mlflow-artifacts").absolute()
+        return (self.data_dir / "mlartifacts").absolute()
 
 
 def _whole_number(name: str, text: str) -> int:

@@ -152,7 +152,7 @@ def _kind_cells(kind: str, own: Begun, batch: Ints, as_of: Ints, process: Proces
         (entry("since_start", "n", f"events of kind {kind} so far"), number),
         (entry("since_start", "n_severe", f"major or critical events of kind {kind} so far"), severe),
         (entry("now", "n_open", f"open events of kind {kind}"), number - closed),
-        (entry("now", "age_h", f"time since the newest event of kind {kind} began", "h"), age),
+        (entry("now", "since_newest_h", f"time since the newest event of kind {kind} began", "h"), age),
         *(
             (
                 entry(last(w), "n", f"events of kind {kind} in the last {w:g} h"),

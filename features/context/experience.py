@@ -28,7 +28,7 @@ def failure_history(rows: pd.DataFrame, batches: pd.DataFrame, labels: pd.DataFr
     """Failure history of site, equipment, subject and product as of a time.
 
     Returns:
-        `{site,equipment,subject,product}.now.{n_known,failure_rate}`; NaN where the batch has none.
+        `{site,equipment,subject,product}.now.{n_known,failure_excess}`; NaN where the batch has none.
     """
     plant = batches.drop_duplicates("batch_id")
     index, started = pd.Index(plant["batch_id"]), micros(plant["started_at"])

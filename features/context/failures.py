@@ -122,13 +122,14 @@ def base_rate(batch: Ints, as_of: Ints, log: LabelLog) -> Floats:
 
 
 def failure_cells(subject: str, label: str, known: Floats, failed: Floats, base: Floats, *, of: str) -> list[Cell]:
-    """`n_known` and `failure_rate` of a subject.
+    """`n_known` and `failure_excess` of a subject.
 
-    The rate is `(failed + PRIOR_BATCHES * base) / (known + PRIOR_BATCHES)`: a mean of a beta posterior whose prior has
-    the overall rate known at that time (Casella, The American Statistician 39:83, 1985, on empirical Bayes). NaN where
-    the group is not known, or where no outcome at all is known yet.
+    The excess is the group's rate less the overall one, `(failed - known * base) / (known + PRIOR_BATCHES)`: the mean of
+    a beta posterior whose prior has the overall rate known at that time (Casella, The American Statistician 39:83,
+    1985, on empirical Bayes), less that rate. The rate itself would be the plant's trend, and so the calendar, wherever
+    a group is large. NaN where the group is not known, or where no outcome at all is known yet.
     """
-    rate = (failed + PRIOR_BATCHES * base) / (known + PRIOR_BATCHES)
+    excess = (failed - known * base) / (known + PRIOR_BATCHES)
     return [
         (
             feature(subject, "now", "n_known", label=label, meaning=f"other batches of {of} whose outcome is known"),
@@ -136,8 +137,12 @@ def failure_cells(subject: str, label: str, known: Floats, failed: Floats, base:
         ),
         (
             feature(
-                subject, "now", "failure_rate", label=label, meaning=f"share of failures among other batches of {of}"
+                subject,
+                "now",
+                "failure_excess",
+                label=label,
+                meaning=f"share of failures among other batches of {of}, above that of all batches",
             ),
-            rate,
+            excess,
         ),
     ]

@@ -84,7 +84,7 @@ def lots(
     """Per material: failure history of lot and supplier, use and age of the lot, its tests.
 
     Returns:
-        `lot.<material>.now.{n_known,failure_rate,n_used,age_h}`, `supplier.<material>.now.{n_known,failure_rate}`,
+        `lot.<material>.now.{n_known,failure_excess,n_used,in_use_h}`, `supplier.<material>.now.{n_known,failure_excess}`,
         `<parameter>.lot.value` (`<parameter>.lot_<material>.value` where several materials are tested for it).
         NaN where no lot of the material is known to be used yet.
     """
@@ -147,7 +147,7 @@ def _use_cells(subject: str, material: str, uses: Uses, asked: Asked) -> list[Ce
             feature(
                 subject,
                 "now",
-                "age_h",
+                "in_use_h",
                 label=label,
                 unit="h",
                 meaning=f"time since the lot of {material} was first used",

@@ -33,15 +33,15 @@ def schedules(months: dg.MonthlyPartitionsDefinition, timezone: str) -> list[dg.
     """Ingest and score every 15 minutes, monitor every day, retrain every week."""
     running = dg.DefaultScheduleStatus.RUNNING
 
-    def of(job: dg.job, name: str, cron: str, tags: bool = True) -> dg.ScheduleDefinition:
-        @dg.schedule(job=job, name=name, cron_schedule=cron, execution_timezone=timezone, default_status=running)
+    def of(job: str, name: str, cron: str, tags: bool = True) -> dg.ScheduleDefinition:
+        @dg.schedule(job_name=job, name=name, cron_schedule=cron, execution_timezone=timezone, default_status=running)
         def tick() -> dg.RunRequest:
             return dg.RunRequest(tags=every_month(months) if tags else {})
 
         return tick
 
     return [
-        of(score, "ingest_and_score_every_15_minutes", "*/15 * * * *"),
-        of(retrain, "retrain_weekly", "0 3 * * 0"),
-        of(monitor, "monitor_daily", "30 4 * * *", tags=False),
+        of("score", "ingest_and_score_every_15_minutes", "*/15 * * * *"),
+        of("retrain", "retrain_weekly", "0 3 * * 0"),
+        of("monitor", "monitor_daily", "30 4 * * *", tags=False),
     ]

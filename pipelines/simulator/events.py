@@ -95,9 +95,10 @@ def _alarms(batch: BatchPlan, course: np.ndarray, calibrated_h: dict[str, list[f
         if channel == "perfusion_vvd":
             out &= np.maximum.accumulate(value) > 0.1
         edges = np.flatnonzero(np.diff(np.concatenate([[False], out, [False]]).astype(np.int8)))
-        for begin, end in edges.reshape(-1, 2) * DT_H:
-            if end - begin > minutes / 60.0:
-                events.append(Event("alarm", code, float(begin) + minutes / 60.0, float(min(end, stop))))
+        for begin, until in edges.reshape(-1, 2) * DT_H:
+            sounds, end = float(begin) + minutes / 60.0, float(min(until, stop))
+            if end > sounds:
+                events.append(Event("alarm", code, sounds, end))
     return events[:40]
 
 

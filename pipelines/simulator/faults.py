@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.simulator.biology import Biology
+
 DURATION_H = 216.0
 PROBES = ("ph", "do_pct", "glucose_inline_mm")
 DRIFT_PER_DAY = {"ph": (0.04, 0.10), "do_pct": (2.0, 6.0), "glucose_inline_mm": (0.5, 1.5)}  # of a bad probe
@@ -57,21 +59,6 @@ class Fault:
     probe: str = ""  # M12
     in_record: bool = False  # M9: whether the recorded volume shows the overdose
     chain: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Biology:
-    """What decides a batch's course besides its faults: latent, never recorded."""
-
-    fit: float
-    mu: float
-    t_on: float
-    t_off: float
-    moi: float
-    car_noise: float
-    recovery: float
-    shock_noise: float
-    thaw_viability: float
 
 
 def draw_fault(mode: str, rng: np.random.Generator, lot_factor: float = 1.0) -> Fault:

@@ -18,6 +18,10 @@ INPUTS = ("rise", "decline", "activation_death", "temperature_factor", "dilution
 CHANNELS = (*STATE, "do_pct", "ph", "temperature_c", "o2_pct", "co2_pct", "perfusion_vvd", "volume_l", "diameter_um")
 CHANNEL = {name: i for i, name in enumerate(CHANNELS)}
 
+# What the controllers and clocks carry from step to step.
+DO, O2, O2_INTEGRAL, CO2_SET, CO2, VVD, VOLUME, TEMPERATURE, KLA, APPROACH, RISE_ODDS, LATE, ADDITION = range(13)
+LOOP = 13
+
 NEVER = 1e9  # a time that no batch reaches
 PARAMETERS = np.dtype([(name, "f8") for name in (
     "mu", "t_on", "t_off", "kla", "lactate_yield", "bicarbonate", "perfusion_start", "shear_death",
@@ -83,80 +87,101 @@ def rhs(state, inputs, p, out):
 
 
 @njit(cache=True, error_model="numpy")
-def _dilute(state, volume, added):
-    kept = volume / (volume + added)
-    for i in range(7):
-        state[i] *= kept
-    state[2] += GLUCOSE_FEED * (1.0 - kept)
-    state[4] += GLUTAMINE_FEED * (1.0 - kept)
-
-
-@njit(cache=True, error_model="numpy")
-def _run_one(p, dt, record_every, records, state, inputs, slope):
-    """Integrate one batch; leaves the final state in `state` and returns the final volume in L."""
-    steps = round(p.end / dt)
-    volume = p.volume0
+def _start(p, dt, state, inputs, loop):
     state[:] = 0.0
     state[0], state[1] = p.viable0, p.dead0
     state[2], state[3], state[4] = GLUCOSE_START, LACTATE_START, GLUTAMINE_FEED
     inputs[:] = 0.0
     inputs[3] = 1.0
-    do, o2, o2_integral, co2, vvd = 50.0, 0.105, 0.0, 0.076, 0.0
-    rise_odds, rise_step = math.exp(p.t_on / 6.0), math.exp(-dt / 6.0)
-    late, late_step = 1.0, math.exp(-dt / 96.0)
-    kla, approach, temperature = p.kla, math.exp(-p.kla * dt), 37.0
-    addition = 0
+    loop[DO], loop[O2], loop[O2_INTEGRAL], loop[CO2_SET] = 50.0, 0.105, 0.0, 0.076
+    loop[VOLUME], loop[KLA], loop[APPROACH] = p.volume0, p.kla, math.exp(-p.kla * dt)
+    loop[RISE_ODDS], loop[LATE], loop[ADDITION] = math.exp(p.t_on / 6.0), 1.0, 0.0
+
+
+@njit(cache=True, error_model="numpy")
+def _feed(p, t, state, loop):
+    """Additions of medium, and the bacteria that begin to grow."""
+    addition = int(loop[ADDITION])
+    if addition < 3 and t >= ADDITIONS_H[addition] - 1e-9:
+        added = p.volume0 * ADDITIONS_OF_START[addition]
+        kept = loop[VOLUME] / (loop[VOLUME] + added)
+        for i in range(7):
+            state[i] *= kept
+        state[2] += GLUCOSE_FEED * (1.0 - kept)
+        state[4] += GLUTAMINE_FEED * (1.0 - kept)
+        loop[VOLUME] += added
+        loop[ADDITION] += 1.0
+    if state[6] == 0.0 and t >= p.bacteria_at:
+        state[6] = p.bacteria_cfu / (1000.0 * loop[VOLUME])
+
+
+@njit(cache=True, error_model="numpy")
+def _steer(p, t, dt, state, inputs, loop):
+    """Set `inputs` from schedule, controllers and faults."""
+    heat = p.heat_from <= t < p.heat_to
+    loop[TEMPERATURE] = 37.0 + (p.heat_delta if heat else 0.0)
+    inputs[3] = math.exp(-((p.heat_delta / 3.0) ** 2)) if heat else 1.0
+    inputs[7] = 1.0 if heat else 0.0
+    kla = p.kla * (p.kla_factor if p.kla_from <= t < p.kla_to else 1.0)
+    if kla != loop[KLA]:
+        loop[KLA], loop[APPROACH] = kla, math.exp(-kla * dt)
+    inputs[0] = 1.0 / (1.0 + loop[RISE_ODDS])
+    inputs[1] = DECLINE_FLOOR + (1.0 - DECLINE_FLOOR) * loop[LATE]
+    pulse = (t - 24.0) / 14.0
+    inputs[2] = 0.007 * math.exp(-pulse * pulse) if pulse < 5.0 else 0.0
+    loop[VVD] = 0.0
+    if t >= p.perfusion_start and not (p.feed_from <= t < p.feed_to):
+        loop[VVD] = min(1.6, max(0.3, 0.3 + 0.12 * (state[0] + state[1])))
+    inputs[4] = loop[VVD] / 24.0
+    loop[CO2] = CO2_FAULT if p.co2_from <= t < p.co2_to else loop[CO2_SET]
+    bicarbonate = max(2.0, p.bicarbonate - state[3])
+    inputs[5] = loop[DO]
+    inputs[6] = 6.1 + math.log10(bicarbonate / (0.0307 * max(14.0, 713.0 * loop[CO2])))
+
+
+@njit(cache=True, error_model="numpy")
+def _control(p, t, dt, decay, state, inputs, loop):
+    """Advance oxygen, its controller, the CO2 controller and the clocks of activation and decline."""
+    error = 50.0 - loop[DO]
+    loop[O2_INTEGRAL] = min(0.5, max(-0.1, loop[O2_INTEGRAL] + 0.0006 * error * dt))
+    loop[O2] = min(0.6, max(0.0, 0.105 + 0.0006 * error + loop[O2_INTEGRAL]))
+    activity = inputs[0] * inputs[1]
+    uptake = (0.06 + 0.09 * activity) * state[0] + 3e-9 * state[6]
+    settled = max(0.0, 100.0 * loop[O2] / 0.21 - uptake / (loop[KLA] * 0.00205))
+    loop[DO] = settled + (loop[DO] - settled) * loop[APPROACH]  # exact: Euler is unstable here
+    loop[CO2_SET] = min(0.10, max(0.0, loop[CO2_SET] + 0.02 * (inputs[6] - 7.25) * dt))
+    loop[RISE_ODDS] *= decay[0]
+    if t >= p.t_off:
+        loop[LATE] *= decay[1]
+
+
+@njit(cache=True, error_model="numpy")
+def _record(row, state, inputs, loop):
+    for i in range(7):
+        row[i] = state[i]
+    row[7], row[8], row[9] = inputs[5], inputs[6], loop[TEMPERATURE]
+    row[10], row[11], row[12], row[13] = 100.0 * loop[O2], 100.0 * loop[CO2], loop[VVD], loop[VOLUME]
+    row[14] = 8.0 + 4.6 * inputs[0] * inputs[1]  # activated cells are larger
+
+
+@njit(cache=True, error_model="numpy")
+def _run_one(p, dt, record_every, records, state, inputs, slope, loop):
+    """Integrate one batch; the final state stays in `state`, the volume in `loop`."""
+    decay = (math.exp(-dt / 6.0), math.exp(-dt / 96.0))
+    steps = round(p.end / dt)
+    _start(p, dt, state, inputs, loop)
     for k in range(steps + 1):
         t = k * dt
-        if addition < 3 and t >= ADDITIONS_H[addition] - 1e-9:
-            added = p.volume0 * ADDITIONS_OF_START[addition]
-            _dilute(state, volume, added)
-            volume += added
-            addition += 1
-        if state[6] == 0.0 and t >= p.bacteria_at:
-            state[6] = p.bacteria_cfu / (1000.0 * volume)
-        heat = p.heat_from <= t < p.heat_to
-        temperature = 37.0 + (p.heat_delta if heat else 0.0)
-        inputs[3] = math.exp(-((p.heat_delta / 3.0) ** 2)) if heat else 1.0
-        inputs[7] = 1.0 if heat else 0.0
-        kla_now = p.kla * (p.kla_factor if p.kla_from <= t < p.kla_to else 1.0)
-        if kla_now != kla:
-            kla, approach = kla_now, math.exp(-kla_now * dt)
-        inputs[0] = 1.0 / (1.0 + rise_odds)
-        inputs[1] = DECLINE_FLOOR + (1.0 - DECLINE_FLOOR) * late
-        pulse = (t - 24.0) / 14.0
-        inputs[2] = 0.007 * math.exp(-pulse * pulse) if pulse < 5.0 else 0.0
-        vvd = 0.0
-        if t >= p.perfusion_start and not (p.feed_from <= t < p.feed_to):
-            vvd = min(1.6, max(0.3, 0.3 + 0.12 * (state[0] + state[1])))
-        inputs[4] = vvd / 24.0
-        co2_now = CO2_FAULT if p.co2_from <= t < p.co2_to else co2
-        ph = 6.1 + math.log10(max(2.0, p.bicarbonate - state[3]) / (0.0307 * max(14.0, 713.0 * co2_now)))
-        inputs[5], inputs[6] = do, ph
+        _feed(p, t, state, loop)
+        _steer(p, t, dt, state, inputs, loop)
         if record_every > 0 and k % record_every == 0:
-            row = records[k // record_every]
-            for i in range(7):
-                row[i] = state[i]
-            row[7], row[8], row[9], row[10], row[11] = do, ph, temperature, 100.0 * o2, 100.0 * co2_now
-            row[12], row[13] = vvd, volume
-            row[14] = 8.0 + 4.6 * inputs[0] * inputs[1]
+            _record(records[k // record_every], state, inputs, loop)
         if k == steps:
             break
         rhs(state, inputs, p, slope)
-        activity = inputs[0] * inputs[1]
         for i in range(7):
             state[i] = max(0.0, state[i] + dt * slope[i])
-        error = 50.0 - do
-        o2_integral = min(0.5, max(-0.1, o2_integral + 0.0006 * error * dt))
-        o2 = min(0.6, max(0.0, 0.105 + 0.0006 * error + o2_integral))
-        uptake = (0.06 + 0.09 * activity) * state[0] + 3e-9 * state[6]
-        settled = max(0.0, 100.0 * o2 / 0.21 - uptake / (kla * 0.00205))
-        do = settled + (do - settled) * approach  # exact: Euler is unstable here
-        co2 = min(0.10, max(0.0, co2 + 0.02 * (ph - 7.25) * dt))
-        rise_odds *= rise_step
-        if t >= p.t_off:
-            late *= late_step
-    return volume
+        _control(p, t, dt, decay, state, inputs, loop)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
@@ -164,11 +189,11 @@ def run_final(p, dt):
     """Final states of many batches: (n, 8), `STATE` and the volume in L."""
     out = np.empty((p.shape[0], 8))
     records = np.empty((1, 15))
-    state, inputs, slope = np.empty(7), np.empty(8), np.empty(7)
+    state, inputs, slope, loop = np.empty(7), np.empty(8), np.empty(7), np.empty(LOOP)
     for i in range(p.shape[0]):
-        volume = _run_one(p[i], dt, 0, records, state, inputs, slope)
+        _run_one(p[i], dt, 0, records, state, inputs, slope, loop)
         out[i, :7] = state
-        out[i, 7] = volume
+        out[i, 7] = loop[VOLUME]
     return out
 
 
@@ -180,7 +205,7 @@ def run_recorded(p, dt, record_every):
         longest = max(longest, p[i].end)
     rows = round(longest / dt) // record_every + 1
     out = np.full((p.shape[0], rows, 15), np.nan)
-    state, inputs, slope = np.empty(7), np.empty(8), np.empty(7)
+    state, inputs, slope, loop = np.empty(7), np.empty(8), np.empty(7), np.empty(LOOP)
     for i in range(p.shape[0]):
-        _run_one(p[i], dt, record_every, out[i], state, inputs, slope)
+        _run_one(p[i], dt, record_every, out[i], state, inputs, slope, loop)
     return out

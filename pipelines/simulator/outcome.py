@@ -39,7 +39,7 @@ class Luck:
 
 
 @dataclass(frozen=True)
-class Product:
+class Formulation:
     """True attributes of the formulated product."""
 
     viability: float
@@ -69,7 +69,7 @@ class Outcome:
     stop_h: float
     decided_h: float
     results: tuple[Result, ...]
-    product: Product
+    product: Formulation
 
     @property
     def failed(self) -> bool:
@@ -77,7 +77,7 @@ class Outcome:
         return self.outcome in ("rejected", "terminated")
 
 
-def final_product(course: np.ndarray, biology, shock: float, car_shift: float) -> Product:
+def final_product(course: np.ndarray, biology, shock: float, car_shift: float) -> Formulation:
     """True product attributes from the last recorded state; `biology` with faults already in it."""
     last = course[-1]
     viable, dead = last[CHANNEL["viable_e6_ml"]], last[CHANNEL["dead_e6_ml"]]
@@ -85,7 +85,7 @@ def final_product(course: np.ndarray, biology, shock: float, car_shift: float) -
     untransduced = (1.0 + m / 2.0) ** -2.0
     car = 100.0 * (1.0 - untransduced) + biology.car_noise + car_shift
     viability = viable / (viable + dead) - WASH_LOSS - shock + biology.shock_noise
-    return Product(
+    return Formulation(
         viability=float(np.clip(viability, 0.0, 1.0)),
         viable_e9=float(viable * last[CHANNEL["volume_l"]]),
         recovery=float(np.clip(biology.recovery - 0.8 * shock, 0.2, 0.98)),
@@ -95,7 +95,7 @@ def final_product(course: np.ndarray, biology, shock: float, car_shift: float) -
     )
 
 
-def release_results(product: Product, luck: Luck, site, doses: float, start: float) -> tuple[Result, ...]:
+def release_results(product: Formulation, luck: Luck, site, doses: float, start: float) -> tuple[Result, ...]:
     """Release assays of a harvested batch, each with its turnaround, QC queue and the weekend in between."""
     z, u = luck.noise, luck.uniform
     viability = 100.0 * product.viability + 1.2 * z[0]
@@ -130,7 +130,7 @@ def release_results(product: Product, luck: Luck, site, doses: float, start: flo
     return tuple(results)
 
 
-def decide(course: np.ndarray, product: Product, luck: Luck, site, doses: float, start: float) -> Outcome:
+def decide(course: np.ndarray, product: Formulation, luck: Luck, site, doses: float, start: float) -> Outcome:
     """The plant's decision: terminate on the way, cancel, release, release out of specification or reject."""
     u = luck.uniform
     cancelled_h = 3.0 + 210.0 * u[41] if u[40] < 0.015 else np.inf

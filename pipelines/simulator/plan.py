@@ -6,22 +6,23 @@ made again, operators' experience, hours of use of the equipment. Nothing here i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipelines.simulator import kinetics
+from pipelines.simulator.biology import Biology, draw_biology, kinetic_parameters
 from pipelines.simulator.causes import Circumstances, draw_faults
 from pipelines.simulator.donors import Donor, collect, draw_donor
-from pipelines.simulator.faults import DURATION_H, Biology, Fault, apply
+from pipelines.simulator.faults import DURATION_H, Fault, apply
 from pipelines.simulator.lots import MATERIALS, Lot, LotBook
-from pipelines.simulator.outcome import Luck, Outcome, Product, decide, final_product
+from pipelines.simulator.outcome import Formulation, Luck, Outcome, decide, final_product
 from pipelines.simulator.plant import SCALES, Operator, Site, Unit, build_sites
 from pipelines.simulator.settings import SimulationSettings, Stream, hours, stream
+from pipelines.simulator.starts import batch_name, starts
 
 DT_H = 0.1
-DECISION_WITHIN_H = 44 * 24.0  # every disposition is made by then
 CHANGE_AT = 0.6  # of the history
 
 
@@ -87,43 +88,13 @@ def plan_plant(settings: SimulationSettings, progress: Callable[[int, int], None
     sites, book = build_sites(settings, first, until), LotBook(settings.seed)
     planner = _Planner(settings, sites, book, first, until)
     total = settings.n_batches + settings.n_in_progress
-    for done, (at, running) in enumerate(_starts(settings, first, until)):
+    for done, (at, running) in enumerate(starts(settings, first, until)):
         planner.plan(done, at, running)
         if progress is not None:
             progress(done + 1, total)
     batches = sorted(planner.batches, key=lambda b: b.start)
-    named = [replace(b, index=i, batch_id=_name(i, b.start)) for i, b in enumerate(batches)]
+    named = [replace(b, index=i, batch_id=batch_name(i, b.start)) for i, b in enumerate(batches)]
     return PlantPlan(settings, first, until, named, book.lots, sites)
-
-
-def _starts(settings: SimulationSettings, first: float, until: float) -> Iterator[tuple[float, bool]]:
-    """Starts of the history, more of them every year, then those of the batches in progress.
-
-    A pause between the two (a maintenance shutdown) lets every batch of the history have its disposition.
-    """
-    rng = stream(settings.seed, Stream.CALENDAR)
-    n, last = settings.n_batches, until - DECISION_WITHIN_H
-    u = (np.arange(n) + rng.random(n)) / max(n, 1)
-    at = first + (last - first) * (np.sqrt(0.25 + 2.0 * u) - 0.5)  # density rises from 0.5 to 1.5
-    for start in sorted(map(_working_start, at, rng.random(n), rng.random(n))):
-        yield start, False
-    m = settings.n_in_progress
-    elapsed = 8.0 + (DURATION_H - 16.0) * (np.arange(m)[::-1] + rng.random(m)) / max(m, 1)
-    for start in until - elapsed:
-        yield round(start * 60.0) / 60.0, True
-
-
-def _working_start(at: float, day: float, hour: float) -> float:
-    midnight = 24.0 * np.floor(at / 24.0)
-    if int(midnight // 24.0 + 3) % 7 >= 5 and day < 0.7:  # most weekend starts move to Monday
-        midnight += 24.0 * (7 - int(midnight // 24.0 + 3) % 7)
-    clock = 6.5 + 9.0 * hour / 0.88 if hour < 0.88 else 19.0 + 4.5 * (hour - 0.88) / 0.12
-    return float(round((midnight + clock) * 60.0) / 60.0)
-
-
-def _name(index: int, start: float) -> str:
-    year = np.datetime64(int(start * 3600), "s").astype("datetime64[Y]")
-    return f"CT{str(year)[2:]}-{index + 1:05d}"
 
 
 class _Planner:
@@ -205,30 +176,6 @@ class _Planner:
         self.batches.append(batch)
 
 
-def draw_biology(rng: np.random.Generator, fit: float) -> Biology:
-    """Natural variation between batches (domain equations)."""
-    z = rng.standard_normal(8)
-    return Biology(
-        fit=fit,
-        mu=float(0.0345 * np.exp(0.16 * fit + 0.07 * z[0])),
-        t_on=float(np.clip(32.0 - 3.0 * fit + 4.0 * z[1], 18.0, 60.0)),
-        t_off=float(np.clip(120.0 + 10.0 * fit + 10.0 * z[2], 84.0, 170.0)),
-        moi=float(0.62 * np.exp(0.28 * z[3]) * np.exp(0.12 * fit)),
-        car_noise=float(1.5 * z[4]),
-        recovery=float(0.82 + 0.05 * z[5]),
-        shock_noise=float(0.015 * z[6]),
-        thaw_viability=float(np.clip(0.92 + 0.03 * z[7], 0.75, 0.99)),
-    )
-
-
-def kinetic_parameters(b: Biology, kla: float = 14.0) -> np.void:
-    """A fault-free record of the reference process for this biology."""
-    p = kinetics.parameters(1)[0]
-    p["mu"], p["t_on"], p["t_off"], p["kla"] = b.mu, b.t_on, b.t_off, kla
-    p["viable0"], p["dead0"] = b.thaw_viability, 1.0 - b.thaw_viability
-    return p
-
-
 def _with_faults(batch: BatchPlan, faults: tuple[Fault, ...]) -> tuple[np.void, Biology, float]:
     scale, site, biology = SCALES[batch.scale_l], batch.site, batch.biology
     kla = 14.0 * site.kla * scale.kla_factor * float(np.exp(0.1 * batch.luck.noise[39]))
@@ -266,4 +213,4 @@ def _operator(site: Site, key: str) -> Operator:
     return next(o for o in site.operators if o.person_key == key)
 
 
-_UNDECIDED = Outcome("", (), DURATION_H, DURATION_H, (), Product(0, 0, 0, 0, 0, 0))
+_UNDECIDED = Outcome("", (), DURATION_H, DURATION_H, (), Formulation(0, 0, 0, 0, 0, 0))

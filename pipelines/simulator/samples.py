@@ -7,7 +7,7 @@ import numpy as np
 from pipelines.simulator.kinetics import CHANNEL
 from pipelines.simulator.plan import DT_H, BatchPlan
 from pipelines.simulator.sensors import DELIVERED_TWICE, US_H, Readings
-from pipelines.simulator.signals import BY_NAME, CODE, SAMPLES, stored
+from pipelines.simulator.signals import BY_NAME, CODE, SAMPLES, stored_one
 
 EXTRA_AFTER_H = 7.0
 _TYPICAL = {"vcd_e6_ml": 1.5, "viability_pct": 92.0, "cell_diameter_um": 10.5, "glucose_mm": 15.0, "lactate_mm": 12.0,
@@ -23,15 +23,15 @@ class _Sheet:
 
     def enter(self, name: str, observed_h: float, available_h: float, value: float, found: float = 0.8) -> None:
         """Enter one result; a few are mistyped or late, and `found` of the wrong ones are corrected later."""
-        slip, late, corrected, size, wait = self.rng.random(5)
-        signal, true = BY_NAME[name], float(stored(name, np.array(value)))
+        slip, late, corrected, size, wait = self.rng.random(5).tolist()
+        signal, true = BY_NAME[name], stored_one(name, value)
         typed = true
         if slip < 0.001:  # a decimal slip, in the direction that the form accepts
             typed = true * 10.0 if true * 10.0 <= signal.high else true / 10.0
         if late < 0.01:
             available_h += 4.0 + 20.0 * wait
         if typed == true and corrected < 0.015:
-            typed = float(stored(name, np.array(true * (1.0 + 0.2 * (size - 0.5)))))
+            typed = stored_one(name, true * (1.0 + 0.2 * (size - 0.5)))
         self.rows.append((CODE[name], observed_h, available_h, typed, 0))
         if typed != true and size < found:
             self.rows.append((CODE[name], observed_h, available_h + 12.0 + 60.0 * wait, true, 1))

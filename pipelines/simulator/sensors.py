@@ -108,8 +108,9 @@ def _disturbed(signal: Signal, grid: np.ndarray, value: np.ndarray, size: np.nda
     n = len(grid)
     noise = signal.noise * (size if signal.relative else np.ones(n))
     value = value + rng.standard_normal(n) * noise
-    quality = np.where(rng.random(n) < UNCERTAIN_SHARE, QUALITY["uncertain"], QUALITY["good"]).astype(np.int8)
-    spikes = np.flatnonzero(rng.random(n) < SPIKE_SHARE)
+    quality = np.full(n, QUALITY["good"], np.int8)
+    quality[_some(n, UNCERTAIN_SHARE, rng)] = QUALITY["uncertain"]
+    spikes = _some(n, SPIKE_SHARE, rng)
     value[spikes] += rng.choice([-1.0, 1.0], len(spikes)) * rng.uniform(10.0, 40.0, len(spikes)) * noise[spikes]
     if rng.random() < STUCK_PER_SENSOR:
         start, noticed = rng.uniform(0.0, 216.0), rng.random() < 0.5
@@ -126,13 +127,18 @@ def _delivered(signal: Signal, start: float, at_h: np.ndarray, value: np.ndarray
     n, skew_us = len(at_h), int(rng.uniform(-1.0, 1.0) * LARGEST_SKEW_US)
     clock = round(start * US_H) + LARGEST_SKEW_US + np.round(at_h * US_H).astype(np.int64)
     available = clock + LARGEST_SKEW_US + 5_000_000  # never before the time the skewed clock claims
-    late = rng.random(n) < LATE_SHARE
-    available[late] += (rng.exponential(45.0, int(late.sum())) * 60e6).astype(np.int64) + 60_000_000
-    again = np.flatnonzero(rng.random(n) < DELIVERED_TWICE)
+    late, again = _some(n, LATE_SHARE, rng), _some(n, DELIVERED_TWICE, rng)
+    available[late] += (rng.exponential(45.0, len(late)) * 60e6).astype(np.int64) + 60_000_000
+    on_time = np.delete(np.arange(n), late)
     rows = Readings(
         np.full(n, CODE[signal.name], np.int16), clock + skew_us, available, value, np.zeros(n, np.int32), quality
     )
-    return rows.take(np.concatenate([np.flatnonzero(~late), np.flatnonzero(late), again]))
+    return rows.take(np.concatenate([on_time, late, again]))
+
+
+def _some(n: int, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Positions of about that share of `n` rows, in order."""
+    return np.unique(rng.integers(0, n, rng.binomial(n, share))) if n else np.zeros(0, np.int64)
 
 
 @njit(cache=True)

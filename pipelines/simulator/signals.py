@@ -89,6 +89,16 @@ BY_NAME = {s.name: s for s in (*OBSERVED, *LOT_TESTS)}
 QUALITY = {"good": 0, "uncertain": 1, "bad": 2}
 
 
+def stored_one(name: str, value: float) -> float:
+    """One value as its instrument reports it; the same rule as `stored`."""
+    signal = BY_NAME[name]
+    inside = min(max(value, signal.low), signal.high)
+    if signal.step >= 1.0:
+        return round(inside / signal.step) * signal.step
+    per_unit = round(1.0 / signal.step)
+    return round(inside * per_unit) / per_unit
+
+
 def stored(name: str, values: np.ndarray) -> np.ndarray:
     """Values as an instrument reports them: within its range, at its resolution."""
     signal = BY_NAME[name]

@@ -18,7 +18,7 @@ from pipelines.simulator.samples import sample_rows
 from pipelines.simulator.sensors import US_H, Readings, sensor_rows
 from pipelines.simulator.settings import Stream, stream
 from pipelines.simulator.signals import BY_NAME as SIGNAL
-from pipelines.simulator.signals import OBSERVED, QUALITY, stored
+from pipelines.simulator.signals import OBSERVED, QUALITY, stored_one
 
 ATTRIBUTES = {
     "indication": pa.string(), "prior_bendamustine": pa.string(), "prior_lines": pa.float64(),
@@ -111,7 +111,7 @@ def lot_table(plan: PlantPlan) -> pa.Table:
         rng = stream(plan.settings.seed, *lot.key, 1)
         for order, (name, centre, cv) in enumerate(MATERIAL[lot.material].tests):
             hint = lot.factor**0.25 if order == 0 and lot.material in ("vector", "activation_reagent") else 1.0
-            value = float(stored(name, np.array(centre * hint * (1.0 + cv * rng.standard_normal()))))
+            value = stored_one(name, centre * hint * (1.0 + cv * rng.standard_normal()))
             observed = _us(lot.made_at + 24.0 * rng.uniform(1.0, 4.0))
             available = observed + round(24.0 * rng.uniform(2.0, 10.0) * US_H)
             rows.append((lot.lot_id, lot.material, name, observed, 0, available, value, SIGNAL[name].unit))

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -38,6 +38,8 @@ class GroupWriter:
             self._partial, schema, compression="zstd", compression_level=3, write_page_checksum=True,
             store_schema=False, use_dictionary=[n for n in _DICTIONARY if n in schema.names] or True,
         )  # fmt: skip
+        self._thread = ThreadPoolExecutor(1)  # writing runs beside the making of the next rows
+        self._pending: Future[None] | None = None
         self._held: list[pa.Table] = []
         self._rows = 0
         self.written = 0
@@ -52,11 +54,22 @@ class GroupWriter:
     def close(self) -> int:
         """Write the rest and give the file its name; returns the number of rows."""
         self._flush(final=True)
+        self._settle()
+        self._thread.shutdown()
         self._writer.close()
         with self._partial.open("rb") as file:
             os.fsync(file.fileno())
         self._partial.rename(self.path)
         return self.written
+
+    def _write(self, group: pa.Table) -> None:
+        self._writer.write_table(group.cast(self.schema), row_group_size=self.rows_per_group)
+
+    def _settle(self) -> None:
+        """Wait for the group that is being written, and raise what went wrong with it."""
+        if self._pending is not None:
+            self._pending.result()
+            self._pending = None
 
     def _flush(self, *, final: bool) -> None:
         if not self._held:
@@ -64,7 +77,8 @@ class GroupWriter:
         whole, at = pa.concat_tables(self._held).unify_dictionaries(), 0
         while len(whole) - at >= self.rows_per_group or (final and at < len(whole)):
             group = whole.slice(at, self.rows_per_group)
-            self._writer.write_table(group.cast(self.schema), row_group_size=self.rows_per_group)
+            self._settle()
+            self._pending = self._thread.submit(self._write, group)
             at += len(group)
         self.written += at
         self._held, self._rows = ([whole.slice(at)] if at < len(whole) else []), len(whole) - at

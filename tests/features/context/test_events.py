@@ -61,7 +61,7 @@ def test_deviations_are_counted_since_start_in_windows_open_and_severe():
     assert found["event.deviation.since_start.n_severe"].tolist() == [0, 1, 2, 2, 0]
     assert found["event.deviation.now.n_open"].tolist() == [0, 1, 2, 1, 0]
     assert found["event.deviation.last_6h.n"].tolist() == [0, 1, 2, 1, 0]  # (t - 6 h, t]
-    np.testing.assert_equal(found["event.deviation.now.age_h"].to_numpy(), [np.nan, 1, 0, 2, np.nan])
+    np.testing.assert_equal(found["event.deviation.now.since_newest_h"].to_numpy(), [np.nan, 1, 0, 2, np.nan])
 
 
 def test_an_event_that_is_reported_late_is_neither_open_nor_closed_before():

@@ -70,10 +70,10 @@ def test_failures_of_site_equipment_and_subject_are_those_known_of_other_batches
     log = labels(("b0", 0, True, 35), ("b1", 0, False, 36))
     found = failure_history(rows, history["batches"], log).values
     assert found["site.now.n_known"].tolist() == [0, 1, 0, 2]
-    np.testing.assert_equal(found["site.now.failure_rate"].to_numpy(), [np.nan, 1.0, 0.5, 6 / 12])
+    np.testing.assert_equal(found["site.now.failure_excess"].to_numpy(), [np.nan, 0.0, 0.0, 0.0])
     np.testing.assert_equal(found["equipment.now.n_known"].to_numpy(), [0, 1, 2, np.nan])
     np.testing.assert_equal(found["subject.now.n_known"].to_numpy(), [0, 1, 0, np.nan])
-    np.testing.assert_equal(found["subject.now.failure_rate"].to_numpy(), [np.nan, 1.0, 0.5, np.nan])
+    np.testing.assert_equal(found["subject.now.failure_excess"].to_numpy(), [np.nan, 0.0, 0.0, np.nan])
 
 
 def test_counts_of_experience_stop_growing():

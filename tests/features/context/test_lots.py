@@ -24,31 +24,31 @@ def test_a_failure_counts_for_its_lot_only_once_its_label_is_available():
     log = labels(("b0", 0, True, 35), ("b1", 0, False, 36))
     found = lot_block(history, log, ("b3", 4.9), ("b3", 5), ("b3", 6))
     assert found["lot.api.now.n_known"].tolist() == [0, 1, 2]
-    # (failed + 10 * overall) / (known + 10), the overall rate being that of the same moment
-    assert np.isnan(found["lot.api.now.failure_rate"][0])
-    assert found["lot.api.now.failure_rate"][1:].tolist() == [(1 + 10 * 1.0) / 11, (1 + 10 * 0.5) / 12]
+    # (failed - known * overall) / (known + 10), the overall rate being that of the same moment
+    assert np.isnan(found["lot.api.now.failure_excess"][0])
+    assert found["lot.api.now.failure_excess"][1:].tolist() == [(1 - 1 * 1.0) / 11, (1 - 2 * 0.5) / 12]
 
 
-def test_the_rate_of_a_lot_is_drawn_towards_the_overall_rate():
+def test_the_excess_of_a_lot_is_drawn_towards_nothing():
     materials = [*ONE_LOT[:1], {"batch_id": "b1", "material": "API", "lot_id": "L2"}, *ONE_LOT[2:]]
     log = labels(("b0", 0, True, 20), ("b1", 0, False, 20))
     found = lot_block(tables(batches=FOUR, materials=materials), log, ("b3", 0))
     assert found["lot.api.now.n_known"].tolist() == [1]
-    assert found["lot.api.now.failure_rate"].tolist() == [(1 + 10 * 0.5) / 11]
+    assert found["lot.api.now.failure_excess"].tolist() == [(1 - 1 * 0.5) / 11]
 
 
 def test_a_correction_counts_from_its_own_time_only():
     history = tables(batches=FOUR, materials=ONE_LOT)
     log = labels(("b0", 0, False, 31), ("b0", 1, True, 35), ("b1", 0, False, 31))
     found = lot_block(history, log, ("b3", 4.99), ("b3", 5))
-    assert found["lot.api.now.failure_rate"].tolist() == [0.0, (1 + 5) / 12]
+    assert found["lot.api.now.failure_excess"].tolist() == [0.0, (1 - 2 * 0.5) / 12]
     assert found["lot.api.now.n_known"].tolist() == [2, 2]
 
 
 def test_an_old_revision_that_arrives_after_its_correction_changes_nothing():
     history = tables(batches=FOUR, materials=ONE_LOT)
     found = lot_block(history, labels(("b0", 1, False, 31), ("b0", 0, True, 33)), ("b3", 9))
-    assert found["lot.api.now.failure_rate"].tolist() == [0.0]
+    assert found["lot.api.now.failure_excess"].tolist() == [0.0]
 
 
 def test_a_censored_batch_is_no_known_batch_and_a_correction_to_censored_takes_it_back():
@@ -56,20 +56,20 @@ def test_a_censored_batch_is_no_known_batch_and_a_correction_to_censored_takes_i
     log = labels(("b0", 0, False, 30, True), ("b1", 0, True, 31), ("b1", 1, False, 33, True))
     found = lot_block(history, log, ("b3", 2), ("b3", 3))
     assert found["lot.api.now.n_known"].tolist() == [1, 0]
-    assert np.isnan(found["lot.api.now.failure_rate"][1])
+    assert np.isnan(found["lot.api.now.failure_excess"][1])
 
 
 def test_a_batch_does_not_count_for_itself():
     history = tables(batches=FOUR, materials=ONE_LOT)
     found = lot_block(history, labels(("b3", 0, True, 31), ("b0", 0, False, 31)), ("b3", 5), ("b2", 15))
     assert found["lot.api.now.n_known"].tolist() == [1, 2]
-    assert found["lot.api.now.failure_rate"].tolist() == [0.0, (1 + 5) / 12]
+    assert found["lot.api.now.failure_excess"].tolist() == [0.0, (1 - 2 * 0.5) / 12]
 
 
 def test_a_lot_counts_from_when_it_was_consumed():
     materials = [*ONE_LOT[:3], ONE_LOT[3] | {"consumed_at": 34}]
     found = lot_block(tables(batches=FOUR, materials=materials), labels(("b0", 0, True, 20)), ("b3", 3.9), ("b3", 4))
-    for name in ("n_known", "failure_rate", "n_used", "age_h"):
+    for name in ("n_known", "failure_excess", "n_used", "in_use_h"):
         assert found[f"lot.api.now.{name}"].isna().tolist() == [True, False], name
 
 
@@ -90,13 +90,13 @@ def test_suppliers_pool_their_lots_and_an_empty_supplier_is_unknown():
     found = lot_block(tables(batches=FOUR, materials=materials), log, ("b2", 0), ("b3", 0))
     assert found["lot.api.now.n_known"].tolist() == [0, 0]
     assert found["supplier.api.now.n_known"].tolist()[0] == 1
-    assert found["supplier.api.now.failure_rate"].isna().tolist() == [False, True]
+    assert found["supplier.api.now.failure_excess"].isna().tolist() == [False, True]
 
 
 def test_use_and_age_of_a_lot_count_other_batches_from_its_first_use():
     found = lot_block(tables(batches=FOUR, materials=ONE_LOT), labels(), ("b0", 0), ("b2", 5), ("b0", 100))
     assert found["lot.api.now.n_used"].tolist() == [0, 2, 3]
-    assert found["lot.api.now.age_h"].tolist() == [0, 25, 100]
+    assert found["lot.api.now.in_use_h"].tolist() == [0, 25, 100]
 
 
 TESTED = [
@@ -147,3 +147,10 @@ def test_the_newest_sample_of_a_lot_counts_not_the_newest_report():
     ]
     found = lot_block(tables(batches=FOUR, materials=ONE_LOT, lot_results=tests), labels(), ("b3", 0))
     assert found["titre.lot.value"].tolist() == [2.0]
+
+
+def test_a_lot_that_fails_more_often_than_the_others_has_an_excess():
+    materials = [*ONE_LOT[:1], {"batch_id": "b1", "material": "API", "lot_id": "L2"}, *ONE_LOT[2:]]
+    log = labels(("b0", 0, True, 20), ("b1", 0, False, 20), ("b2", 0, True, 20))
+    found = lot_block(tables(batches=FOUR, materials=materials), log, ("b3", 0))
+    assert found["lot.api.now.failure_excess"].tolist() == [(2 - 2 * (2 / 3)) / 12]

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.simulator import kinetics
+from pipelines.simulator.biology import draw_biology, kinetic_parameters
 from pipelines.simulator.kinetics import CHANNEL
-from pipelines.simulator.plan import draw_biology, kinetic_parameters
 from pipelines.simulator.products import product
 
 GOLDEN = {  # hours: 5, 50, 95 % of viable cells, viability, glucose, lactate

@@ -8,8 +8,9 @@ from scipy.stats import binom
 
 from pipelines.simulator.faults import MODES
 from pipelines.simulator.outcome import SPECIFICATION
-from pipelines.simulator.plan import DECISION_WITHIN_H, plan_plant
+from pipelines.simulator.plan import plan_plant
 from pipelines.simulator.settings import SimulationSettings, hours
+from pipelines.simulator.starts import DECISION_WITHIN_H
 
 
 def decided(plan):

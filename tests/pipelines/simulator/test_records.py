@@ -7,7 +7,7 @@ from pipelines.simulator.kinetics import CHANNEL
 from pipelines.simulator.samples import sample_rows
 from pipelines.simulator.sensors import LONGEST_GAP_H, US_H, _changed, sensor_rows
 from pipelines.simulator.settings import stream
-from pipelines.simulator.signals import CODE, SENSORS, stored
+from pipelines.simulator.signals import CODE, SENSORS, stored, stored_one
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,14 @@ def test_worry_takes_more_samples(plant):
 
 def test_stored_values_keep_to_range_and_resolution():
     assert stored("viability_pct", np.array([101.7, 93.26, -4.0])).tolist() == [100.0, 93.3, 0.0]
+    for name, value in (
+        ("viability_pct", 93.25),
+        ("ph", 7.255),
+        ("glucose_mm", -1.0),
+        ("do_pct", 250.0),
+        ("vector_titre_tu_ml", 3.21049e7),
+    ):
+        assert stored_one(name, value) == stored(name, np.array([value]))[0]
     assert stored("vector_titre_tu_ml", np.array([3.21049e7])).tolist() == [3.21e7]
 
 

@@ -1,0 +1,174 @@
+import re
+import shutil
+
+import pandas as pd
+import pytest
+
+from pipelines.plant import Plant
+from pipelines.storage import Store
+from tests.pipelines.small_plant import Place
+
+TABLES = ("batches", "observations", "dispositions", "materials")
+
+
+def edit(table, row, **values):
+    def change(place):
+        frame = place.read(table)
+        for name, value in values.items():
+            frame.loc[row, name] = value
+        place.replace(table, frame)
+
+    return change
+
+
+def without(table, column):
+    return lambda place: place.replace(table, place.read(table).drop(columns=column))
+
+
+def contradicting(place):
+    frame = place.read("observations")
+    place.replace("observations", pd.concat([frame, frame.iloc[[0]].assign(value="12.5")]))
+
+
+def emptied(place):
+    for path in place.history.iterdir():
+        path.unlink()
+
+
+def torn(place):
+    with (place.history / "observations.csv").open("a") as file:
+        file.write("B119,temperature_c,2025-06\n")
+
+
+def misspelt(place):
+    text = place.process.read_text()
+    place.process.write_text(text.replace("planned_duration_h", "planned_duraton_h"))
+
+
+CASES = {
+    "missing column": (without("observations", "observed_at"), ["observations.csv: column 'observed_at' is missing"]),
+    "empty folder": (emptied, ["history: the folder is empty"]),
+    "missing folder": (lambda place: shutil.rmtree(place.history), ["history: no such folder"]),
+    "torn file": (torn, ["observations.csv: cannot be read as CSV", "Export the file again."]),
+    "unknown key": (misspelt, ["small.toml:5: unknown key 'planned_duraton_h'; did you mean 'planned_duration_h'?"]),
+    "missing definition": (lambda place: place.process.unlink(), ["small.toml: no such file"]),
+}
+RULES = {
+    "unknown parameter": (
+        "unknown_parameter (1x): observations.csv row 4 ",
+        "'temprature_c'",
+    ),
+    "naive time": ("naive_time (1x): observations.csv row 5 ", "offset"),
+    "unit that does not match": ("unit_mismatch (1x): observations.csv row 6 ", "'kg'"),
+    "unknown outcome": ("not_allowed (1x): dispositions.csv row 3 ", "released_oos"),
+    "duplicate key with other content": ("duplicate_key (2x): observations.csv row 1 ", "other content"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_one_line_and_the_last_good_version_stands(case, clone, run):
+    spoil, expected = CASES[case]
+    before = versions(clone)
+    spoil(clone)
+    result = run("run", *clone.options(), "--trials", "2")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("batchguard: ")
+    for part in expected:
+        assert part in result.stderr
+    assert versions(clone) == before
+
+
+def versions(place):
+    kept = Store(place.data_dir / "history" / "small")
+    return {name: kept.version(name) for name in TABLES}
+
+
+@pytest.fixture(scope="module")
+def broken(ran, tmp_path_factory, run):
+    """One run over rows that break five rules."""
+    place = Place(tmp_path_factory.mktemp("broken") / "plant")
+    shutil.copytree(ran.place.root, place.root, symlinks=True)
+    for spoil in (
+        edit("observations", 3, parameter="temprature_c"),
+        edit("observations", 4, observed_at="2025-01-03T10:30:00"),
+        edit("observations", 5, unit="kg"),
+        edit("dispositions", 2, outcome="fine"),
+        contradicting,
+    ):
+        spoil(place)
+    return place, versions(place), run("run", *place.options(), "--trials", "2")
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_broken_rule_has_one_line_with_its_first_row(rule, broken):
+    _, _, result = broken
+    assert result.exit_code == 1
+    begin, part = RULES[rule]
+    (line,) = [line for line in result.stderr.splitlines() if line.strip().startswith(begin)]
+    assert part in line
+
+
+def test_rows_that_break_a_rule_stop_the_run_and_change_no_table(broken):
+    place, before, result = broken
+    lines = result.stderr.splitlines()
+    assert lines[0] == "batchguard: 6 rows break the contract, 0 are accepted"
+    assert len(lines) == 1 + len(RULES) + 1
+    assert lines[-1].startswith("Mend the file")
+    assert "--max-quarantined 6" in lines[-1]
+    assert versions(place) == before
+    assert Plant(place.settings()).history.rows("quarantine") == 6
+
+
+def test_rows_that_a_person_accepts_to_lose_are_kept_aside(clone, run):
+    edit("observations", 3, parameter="temprature_c")(clone)
+    result = run("score", *clone.options(), "--as-of", "history", "--max-quarantined", "1")
+    assert result.exit_code == 0
+    assert "1 quarantined" in result.stdout
+    aside = Plant(clone.settings()).history.read("quarantine").to_pandas()
+    assert aside["code"].tolist() == ["unknown_parameter"]
+    assert "temprature_c" in aside["content"][0]
+
+
+def test_without_failures_nothing_is_trained(clone, run):
+    clone.replace("dispositions", clone.read("dispositions").assign(outcome="released"))
+    result = run("run", *clone.options(), "--trials", "2")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "none of" in result.stderr
+    assert "failed" in result.stderr
+
+
+def test_a_fold_with_one_class_only_is_named(clone, run):
+    decided = clone.read("dispositions")
+    early = decided.index < 50  # all failures lie before the first validation block
+    clone.replace("dispositions", decided.assign(outcome=decided["outcome"].where(early, "released")))
+    result = run("run", *clone.options(), "--trials", "2")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert re.search(r"fold \d of 2: no failures among the \d+ validation batches", result.stderr)
+
+
+@pytest.mark.parametrize("when", ["2025-05-01T08:00:00", "soon"])
+def test_an_as_of_time_without_offset_stops_before_anything_is_made(when, fresh, run):
+    result = run("run", *fresh.options(), "--as-of", when)
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert f"as-of time '{when}' cannot be used" in result.stderr
+    assert not fresh.data_dir.exists()
+
+
+def test_a_result_that_cannot_be_written_stops_before_anything_is_made(fresh, run):
+    target = fresh.process / "out.json"  # a file is no folder
+    result = run("run", *fresh.options(), "--json", str(target))
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "small.toml" in result.stderr
+    assert not fresh.data_dir.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run"], ["run", "--proces", "x"], ["fly"], ["score", "--max-quarantined", "-1"]]
+)
+def test_wrong_usage_exits_with_two(arguments, run):
+    assert run(*arguments).exit_code == 2

@@ -1,0 +1,119 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from models.registry import Registry
+from pipelines.plant import Plant
+from pipelines.storage import Store
+from tests.pipelines.small_plant import N_BATCHES
+
+
+def stored(place):
+    """Digest and version of every stored table."""
+    found = {}
+    for kind in ("history", "features", "scores"):
+        store = Store(place.data_dir / kind / "small")
+        found |= {f"{kind}/{name}": (store.version(name), store.digest(name)) for name in store.tables()}
+    return found
+
+
+def test_a_run_writes_the_fields_that_were_promised(ran):
+    result = json.loads(ran.place.result.read_text())
+    assert list(result) == ["process", "data", "test", "by_checkpoint", "random_split", "model", "scores"]
+    assert {"rows_in", "rows_kept", "rows_quarantined", "batches", "failed", "censored"} <= set(result["data"])
+    test = {"n_batches", "n_failed", "base_rate", "auroc", "auroc_ci", "auprc", "brier", "ece"}
+    assert test <= set(result["test"])
+    assert {"checkpoint_h", "n", "n_failed", "auroc", "auprc"} <= set(result["by_checkpoint"][0])
+    assert [row["checkpoint_h"] for row in result["by_checkpoint"]] == [0, 6, 12, 24]
+    assert set(result["random_split"]) == {"auroc", "questions"}
+    assert {"name", "version", "sha256"} <= set(result["model"])
+    assert {"batch_id", "as_of", "failure_probability", "reasons"} <= set(result["scores"][0])
+
+
+def test_rows_and_batches_add_up(ran):
+    result = json.loads(ran.place.result.read_text())
+    data = result["data"]
+    rows = sum(len(ran.place.read(name)) for name in ("batches", "observations", "dispositions", "materials"))
+    assert data["rows_in"] == rows == data["rows_kept"] + data["rows_quarantined"]
+    assert data["batches"] == N_BATCHES
+    assert data["failed"] == int((ran.place.read("dispositions")["outcome"] == "rejected").sum())
+    assert result["test"]["n_batches"] == 30  # a quarter of 117 dispositioned batches, the newest
+    low, high = result["test"]["auroc_ci"]
+    assert low <= result["test"]["auroc"] <= high
+
+
+def test_batches_without_a_disposition_get_scores_with_reasons(ran):
+    scores = {score["batch_id"]: score for score in json.loads(ran.place.result.read_text())["scores"]}
+    assert sorted(scores) == ["B117", "B118", "B119"]
+    assert all(0 <= score["failure_probability"] <= 1 for score in scores.values())
+    assert scores["B119"]["failure_probability"] > scores["B118"]["failure_probability"]  # one is warm, one is not
+    why = scores["B119"]["reasons"][0]
+    assert {"sentence", "value", "unit", "normal", "points"} <= set(why)
+    assert (why["unit"], why["normal"]) == ("degC", [36, 38])
+    assert why["value"] == pytest.approx(38.5, abs=1)
+    assert why["points"] > 0
+    assert "Temperature" in why["sentence"]
+
+
+def test_the_report_and_the_table_of_scores_are_there(ran):
+    report = Plant(ran.place.settings()).report_path
+    assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert str(report) in ran.first.output
+    assert "Batches in progress as of 2025-06-01" in ran.first.output
+    assert "validate no model" in ran.first.output  # simulated batches are among the rows
+
+
+def test_a_second_run_gives_the_same_model_and_scores_and_changes_nothing(ran, clone, run):
+    before = stored(clone)
+    again = clone.root / "again.json"
+    result = run("run", *clone.options(), "--json", str(again), "--trials", "2")
+    assert result.exit_code == 0
+    assert json.loads(again.read_text()) == json.loads(ran.place.result.read_text())
+    assert stored(clone) == before
+    assert "source unchanged" in result.output
+    assert result.output.count("; 0 months changed") == 2
+    assert len(Registry(clone.data_dir)._versions("small")) == 1
+    readings = (Plant(clone.settings()).models_dir / "test_readings.jsonl").read_text().splitlines()
+    assert len(readings) == 1  # the sealed test was scored once
+
+
+def test_stored_files_are_verified_and_a_flipped_byte_is_named(clone, run):
+    options = ["--process", str(clone.process), "--data-dir", str(clone.data_dir)]
+    sound = run("verify", *options)
+    assert (sound.exit_code, sound.stderr) == (0, "")
+    assert "files are as they were written" in sound.stdout
+    path = flip_a_byte(clone)
+    damaged = run("verify", *options)
+    assert damaged.exit_code == 1
+    assert len(damaged.stderr.splitlines()) == 1
+    assert path.name in damaged.stderr
+
+
+def test_nothing_is_trained_from_damaged_data(clone, run):
+    path = flip_a_byte(clone)
+    result = run("train", *clone.options(), "--trials", "2")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert path.name in result.stderr
+    assert len(Registry(clone.data_dir)._versions("small")) == 1
+
+
+def flip_a_byte(place):
+    path = Plant(place.settings()).history.files("observations", ["2025-02"])[0]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    return path
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom pipelines.cli import app\n"
+        "assert CliRunner().invoke(app, ['run', '--help']).exit_code == 0\n"
+        "print([m for m in ('mlflow', 'shap', 'dagster', 'matplotlib', 'optuna', 'pandera') if m in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
+    assert ended.stdout.strip() == "[]"
