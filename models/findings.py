@@ -52,10 +52,9 @@ def calibration(last: pd.DataFrame, overall: Mapping[str, float]) -> str:
     counts = f"the stated probabilities add up to {expected:.1f} failures, and {n_failed} came"
     if abs(n_failed - expected) > _APART * spread:
         side = "low" if n_failed > expected else "high"
-        return (
-            f"The calibration is poor: probabilities are too {side}; {counts}. "
-            "Use the order of the batches, not the probability itself."
-        )
+        ranks = overall["auroc_low"] > 0.5
+        advice = "Use the order of the batches, not the probability itself." if ranks else "Do not act on it."
+        return f"The calibration is poor: probabilities are too {side}; {counts}. {advice}"
     if overall["ece"] > _UNEVEN * overall["ece_floor"]:
         return f"The calibration is uneven: {counts}, but not at the probabilities stated for them."
     weak = f" With {_failures(n_failed)} this is a weak test." if n_failed < 3 * FEW else ""

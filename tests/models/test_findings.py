@@ -48,6 +48,14 @@ def test_calibration_compares_expected_with_observed_failures(p, n_failed, says)
     assert calibration(judged(p, 100, n_failed), overall()).startswith(says)
 
 
+def test_the_order_is_recommended_only_where_it_beats_chance():
+    assert calibration(judged(0.04, 100, 15), overall()).endswith(
+        "Use the order of the batches, not the probability itself."
+    )
+    for low in (0.39, math.nan):
+        assert calibration(judged(0.04, 100, 15), overall(low=low)).endswith("15 came. Do not act on it.")
+
+
 def test_the_right_number_at_the_wrong_probabilities_is_uneven():
     assert calibration(judged(0.4, 100, 40), overall(ece=0.06)).startswith("The calibration is uneven")
     assert calibration(judged(0.4, 100, 40), overall(ece=0.04)).startswith("Nothing speaks against")
