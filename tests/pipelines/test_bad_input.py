@@ -114,7 +114,7 @@ def test_rows_that_break_a_rule_stop_the_run_and_change_no_table(broken):
     lines = result.stderr.splitlines()
     assert lines[0] == "batchguard: 6 rows break the contract, 0 are accepted"
     assert len(lines) == 1 + len(RULES) + 1
-    assert lines[-1].startswith("Mend the file")
+    assert lines[-1].startswith("Mend the source")
     assert "--max-quarantined 6" in lines[-1]
     assert versions(place) == before
     assert Plant(place.settings()).history.rows("quarantine") == 6
