@@ -28,7 +28,7 @@ def compare_splits(
     settings: Settings | None = None,
     plan: Plan | None = None,
 ) -> pd.DataFrame:
-    """Random against forward, with the same model settings on the same batches, for several questions.
+    """Random against forward, with the same model settings, for several questions.
 
     Each batch counts once, at its last checkpoint before its label. Random is a stratified, shuffled K-fold over
     batches; forward trains on what was known when each block began.

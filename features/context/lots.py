@@ -121,7 +121,7 @@ def lots(
                 "value",
                 label=known.label,
                 unit=known.unit,
-                meaning=f"{known.label} of the lot of {material}",
+                meaning=known.label if alone else f"{known.label}, lot of {material}",
             )
             cells.append((entry, _tested(tests[tests["parameter"] == parameter], uses, asked)))
     return block(rows, cells)
