@@ -158,6 +158,14 @@ class Registry:
             raise StorageError(f"model {process.id!r} version {version} is not in the registry after it was registered")
         return replace(found, is_new=True)
 
+    def as_challenger(self, model: RegisteredModel) -> RegisteredModel:
+        """Let a version that training came back to be the challenger again; the champion stays as it is."""
+        if CHALLENGER in model.aliases:
+            return model
+        with self._locked():
+            self._client().set_registered_model_alias(model.name, CHALLENGER, model.version)
+        return replace(model, aliases=tuple(sorted({*model.aliases, CHALLENGER})))
+
     def _client(self) -> MlflowClient:
         self.artifacts.mkdir(parents=True, exist_ok=True)
         with _quiet():

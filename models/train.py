@@ -51,6 +51,7 @@ def train(
     batches: pd.DataFrame,
     log: pd.DataFrame,
     *,
+    seal: Seal | None = None,
     plan: Plan | None = None,
     groups: pd.DataFrame | None = None,
     progress: Progress | None = None,
@@ -63,6 +64,7 @@ def train(
         features: Feature dictionary of the snapshots' columns.
         batches: `batch_id`, `started_at`, `subject_key`.
         log: `features.contracts.LABELS`.
+        seal: The test set to stay away from; None seals the newest share of the batches.
         plan: How; None takes the defaults.
         groups: Pairs `batch_id`, `group` that must not stand on both sides of a split; None takes the subjects.
         progress: Told after every step.
@@ -73,7 +75,7 @@ def train(
     """
     plan = plan or Plan()
     groups = subject_groups(batches) if groups is None else groups
-    seal = seal_test(batches, log, process_id=process.id, share=plan.test_share)
+    seal = seal or seal_test(batches, log, process_id=process.id, share=plan.test_share)
     failed = known_before(batches, log, seal.cut, away_from=seal.batch_ids, groups=groups)
     usable = before_the_label(snapshots, log)
     rows = usable[usable["batch_id"].isin(failed.index)]

@@ -103,6 +103,10 @@ def test_a_second_model_becomes_challenger_and_leaves_the_champion_alone(filled,
     champion = copy.by_alias("soup", CHAMPION)
     assert champion is not None
     assert champion.version == "1"
+    again = copy.as_challenger(champion)
+    assert again.aliases == (CHALLENGER, CHAMPION)
+    assert copy.by_alias("soup", CHALLENGER) == again
+    assert copy.by_alias("soup", CHAMPION) == again
 
 
 def test_a_changed_predictor_is_refused(filled, model, tmp_path):
