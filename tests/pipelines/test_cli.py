@@ -1,13 +1,16 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+from features.errors import StorageError
 from models.registry import Registry
 from pipelines.plant import Plant
 from pipelines.storage import Store
+from pipelines.training import verified
 from tests.pipelines.small_plant import N_BATCHES
 
 
@@ -89,7 +92,17 @@ def test_stored_files_are_verified_and_a_flipped_byte_is_named(clone, run):
     damaged = run("verify", *options)
     assert damaged.exit_code == 1
     assert len(damaged.stderr.splitlines()) == 1
-    assert path.name in damaged.stderr
+    assert damaged.stderr.startswith(f"batchguard: {path}")
+
+
+def test_what_a_killed_writer_left_is_told_but_nothing_is_wrong(clone, run):
+    store = Plant(clone.settings()).history
+    left = store.files("observations")[0].with_name("0" * 64 + ".parquet")
+    shutil.copy(store.files("observations")[0], left)
+    result = run("verify", "--process", str(clone.process), "--data-dir", str(clone.data_dir))
+    assert result.exit_code == 0
+    assert "left by a writer that was stopped" in result.stderr
+    verified(Plant(clone.settings()))  # training goes on
 
 
 def test_nothing_is_trained_from_damaged_data(clone, run):
@@ -97,7 +110,9 @@ def test_nothing_is_trained_from_damaged_data(clone, run):
     result = run("train", *clone.options(), "--trials", "2")
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
-    assert path.name in result.stderr
+    assert result.stderr.startswith(f"batchguard: {path}")
+    with pytest.raises(StorageError, match="Nothing was trained"):
+        verified(Plant(clone.settings()))
     assert len(Registry(clone.data_dir)._versions("small")) == 1
 
 

@@ -6,12 +6,11 @@ from models.registry import CHALLENGER, CHAMPION, Registry
 from pipelines.defs.automation import END, START, every_month
 from pipelines.defs.location import definitions
 from pipelines.defs.plant import PlantResource, months_since
+from pipelines.history import ingest
 from pipelines.main_job import prepare
 from pipelines.plant import Plant
 from pipelines.settings import Settings
-
-# 2026-11: what dagster 1.13 and mlflow 3.17 warn of inside themselves while a job runs; `run_job` keeps quiet about it too
-pytestmark = pytest.mark.filterwarnings("ignore")
+from pipelines.sources.folder import HistoryFolder
 
 BLOCKING = {
     ("run_history", "contract"),
@@ -112,12 +111,18 @@ def test_the_quarter_hourly_tick_ingests_and_scores(clone):
 
 
 def test_the_weekly_tick_makes_a_challenger_and_leaves_the_champion_alone(clone):
-    registry = Registry(clone.data_dir)
+    decided = clone.read("dispositions")
+    decided.loc[40:43, "outcome"] = ["rejected", "released", "rejected", "released"]
+    clone.replace("dispositions", decided)
+    plant, registry = Plant(clone.settings()), Registry(clone.data_dir)
     champion = registry.by_alias("small", CHAMPION)
-    result = launched(clone, "retrain_weekly", trials=1)
+    ingest(HistoryFolder(clone.history), plant.history, plant.process)
+    result = launched(clone, "retrain_weekly")
     challenger = registry.by_alias("small", CHALLENGER)
-    assert (champion.version, registry.by_alias("small", CHAMPION).sha256) == ("1", champion.sha256)
-    assert challenger.sha256 == registry.by_alias("small", CHALLENGER).sha256
+    assert (challenger.version, challenger.aliases, challenger.review) == ("2", ("challenger",), "unreviewed")
+    assert challenger.sha256 != champion.sha256
+    still = registry.by_alias("small", CHAMPION)
+    assert (still.version, still.sha256) == ("1", champion.sha256)
     made = metadata(result, "challenger_and_report")
     assert made["sha256"] == challenger.sha256
     assert made["mlflow_run"].endswith(challenger.page)

@@ -61,6 +61,7 @@ def started(clone):
             process.wait(STOP_WITHIN_S + 10)
 
 
+@pytest.mark.slow
 def test_both_pages_start_and_stop_together_and_leave_no_process(started):
     process, ports, place = started
     deadline = time.monotonic() + START_WITHIN_S
