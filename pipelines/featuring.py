@@ -43,7 +43,9 @@ def row_groups(files: list[Path], known_by: pd.Timestamp | None = None) -> Itera
 
 def _row_group(path: Path, footer: pq.FileMetaData, index: int, known_by: pd.Timestamp | None) -> pa.Table:
     coded = ["batch_id", "parameter", "quality"]
-    with pq.ParquetFile(path, metadata=footer, read_dictionary=coded, page_checksum_verification=True) as file:
+    with pq.ParquetFile(
+        path, metadata=footer, read_dictionary=coded, memory_map=True, page_checksum_verification=True
+    ) as file:
         table = file.read_row_group(index, columns=list(OBSERVATION_COLUMNS), use_threads=False)
     return table if known_by is None else table.filter(pc.less_equal(table["available_at"], pa.scalar(known_by)))
 
