@@ -36,7 +36,7 @@ def fit_calibration(raw: np.ndarray, failed: np.ndarray, weight: np.ndarray) -> 
     Args:
         raw: Raw log-odds of batches that the predicting model had not seen, shape (n,).
         failed: Outcomes, shape (n,).
-        weight: 1 / (snapshots of the batch), so that every batch counts once, shape (n,).
+        weight: 1 / (most snapshots of any batch): a batch counts at most once, shape (n,).
     """
     from scipy.optimize import minimize
 

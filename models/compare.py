@@ -53,8 +53,11 @@ def compare_splits(
         table = training_table(last, fit_encoder(last))
         share = float(np.clip(labels["failed"].mean(), 0.01, 0.99))
         bins = Bins(table, plan or Plan(), failed_share=share)
-        rows.append(_row(question, "random", *_try(random_scores, bins, labels["failed"], settings or Settings())))
-        rows.append(_row(question, "forward", *_try(_forward, bins, batches, log, groups, settings or Settings())))
+        random, why_not = _try(random_scores, bins, labels["failed"], settings or Settings())
+        forward, note = _try(_forward, bins, batches, log, groups, settings or Settings())
+        if random is not None and forward is not None:  # the oldest batches only ever train forward in time
+            random = random[random["batch_id"].isin(forward["batch_id"])]
+        rows += [_row(question, "random", random, why_not), _row(question, "forward", forward, note)]
     return pd.DataFrame(rows)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from features.errors import TrainingError
 from features.process import ProcessDefinition
-from models.figures import by_checkpoint, figures, last_checkpoint, lead_time_figures
+from models.figures import auroc_of_timing, by_checkpoint, figures, last_checkpoint, lead_time_figures
 from models.labels import labels_as_of
 from models.predictor import Predictor
 from models.splits import Seal
@@ -31,7 +31,8 @@ class Evaluation:
 
     Attributes:
         scores: Every scored snapshot of the test (`score_test`).
-        overall: `models.figures.figures` of each test batch at its last checkpoint before its label.
+        overall: `models.figures.figures` of each test batch at its last checkpoint before its label, and
+            `auroc_of_timing`: what the hour of that checkpoint alone would reach.
         checkpoints: The same figures per checkpoint.
         leads: Failures caught and how early (`models.figures.lead_time_figures`).
         importance: `parameter`, `label`, `mean_abs_points`: how far a parameter moves test scores, largest first.
@@ -123,7 +124,7 @@ def evaluate(
     last = last_checkpoint(scores)
     return Evaluation(
         scores=scores,
-        overall=figures(last),
+        overall=figures(last) | {"auroc_of_timing": auroc_of_timing(last)},
         checkpoints=by_checkpoint(scores),
         leads=lead_time_figures(scores, trained.out_of_fold),
         importance=parameter_importance(trained.predictor, rows),

@@ -132,6 +132,16 @@ def last_checkpoint(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.sort_values("checkpoint_h", kind="stable").groupby("batch_id", sort=False).tail(1)
 
 
+def auroc_of_timing(last: pd.DataFrame) -> float:
+    """AUROC of the last checkpoint's hour alone, earlier meaning worse; NaN where a class is absent.
+
+    A batch that is stopped has an earlier last checkpoint, which nobody could know at that time. An overall AUROC
+    says something of the predictor only as far as it exceeds this, and the figures per checkpoint do not have it.
+    """
+    one = np.ones((1, len(last)))
+    return float(auroc(last["failed"].to_numpy(bool), -last["checkpoint_h"].to_numpy(float), one)[0])
+
+
 def by_checkpoint(scores: pd.DataFrame) -> pd.DataFrame:
     """`figures` at every checkpoint: `checkpoint_h` and one column per figure."""
     rows = [{"checkpoint_h": float(str(hours)), **figures(rows)} for hours, rows in scores.groupby("checkpoint_h")]

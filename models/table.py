@@ -16,7 +16,7 @@ class TrainingTable:
     """Rows of training batches in canonical order, so that the input's order never matters.
 
     Attributes:
-        rows: `batch_id`, `checkpoint_h`, `as_of`, `weight` = 1 / (rows of the batch); index 0..n-1.
+        rows: `batch_id`, `checkpoint_h`, `as_of`, `weight` = 1 / (most rows of any batch); index 0..n-1.
         X: Encoded features, shape (n, k).
         categorical: Places of the categorical columns in X.
         encoder: What the columns are.
@@ -45,7 +45,8 @@ def training_table(usable: pd.DataFrame, encoder: Encoder) -> TrainingTable:
         encoder: Fitted on these or on other training rows.
     """
     ordered = usable.sort_values(["started_at", "batch_id", "checkpoint_h"]).reset_index(drop=True)
-    weight = 1.0 / ordered.groupby("batch_id")["batch_id"].transform("size")
+    # the same for every row: a weight by a batch's own number of rows would tell that its label came early
+    weight = 1.0 / max(1, ordered.groupby("batch_id").size().max()) if len(ordered) else 1.0
     rows = ordered[["batch_id", "checkpoint_h", "as_of"]].assign(weight=weight)
     categorical = tuple(i for i, name in enumerate(encoder.columns) if name in encoder.categories)
     return TrainingTable(rows, encoder.encode(ordered), categorical, encoder)

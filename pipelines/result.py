@@ -38,6 +38,7 @@ def result_of(plant: Plant) -> dict[str, Any]:
                 "n_batches": overall["n"], "n_failed": overall["n_failed"], "base_rate": overall["base_rate"],
                 "auroc": overall["auroc"], "auroc_ci": [overall["auroc_low"], overall["auroc_high"]],
                 "auprc": overall["auprc"], "brier": overall["brier"], "ece": overall["ece"], "ece_floor": overall["ece_floor"],
+                "auroc_of_timing": overall.get("auroc_of_timing", math.nan),
                 "taken_at": "each batch's last checkpoint before its outcome was known",
             },
             "by_checkpoint": [{name: row[name] for name in CHECKPOINT_FIGURES} for row in evaluation.checkpoints.to_dict("records")],

@@ -36,6 +36,14 @@ def test_figures_reconcile_with_the_sealed_batches(plant, trained):
     assert judged.note == ""
 
 
+def test_an_overall_figure_that_only_knows_when_batches_were_stopped_is_found_out(plant, trained):
+    stopped = plant.log["label_available_at"] - pd.to_timedelta(plant.log["failed"] * 60.0, unit="h")
+    early = plant.log.assign(label_available_at=stopped.astype(plant.log["label_available_at"].dtype))
+    assert evaluate(plant.process, trained, plant.snapshots, plant.batches, early).overall["auroc_of_timing"] == 1.0
+    as_usual = evaluate(plant.process, trained, plant.snapshots, plant.batches, plant.log)
+    assert as_usual.overall["auroc_of_timing"] == 0.5  # all have the same last checkpoint: every pair is a tie
+
+
 def test_one_simulated_batch_is_enough_to_say_so(plant, trained):
     batches = plant.batches.assign(origin=["simulated" if i == 40 else "real" for i in range(len(plant.batches))])
     assert evaluate(plant.process, trained, plant.snapshots, batches, plant.log).note == SIMULATED
