@@ -70,6 +70,7 @@ def month_of(batches: pd.DataFrame) -> pd.Series:
 
 def make(root: Path, n_rows: int) -> None:
     batches, store, rng = batches_of(n_rows), Store(root), np.random.default_rng(7)
+    batches.to_parquet(root / "batches.parquet")
     for month, part in batches.groupby(month_of(batches)):
         store.write("observations", str(month), _readings(part, rng), OBSERVATIONS.arrow(), inputs_digest=None)
 
@@ -112,8 +113,7 @@ def scan_in_order(root: Path) -> int:
 
 
 def batchguard(root: Path) -> int:
-    store, n_rows = Store(root), int((root / "rows").read_text())
-    batches = batches_of(n_rows)
+    store, batches = Store(root), pd.read_parquet(root / "batches.parquet")
     nothing_known = pd.DataFrame(
         {"batch_id": pd.Series(dtype="str"), "label_available_at": pd.Series(dtype="datetime64[us, UTC]")}
     )
@@ -194,7 +194,6 @@ def main(sizes: tuple[int, ...] = (1_000_000, 10_000_000), rounds: int = 5) -> N
         roots = {n: Path(folder) / str(n) for n in (ROWS_PER_BATCH, *sizes)}
         for n, root in roots.items():
             root.mkdir()
-            (root / "rows").write_text(str(n))
             make(root, n)
         for n in sizes:
             taken: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}

@@ -89,6 +89,7 @@ def _from_rule(
         {
             "batch_id": measured["batch_id"],
             "result": measured["value"],
+            "withdrawn": measured["quality"] == "bad" if "quality" in measured else False,
             "label_available_at": measured["available_at"],
         }
     )
@@ -96,14 +97,17 @@ def _from_rule(
     both = both.sort_values(["batch_id", "label_available_at"], kind="stable")
     # a result says nothing of censoring and a disposition nothing of the result: each holds until changed
     both["result"] = both.groupby("batch_id")["result"].ffill()
-    both["censored"] = both["censored"].astype("boolean").groupby(both["batch_id"]).ffill().fillna(False).astype(bool)
+    for name in ("censored", "withdrawn"):
+        both[name] = both[name].astype("boolean").groupby(both["batch_id"]).ffill().fillna(False).astype(bool)
     both = both[both["result"].notna() | both["censored"]]
+    both["censored"] |= both["withdrawn"]  # a result that was taken back says neither success nor failure
     return both.assign(failed=np.asarray(rule.failed(both["result"].to_numpy(float)), dtype=bool))
 
 
 def _newest_results(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows that were the newest result (by sampling time, then revision) when they became available."""
-    rows = rows[rows["quality"] != "bad"] if "quality" in rows else rows
+    if "quality" in rows:  # a bad first report never counted; a bad correction takes a result back
+        rows = rows[(rows["quality"] != "bad") | (rows["revision"] > 0)]
     age = rows.sort_values(["observed_at", "revision"]).groupby("batch_id").cumcount()
     rows = rows.assign(_age=age).sort_values(["batch_id", "available_at", "_age"])
     return rows[rows["_age"] == rows.groupby("batch_id")["_age"].cummax()]

@@ -80,3 +80,16 @@ def test_a_rule_without_observations_is_a_mistake_of_the_caller():
     process = make_process(label_from="rule", label_rule="purity_pct < 97")
     with pytest.raises(ValueError, match="needs observations"):
         label_log(process, dispositions())
+
+
+def test_a_result_that_was_taken_back_is_no_label_until_there_is_another():
+    process = make_process(label_from="rule", label_rule="purity_pct < 97")
+    observed = results(
+        ("A", TIMES[0], 0, TIMES[0], 50.0, "good"),
+        ("A", TIMES[0], 1, TIMES[1], 50.0, "bad"),
+        ("A", TIMES[0], 2, TIMES[2], 98.0, "good"),
+    )
+    log = label_log(process, dispositions(), observed)
+    assert log["censored"].tolist() == [False, True, False]
+    assert labels_as_of(log, utc(TIMES[0])).loc["A", "failed"]
+    assert not labels_as_of(log, utc(TIMES[2])).loc["A", "failed"]
