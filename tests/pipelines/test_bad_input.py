@@ -51,6 +51,10 @@ CASES = {
     "missing folder": (lambda place: shutil.rmtree(place.history), ["history: no such folder"]),
     "torn file": (torn, ["observations.csv: cannot be read as CSV", "Export the file again."]),
     "unknown key": (misspelt, ["small.toml:5: unknown key 'planned_duraton_h'; did you mean 'planned_duration_h'?"]),
+    "definition is a folder": (
+        lambda place: (place.process.unlink(), place.process.mkdir()),
+        ["small.toml: Is a directory"],
+    ),
     "missing definition": (lambda place: place.process.unlink(), ["small.toml: no such file"]),
 }
 RULES = {
@@ -114,7 +118,7 @@ def test_rows_that_break_a_rule_stop_the_run_and_change_no_table(broken):
     lines = result.stderr.splitlines()
     assert lines[0] == "batchguard: 6 rows break the contract, 0 are accepted"
     assert len(lines) == 1 + len(RULES) + 1
-    assert lines[-1].startswith("Mend the file")
+    assert lines[-1].startswith("Mend the source")
     assert "--max-quarantined 6" in lines[-1]
     assert versions(place) == before
     assert Plant(place.settings()).history.rows("quarantine") == 6
