@@ -90,8 +90,10 @@ class IngestReport:
         lines = [f"{self.rows_refused} rows break the contract, {limit} are accepted"]
         lines += [f"  {code} ({n}x): {self.reasons[code]}" for code, n in totals.most_common() if code not in benign]
         lines += [
-            f"Mend the source, or accept the loss of these rows with --max-quarantined {self.rows_refused}; they are kept "
-             "in the quarantine table."
+            (
+                f"Mend the source, or accept the loss of these rows with --max-quarantined {self.rows_refused}; they are kept "
+                "in the quarantine table."
+            )
         ]
         return ContractError("\n".join(lines))
 
