@@ -36,7 +36,9 @@ def speaking_model(plant: Plant) -> RegisteredModel:
 def damaged_predictors(plant: Plant) -> list[str]:
     """One line per predictor that is not what it was: those by digest, and those the registry's aliases name."""
     registry = Registry(plant.settings.data_dir)
-    checks = [partial(Predictor.load, folder, sha256=folder.name) for folder in predictors_of(plant.models_dir)]
+    checks: list[Callable[[], object]] = [
+        partial(Predictor.load, folder, sha256=folder.name) for folder in predictors_of(plant.models_dir)
+    ]
     if (plant.settings.data_dir / "mlflow.db").exists():
         aliased = (registry.by_alias(plant.process.id, alias) for alias in (CHAMPION, CHALLENGER))
         checks += [partial(registry.predictor, model) for model in aliased if model is not None]
