@@ -20,7 +20,9 @@ class BatchguardError(Exception):
         if expected:
             parts.append(f"expected {expected}")
         line = "; ".join(parts)
-        end = "" if line.endswith("\n") else ". "  # a list of findings has its remedy on a line of its own
+        end = (
+            "" if line.endswith("\n") else " " if line.endswith("?") else ". "
+        )  # a list of findings has its remedy on a line of its own
         super().__init__(f"{line}{end}{remedy}" if remedy else line)
 
 

@@ -253,6 +253,8 @@ def load_process(path: Path | str) -> ProcessDefinition:
         raise ProcessError(
             f"{path}: no such file", remedy="Name a processes/*.toml, or write one with 'batchguard init'."
         ) from None
+    except OSError as error:
+        raise ProcessError(f"{path}: {error.strerror}", remedy="Name a TOML file that can be read.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProcessError(f"{path}: not TOML: {error}") from None
     try:

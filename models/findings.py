@@ -52,13 +52,20 @@ def calibration(last: pd.DataFrame, overall: Mapping[str, float]) -> str:
     counts = f"the stated probabilities add up to {expected:.1f} failures, and {n_failed} came"
     if abs(n_failed - expected) > _APART * spread:
         side = "low" if n_failed > expected else "high"
-        ranks = overall["auroc_low"] > 0.5
-        advice = "Use the order of the batches, not the probability itself." if ranks else "Do not act on it."
-        return f"The calibration is poor: probabilities are too {side}; {counts}. {advice}"
+        return (
+            f"The calibration is poor: probabilities are too {side}; {counts}. "
+            f"Do not take a probability at its word{_order(overall)}."
+        )
     if overall["ece"] > _UNEVEN * overall["ece_floor"]:
         return f"The calibration is uneven: {counts}, but not at the probabilities stated for them."
     weak = f" With {_failures(n_failed)} this is a weak test." if n_failed < 3 * FEW else ""
     return f"Nothing speaks against the calibration: {counts}.{weak}"
+
+
+def _order(overall: Mapping[str, float]) -> str:
+    """What is left of a score without its probability: the order of the batches, where the test shows one."""
+    low = overall.get("auroc_low", math.nan)
+    return "; the order of the batches still says something" if low > 0.5 else ", nor rely on the order of the batches"
 
 
 def alarms(leads: pd.DataFrame) -> str:

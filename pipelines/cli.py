@@ -157,12 +157,15 @@ def convert(
 def verify(process: ProcessOption, data_dir: DataOption = Path("var")) -> None:
     """Compare every stored file with the SHA-256 recorded when it was written."""
     from pipelines.plant import Plant
+    from pipelines.scoring import damaged_predictors
 
     plant = Plant(Settings(process, Path(), data_dir))
+    plant.table("batches")  # a wrong folder holds nothing that could be damaged
     problems = [p for store in (plant.history, plant.features, plant.scores) for p in store.verify()]
-    for problem in problems:
-        err.print(f"batchguard: {problem.line}", markup=False)
-    if any(not problem.harmless for problem in problems):
+    damaged = [p.line for p in problems if not p.harmless] + damaged_predictors(plant)
+    for line in [*damaged, *(p.line for p in problems if p.harmless)]:
+        err.print(f"batchguard: {line}", markup=False)
+    if damaged:
         raise typer.Exit(1)
     files = sum(len(store.files(t)) for store in (plant.history, plant.features, plant.scores) for t in store.tables())
     out.print(f"{files} files are as they were written")

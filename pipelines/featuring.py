@@ -61,7 +61,8 @@ def write_summaries(plant: Plant, months: Sequence[str]) -> Commit:
         for month in months
         if store.inputs_digest("batch_summaries", month) != inputs[month]
     ]
-    return store.commit("batch_summaries", staged)
+    gone = set(store.months("batch_summaries")) - set(plant.history.months("batches"))
+    return store.commit("batch_summaries", staged, drop_months=sorted(gone))
 
 
 def _summaries(plant: Plant, month: str) -> Iterator[pa.RecordBatch]:
@@ -122,7 +123,8 @@ def write_snapshots(plant: Plant, months: Sequence[str], context: PlantContext) 
         for month, part in frame.groupby(frame["batch_id"].map(month_of)):
             name, content = str(month), _content(part)
             staged.append(store.stage("snapshot_features", name, content, content.schema, inputs_digest=inputs[name]))
-    return store.commit("snapshot_features", staged)
+    gone = set(store.months("snapshot_features")) - set(grouped)  # batches that the source no longer has
+    return store.commit("snapshot_features", staged, drop_months=sorted(gone))
 
 
 def _snapshot_inputs(plant: Plant, month: str, rows: pd.DataFrame, context: PlantContext) -> str:

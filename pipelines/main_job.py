@@ -62,7 +62,7 @@ def with_months_of_source(settings: Settings) -> Settings:
         if "started_at" in chunk:
             started = pd.to_datetime(chunk["started_at"].astype("str"), utc=True, errors="coerce", format="ISO8601")
             oldest += [started.min()] if started.notna().any() else []
-    return replace(settings, first_month=f"{min(oldest):%Y-%m}") if oldest else settings
+    return replace(settings, first_month=min(oldest).isoformat()[:7]) if oldest else settings
 
 
 def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:
@@ -148,7 +148,7 @@ def _listening(say: Callable[[str], None]) -> Generator[None]:
     class Teller(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             meta = getattr(record, "dagster_meta", {}) or {}
-            if meta.get("dagster_event") is None:
+            if meta.get("dagster_event") is None and record.levelno < logging.ERROR:  # errors have their own line
                 say(str(meta.get("orig_message") or record.getMessage()))
 
     logger, teller = logging.getLogger("batchguard.progress"), Teller()

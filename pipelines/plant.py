@@ -64,13 +64,17 @@ class Plant:
         """Newest validation report."""
         return self.settings.data_dir / "reports" / self.process.id / "report.html"
 
+    def has(self, name: str) -> bool:
+        """Whether the newest run history has rows of a table; one that the source no longer has keeps only its past."""
+        return bool(self.history.files(name))
+
     def table(self, name: str, months: Iterable[str] | None = None) -> pd.DataFrame:
         """A table of the run history; an absent one is empty.
 
         Raises:
             StorageError: There is no run history yet.
         """
-        if not self.history.exists(name):
+        if not self.has(name):
             if name == "batches":
                 raise StorageError(
                     f"no run history of {self.process.id!r} in {self.settings.data_dir}",
@@ -92,7 +96,7 @@ class Plant:
     def observations_of(self, parameters: Iterable[str]) -> pd.DataFrame:
         """Observations of a few parameters, for labels."""
         wanted = list(parameters)
-        if not wanted or not self.history.exists("observations"):
+        if not wanted or not self.has("observations"):
             return RUN_HISTORY["observations"].arrow().empty_table().to_pandas()
         table = self.history.read("observations", filters=pc.field("parameter").isin(wanted))
         return table.to_pandas()
@@ -102,7 +106,7 @@ class Plant:
         """The latest moment at which anything in the run history became known."""
         newest: list[pd.Timestamp] = [pd.to_datetime(0, utc=True)]
         for name, column in _KNOWN_FROM.items():
-            if self.history.exists(name):
+            if self.has(name):
                 value = pc.max(self.history.read(name, columns=[column])[column]).as_py()
                 newest += [pd.to_datetime(value)] if value is not None else []
         return max(newest).as_unit("us")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
 import pandas as pd
 import pyarrow as pa
 
 from features.checks import validate
 from features.contracts import RISK_SCORE
-from features.errors import StorageError
+from features.errors import BatchguardError, StorageError
+from models.predictor import Predictor
 from models.registry import CHALLENGER, CHAMPION, RegisteredModel, Registry
 from pipelines.featuring import read_dictionary
 from pipelines.plant import Plant
@@ -23,8 +28,35 @@ def speaking_model(plant: Plant) -> RegisteredModel:
     registry = Registry(plant.settings.data_dir)
     model = registry.by_alias(plant.process.id, CHAMPION) or registry.by_alias(plant.process.id, CHALLENGER)
     if model is None:
-        raise StorageError(f"no model of {plant.process.id!r} is registered", remedy="Run the job 'retrain'.")
+        raise StorageError(
+            f"no model of {plant.process.id!r} is registered", remedy="Run 'batchguard run', or the job 'retrain'."
+        )
     return model
+
+
+def damaged_predictors(plant: Plant) -> list[str]:
+    """One line per predictor that is not what it was: those by digest, and those the registry's aliases name."""
+    registry = Registry(plant.settings.data_dir)
+    checks: list[Callable[[], object]] = [
+        partial(Predictor.load, folder, sha256=folder.name) for folder in predictors_of(plant.models_dir)
+    ]
+    if (plant.settings.data_dir / "mlflow.db").exists():
+        aliased = (registry.by_alias(plant.process.id, alias) for alias in (CHAMPION, CHALLENGER))
+        checks += [partial(registry.predictor, model) for model in aliased if model is not None]
+    return [line for check in checks if (line := _fault(check))]
+
+
+def predictors_of(folder: Path) -> list[Path]:
+    """Folders of predictors, each named by its digest."""
+    return sorted(path for path in folder.glob("?" * 64) if path.is_dir())
+
+
+def _fault(check: Callable[[], object]) -> str:
+    try:
+        check()
+    except BatchguardError as error:
+        return str(error)
+    return ""
 
 
 def publish_scores(plant: Plant) -> tuple[pd.DataFrame, RegisteredModel]:

@@ -51,6 +51,10 @@ CASES = {
     "missing folder": (lambda place: shutil.rmtree(place.history), ["history: no such folder"]),
     "torn file": (torn, ["observations.csv: cannot be read as CSV", "Export the file again."]),
     "unknown key": (misspelt, ["small.toml:5: unknown key 'planned_duraton_h'; did you mean 'planned_duration_h'?"]),
+    "definition is a folder": (
+        lambda place: (place.process.unlink(), place.process.mkdir()),
+        ["small.toml: Is a directory"],
+    ),
     "missing definition": (lambda place: place.process.unlink(), ["small.toml: no such file"]),
 }
 RULES = {

@@ -1,6 +1,5 @@
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -92,17 +91,31 @@ def test_stored_files_are_verified_and_a_flipped_byte_is_named(clone, run):
     damaged = run("verify", *options)
     assert damaged.exit_code == 1
     assert len(damaged.stderr.splitlines()) == 1
-    assert damaged.stderr.startswith(f"batchguard: {path}")
+    assert damaged.stderr.startswith(f"batchguard: {path}: ")
+    assert path.name in damaged.stderr
 
 
-def test_what_a_killed_writer_left_is_told_but_nothing_is_wrong(clone, run):
-    store = Plant(clone.settings()).history
-    left = store.files("observations")[0].with_name("0" * 64 + ".parquet")
-    shutil.copy(store.files("observations")[0], left)
+def test_a_changed_predictor_is_named(clone, run):
+    (path,) = Plant(clone.settings()).models_dir.glob("*/model.txt")
+    path.write_text(path.read_text().replace("leaf", "reaf", 1))
+    result = run("verify", "--process", str(clone.process), "--data-dir", str(clone.data_dir))
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "model.txt" in result.stderr
+
+
+def test_what_a_killed_writer_left_is_told_but_is_no_damage(clone, run):
+    folder = Plant(clone.settings()).features.root / "snapshot_features"
+    (folder / "month=2025-02" / f"{'0' * 64}.{'0' * 64}.parquet").write_bytes(b"torn")
     result = run("verify", "--process", str(clone.process), "--data-dir", str(clone.data_dir))
     assert result.exit_code == 0
     assert "left by a writer that was stopped" in result.stderr
-    verified(Plant(clone.settings()))  # training goes on
+
+
+def test_an_empty_data_directory_is_not_verified(fresh, run):
+    result = run("verify", "--process", str(fresh.process), "--data-dir", str(fresh.data_dir))
+    assert result.exit_code == 1
+    assert "no run history of 'small'" in result.stderr
 
 
 def test_nothing_is_trained_from_damaged_data(clone, run):

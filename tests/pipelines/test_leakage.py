@@ -141,3 +141,16 @@ def test_what_stood_on_both_sides_of_the_seal_is_named(plant):
     assert check_seal(training, early, batches, labels).known_too_late
     assert isinstance(seal, Seal)
     assert set(failed.index) == set(training["batch_id"])
+
+
+def test_months_that_left_the_source_leave_the_features(clone):
+    plant = Plant(clone.settings())
+    plant.history.commit("batches", [], drop_months=["2025-01"])
+    months = plant.history.months("batches")
+    write_summaries(plant, months)
+    write_snapshots(plant, months, PlantContext.of(plant))
+    assert plant.features.months("batch_summaries") == months
+    assert plant.features.months("snapshot_features") == months
+    assert set(plant.features.read("snapshot_features")["batch_id"].to_pylist()) <= set(
+        plant.table("batches")["batch_id"]
+    )

@@ -4,6 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from features.contracts import RUN_HISTORY
 from features.errors import BatchguardError, StorageError
 from pipelines.main_job import prepare, with_months_of_source
 from pipelines.plant import Plant
@@ -46,6 +47,14 @@ def test_an_absent_table_is_empty_but_a_history_without_batches_is_none(ran, fre
         Plant(fresh.settings()).table("batches")
 
 
+def test_a_table_that_the_source_no_longer_has_is_empty(plant):
+    months = plant.history.months("dispositions")
+    plant.history.commit("dispositions", [], drop_months=months)
+    assert list(plant.table("dispositions")) == RUN_HISTORY["dispositions"].arrow().names
+    assert plant.labels().empty
+    assert plant.newest_moment == pd.Timestamp("2025-06-01T07:30Z")
+
+
 def test_the_version_of_the_data_follows_its_content(ran, plant):
     assert Plant(ran.place.settings()).data_version() == plant.data_version()
     plant.history.write(
@@ -81,6 +90,11 @@ def test_partitions_begin_with_the_oldest_batch(fresh):
     batches.loc[60, "started_at"] = "2024-12-01T00:30:00+01:00"  # November, in UTC
     fresh.replace("batches", batches)
     assert with_months_of_source(fresh.settings(first_month="2015-01")).first_month == "2024-11"
+
+
+def test_a_start_centuries_ago_is_a_month_of_four_digits(fresh):
+    fresh.replace("batches", fresh.read("batches").assign(started_at="0300-01-01T00:00:00Z"))
+    assert with_months_of_source(fresh.settings()).first_month == "0300-01"
 
 
 def test_starts_that_cannot_be_read_leave_the_first_month_as_it_is(fresh):
