@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import dagster as dg
     from dagster_shared.error import SerializableErrorInfo
 
+_FIRST_YEAR = 1900  # earlier starts are errors of the source; the ingest names them, as they are in no partition
 DAGSTER_YAML = Path(__file__).resolve().parents[1] / "dagster.yaml"
 
 
@@ -61,8 +62,9 @@ def with_months_of_source(settings: Settings) -> Settings:
     for chunk, _ in source.read("batches"):
         if "started_at" in chunk:
             started = pd.to_datetime(chunk["started_at"].astype("str"), utc=True, errors="coerce", format="ISO8601")
-            oldest += [started.min()] if started.notna().any() else []
-    return replace(settings, first_month=min(oldest).isoformat()[:7]) if oldest else settings
+            started = started[started.dt.year >= _FIRST_YEAR]
+            oldest += [started.min()] if len(started) else []
+    return replace(settings, first_month=f"{min(oldest):%Y-%m}") if oldest else settings
 
 
 def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:

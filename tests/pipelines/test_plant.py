@@ -92,9 +92,11 @@ def test_partitions_begin_with_the_oldest_batch(fresh):
     assert with_months_of_source(fresh.settings(first_month="2015-01")).first_month == "2024-11"
 
 
-def test_a_start_centuries_ago_is_a_month_of_four_digits(fresh):
-    fresh.replace("batches", fresh.read("batches").assign(started_at="0300-01-01T00:00:00Z"))
-    assert with_months_of_source(fresh.settings()).first_month == "0300-01"
+def test_a_start_centuries_ago_is_an_error_of_the_source_and_no_first_month(fresh):
+    batches = fresh.read("batches")
+    batches.loc[2, "started_at"] = "0300-01-01T00:00:00Z"
+    fresh.replace("batches", batches)
+    assert with_months_of_source(fresh.settings()).first_month == "2025-01"
 
 
 def test_starts_that_cannot_be_read_leave_the_first_month_as_it_is(fresh):
