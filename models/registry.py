@@ -24,6 +24,7 @@ from features.errors import StorageError
 from features.process import ProcessDefinition
 from models.evaluate import Evaluation
 from models.predictor import Predictor
+from models.splits import Seal
 from models.train import Trained
 
 if TYPE_CHECKING:
@@ -106,6 +107,14 @@ class Registry:
             StorageError: Its files are missing.
         """
         return Evaluation.load(self._folder(model, "evaluation"))
+
+    def seal(self, model: RegisteredModel) -> Seal:
+        """The test set a version stayed away from; it learned from outcomes known before the seal's cut.
+
+        Raises:
+            StorageError: Its files are missing.
+        """
+        return Seal.load(self._folder(model, "evaluation") / "sealed_test.json")
 
     def report(self, model: RegisteredModel) -> str:
         """The HTML report of a version.

@@ -60,10 +60,20 @@ def _fault(check: Callable[[], object]) -> str:
 
 
 def publish_scores(plant: Plant) -> tuple[pd.DataFrame, RegisteredModel]:
-    """Score the batches in progress and append the records; a record once published never changes."""
-    model = speaking_model(plant)
-    predictor = Registry(plant.settings.data_dir).predictor(model)
+    """Score the batches in progress and append the records; a record once published never changes.
+
+    Raises:
+        StorageError: There is no model, or it knows outcomes from after the moment that is scored.
+    """
+    model, registry = speaking_model(plant), Registry(plant.settings.data_dir)
+    predictor, cut = registry.predictor(model), registry.seal(model).cut
     snapshots = plant.features.read("in_progress_features").to_pandas()
+    if (snapshots["as_of"] < cut).any():
+        raise StorageError(
+            f"as-of time {snapshots['as_of'].min().isoformat()} lies before {cut.isoformat()}, up to which model version "
+            f"{model.version} knows outcomes",
+            remedy="Score a later moment: at that one, the model would know the future.",
+        )
     scores = score(
         predictor, snapshots, read_dictionary(plant), plant.process,
         release=Release(model.name, model.version, "released" if model.review == "released" else "unreviewed"),

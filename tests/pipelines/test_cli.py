@@ -145,3 +145,11 @@ def test_help_imports_nothing_heavy():
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+def test_a_moment_whose_future_the_model_knows_is_not_scored(clone, run):
+    options = ("--process", str(clone.process), "--history", str(clone.history), "--data-dir", str(clone.data_dir))
+    early = run("score", *options, "--as-of", "2025-02-10T00:00Z")
+    assert early.exit_code == 1
+    assert "the model would know the future" in early.stderr
+    assert len(early.stderr.splitlines()) == 1
