@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,7 @@ from features.summaries import OBSERVATION_COLUMNS, SUMMARIES, grid_of, summaris
 from pipelines.plant import Plant, digest, features_code_digest, frame_digest
 from pipelines.storage import Commit
 
+GROUPS_AT_ONCE = 4  # half a million rows: enough that Python's share of the work stays small
 MONTHS_AT_ONCE = 12  # bounds the memory of a first run over many years
 SUMMARIES_STORED = pa.schema(
     [(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in SUMMARIES]
@@ -27,7 +29,7 @@ SUMMARIES_STORED = pa.schema(
 
 
 def row_groups(files: list[Path], known_by: pd.Timestamp | None = None) -> Iterator[Callable[[], pa.Table]]:
-    """Readers of observation files, one a row group.
+    """Readers of observation files, a few row groups each.
 
     Args:
         files: Parquet files with checksummed pages, in the order of their rows.
@@ -35,18 +37,17 @@ def row_groups(files: list[Path], known_by: pd.Timestamp | None = None) -> Itera
     """
     for path in files:
         footer = pq.read_metadata(path)
-        yield from (
-            (lambda path=path, footer=footer, i=i: _row_group(path, footer, i, known_by))
-            for i in range(footer.num_row_groups)
-        )
+        for first in range(0, footer.num_row_groups, GROUPS_AT_ONCE):
+            groups = list(range(first, min(first + GROUPS_AT_ONCE, footer.num_row_groups)))
+            yield partial(_read_groups, path, footer, groups, known_by)
 
 
-def _row_group(path: Path, footer: pq.FileMetaData, index: int, known_by: pd.Timestamp | None) -> pa.Table:
+def _read_groups(path: Path, footer: pq.FileMetaData, groups: list[int], known_by: pd.Timestamp | None) -> pa.Table:
     coded = ["batch_id", "parameter", "quality"]
     with pq.ParquetFile(
         path, metadata=footer, read_dictionary=coded, memory_map=True, page_checksum_verification=True
     ) as file:
-        table = file.read_row_group(index, columns=list(OBSERVATION_COLUMNS), use_threads=False)
+        table = file.read_row_groups(groups, columns=list(OBSERVATION_COLUMNS), use_threads=False)
     return table if known_by is None else table.filter(pc.less_equal(table["available_at"], pa.scalar(known_by)))
 
 
