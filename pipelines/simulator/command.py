@@ -26,8 +26,9 @@ def simulate_command(
     since: Annotated[str | None, typer.Option(help="First start; absent: three years earlier.")] = None,
     sensor_interval_min: Annotated[float, typer.Option(help="Grain of the stored sensors, 1 to 60 min.")] = 15.0,
     process_change: Annotated[
-        str, typer.Option(help="none, comparable or not_comparable, at 60 % of the history.")
+        str, typer.Option(help="none, comparable or not_comparable.")
     ] = "comparable",
+    change_at: Annotated[float, typer.Option(help="When the process changes, as a share of the history.")] = 0.6,
     base_rate: Annotated[float | None, typer.Option(help="Share of failed batches to aim at.")] = None,
     mode_rate: Annotated[
         list[str] | None, typer.Option(help="Factor on one mode's prior, M4=0; may be repeated.")
@@ -59,8 +60,8 @@ def simulate_command(
         settings = SimulationSettings(
             n_batches=batches, n_in_progress=in_progress, seed=seed, n_sites=sites, until=_when("until", until),
             since=None if since is None else _when("since", since), sensor_interval_min=sensor_interval_min,
-            process_change=cast("ProcessChange", process_change), base_rate=base_rate, mode_rates=_rates(mode_rate or []),
-            scales_l=tuple(scale) if scale else (0.25,),
+            process_change=cast("ProcessChange", process_change), change_at=change_at, base_rate=base_rate,
+            mode_rates=_rates(mode_rate or []), scales_l=tuple(scale) if scale else (0.25,),
         )  # fmt: skip
         _simulate(settings, out, workers)
 

@@ -23,7 +23,6 @@ from pipelines.simulator.settings import SimulationSettings, Stream, hours, stre
 from pipelines.simulator.starts import batch_name, starts
 
 DT_H = 0.1
-CHANGE_AT = 0.6  # of the history
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class _Planner:
         self.settings, self.sites, self.book, self.first, self.until = settings, sites, book, first, until
         self.batches: list[BatchPlan] = []
         self.again: list[tuple[float, Donor]] = []  # patients to make again, from when
-        self.change_at = first + CHANGE_AT * (until - first)
+        self.change_at = first + settings.change_at * (until - first)
 
     def plan(self, index: int, start: float, running: bool) -> None:
         """Plan one batch and let the plant know of it."""

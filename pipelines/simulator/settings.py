@@ -30,7 +30,8 @@ class SimulationSettings:
         until: Now, in the plant: nothing that became available later is written.
         since: First start; absent: three years before `until`.
         sensor_interval_min: Grain of the stored sensors, before the historian's deadband.
-        process_change: What happens to the process after 60 % of the history.
+        process_change: What happens to the process at `change_at`.
+        change_at: When the process changes, as a share of the time from `since` to `until`.
         base_rate: Share of failed batches to aim at; absent: as the priors of the causes give (4-8 %).
         mode_rates: Factors on the prior probability of single modes, for example `{"M4": 0}`.
         scales_l: Working volumes in use, of 0.25 (rocker), 1, 5 (stirred) and 50 L (allogeneic).
@@ -44,6 +45,7 @@ class SimulationSettings:
     since: datetime | None = None
     sensor_interval_min: float = 15.0
     process_change: ProcessChange = "comparable"
+    change_at: float = 0.6
     base_rate: float | None = None
     mode_rates: Mapping[str, float] = field(default_factory=dict)
     scales_l: tuple[float, ...] = (0.25,)
@@ -58,6 +60,7 @@ class SimulationSettings:
                 f"sensor interval of {self.sensor_interval_min:g} min", "1 to 60")  # fmt: skip
         _refuse(self.process_change not in get_args(ProcessChange), f"process change {self.process_change!r}",
                 " | ".join(get_args(ProcessChange)))  # fmt: skip
+        _refuse(not 0 < self.change_at < 1, f"process change at {self.change_at:g} of the history", "above 0, below 1")
         _refuse(self.base_rate is not None and not 0.02 <= self.base_rate <= 0.3,
                 f"base rate {self.base_rate or 0:g}", "0.02 to 0.3")  # fmt: skip
         for mode, factor in self.mode_rates.items():
