@@ -18,8 +18,8 @@ from scipy.special import expit
 
 from features.dictionary import Feature
 from features.errors import StorageError
-from models.calibrate import Calibration
-from models.encode import Encoder
+from models.cohort.encode import Encoder
+from models.learners.calibrate import Calibration
 
 if TYPE_CHECKING:
     import lightgbm as lgb

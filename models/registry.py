@@ -22,9 +22,9 @@ import pandas as pd
 
 from features.errors import StorageError
 from features.process import ProcessDefinition
-from models.evaluate import Evaluation
+from models.cohort.splits import Seal
+from models.evaluation.evaluate import Evaluation
 from models.predictor import Predictor
-from models.splits import Seal
 from models.train import Trained
 
 if TYPE_CHECKING:

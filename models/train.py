@@ -10,12 +10,12 @@ import pandas as pd
 
 from features.dictionary import Feature
 from features.process import ProcessDefinition
-from models.calibrate import Calibration, fit_calibration
-from models.encode import fit_encoder
+from models.cohort.encode import fit_encoder
+from models.cohort.splits import Fold, Seal, enough_failures, known_before, most_folds, seal_test, subject_groups
+from models.cohort.table import TrainingTable, before_the_label, exclusions, training_table
+from models.learners.calibrate import Calibration, fit_calibration
+from models.learners.trees import Bins, Plan, Progress, Settings, Tuned, fold_places, portable_text, tune
 from models.predictor import Predictor, usual_ages
-from models.splits import Fold, Seal, enough_failures, known_before, most_folds, seal_test, subject_groups
-from models.table import TrainingTable, before_the_label, exclusions, training_table
-from models.tune import Bins, Plan, Progress, Settings, Tuned, fold_places, portable_text, tune
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Trained:
         tuned: Trials and the settings taken.
         out_of_fold: `batch_id`, `checkpoint_h`, `as_of`, `fold`, `failed`, `weight`, `raw` (log-odds),
             `failure_probability` (calibrated; the calibration was fitted on these rows).
-        excluded: Where every snapshot went (`models.table.exclusions`).
+        excluded: Where every snapshot went (`models.cohort.table.exclusions`).
         failed: Outcome of the training batches as known at the cut, indexed by batch_id.
         plan: How it was made.
     """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from models.drift import drift
+from models.evaluation.drift import drift
 from models.registry import Registry
 from pipelines.plant import Plant
 from pipelines.scoring import speaking_model
@@ -21,7 +21,7 @@ class Monitoring:
     Attributes:
         data_age_h: Hours from the newest moment of the run history to the time asked about.
         n_in_progress: Batches in progress.
-        drift: `models.drift.drift` of the features that matter most.
+        drift: `models.evaluation.drift.drift` of the features that matter most.
     """
 
     data_age_h: float

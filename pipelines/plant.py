@@ -17,7 +17,7 @@ import features
 from features.contracts import RUN_HISTORY
 from features.errors import BatchguardError, StorageError
 from features.process import ProcessDefinition, load_process
-from models.labels import label_log
+from models.cohort.labels import label_log
 from pipelines.settings import Settings
 from pipelines.storage import Store
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from features.errors import BatchguardError
-from models.labels import labels_as_of
+from models.cohort.labels import labels_as_of
 from models.registry import CHALLENGER, RegisteredModel, Registry
 from pipelines.plant import Plant
 

@@ -10,14 +10,14 @@ import pyarrow as pa
 
 from features.errors import StorageError
 from features.process import LabelRule, ProcessDefinition
-from models.compare import compare_splits
-from models.evaluate import Evaluation, evaluate, sealed_rows
-from models.figures import last_checkpoint
-from models.labels import label_log
+from models.cohort.labels import label_log
+from models.cohort.splits import Seal, known_before, record_reading, seal_test, subject_groups
+from models.evaluation.compare import compare_splits
+from models.evaluation.evaluate import Evaluation, evaluate, sealed_rows
+from models.evaluation.figures import last_checkpoint
+from models.learners.trees import Plan
 from models.registry import RegisteredModel, Registry
-from models.splits import Seal, known_before, record_reading, seal_test, subject_groups
 from models.train import Trained, train
-from models.tune import Plan
 from pipelines.featuring import read_dictionary
 from pipelines.history import last_report
 from pipelines.plant import Plant, digest
@@ -130,8 +130,8 @@ def _judge(
     registry: Registry,
     say: Say,
 ) -> tuple[Evaluation, str, RegisteredModel]:
-    from models.charts import shap_plots, to_png
-    from models.report import charts_of, html_report
+    from models.report.charts import shap_plots, to_png
+    from models.report.html import charts_of, html_report
 
     process = plant.process
     say("comparing a random split with forward in time")

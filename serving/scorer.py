@@ -14,7 +14,7 @@ import pandas as pd
 from features.contracts import RISK_SCORE
 from features.dictionary import Feature
 from features.process import ProcessDefinition
-from models.explain import missing, reasons, stale
+from models.explain.reasons import missing, reasons, stale
 from models.predictor import Predictor
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from models.evaluate import Evaluation
+from models.evaluation.evaluate import Evaluation
 from models.registry import RegisteredModel
 from pipelines.defs.plant import PlantResource
 from pipelines.training import check_seal, make_challenger, verified, write_test_set, write_training_set
@@ -86,7 +86,7 @@ def _of_model(model: RegisteredModel, uri: str) -> dict[str, dg.MetadataValue]:
 def _of_evaluation(evaluation: Evaluation) -> dict[str, dg.MetadataValue]:
     import base64
 
-    from models import charts
+    from models.report import charts
 
     shown = evaluation.checkpoints[["checkpoint_h", "n", "n_failed", "auroc", "auprc", "brier"]].round(3)
     lines = ["| " + " | ".join(shown.columns) + " |", "|" + "---|" * len(shown.columns)]

@@ -25,9 +25,7 @@ def simulate_command(
     until: Annotated[str, typer.Option(help="Now in the plant, ISO 8601 with offset.")] = "2026-06-30T06:00:00Z",
     since: Annotated[str | None, typer.Option(help="First start; absent: three years earlier.")] = None,
     sensor_interval_min: Annotated[float, typer.Option(help="Grain of the stored sensors, 1 to 60 min.")] = 15.0,
-    process_change: Annotated[
-        str, typer.Option(help="none, comparable or not_comparable.")
-    ] = "comparable",
+    process_change: Annotated[str, typer.Option(help="none, comparable or not_comparable.")] = "comparable",
     change_at: Annotated[float, typer.Option(help="When the process changes, as a share of the history.")] = 0.6,
     base_rate: Annotated[float | None, typer.Option(help="Share of failed batches to aim at.")] = None,
     mode_rate: Annotated[

@@ -7,7 +7,7 @@ import pandas as pd
 
 from features.dictionary import Feature
 from features.process import ProcessDefinition
-from models.tune import Plan
+from models.learners.trees import Plan
 
 QUICK = Plan(trials=2, folds=2, most_rounds=40)
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from features.errors import StorageError
-from models.evaluate import Evaluation, evaluate
+from models.evaluation.evaluate import Evaluation, evaluate
 from models.registry import CHALLENGER, CHAMPION, Registry
 from models.train import train
 from tests.models.plant import QUICK

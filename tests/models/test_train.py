@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from features.errors import TrainingError
-from models.figures import auroc, with_interval
+from models.evaluation.figures import auroc, with_interval
 from models.train import train
 from tests.models.plant import QUICK
 

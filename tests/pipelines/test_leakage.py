@@ -5,7 +5,7 @@ import pytest
 
 import pipelines.leakage
 from features.snapshots import snapshots
-from models.splits import Seal
+from models.cohort.splits import Seal
 from pipelines.featuring import PlantContext, write_snapshots, write_summaries
 from pipelines.history import ingest
 from pipelines.leakage import check_leakage, known_at

@@ -10,9 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from features.process import ProcessDefinition
-from models import charts, findings
-from models.evaluate import Evaluation
-from models.figures import last_checkpoint
+from models.evaluation import findings
+from models.evaluation.evaluate import Evaluation
+from models.evaluation.figures import last_checkpoint
+from models.report import charts
 from models.train import Trained
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -43,7 +44,7 @@ def html_report(
         process: The process.
         trained: The predictor and how it came about.
         evaluation: Its figures.
-        images: PNG by caption, for example from `models.charts.shap_plots`.
+        images: PNG by caption, for example from `models.report.charts.shap_plots`.
         more: Lines under "The data", for example the counts of the run history.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from features.errors import ContractError
-from models.encode import Encoder, fit_encoder
+from models.cohort.encode import Encoder, fit_encoder
 
 
 def frame(**columns: list) -> pd.DataFrame:

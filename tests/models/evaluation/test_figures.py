@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-from models.figures import (
+from models.evaluation.figures import (
     auprc,
     auroc,
     brier,

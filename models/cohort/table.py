@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from models.encode import Encoder
-from models.labels import labels_as_of
+from models.cohort.encode import Encoder
+from models.cohort.labels import labels_as_of
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.findings import alarms, calibration, ranking, split_gap
+from models.evaluation.findings import alarms, calibration, ranking, split_gap
 
 
 def overall(auroc=0.865, low=0.767, high=0.946, n_failed=27, ece=0.03, ece_floor=0.025):

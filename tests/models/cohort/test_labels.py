@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from models.labels import label_log, labels_as_of
+from models.cohort.labels import label_log, labels_as_of
 from tests.models.plant import make_process, utc
 
 TIMES = ["2026-01-05", "2026-01-09", "2026-01-20"]

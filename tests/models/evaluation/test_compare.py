@@ -1,8 +1,8 @@
 import numpy as np
 import pandas as pd
 
-from models.compare import compare_splits
-from models.splits import subject_groups
+from models.cohort.splits import subject_groups
+from models.evaluation.compare import compare_splits
 from tests.models.plant import QUICK, Plant, make_plant
 
 

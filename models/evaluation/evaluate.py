@@ -12,11 +12,11 @@ import pandas as pd
 
 from features.errors import TrainingError
 from features.process import ProcessDefinition
-from models.figures import auroc_of_timing, by_checkpoint, figures, last_checkpoint, lead_time_figures
-from models.labels import labels_as_of
+from models.cohort.labels import labels_as_of
+from models.cohort.splits import Seal
+from models.cohort.table import before_the_label
+from models.evaluation.figures import auroc_of_timing, by_checkpoint, figures, last_checkpoint, lead_time_figures
 from models.predictor import Predictor
-from models.splits import Seal
-from models.table import before_the_label
 from models.train import Trained
 
 SIMULATED = "Simulated batches are among these rows: the figures verify the software and validate no model."
@@ -31,13 +31,13 @@ class Evaluation:
 
     Attributes:
         scores: Every scored snapshot of the test (`score_test`).
-        overall: `models.figures.figures` of each test batch at its last checkpoint before its label, and
+        overall: `models.evaluation.figures.figures` of each test batch at its last checkpoint before its label, and
             `auroc_of_timing`: what the hour of that checkpoint alone would reach.
         checkpoints: The same figures per checkpoint.
-        leads: Failures caught and how early (`models.figures.lead_time_figures`).
+        leads: Failures caught and how early (`models.evaluation.figures.lead_time_figures`).
         importance: `parameter`, `label`, `mean_abs_points`: how far a parameter moves test scores, largest first.
-        splits: What a random split would have claimed (`models.compare.compare_splits`); may be empty.
-        excluded: Where every snapshot went (`models.table.exclusions`).
+        splits: What a random split would have claimed (`models.evaluation.compare.compare_splits`); may be empty.
+        excluded: Where every snapshot went (`models.cohort.table.exclusions`).
         counts: Batches of the training part and of the test, and how many of them failed.
         note: What must stand beside the figures, for example that rows were simulated; may be empty.
     """
@@ -70,7 +70,7 @@ class Evaluation:
 
 
 def score_test(predictor: Predictor, snapshots: pd.DataFrame, log: pd.DataFrame, seal: Seal) -> pd.DataFrame:
-    """Score the sealed test. Once per predictor; the caller records the reading (`models.splits.record_reading`).
+    """Score the sealed test. Once per predictor; the caller records the reading (`models.cohort.splits.record_reading`).
 
     Args:
         predictor: Frozen.
@@ -116,7 +116,7 @@ def evaluate(
         snapshots: `features.contracts.SNAPSHOT`.
         batches: `batch_id`, `origin`.
         log: `features.contracts.LABELS`.
-        splits: From `models.compare.compare_splits`.
+        splits: From `models.evaluation.compare.compare_splits`.
     """
     scores = score_test(trained.predictor, snapshots, log, trained.seal)
     rows = last_checkpoint(sealed_rows(snapshots, log, trained.seal))

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import betaincinv
 
-from models.explain import in_words
-from models.figures import false_alarm_threshold, last_checkpoint, lead_times
+from models.evaluation.figures import false_alarm_threshold, last_checkpoint, lead_times
+from models.explain.reasons import in_words
 from models.predictor import Predictor
 
 _BLUE, _GREY, _RED = "#1f5a8c", "#8a949e", "#b3402e"
@@ -23,7 +23,7 @@ _LONGEST = 60  # characters of a feature beside a picture
 
 
 def auroc_by_checkpoint(checkpoints: pd.DataFrame) -> Any:
-    """AUROC with its 95 % interval at every checkpoint; dashed: chance. Takes `models.figures.by_checkpoint`."""
+    """AUROC with its 95 % interval at every checkpoint; dashed: chance. Takes `models.evaluation.figures.by_checkpoint`."""
     alt = _altair()
     table = checkpoints[["checkpoint_h", "auroc", "auroc_low", "auroc_high"]].dropna(subset=["auroc"])
     low = float(min(0.4, table[["auroc", "auroc_low"]].min().min()))

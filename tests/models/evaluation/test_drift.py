@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from models.drift import drift
+from models.evaluation.drift import drift
 
 
 def frames(n_now: int, shift: float) -> tuple[pd.DataFrame, pd.DataFrame]:

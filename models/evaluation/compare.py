@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from features.errors import TrainingError
-from models.encode import fit_encoder
-from models.figures import auroc, last_checkpoint, with_interval
-from models.labels import labels_as_of
-from models.splits import most_folds
-from models.table import TrainingTable, before_the_label, training_table
+from models.cohort.encode import fit_encoder
+from models.cohort.labels import labels_as_of
+from models.cohort.splits import most_folds
+from models.cohort.table import TrainingTable, before_the_label, training_table
+from models.evaluation.figures import auroc, last_checkpoint, with_interval
+from models.learners.trees import Bins, Plan, Settings
 from models.train import forward_scores
-from models.tune import Bins, Plan, Settings
 
 _RANDOM_FOLDS = 5
 

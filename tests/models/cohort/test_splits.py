@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import TrainingError
-from models.labels import labels_as_of
-from models.splits import (
+from models.cohort.labels import labels_as_of
+from models.cohort.splits import (
     Seal,
     enough_failures,
     forward_folds,

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from features.errors import TrainingError
-from models.labels import labels_as_of
+from models.cohort.labels import labels_as_of
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ def ranking(overall: Mapping[str, float]) -> str:
     """Whether failed batches rank above good ones.
 
     Args:
-        overall: `models.figures.figures`.
+        overall: `models.evaluation.figures.figures`.
     """
     n_failed, value = int(overall["n_failed"]), overall.get("auroc", math.nan)
     if math.isnan(value):
@@ -43,7 +43,7 @@ def calibration(last: pd.DataFrame, overall: Mapping[str, float]) -> str:
 
     Args:
         last: `failed`, `failure_probability`, one row per batch.
-        overall: `models.figures.figures` of the same rows.
+        overall: `models.evaluation.figures.figures` of the same rows.
     """
     if last.empty:
         return "No batch was scored: nothing can be said of the calibration."
@@ -72,7 +72,7 @@ def alarms(leads: pd.DataFrame) -> str:
     """Whether thresholds set in training hold on the test.
 
     Args:
-        leads: `models.figures.lead_time_figures`.
+        leads: `models.evaluation.figures.lead_time_figures`.
     """
     if leads.empty or not leads["n_good"].iloc[0]:
         return ""
@@ -92,7 +92,7 @@ def split_gap(splits: pd.DataFrame) -> str:
     """How much a random split would have claimed too much: for the process's own question, the first, and the worst.
 
     Args:
-        splits: `models.compare.compare_splits`.
+        splits: `models.evaluation.compare.compare_splits`.
     """
     if splits.empty:
         return ""

@@ -1,5 +1,5 @@
-from models.encode import fit_encoder
-from models.table import training_table
+from models.cohort.encode import fit_encoder
+from models.cohort.table import training_table
 
 
 def test_a_batch_that_was_stopped_early_weighs_no_more_at_its_first_checkpoint_than_any_other(plant):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from features.dictionary import Feature
-from models.explain import _sentence, missing, number, reasons, stale, usual_age
+from models.explain.reasons import _sentence, missing, number, reasons, stale, usual_age
 
 OPEN = (None, None)
 

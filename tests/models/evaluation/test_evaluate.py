@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from features.errors import TrainingError
-from models.compare import compare_splits
-from models.evaluate import SIMULATED, Evaluation, evaluate, parameter_importance, score_test, summary
-from models.splits import subject_groups
+from models.cohort.splits import subject_groups
+from models.evaluation.compare import compare_splits
+from models.evaluation.evaluate import SIMULATED, Evaluation, evaluate, parameter_importance, score_test, summary
 from tests.models.plant import QUICK
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from models.calibrate import Calibration, fit_calibration
+from models.learners.calibrate import Calibration, fit_calibration
 
 
 def test_scores_that_are_right_are_left_alone():

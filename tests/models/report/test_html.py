@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from markupsafe import escape
 
-from models import charts
-from models.compare import compare_splits
-from models.evaluate import Evaluation, evaluate, sealed_rows
-from models.figures import last_checkpoint
-from models.report import by_question, figure, findings_of, html_report, interval
-from models.splits import subject_groups
+from models.cohort.splits import subject_groups
+from models.evaluation.compare import compare_splits
+from models.evaluation.evaluate import Evaluation, evaluate, sealed_rows
+from models.evaluation.figures import last_checkpoint
+from models.report import charts
+from models.report.html import by_question, figure, findings_of, html_report, interval
 from tests.models.plant import QUICK
 
 

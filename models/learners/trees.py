@@ -14,9 +14,9 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from models.labels import labels_as_of
-from models.splits import Fold
-from models.table import TrainingTable
+from models.cohort.labels import labels_as_of
+from models.cohort.splits import Fold
+from models.cohort.table import TrainingTable
 
 if TYPE_CHECKING:
     import lightgbm as lgb

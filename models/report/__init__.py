@@ -1,0 +1,1 @@
+"""The figures drawn and written down for people."""
