@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.special import betaincinv
 
 from models.evaluation.figures import false_alarm_threshold, last_checkpoint, lead_times
-from models.explain.reasons import in_words
+from models.explain.words import in_words
 from models.predictor import Predictor
 
 _BLUE, _GREY, _RED = "#1f5a8c", "#8a949e", "#b3402e"
