@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ import pandas as pd
 from features.dictionary import Feature
 from features.process import Interval, ProcessDefinition
 from models.explain.completeness import by_parameter
+from models.explain.evidence import ReferenceTrajectory, SensorFinding, kinds_by_parameter
 from models.explain.newest import STATISTICS, Newest, newest
 from models.explain.stages import by_parameter_and_stage
 from models.explain.words import Value, duration, in_words, limits, number, plain, said, span
@@ -22,32 +23,6 @@ from models.predictor import Predictor
 
 _LEVELS = frozenset({"value", "first", "last", "mean", "min", "max", "median"})  # comparable with the normal range
 _SMALLEST = 0.05  # percentage points: what would read as 0.0 is no reason
-
-
-class UsualRange(Protocol):
-    """What successful batches show at an hour: 5 %, 50 % and 95 % of n of them, in the parameter's unit."""
-
-    @property
-    def low(self) -> float: ...  # noqa: D102
-    @property
-    def high(self) -> float: ...  # noqa: D102
-
-
-class ReferenceTrajectory(Protocol):
-    """Knows what is usual; `models.learners.reference` has one."""
-
-    def usual(self, parameter: str, checkpoint_h: float, group: str | None = None) -> UsualRange | None:
-        """What is usual of a parameter at an hour, or None where that is not known."""
-        ...
-
-
-class SensorFinding(Protocol):
-    """A sensor that is not to be believed; `kind` is a participle: drifting, flat-lined, spiking."""
-
-    @property
-    def parameter(self) -> str: ...  # noqa: D102
-    @property
-    def kind(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -131,7 +106,7 @@ def reasons(
     for i in range(len(snapshots)):
         total, hours = totals.iloc[i], float(snapshots["checkpoint_h"].iloc[i])
         group = groups[i] if groups is not None else None
-        sensors = _kinds(findings[i]) if findings is not None else {}
+        sensors = kinds_by_parameter(findings[i]) if findings is not None else {}
         moment = _Moment(
             points.iloc[i], staged.iloc[i], snapshots.iloc[i], known[i], sensors, reference, hours, group, process
         )
@@ -144,14 +119,6 @@ def reasons(
             )
         )
     return out
-
-
-def _kinds(findings: Sequence[SensorFinding]) -> dict[str, str]:
-    """What each parameter's sensor was found to be, kinds in order of name."""
-    kinds: dict[str, set[str]] = {}
-    for found in findings:
-        kinds.setdefault(found.parameter, set()).add(found.kind)
-    return {parameter: " and ".join(sorted(each)) for parameter, each in kinds.items()}
 
 
 @dataclass(frozen=True)
