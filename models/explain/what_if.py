@@ -95,11 +95,14 @@ def _sentence(risk: float, threshold: float, held_h: float, changes: tuple[Chang
         return "No such change: no controllable parameter can still be moved."
     if not changes:
         return (
-            f"No such change: no controllable parameter inside its normal range, and no two of them, bring the risk below "
-            f"{percent(threshold)} ({_VIEW})."
+            f"No such change: no controllable parameter tried inside its normal range, alone or in a pair, brings the risk "
+            f"below {percent(threshold)} ({_VIEW})."
         )
     moves = " and ".join(_said(move) for move in changes[0].moves)
-    return f"{moves}, held for {duration(held_h)}: risk {percent(risk)} -> below {percent(threshold)} ({_VIEW})."
+    before, limit = percent(risk), percent(threshold)
+    if before == limit:  # in whole percent there would be no change
+        before, limit = f"{100 * risk:.2f} %", f"{100 * threshold:.2f} %"
+    return f"{moves}, held for {duration(held_h)}: risk {before} -> below {limit} ({_VIEW})."
 
 
 def _said(move: Move) -> str:

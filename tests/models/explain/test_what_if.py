@@ -73,8 +73,8 @@ def test_no_such_change_is_an_answer():
     found = ask(lambda rows: np.full(len(rows), 0.9), ROW)
     assert found.changes == ()
     assert found.sentence == (
-        "No such change: no controllable parameter inside its normal range, and no two of them, bring the risk below 20 % "
-        "(the model's view, not a promise)."
+        "No such change: no controllable parameter tried inside its normal range, alone or in a pair, brings the risk below "
+        "20 % (the model's view, not a promise)."
     )
 
 
@@ -103,6 +103,11 @@ def test_what_can_no_longer_be_changed_is_left_out_with_the_reason():
 
 def test_a_short_batch_is_not_said_to_have_been_held_longer_than_it_is_old():
     assert "held for 12 h" in ask(linear(flow=0.5), snapshot(12, flow=[16.0] * 6)).sentence
+
+
+def test_a_risk_just_above_the_threshold_is_said_more_finely():
+    found = ask(lambda rows: np.where(rows["flow.since_start.last"] < 15.95, 0.1, 0.2013), ROW)
+    assert "risk 20.13 % -> below 20.00 %" in found.sentence
 
 
 def test_each_snapshot_has_its_own_threshold_and_the_grid_is_one_call():
