@@ -7,7 +7,9 @@ exact) and set to the location for the neighbours; the limits come from batches 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -76,13 +78,23 @@ class Ellipsoid:
         """
         own = z[self.places]
         known = np.isfinite(own)
-        parts = np.zeros(len(own))
         n = int(known.sum())
         if n == 0 or n < FEWEST * len(own):
-            return np.nan, parts
-        own = own[known]
-        parts[known] = own * np.linalg.solve(self.covariance[np.ix_(known, known)], own)
-        return float(np.sqrt(max(parts.sum(), 0.0) / n)), parts
+            return np.nan, np.zeros(len(own))
+        own = np.where(known, own, 0.0)
+        pulled = self._precision @ own
+        if n < len(own):
+            # inverse of the known block: P_kk - P_ku inv(P_uu) P_uk, with as few equations as there are gaps
+            gaps = np.flatnonzero(~known)
+            pulled = pulled - self._precision[:, gaps] @ np.linalg.solve(
+                self._precision[np.ix_(gaps, gaps)], pulled[gaps]
+            )
+        parts = own * pulled
+        return math.sqrt(max(float(parts.sum()), 0.0) / n), parts
+
+    @cached_property
+    def _precision(self) -> np.ndarray:
+        return np.linalg.inv(self.covariance)
 
 
 @dataclass(frozen=True, eq=False)

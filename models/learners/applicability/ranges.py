@@ -32,6 +32,24 @@ class Ranges:
         return np.where(outside > 0, outside, 0.0)
 
 
+def shift(excess: np.ndarray, known: np.ndarray, groups: np.ndarray) -> float:
+    """The largest excess that all known level features of one parameter share: a swapped unit, not one slip of the pen.
+
+    Args:
+        excess: Of the level features, those of one parameter together, shape (k,).
+        known: Whether each has a value, shape (k,).
+        groups: First place of each parameter, ascending; may be empty.
+
+    Returns:
+        0 where no parameter with two known level features is outside with all of them.
+    """
+    if not len(groups):
+        return 0.0
+    least = np.minimum.reduceat(np.where(known, excess, np.inf), groups)
+    several = np.add.reduceat(known.astype(int), groups) >= 2
+    return float(least[several].max(initial=0.0))
+
+
 def fit_ranges(values: np.ndarray, overall: np.ndarray) -> Ranges:
     """Ranges over the rows of a band, between the .2 % and the 99.8 % quantile: one slip of the pen widens none.
 

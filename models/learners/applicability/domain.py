@@ -55,10 +55,12 @@ class Domain:
     Attributes:
         findings: What speaks against it; empty inside.
         ratios: Value / limit of every measured check, inside (up to 1) or outside; a check that could not be made is absent.
+        reach: The highest ratio that a failed training batch reached at this stage, by check.
     """
 
     findings: tuple[Finding, ...]
     ratios: dict[str, float]
+    reach: dict[str, float]
 
     @property
     def inside(self) -> bool:
@@ -76,12 +78,23 @@ class Domain:
         """The largest ratio among all checks that have a degree; 0 where none could be made."""
         return max(self.ratios.values(), default=0.0)
 
+    @property
+    def within_known_failures(self) -> bool:
+        """Whether it is outside only as far as failed training batches went: a high risk is then to be shown.
+
+        False inside, and where a finding has nothing to do with values: a name never seen, a subgroup, missing, stale.
+        """
+        values = all(f.check in self.reach and f.cause == CAUSES[1] for f in self.findings)
+        return not self.inside and values and all(self.ratios[f.check] <= self.reach[f.check] for f in self.findings)
+
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; ratios are rounded to a thousandth."""
         return {
             "inside": self.inside,
+            "within_known_failures": self.within_known_failures,
             "causes": list(self.causes),
             "ratios": {name: round(ratio, 3) for name, ratio in self.ratios.items()},
+            "reach": {name: round(ratio, 3) for name, ratio in self.reach.items()},
             "findings": [finding.to_json() for finding in self.findings],
         }
 
@@ -101,12 +114,25 @@ def unseen(feature: str, words: str, value: str, known: tuple[str, ...]) -> Find
     return Finding("outside the applicability domain", "category", (feature,), value, None, None, sentence)
 
 
-def out_of_range(subjects: tuple[str, ...], said: str, *, n: int, most: float, excess: float, limit: float) -> Finding:
-    """Values beyond all of training: too many of them, or one too far."""
-    ratio = max(n / max(most, 1.0), excess / limit)
+def out_of_range(
+    subjects: tuple[str, ...],
+    said: str,
+    *,
+    n: int,
+    most: float,
+    excess: float,
+    limit: float,
+    shift: float,
+    most_shift: float,
+    ratio: float,
+) -> Finding:
+    """Values beyond the range of training: too many of them, one too far, or all levels of one parameter."""
+    together = (
+        f"; all levels of one parameter {shift:.3g} beyond (limit {most_shift:.3g})" if shift > most_shift else ""
+    )
     sentence = (
         f"{n} parameters outside the range seen at this stage (limit {most:g}); worst: {said}, "
-        f"{excess:.3g} usual spreads beyond (limit {limit:.3g})"
+        f"{excess:.3g} usual spreads beyond (limit {limit:.3g}){together}"
     )
     return Finding("outside the applicability domain", "range", subjects, excess, limit, ratio, sentence)
 

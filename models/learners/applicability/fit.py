@@ -16,41 +16,14 @@ import pandas as pd
 
 from features.dictionary import Feature
 from features.errors import TrainingError
-from models.cohort.encode import Encoder, is_category
-from models.learners.applicability import Applicability, Band, Limits
-from models.learners.distance import Ellipsoid, Scaling, fit_ellipsoid, fit_neighbours, fit_scaling
-from models.learners.ranges import fit_ranges, width
+from models.cohort.encode import Encoder
+from models.learners.applicability.bands import Band, Limits
+from models.learners.applicability.columns import DomainPlan, empty_domain, subgroup_columns
+from models.learners.applicability.distance import fit_ellipsoid, fit_neighbours, fit_scaling
+from models.learners.applicability.model import Applicability
+from models.learners.applicability.ranges import fit_ranges, width
 
-SUBGROUPS = ("product", "site", "process_version", "scale_l")  # parameters that name one; never half known
-MIN_BATCHES = 20
-_LEVELS = ("last", "value")
-_WINDOWS = ("since_start", "lot", "now", "before_start")  # a parameter's level is its newest value
-_AGE = "age_h"
-_NOT_MEASURED = ("lot.", "event.")  # subjects whose age is not that of a value
-
-
-@dataclass(frozen=True)
-class DomainPlan:
-    """How the domain is fitted.
-
-    Attributes:
-        held_out: Share of the training batches, the newest, that sets the limits.
-        level: Share of held-out good batches inside each limit.
-        margin: Spreads of the tail that a value may lie outside the range seen before it counts.
-        min_batches: Batches with a known outcome that a subgroup needs.
-        most_bands: Maturity bands at most.
-        loose_above: A feature that leaves its range in more than this share of the held-out good batches is held to none:
-            counters and ages of equipment grow with the calendar.
-        neighbours: Known batches kept per band.
-    """
-
-    held_out: float = 0.25
-    level: float = 0.99
-    margin: float = 0.5
-    min_batches: int = MIN_BATCHES
-    most_bands: int = 6
-    loose_above: float = 0.02
-    neighbours: int = 400
+LOOSE_BATCHES = 5  # fewer outside are chance
 
 
 @dataclass(frozen=True)
@@ -99,16 +72,22 @@ def fit_applicability(
         raise TrainingError("no training snapshot to learn the applicability domain from")
     table = _table(rows, encoder, failed, missing, stale, keep)
     late = _held_out(rows, plan)
-    empty = _empty(rows, features, encoder, plan)
+    empty = empty_domain(rows, features, encoder, plan)
     first = _fit(empty, table.where(~late), plan)
     judged = table.where(late & table.good)
     loose = _loose(first, judged, plan)
     if len(loose):
         empty = _without(empty, loose)
         first = _fit(empty, table.where(~late), plan)
-    limits = [_limits(first, band, judged, plan.level) for band in first.bands]
+    limits = [
+        _limits(first, judged.where(first.band_numbers(judged.hours) == i), plan.level) for i in range(len(first.bands))
+    ]
+    first = replace(first, bands=tuple(replace(b, limits=limit) for b, limit in zip(first.bands, limits, strict=True)))
+    failures = table.where(~table.good)
+    reach = [_reach(first, failures.where(first.band_numbers(failures.hours) == i)) for i in range(len(first.bands))]
     whole = _fit(empty, table, plan)
-    bands = tuple(replace(band, limits=limit) for band, limit in zip(whole.bands, limits, strict=True))
+    learned = zip(whole.bands, limits, reach, strict=True)
+    bands = tuple(replace(band, limits=limit, reach=known) for band, limit, known in learned)
     return replace(whole, bands=bands, missing=_most_missing(judged, plan.level))
 
 
@@ -146,76 +125,18 @@ def _table(
 
 def _held_out(rows: pd.DataFrame, plan: DomainPlan) -> np.ndarray:
     """Rows, in canonical order, of the newest batches of each subgroup that has enough older ones."""
-    names = [name for name in (_subgroup(rows, parameter) for parameter in SUBGROUPS) if name is not None]
+    names = subgroup_columns(rows)
     columns = ["batch_id", "started_at", *names]
     first = rows.sort_values(["started_at", "batch_id", "checkpoint_h"])[columns].drop_duplicates("batch_id")
     cell = first[names].astype("str").agg("|".join, axis=1) if names else pd.Series("", index=first.index)
     place, size = first.groupby(cell).cumcount(), cell.map(cell.value_counts())
     older = np.ceil(size * (1 - plan.held_out))
-    chosen = first.loc[(place >= older) & (older >= plan.min_batches), "batch_id"]
+    enough = (older >= plan.min_batches).to_numpy()
+    if not enough.any():  # a small history: its newest part, whatever the subgroups
+        place, older, enough = np.arange(len(first)), math.ceil(len(first) * (1 - plan.held_out)), True
+    chosen = first.loc[(place >= older) & enough, "batch_id"]
     order = np.lexsort((rows["checkpoint_h"], rows["batch_id"], rows["started_at"]))
     return rows["batch_id"].isin(chosen).to_numpy()[order]
-
-
-def _subgroup(rows: pd.DataFrame, parameter: str) -> str | None:
-    name = f"{parameter}.before_start.value"
-    return name if name in rows else None
-
-
-def _empty(rows: pd.DataFrame, features: tuple[Feature, ...], encoder: Encoder, plan: DomainPlan) -> Applicability:
-    """Everything that needs no values: which columns are checked how, and the names and counts of subgroups."""
-    known = {feature.name: feature for feature in features}
-    groups = [name for name in (_subgroup(rows, parameter) for parameter in SUBGROUPS) if name is not None]
-    names = [n for n in known if n in rows and n not in groups and is_category(rows[n])]
-    parameters = tuple(known[name].parameter for name in encoder.columns)
-    numeric = [i for i, name in enumerate(encoder.columns) if name not in encoder.categories]
-    aged = [i for i in numeric if _is_age(known[encoder.columns[i]])]
-    valued = [i for i in numeric if known[encoder.columns[i]].statistic != _AGE and encoder.columns[i] not in groups]
-    starts = [float(part[0]) for part in np.array_split(np.unique(rows["checkpoint_h"]), plan.most_bands) if len(part)]
-    nothing = fit_ranges(np.empty((0, 0)), np.empty(0))
-    return Applicability(
-        columns=encoder.columns,
-        words={name: _words(known[name]) for name in (*encoder.columns, *groups, *names) if name in known},
-        parameters=parameters,
-        level=plan.level,
-        margin=plan.margin,
-        categories={name: tuple(sorted(rows[name].dropna().unique())) for name in sorted(names)},
-        support={name: _counts(rows, name) for name in groups},
-        min_batches=plan.min_batches,
-        valued=np.array(sorted(valued, key=lambda i: (parameters[i], i)), int),
-        aged=np.array(aged, int),
-        loose=(),
-        levels=np.array(_levels(numeric, known, encoder), int),
-        scaling=Scaling(np.empty(0), np.empty((0, 0)), np.empty((0, 0))),
-        bands=tuple(Band(start, nothing, nothing, None, None, Limits(0)) for start in starts),
-        missing={},
-    )
-
-
-def _words(feature: Feature) -> str:
-    return feature.label if feature.statistic in _LEVELS else f"{feature.label} ({feature.meaning})"
-
-
-def _is_age(feature: Feature) -> bool:
-    return feature.statistic == _AGE and not feature.parameter.startswith(_NOT_MEASURED)
-
-
-def _counts(rows: pd.DataFrame, name: str) -> dict[str, int]:
-    """Batches per value; every row here belongs to a batch with a known outcome."""
-    values = rows.drop_duplicates("batch_id")[name].dropna()
-    counts = values.value_counts()
-    return {v if isinstance(v, str) else f"{v:g}": int(n) for v, n in sorted(counts.items())}
-
-
-def _levels(numeric: list[int], known: dict[str, Feature], encoder: Encoder) -> list[int]:
-    """One column per parameter: its newest value."""
-    chosen: dict[str, tuple[int, int]] = {}
-    for i in numeric:
-        feature = known[encoder.columns[i]]
-        if feature.statistic in _LEVELS and feature.window in _WINDOWS and feature.parameter not in SUBGROUPS:
-            rank = _WINDOWS.index(feature.window)
-            chosen[feature.parameter] = min(chosen.get(feature.parameter, (99, i)), (rank, i))
-    return sorted(i for _, i in chosen.values())
 
 
 def _fit(empty: Applicability, table: _Rows, plan: DomainPlan) -> Applicability:
@@ -224,18 +145,20 @@ def _fit(empty: Applicability, table: _Rows, plan: DomainPlan) -> Applicability:
     overall = width(table.X)
     enough = [n for counts in empty.support.values() for n in counts.values() if n >= plan.min_batches]
     mixture = len(enough) > sum(bool(counts) for counts in empty.support.values())
-    return replace(domain, bands=tuple(_band(domain, band, table, overall, plan, mixture) for band in empty.bands))
+    return replace(
+        domain, bands=tuple(_band(domain, i, table, overall, plan, mixture) for i in range(len(empty.bands)))
+    )
 
 
 def _band(
-    domain: Applicability, band: Band, table: _Rows, overall: np.ndarray, plan: DomainPlan, mixture: bool
+    domain: Applicability, number: int, table: _Rows, overall: np.ndarray, plan: DomainPlan, mixture: bool
 ) -> Band:
-    own = table.where(_inside(domain, band, table.hours))
+    own = table.where(domain.band_numbers(table.hours) == number)
     last = own.where(np.append(own.batch[1:] != own.batch[:-1], True)) if len(own.batch) else own
     z = np.array([domain.scaling.z(x[domain.levels], h) for x, h in zip(last.X, last.hours, strict=True)])
-    ellipsoid: Ellipsoid | None = fit_ellipsoid(z) if len(domain.levels) else None
+    ellipsoid = fit_ellipsoid(z) if len(domain.levels) else None
     return replace(
-        band,
+        domain.bands[number],
         values=fit_ranges(own.X[:, domain.valued], overall[domain.valued]),
         ages=fit_ranges(own.X[:, domain.aged], overall[domain.aged]),
         ellipsoid=ellipsoid,
@@ -243,22 +166,18 @@ def _band(
     )
 
 
-def _inside(domain: Applicability, band: Band, hours: np.ndarray) -> np.ndarray:
-    starts = np.array([b.starts_h for b in domain.bands])
-    return [b is band for b in domain.bands].index(True) == np.maximum(
-        np.searchsorted(starts, hours, side="right") - 1, 0
-    )
-
-
 def _loose(domain: Applicability, judged: _Rows, plan: DomainPlan) -> np.ndarray:
     """Places of valued columns that leave their range too often, in any band, in batches later than it."""
     loose = np.zeros(len(domain.valued), bool)
-    for band in domain.bands:
-        own = judged.where(_inside(domain, band, judged.hours))
+    numbers = domain.band_numbers(judged.hours)
+    for number, band in enumerate(domain.bands):
+        own = judged.where(numbers == number)
+        if not len(own.batch):
+            continue
         out = band.values.excess(own.X[:, domain.valued]) > plan.margin
-        for batches in [np.unique(own.batch)] if len(own.batch) else []:
-            first = np.searchsorted(own.batch, batches)
-            loose |= np.maximum.reduceat(out, first, axis=0).mean(axis=0) > plan.loose_above
+        first = np.flatnonzero(np.append(True, own.batch[1:] != own.batch[:-1]))
+        batches = np.maximum.reduceat(out, first, axis=0).sum(axis=0)
+        loose |= (batches > plan.loose_above * len(first)) & (batches >= LOOSE_BATCHES)
     return domain.valued[loose]
 
 
@@ -271,27 +190,38 @@ def _without(empty: Applicability, loose: np.ndarray) -> Applicability:
     )
 
 
-def _limits(domain: Applicability, band: Band, judged: _Rows, level: float) -> Limits:
-    own = judged.where(_inside(domain, band, judged.hours))
+def _limits(domain: Applicability, own: _Rows, level: float) -> Limits:
+    """Limits of a band from its held-out rows: each batch counts with its worst one."""
     measured = [domain.measure(x, h) for x, h in zip(own.X, own.hours, strict=True)]
     batches = np.unique(own.batch)
 
-    def limit(values: list[float]) -> float:
+    def limit(values: list[float], level: float = level) -> float:
         known = [(b, v) for b, v in zip(own.batch, values, strict=True) if not math.isnan(v)]
         worst: dict[int, float] = {}
         for b, v in known:
             worst[b] = max(v, worst.get(b, -math.inf))
         return upper_limit(np.array(list(worst.values())), level)
 
+    third = 1 - (1 - level) / 3  # one check of three measures
     return Limits(
         n_held_out=len(batches),
-        outside=limit([m.outside for m in measured]),
-        excess=limit([m.excess.max(initial=0.0) for m in measured]),
+        outside=limit([m.outside for m in measured], third),
+        excess=limit([m.excess.max(initial=0.0) for m in measured], third),
+        shift=limit([m.shift for m in measured], third),
         age=limit([m.ages.max(initial=0.0) for m in measured]),
         distance=limit([m.distance for m in measured]),
         neighbours=limit([m.neighbours for m in measured]),
         stale=limit(own.stale.tolist()),
     )
+
+
+def _reach(domain: Applicability, own: _Rows) -> dict[str, float]:
+    """How far out, in limits, the failed batches of a band went."""
+    reach: dict[str, float] = {}
+    for x, hours in zip(own.X, own.hours, strict=True):
+        for name, ratio in domain.ratios(domain.measure(x, hours), domain.band(hours)).items():
+            reach[name] = max(ratio, reach.get(name, 0.0))
+    return reach
 
 
 def _most_missing(judged: _Rows, level: float) -> dict[float, float]:
