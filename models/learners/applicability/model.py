@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,7 @@ from models.learners.applicability.distance import Scaling
 from models.learners.applicability.ranges import shift
 
 VERSION = 1
+_LEAST = 1e-9  # a distance that is rounding: where all held-out batches are alike
 _OWN_UNIT = frozenset({"last", "value", "mean", "min", "max", "median"})  # statistics in the unit of the parameter
 
 
@@ -81,7 +83,7 @@ class Applicability:
 
     def band(self, checkpoint_h: float) -> Band:
         """The maturity band of a time after the start."""
-        return self.bands[int(self.band_numbers(checkpoint_h))]
+        return self.bands[max(bisect_right(self._starts, checkpoint_h) - 1, 0)]
 
     def band_numbers(self, checkpoint_h: float | np.ndarray) -> np.ndarray:
         """Numbers of the maturity bands of times after the start, from 0."""
@@ -114,8 +116,8 @@ class Applicability:
         )
         found = {
             "range": max(ranges),
-            "distance": m.distance / limits.distance,
-            "neighbours": m.neighbours / limits.neighbours,
+            "distance": m.distance / max(limits.distance, _LEAST),
+            "neighbours": m.neighbours / max(limits.neighbours, _LEAST),
             "age": worst(m.ages) / max(limits.age, self.margin),
         }
         return {name: ratio for name, ratio in found.items() if not math.isnan(ratio)}
@@ -169,8 +171,8 @@ class Applicability:
         )
 
     @cached_property
-    def _starts(self) -> np.ndarray:
-        return np.array([band.starts_h for band in self.bands])
+    def _starts(self) -> list[float]:
+        return [band.starts_h for band in self.bands]
 
     @cached_property
     def _groups(self) -> np.ndarray:
@@ -191,13 +193,13 @@ class Applicability:
         return np.array([i for i, name in enumerate(names) if i == 0 or name != names[i - 1]], int)
 
     @cached_property
-    def _missing_at(self) -> tuple[np.ndarray, list[float]]:
-        return np.array(list(self.missing)), list(self.missing.values())
+    def _missing_at(self) -> tuple[list[float], list[float]]:
+        return list(self.missing), list(self.missing.values())
 
     def most_missing(self, checkpoint_h: float) -> float:
         """The limit of the checkpoint before: until the next one a batch may still lack what that one will have."""
         hours, most = self._missing_at
-        place = int(np.searchsorted(hours, checkpoint_h, side="right")) - 1
+        place = bisect_right(hours, checkpoint_h) - 1
         return max(most[place], 1.0) if place >= 0 else math.inf
 
 

@@ -113,3 +113,27 @@ def test_maturity_bands_are_as_many_as_asked_at_most():
 def test_no_training_snapshot_is_an_error():
     with pytest.raises(TrainingError, match="no training snapshot"):
         learn(ROWS, pd.Series(dtype=bool))
+
+
+def test_a_plant_that_knows_only_names_is_judged_by_names():
+    rows = ROWS[[name for name in ROWS if not name.startswith(("ph", "co2"))]]
+    model = learn(rows)
+    strange = rows.iloc[[0]].assign(**{"oven.before_start.value": pd.array(["O9"], dtype="str")})
+    assert judge(model, rows.iloc[[0]], rows)[0].inside
+    assert [f.check for f in judge(model, strange, rows)[0].findings] == ["category"]
+
+
+def test_batches_that_are_all_alike_let_one_of_their_kind_in_and_another_not():
+    names = ["ph.since_start.last", "ph.since_start.mean", "co2.since_start.last", "ph.since_start.age_h"]
+    rows = ROWS.copy()
+    rows[names] = np.tile(np.where(rows["checkpoint_h"] == 0, 1.0, 2.0)[:, None], 4)  # alike at each checkpoint
+    model, other = learn(rows), rows.iloc[[0]].assign(**{"ph.since_start.last": 9.0, "ph.since_start.mean": 9.0})
+    assert judge(model, rows.iloc[[0]], rows)[0].inside
+    assert not judge(model, other, rows)[0].inside
+
+
+def test_a_parameter_that_was_never_measured_changes_nothing_that_is_said():
+    rows = ROWS.assign(
+        **{"lux.since_start.last": np.where(ROWS.index == 0, 1.0, np.where(ROWS.index == 1, 2.0, np.nan))}
+    )
+    assert judge(learn(rows), rows.iloc[[5]], rows)[0].inside
