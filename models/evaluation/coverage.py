@@ -76,7 +76,7 @@ def _of_attribute(part: pd.DataFrame, name: str) -> dict[str, object]:
     expected, low, high, actual = (known[f"{name}.{c}"].to_numpy(float) for c in _PARTS)
     below, above = actual < low, actual > high
     span = share_with_interval(~below & ~above, known["batch_id"].to_numpy())
-    row = counts(known) | {"n_left_out": len(part) - len(known)} | span.named("coverage")
+    row: dict[str, object] = counts(known) | {"n_left_out": len(part) - len(known)} | span.named("coverage")
     if not len(known):
         return row | dict.fromkeys(("below", "above", "median_width", "median_abs_error"), np.nan)
     sides = {"below": float(below.mean()), "above": float(above.mean())}

@@ -188,7 +188,8 @@ def _weighted_median(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
         return np.full(len(values), np.nan)
     weight = np.where(np.isnan(values), 0, weight)
     order = np.argsort(values, axis=1, kind="stable")
-    ordered, reached = np.take_along_axis(values, order, 1), np.cumsum(np.take_along_axis(weight, order, 1), axis=1)
+    ordered = np.take_along_axis(values, order, 1)
+    reached: np.ndarray = np.cumsum(np.take_along_axis(weight, order, 1), axis=1)
     total = reached[:, -1:]
     middle = [np.argmax(reached > place, axis=1)[:, None] for place in ((total - 1) // 2, total // 2)]
     low, high = (np.take_along_axis(ordered, place, 1)[:, 0] for place in middle)

@@ -57,7 +57,7 @@ def flip_rate(scores: pd.DataFrame, *, of: str | None = None) -> pd.DataFrame:
     for kind, mask in kinds.items():
         part = table[mask]
         pairs, changed = int(part["n_pairs"].sum()), int(part["n_flips"].sum())
-        row = {"batches": kind, "n": len(part), "n_failed": int(part["failed"].sum())}
+        row: dict[str, object] = {"batches": kind, "n": len(part), "n_failed": int(part["failed"].sum())}
         row |= {"n_pairs": pairs, "n_flips": changed} | _rate(part).named("flip_rate")
         rows.append(row | {"flips_per_batch": changed / len(part) if len(part) else np.nan})
     return pd.DataFrame(rows)
@@ -99,9 +99,10 @@ def undecided_causes(scores: pd.DataFrame) -> pd.DataFrame:
     table = pd.crosstab(open_["checkpoint_h"], cause).reindex(np.sort(scores["checkpoint_h"].unique()), fill_value=0)
     per = scores.groupby("checkpoint_h")["failed"].agg(n="size", n_failed="sum")
     table.index.name, table.columns.name = "checkpoint_h", "cause"
-    long = table.stack().rename("n_undecided").reset_index().merge(per, left_on="checkpoint_h", right_index=True)
+    long = table.reset_index().melt("checkpoint_h", value_name="n_undecided").join(per, on="checkpoint_h")
     long["undecided"] = long["n_undecided"] / long["n"]
-    return long[["checkpoint_h", "cause", "n", "n_failed", "n_undecided", "undecided"]].reset_index(drop=True)
+    ordered = long.sort_values(["checkpoint_h", "cause"], ignore_index=True)
+    return ordered[["checkpoint_h", "cause", "n", "n_failed", "n_undecided", "undecided"]]
 
 
 def set_sizes(scores: pd.DataFrame) -> pd.DataFrame:

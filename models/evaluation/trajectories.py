@@ -74,7 +74,8 @@ def trajectories(scores: pd.DataFrame, *, on_delay: int = 1) -> Trajectories:
     require(scores, COLUMNS)
     if on_delay < 1:
         raise ContractError(f"on_delay is {on_delay}", expected="at least 1 score in a row")
-    places, names = pd.factorize(scores["batch_id"], sort=True)
+    places, categories = pd.factorize(scores["batch_id"], sort=True)
+    names = np.asarray(categories, dtype=str)
     as_of, end = (scores[name].dt.tz_convert(None).to_numpy("datetime64[us]") for name in ("as_of", "end_at"))
     order = np.lexsort((as_of, places))
     places, as_of, end = places[order], as_of[order], end[order]
@@ -96,9 +97,7 @@ def trajectories(scores: pd.DataFrame, *, on_delay: int = 1) -> Trajectories:
     highest = np.maximum.accumulate(_lowest_in_a_row(matrix(p, -np.inf), on_delay), axis=1)
     elapsed_h = matrix(scores["checkpoint_h"].to_numpy(float)[order], np.nan)
     lead_h = matrix((end - as_of) / np.timedelta64(1, "h"), np.nan)
-    return Trajectories(
-        names.to_numpy(str), failed[first], highest, elapsed_h, matrix(as_of, np.datetime64("NaT")), lead_h
-    )
+    return Trajectories(names, failed[first], highest, elapsed_h, matrix(as_of, np.datetime64("NaT")), lead_h)
 
 
 def as_trajectories(scores: pd.DataFrame | Trajectories) -> Trajectories:
@@ -117,7 +116,7 @@ def require(scores: pd.DataFrame, columns: Collection[str]) -> None:
         raise ContractError(f"scores without {', '.join(missing)}", expected=f"the columns {', '.join(columns)}")
 
 
-def _one_per_batch(names: pd.Index, places: np.ndarray, values: np.ndarray, first: np.ndarray, what: str) -> None:
+def _one_per_batch(names: np.ndarray, places: np.ndarray, values: np.ndarray, first: np.ndarray, what: str) -> None:
     other = np.flatnonzero(values != first[places])  # a time that is missing differs from itself
     if len(other):
         name = names[places[other[0]]]
