@@ -8,6 +8,9 @@ import pandas as pd
 
 from models.report.style import BLUE, CAUSES, GREY, INK, RED, altair, percent, styled
 
+_DAYS = list(range(0, 2401, 24))
+_HOURS = {"nice": False, "zero": False, "padding": 6}
+
 
 def first_alarms(curve: pd.DataFrame) -> Any:
     """Share of failed and of good batches alarmed by each hour, with pointwise 95 % intervals.
@@ -16,24 +19,24 @@ def first_alarms(curve: pd.DataFrame) -> Any:
         curve: `models.evaluation.alarms.first_alarm_curve`.
     """
     alt = altair()
-    names = {kind: f"{kind} ({rows['n'].iloc[0]})" for kind, rows in curve.groupby("batches")}
-    table = curve.assign(line=curve["batches"].map(names))
-    color = alt.Color(
-        "line:N",
-        title="Batches",
-        sort=None,
-        scale=alt.Scale(domain=[names[k] for k in ("failed", "good")], range=[RED, BLUE]),
-    )
-    x = alt.X("hour:Q", title="Hours since the start", scale=alt.Scale(nice=False, zero=False, padding=6))
-    y = alt.Y("share:Q", title="Batches alarmed so far", axis=percent(), scale=alt.Scale(domain=[0, 1]))
+    x = alt.X("hour:Q", title="Hours since the start", axis=alt.Axis(values=_DAYS), scale=alt.Scale(**_HOURS))
+    title = "Batches alarmed so far"
+    y = alt.Y("share:Q", title=title, axis=percent(), scale=alt.Scale(domain=[0, 1]))
+    color = alt.Color("batches:N", legend=None, scale=alt.Scale(domain=["failed", "good"], range=[RED, BLUE]))
     spans = (
-        alt.Chart(table)
+        alt.Chart(curve)
         .mark_area(interpolate="step-after", opacity=0.16)
-        .encode(x=x, y=alt.Y("share_low:Q", title=y.title), y2="share_high:Q", color=color)
+        .encode(x=x, y=alt.Y("share_low:Q", title=title), y2="share_high:Q", color=color)
     )
-    lines = alt.Chart(table).mark_line(interpolate="step-after", strokeWidth=2).encode(x=x, y=y, color=color)
-    ends = table.groupby("batches").tail(1).assign(said=lambda t: (100 * t["share"]).map("{:.0f} %".format))
-    said = alt.Chart(ends).mark_text(align="right", dy=-9, fontSize=12).encode(x=x, y=y, text="said:N", color=color)
+    lines = alt.Chart(curve).mark_line(interpolate="step-after", strokeWidth=2).encode(x=x, y=y, color=color)
+    ends = curve.groupby("batches").tail(1)
+    shares = zip(ends["share"], ends["n"], ends["batches"], strict=True)
+    ends = ends.assign(said=[f"{100 * s:.0f} % of {n} {kind}" for s, n, kind in shares], above=ends["share_high"])
+    said = (
+        alt.Chart(ends)
+        .mark_text(align="right", dy=-7, fontSize=12)
+        .encode(x=x, y="above:Q", text="said:N", color=color)
+    )
     return styled(spans + lines + said)
 
 
@@ -61,11 +64,15 @@ def net_cost(curve: pd.DataFrame, *, currency: str, threshold: float | None = No
         .encode(x=x, y=alt.Y("saved_against_never_low:Q", title=title), y2="saved_against_never_high:Q")
     )
     line = alt.Chart(curve).mark_line(color=BLUE, strokeWidth=2).encode(x=x, y=y)
-    edge = float(curve["threshold"].max())
-    marks = pd.DataFrame({"y": [0.0, always], "said": ["never alarming", "always alarming"], "threshold": edge})
-    rules = alt.Chart(marks).mark_rule(color=GREY, strokeDash=[5, 4]).encode(y="y:Q")
-    said = alt.Chart(marks).mark_text(align="right", dy=-7, color=INK).encode(x=x, y="y:Q", text="said:N")
-    layers = [spans, rules, line, said]
+    layers = [spans, line]
+    for level, name, side, edge in (
+        (0.0, "never alarming", "left", "min"),
+        (always, "always alarming", "right", "max"),
+    ):
+        mark = pd.DataFrame({"y": [level], "said": [name], "threshold": [curve["threshold"].agg(edge)]})
+        layers.append(alt.Chart(mark).mark_rule(color=GREY, strokeDash=[5, 4]).encode(y="y:Q"))
+        text = alt.Chart(mark).mark_text(align=side, dy=-7, dx=4 if side == "left" else 0, color=INK)
+        layers.append(text.encode(x=x, y="y:Q", text="said:N"))
     if threshold is not None:
         used = pd.DataFrame({"threshold": [threshold], "said": ["in use"]})
         layers.append(alt.Chart(used).mark_rule(color=RED).encode(x=x))
@@ -75,12 +82,15 @@ def net_cost(curve: pd.DataFrame, *, currency: str, threshold: float | None = No
 
 
 def undecided(causes: pd.DataFrame) -> Any:
-    """Share of the scores without a decision at each checkpoint, stacked by cause.
+    """Share of the scores without a decision at each checkpoint, stacked by cause; a plain sentence where all have one.
 
     Args:
         causes: `models.evaluation.stability.undecided_causes`.
     """
     alt = altair()
+    if causes.empty:
+        said = pd.DataFrame({"said": ["Every score has a decision."]})
+        return styled(alt.Chart(said).mark_text(color=INK, fontSize=13).encode(text="said:N"))
     order = causes.groupby("cause")["n_undecided"].sum().sort_values(ascending=False, kind="stable").index.tolist()
     table = causes.assign(rank=causes["cause"].map({name: place for place, name in enumerate(order)}))
     chart = (
@@ -89,7 +99,13 @@ def undecided(causes: pd.DataFrame) -> Any:
         .encode(
             x=alt.X("checkpoint_h:O", title="Hours since the start", axis=alt.Axis(labelAngle=0, labelOverlap=True)),
             y=alt.Y("undecided:Q", title="Scores without a decision", axis=percent()),
-            color=alt.Color("cause:N", title=None, sort=order, scale=alt.Scale(domain=order, range=CAUSES)),
+            color=alt.Color(
+                "cause:N",
+                title=None,
+                sort=order,
+                scale=alt.Scale(domain=order, range=CAUSES),
+                legend=alt.Legend(columns=2, labelLimit=260, symbolType="square"),
+            ),
             order="rank:Q",
         )
     )

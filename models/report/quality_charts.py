@@ -55,7 +55,7 @@ def _said(figure: Mapping[str, Any]) -> list[str]:
     slope = "no slope" if np.isnan(figure["slope"]) else f"slope {figure['slope']:.2f}"
     if not np.isnan(figure["slope_low"]):
         slope += f" ({figure['slope_low']:.2f}-{figure['slope_high']:.2f})"
-    error = f"error {figure['ece']:.3f}, perfect {figure['ece_floor']:.3f}"
+    error = f"error {figure['ece']:.3f} ({figure['ece_floor']:.3f} by chance)"
     return [slope, error, f"{figure['n_failed']:.0f} of {figure['n_batches']:.0f} batches failed"]
 
 
@@ -130,19 +130,22 @@ def attribute(
     ribbon = _ribbon(table, log=log)
     shown = _thinned(table).assign(batches=lambda t: np.where(t["failed"], "failed", "good"))
     ends = [float(f(shown[["expected", "actual"]].to_numpy())) for f in (np.min, np.max)]
-    span = alt.Scale(type="log" if log else "linear", zero=False, domain=ends, nice=True, clamp=True)
-    axis = alt.Axis(format="~g" if ends[1] < 1e4 else ".0e", tickCount=5)
+    span = alt.Scale(type="log" if log else "linear", zero=False, domain=ends, nice=not log, clamp=True)
+    shape = "~g" if ends[1] < 1e4 else ".0e"
+    axis = alt.Axis(format=shape, values=_log_ticks(*ends)) if log else alt.Axis(format=shape, tickCount=5)
     x = alt.X("expected:Q", title=f"Expected {label}", scale=span, axis=axis)
     y = alt.Y("actual:Q", title=f"Actual {label}", scale=span, axis=axis)
     band = (
-        alt.Chart(ribbon).mark_area(color=BLUE, opacity=0.13).encode(x=x, y=alt.Y("low:Q", title=y.title), y2="high:Q")
+        alt.Chart(ribbon)
+        .mark_area(color=BLUE, opacity=0.22)
+        .encode(x=x, y=alt.Y("low:Q", title=f"Actual {label}"), y2="high:Q")
     )
     same = alt.Chart(pd.DataFrame({"expected": ends, "actual": ends})).mark_line(strokeDash=[5, 4], color=GREY)
-    points = alt.Chart(shown).mark_circle(size=22, opacity=0.75).encode(
+    points = alt.Chart(shown).mark_circle(size=14, opacity=0.7).encode(
         x=x,
         y=y,
         color=alt.Color(
-            "batches:N", title="Batches", sort=None, scale=alt.Scale(domain=["failed", "good"], range=[RED, BLUE])
+            "batches:N", title=None, sort=None, scale=alt.Scale(domain=["failed", "good"], range=[RED, BLUE])
         ),
     )  # fmt: skip
     limits = pd.DataFrame({"actual": [v for v in (lower, upper) if v is not None]}, dtype=float)
@@ -153,11 +156,18 @@ def attribute(
     return themed(drawn.properties(width=300, height=300))
 
 
+def _log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten between two positive values."""
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    return [m * 10.0**k for k in powers for m in (1, 2, 5) if low <= m * 10.0**k <= high]
+
+
 def _ribbon(table: pd.DataFrame, *, log: bool) -> pd.DataFrame:
     """Mean sides of the interval over stretches of the expected value; geometric means on logarithmic axes."""
     there, back = (np.log, np.exp) if log else (np.positive, np.positive)
     ordered = table.sort_values("expected", kind="stable")[["expected", "low", "high"]]
-    parts = [p for p in np.array_split(np.arange(len(ordered)), _RIBBONS) if len(p)]
+    places = np.arange(len(ordered))
+    parts = [p for p in (places[:1], *np.array_split(places, _RIBBONS), places[-1:]) if len(p)]
     means = [back(there(ordered.iloc[part].to_numpy(float)).mean(axis=0)) for part in parts]
     return pd.DataFrame(means, columns=["expected", "low", "high"])
 
