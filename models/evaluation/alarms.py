@@ -50,14 +50,18 @@ def thresholds_at_share(good: np.ndarray, weight: np.ndarray, share: float) -> n
         share: Between 0 and 1.
 
     Returns:
-        Shape (r,); -inf where the share allows every batch to be alarmed.
+        Shape (r,); -inf where the share allows every batch to be alarmed, NaN where a resample has no good batch.
     """
+    if not len(good):
+        return np.full(len(weight), np.nan)
     order = np.argsort(-good, kind="stable")
     alarmed = np.cumsum(weight[:, order], axis=1)  # batches at or above each score
-    budget = np.floor(share * weight.sum(axis=1) + 1e-9)
+    total = weight.sum(axis=1)
+    budget = np.floor(share * total + 1e-9)
     beyond = alarmed > budget[:, None]
     first = beyond.argmax(axis=1)
-    return np.where(beyond.any(axis=1), good[order][first], -np.inf)
+    threshold = np.where(beyond.any(axis=1), good[order][first], -np.inf)
+    return np.where(total > 0, threshold, np.nan)
 
 
 def first_alarms(

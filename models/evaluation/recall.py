@@ -113,12 +113,12 @@ def paired_difference(
         `n_good`, `n_failed`.
 
     Raises:
-        ContractError: The batches or their outcomes differ.
+        ContractError: The batches or their outcomes differ, or none of them is good.
     """
     a, b = (as_trajectories(scores).counting(counting) for scores in (ours, theirs))
     _same_batches(a, b)
     one = np.ones((1, len(a.failed)), dtype=np.int64)
-    found = [_figures(t, _at_share(t, one, share=share), one, ahead_h) for t in (a, b)]
+    found = [_figures(t, np.array([threshold_at_share(t, share)]), one, ahead_h) for t in (a, b)]
     drawn: dict[str, list[np.ndarray]] = {name: [] for name in _FIGURES}
     for w in batch_weights(len(a.failed), resamples=resamples, seed=seed):
         mine, other = (_figures(t, _at_share(t, w, share=share), w, ahead_h) for t in (a, b))
@@ -166,12 +166,13 @@ def _figures(
     above = arranged.highest > threshold[:, None]
     early = arranged.highest_until(ahead_h)[failed] > threshold[:, None]
     bad, good = weight[:, failed], weight[:, ~failed]
-    return {
+    found = {
         "recall": divide((bad * above[:, failed]).sum(axis=1), bad.sum(axis=1)),
         "warned": divide((bad * early).sum(axis=1), bad.sum(axis=1)),
         "median_lead_h": _weighted_median(_leads(arranged.of(failed), threshold), bad),
         "good_alarmed": divide((good * above[:, ~failed]).sum(axis=1), good.sum(axis=1)),
     }
+    return {name: np.where(np.isnan(threshold), np.nan, values) for name, values in found.items()}
 
 
 def _leads(arranged: Trajectories, threshold: np.ndarray) -> np.ndarray:

@@ -107,6 +107,14 @@ def test_the_weighted_median_is_the_median_of_repeated_values(pairs):
     assert _weighted_median(values[None].astype(float), weight[None])[0] == pytest.approx(expected, nan_ok=True)
 
 
+def test_a_resample_without_a_good_batch_has_no_threshold_and_no_figure():
+    assert np.isnan(thresholds_at_share(np.array([0.3]), np.array([[0]]), 0.5)).all()
+    found = recall_at_shares(trail({"G": [0.3], "F": [0.9]}, {"F"}), (0.5,), resamples=50).iloc[0]
+    assert found["recall"] == 1
+    with pytest.raises(ContractError, match="no good batch"):
+        paired_difference(*[trail({"F": [0.9]}, {"F"})] * 2, 0.5)
+
+
 def test_a_predictor_does_not_differ_from_itself():
     table = paired_difference(made(), made(), 0.05, resamples=100).set_index("figure")
     assert (table[["difference", "low", "high"]] == 0).all(axis=None)
