@@ -15,7 +15,7 @@ from scipy import sparse
 from scipy.special import expit, logit
 
 from models.evaluation.bands import banded, counts
-from models.evaluation.intervals import RESAMPLES, batch_weights, mean_with_interval, percentiles
+from models.evaluation.intervals import RESAMPLES, batch_weights, mean_with_interval, percentiles, weighted_sums
 from models.evaluation.metrics import calibration_floor, expected_calibration_error
 from models.evaluation.trajectories import require
 
@@ -119,8 +119,8 @@ def _fit(x: np.ndarray, failed: np.ndarray, total: np.ndarray, start: np.ndarray
     for _ in range(_STEPS):
         q = expit(at[:, :1] + at[:, 1:] * x)
         residual, curve = failed - total * q, total * q * (1 - q)
-        g0, g1 = residual.sum(axis=1), residual @ x
-        h00, h01, h11 = curve.sum(axis=1), curve @ x, curve @ x**2
+        g0, g1 = residual.sum(axis=1), weighted_sums(residual, x)
+        h00, h01, h11 = curve.sum(axis=1), weighted_sums(curve, x), weighted_sums(curve, x**2)
         flat = h00 * h11 - h01**2
         flat = np.where(flat > 1e-9 * h00 * h11, flat, np.nan)
         step = np.stack([(h11 * g0 - h01 * g1) / flat, (h00 * g1 - h01 * g0) / flat], axis=1)

@@ -19,7 +19,7 @@ import pandas as pd
 
 from features.errors import ContractError
 from features.process import Cost
-from models.evaluation.intervals import RESAMPLES, batch_weights, percentiles
+from models.evaluation.intervals import RESAMPLES, batch_weights, percentiles, weighted_sums
 from models.evaluation.trajectories import Trajectories, as_trajectories
 
 ASSUMED_SAVED_SHARE = 1.0
@@ -67,7 +67,7 @@ def cost_curve(
     for name, other in (("never", never), ("always", always)):
         saved = other - costs
         n = len(saved)
-        drawn = np.vstack([w @ saved / n for w in batch_weights(n, resamples=resamples, seed=seed)])
+        drawn = np.vstack([weighted_sums(w, saved) / n for w in batch_weights(n, resamples=resamples, seed=seed)])
         spans = [percentiles(value, seen) for value, seen in zip(saved.mean(axis=0), drawn.T, strict=True)]
         columns = pd.DataFrame([span.named(f"saved_against_{name}") for span in spans])
         table = pd.concat([table, columns], axis=1)

@@ -117,6 +117,14 @@ def clopper_pearson(k: int, n: int) -> tuple[float, float]:
     return low, high
 
 
+def weighted_sums(weight: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sum of the values of each resample: weights (r, n), values (n,) or (n, t) -> (r,) or (r, t).
+
+    Not a matrix product: that of a threaded BLAS sums in an order that depends on the number of threads.
+    """
+    return np.einsum("rn,n...->r...", weight, values)
+
+
 def batch_weights(
     n_batches: int, *, resamples: int = RESAMPLES, seed: int = 0, width: int | None = None
 ) -> Iterator[np.ndarray]:
@@ -146,4 +154,6 @@ def row_weights(batch: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0)
 def _resampled_means(values: np.ndarray, batch: np.ndarray, seed: int) -> np.ndarray:
     places, names = pd.factorize(batch)
     sums, rows = np.bincount(places, weights=values), np.bincount(places).astype(float)
-    return np.concatenate([w @ sums / (w @ rows) for w in batch_weights(len(names), seed=seed)])
+    return np.concatenate(
+        [weighted_sums(w, sums) / weighted_sums(w, rows) for w in batch_weights(len(names), seed=seed)]
+    )

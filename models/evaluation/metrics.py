@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from models.evaluation.intervals import weighted_sums
+
 
 def auroc(failed: np.ndarray, p: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Chance that a failed batch scores above one that did not fail; ties count half.
@@ -38,13 +40,13 @@ def auprc(failed: np.ndarray, p: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def brier(failed: np.ndarray, p: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Mean squared distance between probability and outcome. Shapes as in `auroc`."""
-    return divide(weight @ (p - failed) ** 2, weight.sum(axis=1))
+    return divide(weighted_sums(weight, (p - failed) ** 2), weight.sum(axis=1))
 
 
 def weighted_calibration_error(failed: np.ndarray, p: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """`expected_calibration_error` in ten bins that stay the same in every resample. Shapes as in `auroc`."""
     bins = np.array_split(np.argsort(p, kind="stable"), min(10, len(p)))
-    apart = [np.abs(weight[:, rows] @ (p[rows] - failed[rows])) for rows in bins]
+    apart = [np.abs(weighted_sums(weight[:, rows], p[rows] - failed[rows])) for rows in bins]
     return divide(np.sum(apart, axis=0), weight.sum(axis=1))
 
 

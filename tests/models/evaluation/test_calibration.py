@@ -30,7 +30,7 @@ def test_the_intercept_is_the_shift_of_the_log_odds_at_a_slope_of_one():
 
 
 @given(st.floats(0.4, 2.5), st.floats(-1.5, 1.5), st.integers(0, 50))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_the_slope_equals_that_of_scikit_learn(slope, shift, seed):
     x = np.random.default_rng(seed).normal(-1, 1.5, 300)
     failed = outcomes(expit(shift + slope * x), seed)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from models.evaluation.intervals import (
     RESAMPLES,
@@ -10,6 +11,7 @@ from models.evaluation.intervals import (
     mean_with_interval,
     percentiles,
     share_with_interval,
+    weighted_sums,
     with_interval,
 )
 from models.evaluation.metrics import auroc, brier, weighted_calibration_error
@@ -45,6 +47,27 @@ def test_a_share_lies_inside_its_bounds_and_they_inside_one(rows):
     found = share_with_interval(hit, batch)
     assert -1e-12 <= found.low <= found.value + 1e-12
     assert found.value - 1e-12 <= found.high <= 1 + 1e-12
+
+
+@given(st.integers(1, 5), st.integers(0, 6), st.integers(1, 3))
+@settings(max_examples=30, deadline=None)
+def test_weighted_sums_are_a_matrix_product(r, n, t):
+    rng = np.random.default_rng(r + 10 * n + 100 * t)
+    weight, values = rng.integers(0, 4, (r, n)), rng.random((n, t))
+    assert weighted_sums(weight, values) == pytest.approx(weight @ values)
+    assert weighted_sums(weight, values[:, 0]) == pytest.approx(weight @ values[:, 0])
+
+
+def test_the_number_of_threads_changes_no_bit():
+    rng, found = np.random.default_rng(0), []
+    weight, values = (
+        rng.random((1, 100_000)),
+        rng.normal(size=100_000),
+    )  # a BLAS product of these differs in its last bits
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(weighted_sums(weight, values)[0])
+    assert found[0] == found[1]
 
 
 def test_draws_are_the_same_whatever_the_chunks():
