@@ -65,13 +65,11 @@ def _features(sensor: Parameter, process: ProcessDefinition) -> list[Feature]:
 
 
 def _gap_features(sensor: Parameter) -> tuple[Feature, ...]:
-    against = f"{sensor.label} in line less off line"
+    against = f"{sensor.label} less its off-line result"
     return (
         _feature(sensor, "now", "gap", sensor.unit, f"{against} at the newest sample"),
         _feature(sensor, "now", "gap_median", sensor.unit, f"{against}, median of the newest three samples"),
-        _feature(
-            sensor, "since_start", "gap_change", sensor.unit, f"change of {against} since the first three samples"
-        ),
+        _feature(sensor, "since_start", "gap_change", sensor.unit, f"{against}, change since the first three samples"),
     )
 
 

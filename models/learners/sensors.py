@@ -7,6 +7,7 @@ off-line result confirms leaves no gap, so it stays. Limits come from the succes
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -22,6 +23,8 @@ from features.errors import ContractError
 VERSION = 1
 FALSE_ALARM_SHARE = 1e-4  # of sound sensors, per check and moment, that may lie beyond a limit
 LEAST_BATCHES = 50  # values at a stage, below which nothing is said of what is usual there
+ALSO_HIDDEN_SHARE = 0.25  # of the training batches: enough for trees to find what stands in for the sensor
+LEAST = {"flat_h": 2.0, "spike_share": 0.05}  # limits are never lower: a historian's quiet gap, a single spike
 _TO_SIGMA = 1.4826  # median absolute deviation to standard deviation of a normal distribution (Hampel 1974)
 KIND_OF = {"gap_median": "drifting", "gap_change": "drifting", "flat_h": "flat-lined", "spike_share": "spiking"}
 
@@ -57,10 +60,13 @@ class Check:
 
     def limits(self, elapsed_h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper limit at some hours since start, each of shape (n,)."""
-        high = np.interp(elapsed_h, self.hours, self.high)
-        if np.isneginf(self.low[0]):
-            return np.full(len(high), -np.inf), high
-        return np.interp(elapsed_h, self.hours, self.low), high
+        hours, low, high = self._arrays
+        below = np.full(len(elapsed_h), -np.inf) if np.isneginf(low[0]) else np.interp(elapsed_h, hours, low)
+        return below, np.interp(elapsed_h, hours, high)
+
+    @cached_property
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return np.array(self.hours), np.array(self.low), np.array(self.high)
 
 
 @dataclass(frozen=True)
@@ -169,7 +175,27 @@ class SensorChecks:
 
     def masked(self, snapshots: pd.DataFrame) -> pd.DataFrame:
         """The snapshots with all columns of a faulty sensor NaN; the frame that was given is left as it is."""
-        faulty = self.faulty(self.values(snapshots), snapshots["checkpoint_h"].to_numpy("float64"))
+        return self._hide(snapshots, self._faulty_in(snapshots))
+
+    def for_training(self, snapshots: pd.DataFrame, *, also_hidden_share: float = ALSO_HIDDEN_SHARE) -> pd.DataFrame:
+        """The snapshots as trees should be trained on them: masked, and each sensor hidden in some more batches.
+
+        LightGBM reads NaN as 0 in a column that was never NaN in training, and a pH of 0 is no missing pH. So every
+        checked sensor has to be missing in batches of either outcome. Which batches depends on their id and the
+        sensor alone: neither outcome nor order of rows plays a part.
+
+        Args:
+            snapshots: Snapshots of training batches.
+            also_hidden_share: Share of the batches, per sensor.
+        """
+        ids, batch = np.unique(snapshots["batch_id"].to_numpy(str), return_inverse=True)
+        drawn = np.array([[_draw(p, i) < also_hidden_share for p in self.parameters] for i in ids], dtype=bool)
+        return self._hide(snapshots, self._faulty_in(snapshots) | drawn.reshape(len(ids), -1)[batch])
+
+    def _faulty_in(self, snapshots: pd.DataFrame) -> np.ndarray:
+        return self.faulty(self.values(snapshots), snapshots["checkpoint_h"].to_numpy("float64"))
+
+    def _hide(self, snapshots: pd.DataFrame, faulty: np.ndarray) -> pd.DataFrame:
         hidden = {}
         for i in np.flatnonzero(faulty.any(axis=0)):
             for name in self.columns[self.parameters[i]]:
@@ -243,12 +269,11 @@ def _check(rows: pd.DataFrame, feature: Feature, share: float) -> Check | None:
     hour, value = rows["checkpoint_h"].to_numpy("float64"), rows[feature.name].to_numpy("float64")
     hour, value = hour[~np.isnan(value)], value[~np.isnan(value)]
     stages = np.unique(hour)
-    usual = _two_sided if KIND_OF[feature.statistic] == "drifting" else _one_sided
     limits = []
     for i, stage in enumerate(stages):
         near = stages[max(0, i - 1) : i + 2]  # a stage with the ones beside it: limits rest on more values
         if np.count_nonzero(hour == stage) >= LEAST_BATCHES:
-            low, high = usual(value[(hour >= near[0]) & (hour <= near[-1])], share)
+            low, high = _usual(value[(hour >= near[0]) & (hour <= near[-1])], feature.statistic, share)
             if low < high:
                 limits.append((float(stage), low, high))
     if not limits:
@@ -257,26 +282,31 @@ def _check(rows: pd.DataFrame, feature: Feature, share: float) -> Check | None:
     return Check(feature.name, feature.parameter, feature.label, feature.unit, feature.statistic, hours, low, high)
 
 
-def _two_sided(values: np.ndarray, share: float) -> tuple[float, float]:
+def _usual(values: np.ndarray, statistic: str, share: float) -> tuple[float, float]:
+    """Limits of one sign at one stage."""
+    if statistic in LEAST:
+        return -np.inf, max(LEAST[statistic], float(np.quantile(values, 1 - share, method="higher")))
     middle = float(np.median(values))
     spread = _TO_SIGMA * float(np.median(np.abs(values - middle)))
     reach = NormalDist().inv_cdf(1 - share / 2) * spread
     return middle - reach, middle + reach
 
 
-def _one_sided(values: np.ndarray, share: float) -> tuple[float, float]:
-    return -np.inf, float(np.quantile(values, 1 - share, method="higher"))
+def _draw(parameter: str, batch_id: str) -> float:
+    """A number in [0, 1) that belongs to a batch and a sensor."""
+    return int.from_bytes(hashlib.sha256(f"{parameter}\n{batch_id}".encode()).digest()[:6]) / 2**48
 
 
 def _number(value: float, unit: str) -> str:
-    return f"{value:.2g}" + (f" {unit}" if unit not in ("", "1") else "")
+    text = f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+    return text + (f" {unit}" if unit not in ("", "1") else "")
 
 
 def _drifts(check: Check, value: float, low: float, high: float) -> str:
     side = "above" if value > 0 else "below"
     within = _number(max(abs(low), abs(high)), check.unit)
     return (
-        f"{check.label} in line reads {_number(abs(value), check.unit)} {side} the off-line result "
+        f"{check.label}: the signal in line reads {_number(abs(value), check.unit)} {side} the off-line result "
         f"(usual within {within}): the probe drifts"
     )
 
@@ -285,18 +315,21 @@ def _moved(check: Check, value: float, low: float, high: float) -> str:
     way = "up" if value > 0 else "down"
     within = _number(max(abs(low), abs(high)), check.unit)
     return (
-        f"{check.label} in line has moved {_number(abs(value), check.unit)} {way} against the off-line result "
+        f"{check.label}: the signal in line has moved {_number(abs(value), check.unit)} {way} against the off-line result "
         f"since the first samples (usual within {within}): the probe drifts"
     )
 
 
 def _stands(check: Check, value: float, low: float, high: float) -> str:
-    return f"{check.label} has not changed for {value:.2g} h (usual at most {high:.2g} h): the signal is stuck"
+    return (
+        f"{check.label} has not changed for {_number(value, 'h')} (usual at most {_number(high, 'h')}): "
+        "the signal is stuck"
+    )
 
 
 def _spikes(check: Check, value: float, low: float, high: float) -> str:
     return (
-        f"{check.label} spikes in {100 * value:.2g} % of the hours (usual at most {100 * high:.2g} %): "
+        f"{check.label} spikes in {_number(100 * value, '%')} of the hours (usual at most {_number(100 * high, '%')}): "
         "the signal is disturbed"
     )
 

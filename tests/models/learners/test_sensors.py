@@ -47,8 +47,8 @@ def history(n: int = 400, seed: int = 3) -> pd.DataFrame:
         block = pd.DataFrame({name: np.full(n, value) for name, value in SOUND.items()})
         block["ph.now.gap_median"] = rng.normal(0.01, spread, n) + np.where(np.arange(n) % 25 == 0, 0.5, 0.0)
         block["ph.since_start.gap_change"] = rng.normal(0.0, spread, n)
-        block["flow.now.flat_h"] = rng.choice([0.0, 1.0, 2.0], n, p=[0.8, 0.1, 0.1])
-        block["flow.last_24h.spike_share"] = rng.choice([0.0, 0.04], n, p=[0.9, 0.1])
+        block["flow.now.flat_h"] = rng.choice([0.0, 1.0, 3.0], n, p=[0.8, 0.1, 0.1])
+        block["flow.last_24h.spike_share"] = rng.choice([0.0, 0.08], n, p=[0.9, 0.1])
         blocks.append(block.assign(checkpoint_h=hours, batch_id=[f"B{i}" for i in range(n)]))
     return pd.concat(blocks, ignore_index=True)
 
@@ -106,7 +106,9 @@ def test_a_drifting_probe_is_named_with_what_was_seen_and_what_is_usual():
     within = max(abs(check("gap_median").low[0]), check("gap_median").high[0])
     (finding,) = CHECKS.findings(snapshot(ph_now_gap_median=0.4))[0]
     assert (finding.parameter, finding.kind, finding.value) == ("ph", "drifting", 0.4)
-    expected = f"pH in line reads 0.4 above the off-line result (usual within {within:.2g}): the probe drifts"
+    expected = (
+        f"pH: the signal in line reads 0.4 above the off-line result (usual within {within:.2g}): the probe drifts"
+    )
     assert finding.text == expected
     assert "reads 0.4 below the off-line" in CHECKS.findings(snapshot(ph_now_gap_median=-0.4))[0][0].text
 
@@ -119,12 +121,19 @@ def test_a_gap_that_moved_is_named_once_beside_a_gap_that_is_wide():
 
 
 def test_a_stuck_and_a_spiking_signal_are_named_beyond_what_that_sensor_usually_shows():
-    assert CHECKS.findings(snapshot(flow_now_flat_h=2.0, flow_last_24h_spike_share=0.04)) == [()]
+    assert CHECKS.findings(snapshot(flow_now_flat_h=3.0, flow_last_24h_spike_share=0.08)) == [()]
     stuck, spiking = CHECKS.findings(snapshot(flow_now_flat_h=7.5, flow_last_24h_spike_share=0.25))[0]
-    assert stuck.text == "Flow has not changed for 7.5 h (usual at most 2 h): the signal is stuck"
-    assert spiking.text == "Flow spikes in 25 % of the hours (usual at most 4 %): the signal is disturbed"
+    assert stuck.text == "Flow has not changed for 7.5 h (usual at most 3 h): the signal is stuck"
+    assert spiking.text == "Flow spikes in 25 % of the hours (usual at most 8 %): the signal is disturbed"
     assert (stuck.kind, spiking.kind) == ("flat-lined", "spiking")
     assert stuck.usual_low == -np.inf
+
+
+def test_a_quiet_gap_or_a_single_spike_is_no_fault_even_where_the_training_batches_had_none():
+    calm = HISTORY.assign(**{"flow.now.flat_h": 0.0, "flow.last_24h.spike_share": 0.0})
+    fitted = fit_sensor_checks(calm, FEATURES, pd.Index([f"B{i}" for i in range(400)]))
+    assert fitted.findings(snapshot(flow_now_flat_h=2.0, flow_last_24h_spike_share=1 / 22)) == [()]
+    assert len(fitted.findings(snapshot(flow_now_flat_h=2.5, flow_last_24h_spike_share=2 / 22))[0]) == 2
 
 
 def test_all_windows_of_a_faulty_sensor_are_hidden_and_nothing_else():
@@ -135,6 +144,22 @@ def test_all_windows_of_a_faulty_sensor_are_hidden_and_nothing_else():
     assert hidden.loc[0, [n for n in NAMES if n.startswith("flow.")]].tolist() == [0.0, 0.0, 3.0]
     pd.testing.assert_frame_equal(hidden.iloc[1:], frame.iloc[1:])
     pd.testing.assert_frame_equal(frame, before)
+
+
+def test_trees_are_trained_with_every_sensor_missing_in_some_batches_whatever_the_order_of_the_rows():
+    taught = CHECKS.for_training(HISTORY, also_hidden_share=0.1)
+    sound = ~CHECKS.masked(HISTORY)["ph.last_24h.mean"].isna()
+    share = taught.loc[sound, ["ph.last_24h.mean", "flow.since_start.last"]].isna().mean()
+    assert share.to_list() == pytest.approx([0.1, 0.1], abs=0.05)
+    by_batch = taught.loc[sound].groupby("batch_id")["ph.last_24h.mean"].agg(lambda v: v.isna().mean())
+    assert set(by_batch) == {0.0, 1.0}  # a batch is hidden as a whole
+    assert (taught["ph.last_24h.mean"].isna() != taught["flow.since_start.last"].isna()).any()
+    turned = CHECKS.for_training(HISTORY[::-1], also_hidden_share=0.1)
+    pd.testing.assert_frame_equal(turned[::-1], taught)
+
+
+def test_training_without_more_hidden_batches_sees_what_scoring_sees():
+    pd.testing.assert_frame_equal(CHECKS.for_training(HISTORY, also_hidden_share=0.0), CHECKS.masked(HISTORY))
 
 
 def test_a_process_fault_that_the_off_line_result_confirms_stays_in_the_score():
