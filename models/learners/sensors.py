@@ -8,10 +8,9 @@ off-line result confirms leaves no gap, so it stays. Limits come from the succes
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -19,75 +18,11 @@ import pandas as pd
 
 from features.dictionary import Feature
 from features.errors import ContractError
+from models.learners.sensor_limits import FALSE_ALARM_SHARE, KIND_OF, Check, fit_check
+from models.learners.sensor_words import SensorFinding, finding
 
 VERSION = 1
-FALSE_ALARM_SHARE = 1e-4  # of sound sensors, per check and moment, that may lie beyond a limit
-LEAST_BATCHES = 50  # values at a stage, below which nothing is said of what is usual there
 ALSO_HIDDEN_SHARE = 0.25  # of the training batches: enough for trees to find what stands in for the sensor
-LEAST = {"flat_h": 2.0, "spike_share": 0.05}  # limits are never lower: a historian's quiet gap, a single spike
-_TO_SIGMA = 1.4826  # median absolute deviation to standard deviation of a normal distribution (Hampel 1974)
-KIND_OF = {"gap_median": "drifting", "gap_change": "drifting", "flat_h": "flat-lined", "spike_share": "spiking"}
-
-
-@dataclass(frozen=True)
-class Check:
-    """What is usual for one sign of a fault of one sensor, by hours since the batch's start.
-
-    Attributes:
-        feature: Column of the snapshots.
-        parameter: The sensor.
-        label: The sensor in the process's words.
-        unit: Unit of the column.
-        statistic: `gap_median`, `gap_change`, `flat_h` or `spike_share`.
-        hours: Stages, increasing; between them limits are interpolated, beyond them the outer ones hold.
-        low: Lower limits at those hours; -inf where only too much is a sign.
-        high: Upper limits.
-    """
-
-    feature: str
-    parameter: str
-    label: str
-    unit: str
-    statistic: str
-    hours: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-
-    @property
-    def kind(self) -> str:
-        """Of the finding: `drifting`, `flat-lined` or `spiking`."""
-        return KIND_OF[self.statistic]
-
-    def limits(self, elapsed_h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper limit at some hours since start, each of shape (n,)."""
-        hours, low, high = self._arrays
-        below = np.full(len(elapsed_h), -np.inf) if np.isneginf(low[0]) else np.interp(elapsed_h, hours, low)
-        return below, np.interp(elapsed_h, hours, high)
-
-    @cached_property
-    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return np.array(self.hours), np.array(self.low), np.array(self.high)
-
-
-@dataclass(frozen=True)
-class SensorFinding:
-    """One sensor of one batch that is not to be believed.
-
-    Attributes:
-        parameter: The sensor.
-        kind: `drifting`, `flat-lined` or `spiking`.
-        value: What was seen, in the unit of the check.
-        usual_low: Lower end of what is usual at that hour, -inf where there is none.
-        usual_high: Upper end.
-        text: One sentence.
-    """
-
-    parameter: str
-    kind: str
-    value: float
-    usual_low: float
-    usual_high: float
-    text: str
 
 
 @dataclass(frozen=True)
@@ -168,9 +103,7 @@ class SensorChecks:
         for i in np.flatnonzero(found):
             check, value = self.checks[i], float(values[i])
             low, high = (float(limit[0]) for limit in check.limits(elapsed_h))
-            text = _SENTENCE[check.statistic](check, value, low, high)
-            finding = SensorFinding(check.parameter, check.kind, value, low, high, text)
-            first.setdefault((check.parameter, check.kind), finding)
+            first.setdefault((check.parameter, check.kind), finding(check, value, low, high))
         return tuple(first.values())
 
     def masked(self, snapshots: pd.DataFrame) -> pd.DataFrame:
@@ -190,7 +123,7 @@ class SensorChecks:
         """
         ids, batch = np.unique(snapshots["batch_id"].to_numpy(str), return_inverse=True)
         drawn = np.array([[_draw(p, i) < also_hidden_share for p in self.parameters] for i in ids], dtype=bool)
-        return self._hide(snapshots, self._faulty_in(snapshots) | drawn.reshape(len(ids), -1)[batch])
+        return self._hide(snapshots, self._faulty_in(snapshots) | drawn.reshape(len(ids), len(self.parameters))[batch])
 
     def _faulty_in(self, snapshots: pd.DataFrame) -> np.ndarray:
         return self.faulty(self.values(snapshots), snapshots["checkpoint_h"].to_numpy("float64"))
@@ -249,7 +182,7 @@ def fit_sensor_checks(
 
     Some of the successful batches had a bad probe themselves. Two-sided limits are therefore median and median
     absolute deviation, with the normal quantile of `false_alarm_share`; the one-sided ones, whose distributions have
-    most of their mass at 0, are quantiles.
+    most of their mass at 0, are quantiles (the largest value seen where there are fewer than 1 / share).
 
     Args:
         snapshots: `features.contracts.SNAPSHOT`; of batches other than `succeeded` nothing is read.
@@ -258,82 +191,12 @@ def fit_sensor_checks(
         false_alarm_share: Share of sound sensors that may lie beyond a limit, per check and moment.
     """
     rows = snapshots[snapshots["batch_id"].isin(succeeded)]
-    checks = [_check(rows, f, false_alarm_share) for s in KIND_OF for f in features if f.statistic == s]
+    checks = [fit_check(rows, f, false_alarm_share) for s in KIND_OF for f in features if f.statistic == s]
     made = tuple(check for check in checks if check is not None)
     sensors = sorted({check.parameter for check in made})
     return SensorChecks(made, {p: tuple(f.name for f in features if f.parameter == p) for p in sensors})
 
 
-def _check(rows: pd.DataFrame, feature: Feature, share: float) -> Check | None:
-    """The check of one column; None where no stage has enough values that differ."""
-    hour, value = rows["checkpoint_h"].to_numpy("float64"), rows[feature.name].to_numpy("float64")
-    hour, value = hour[~np.isnan(value)], value[~np.isnan(value)]
-    stages = np.unique(hour)
-    limits = []
-    for i, stage in enumerate(stages):
-        near = stages[max(0, i - 1) : i + 2]  # a stage with the ones beside it: limits rest on more values
-        if np.count_nonzero(hour == stage) >= LEAST_BATCHES:
-            low, high = _usual(value[(hour >= near[0]) & (hour <= near[-1])], feature.statistic, share)
-            if low < high:
-                limits.append((float(stage), low, high))
-    if not limits:
-        return None
-    hours, low, high = zip(*limits, strict=True)
-    return Check(feature.name, feature.parameter, feature.label, feature.unit, feature.statistic, hours, low, high)
-
-
-def _usual(values: np.ndarray, statistic: str, share: float) -> tuple[float, float]:
-    """Limits of one sign at one stage."""
-    if statistic in LEAST:
-        return -np.inf, max(LEAST[statistic], float(np.quantile(values, 1 - share, method="higher")))
-    middle = float(np.median(values))
-    spread = _TO_SIGMA * float(np.median(np.abs(values - middle)))
-    reach = NormalDist().inv_cdf(1 - share / 2) * spread
-    return middle - reach, middle + reach
-
-
 def _draw(parameter: str, batch_id: str) -> float:
     """A number in [0, 1) that belongs to a batch and a sensor."""
     return int.from_bytes(hashlib.sha256(f"{parameter}\n{batch_id}".encode()).digest()[:6]) / 2**48
-
-
-def _number(value: float, unit: str) -> str:
-    text = f"{value:.0f}" if value >= 10 else f"{value:.2g}"
-    return text + (f" {unit}" if unit not in ("", "1") else "")
-
-
-def _drifts(check: Check, value: float, low: float, high: float) -> str:
-    side = "above" if value > 0 else "below"
-    within = _number(max(abs(low), abs(high)), check.unit)
-    return (
-        f"{check.label}: the signal in line reads {_number(abs(value), check.unit)} {side} the off-line result "
-        f"(usual within {within}): the probe drifts"
-    )
-
-
-def _moved(check: Check, value: float, low: float, high: float) -> str:
-    way = "up" if value > 0 else "down"
-    within = _number(max(abs(low), abs(high)), check.unit)
-    return (
-        f"{check.label}: the signal in line has moved {_number(abs(value), check.unit)} {way} against the off-line result "
-        f"since the first samples (usual within {within}): the probe drifts"
-    )
-
-
-def _stands(check: Check, value: float, low: float, high: float) -> str:
-    return (
-        f"{check.label} has not changed for {_number(value, 'h')} (usual at most {_number(high, 'h')}): "
-        "the signal is stuck"
-    )
-
-
-def _spikes(check: Check, value: float, low: float, high: float) -> str:
-    return (
-        f"{check.label} spikes in {_number(100 * value, '%')} of the hours (usual at most {_number(100 * high, '%')}): "
-        "the signal is disturbed"
-    )
-
-
-_SENTENCE: dict[str, Callable[[Check, float, float, float], str]] = {
-    "gap_median": _drifts, "gap_change": _moved, "flat_h": _stands, "spike_share": _spikes,
-}  # fmt: skip

@@ -173,6 +173,13 @@ def test_what_is_not_known_is_no_finding():
     assert CHECKS.findings(unknown) == [()]
 
 
+def test_no_snapshots_are_no_findings():
+    nothing = snapshot().iloc[:0]
+    assert CHECKS.findings(nothing) == []
+    pd.testing.assert_frame_equal(CHECKS.masked(nothing), nothing)
+    pd.testing.assert_frame_equal(CHECKS.for_training(nothing), nothing)
+
+
 def test_a_snapshot_of_another_process_definition_is_refused():
     with pytest.raises(ContractError, match=r"lack the feature 'ph\.now\.gap_median'"):
         CHECKS.findings(snapshot().drop(columns="ph.now.gap_median"))
