@@ -135,6 +135,15 @@ def test_a_signal_at_an_end_of_its_range_rests_and_is_not_stuck(end):
     assert np.isnan(sign_of_a(readings("flow", *hourly(end)), "flow.now.flat_h")).all()
 
 
+def test_a_process_without_sensors_and_a_plant_without_readings_make_no_trouble():
+    assay = {"name": "x", "label": "X", "unit": "1", "kind": "assay"}
+    process = ProcessDefinition.model_validate(PROCESS.model_dump() | {"parameter": [assay]})
+    nothing = pa.Table.from_batches([], SUMMARIES)
+    assert sensors(rows_at(), nothing, grid_of(BATCHES, process), process).values.shape == (10, 0)
+    assert sensors(rows_at(), nothing, grid_of(BATCHES, PROCESS), PROCESS).values.isna().all(axis=None)
+    assert len(sensors(rows_at().iloc[:0], nothing, grid_of(BATCHES, PROCESS), PROCESS).values) == 0
+
+
 def noisy(until_h: int = 9, *, more: dict[float, float] | None = None) -> list[Row]:
     """Readings every quarter of an hour that alternate between 50 and 51, with some of them replaced."""
     at = {i / 4: 50.0 + i % 2 for i in range(1, 4 * until_h + 1)} | (more or {})
