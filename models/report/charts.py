@@ -8,12 +8,6 @@ import numpy as np
 import pandas as pd
 
 from models.evaluation.figures import false_alarm_threshold, last_checkpoint, lead_times
-from models.explain.words import in_words
-from models.predictor import Predictor
-
-_BLUE, _GREY, _RED = "#1f5a8c", "#8a949e", "#b3402e"
-_SIZE = {"width": 380, "height": 230}
-_LONGEST = 60  # characters of a feature beside a picture
 from models.evaluation.reliability import reliability_table
 from models.report.style import BLUE, GREY, RED, altair, percent, styled, unit
 

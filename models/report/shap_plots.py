@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.explain.reasons import in_words
+from models.explain.words import in_words
 from models.predictor import Predictor
 from models.report.style import BLUE
 
