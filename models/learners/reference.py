@@ -28,6 +28,8 @@ _LOCATION, _SPREAD, _LOW, _HIGH, _N = range(len(_STATISTICS))
 _QUANTILES = (0.05, 0.95)
 _NORMAL_MAD = 1.4826  # MAD to standard deviation, and the 5-95 % range in standard deviations, of a normal distribution
 _NORMAL_RANGE = 3.29
+_NOT_THE_BATCH = ("environment.",)  # rooms are mostly at a count of 0, from which any count is far
+_AVERAGED = ".mean"  # a mean over a window has no step of its own
 _EPSILON = 1e-6  # share of the location below which a difference is rounding
 _WINDOW = re.compile(r"^last_(\d+(?:\.\d+)?)h$")
 
@@ -206,6 +208,7 @@ def fit_reference(
     *,
     groups: pd.Series | None = None,
     min_batches: int = 30,
+    columns: dict[str, str] | None = None,
 ) -> Reference:
     """Fit the trajectory on successful training batches.
 
@@ -215,6 +218,7 @@ def fit_reference(
         succeeded: Ids of the training batches that succeeded.
         groups: Label (site, process version, ...) by batch_id; None knows no groups.
         min_batches: Batches with a value that a group needs for numbers of its own.
+        columns: Numeric column by name; None takes each parameter's level (`level_columns`).
 
     Raises:
         TrainingError: None of these batches has a snapshot.
@@ -224,44 +228,39 @@ def fit_reference(
         raise TrainingError(
             "no successful training batch has a snapshot", remedy="Add history: there is no usual trajectory yet."
         )
-    of_parameter = level_columns(features, rows)
-    parameters, columns = tuple(of_parameter), tuple(of_parameter.values())
-    values = rows[list(columns)].to_numpy(dtype="float64", na_value=np.nan)
-    resolution = _resolution(values)
+    of_parameter = level_columns(features, rows) if columns is None else columns
+    values = rows[list(of_parameter.values())].to_numpy(dtype="float64", na_value=np.nan)
+    resolution = np.where([name.endswith(_AVERAGED) for name in of_parameter.values()], np.nan, _resolution(values))
     hours = rows["checkpoint_h"].to_numpy(float)
     checkpoints_h = tuple(float(h) for h in np.unique(hours))
     label = pd.Series(OVERALL, index=rows.index) if groups is None else rows["batch_id"].map(groups)
     counts = rows["batch_id"].groupby(label).nunique()
     named = (OVERALL, *sorted(str(g) for g in counts.index[counts >= min_batches] if g != OVERALL))
-    cells = np.full((len(named), len(checkpoints_h), len(parameters), len(_STATISTICS)), np.nan)
+    cells = np.full((len(named), len(checkpoints_h), len(of_parameter), len(_STATISTICS)), np.nan)
     for i, group in enumerate(named):
         of_group = np.ones(len(rows), bool) if group == OVERALL else (label == group).to_numpy(bool)
         for j, checkpoint in enumerate(checkpoints_h):
             own = _cells(values[of_group & (hours == checkpoint)], resolution)
             enough = own[:, _N] >= (LEAST_BATCHES if group == OVERALL else min_batches)
             cells[i, j] = np.where(enough[:, None], own, cells[0, j])
-    return Reference(parameters, columns, checkpoints_h, named, cells)
+    return Reference(tuple(of_parameter), tuple(of_parameter.values()), checkpoints_h, named, cells)
 
 
 def level_columns(features: Iterable[Feature], snapshots: pd.DataFrame) -> dict[str, str]:
     """The column that says how high each parameter is, by parameter in alphabetical order.
 
     A sensor's is the mean over its shortest recent window, without windows its newest value; an assay's the newest
-    value, of a lot the lot's; an attribute's its value, unless it is a category. Rooms and counts have none.
+    value, of a lot the lot's; an attribute's its value, unless it is a category. Rooms have none.
     """
     found: dict[str, tuple[float, str]] = {}
     for feature in features:
-        rank = _rank(feature)
+        rank = None if feature.parameter.startswith(_NOT_THE_BATCH) else _rank(feature)
         if rank is None or feature.name not in snapshots or is_category(snapshots[feature.name]):
             continue
         best = found.get(feature.parameter)
         if best is None or rank < best[0]:
             found[feature.parameter] = (rank, feature.name)
-    measured = {f.parameter for f in features if (f.window, f.statistic) in _OF_A_PARAMETER}
-    return {name: found[name][1] for name in sorted(found) if name in measured}
-
-
-_OF_A_PARAMETER = {("since_start", "last"), ("before_start", "value")}
+    return {name: found[name][1] for name in sorted(found)}
 
 
 def _rank(feature: Feature) -> float | None:
@@ -280,8 +279,9 @@ def _cells(values: np.ndarray, resolution: np.ndarray) -> np.ndarray:
     location = _quantile(ordered, n, 0.5)
     low, high = (_quantile(ordered, n, q) for q in _QUANTILES)
     deviation = _quantile(np.sort(np.abs(values - location), axis=0), n, 0.5)
-    # more than half of the batches on one value: the others say how far it strays
-    spread = np.where(deviation > 0, _NORMAL_MAD * deviation, (high - low) / _NORMAL_RANGE)
+    # the wider of two robust spreads: one in twenty batches that stray are usual too, and where more than half stand on
+    # one value the MAD is 0
+    spread = np.fmax(_NORMAL_MAD * deviation, (high - low) / _NORMAL_RANGE)
     floor = np.fmax(resolution, _EPSILON * np.fmax(np.abs(location), _EPSILON))
     return np.column_stack([location, np.maximum(spread, floor), low, high, n])
 

@@ -12,12 +12,12 @@ from models.learners.reference import LEAST_BATCHES, Reference, Usual, fit_refer
 
 NAMES = (
     "ph.last_6h.mean", "ph.last_24h.mean", "ph.since_start.last", "glucose.since_start.last", "titre.lot.value",
-    "titre.since_start.last", "donor.before_start.value", "line.before_start.value", "room.last_6h.mean", "site.now.n_known",
+    "titre.since_start.last", "donor.before_start.value", "line.before_start.value", "environment.cfu.last_6h.mean", "site.now.n_known",
 )  # fmt: skip
 
 
 def dictionary(*names: str) -> tuple[Feature, ...]:
-    parts = [name.split(".") for name in names]
+    parts = [name.rsplit(".", 2) for name in names]
     return tuple(Feature(name, p, p, "", w, s, "") for name, (p, w, s) in zip(names, parts, strict=True))
 
 
