@@ -19,18 +19,13 @@ import pandas as pd
 from features.dictionary import Feature
 from features.errors import ContractError, TrainingError
 from models.cohort.encode import is_category
+from models.learners.robust import HIGH, LOCATION, LOW, SPREAD, STATISTICS, N, column_statistics, smallest_step
 
 VERSION = 1
 OVERALL = ""  # the group of all batches
 LEAST_BATCHES = 10  # a cell from fewer batches says nothing
-_STATISTICS = ("location", "spread", "low", "high", "n")
-_LOCATION, _SPREAD, _LOW, _HIGH, _N = range(len(_STATISTICS))
-_QUANTILES = (0.05, 0.95)
-_NORMAL_MAD = 1.4826  # MAD to standard deviation, and the 5-95 % range in standard deviations, of a normal distribution
-_NORMAL_RANGE = 3.29
 _NOT_THE_BATCH = ("environment.",)  # rooms are mostly at a count of 0, from which any count is far
 _AVERAGED = ".mean"  # a mean over a window has no step of its own
-_EPSILON = 1e-6  # share of the location below which a difference is rounding
 _WINDOW = re.compile(r"^last_(\d+(?:\.\d+)?)h$")
 
 
@@ -75,9 +70,9 @@ class Reference:
         if place is None:
             return None
         cell = self._at(checkpoint_h, group)[place]
-        if np.isnan(cell[_LOCATION]):
+        if np.isnan(cell[LOCATION]):
             return None
-        return Usual(float(cell[_LOW]), float(cell[_LOCATION]), float(cell[_HIGH]), int(cell[_N]))
+        return Usual(float(cell[LOW]), float(cell[LOCATION]), float(cell[HIGH]), int(cell[N]))
 
     def z_row(self, values: np.ndarray, checkpoint_h: float, group: str | None = None) -> np.ndarray:
         """Robust z of one batch at one hour.
@@ -91,7 +86,7 @@ class Reference:
             (value - location) / spread, shape (parameters,); NaN where either is not known.
         """
         cells = self._at(checkpoint_h, group)
-        return (values - cells[:, _LOCATION]) / cells[:, _SPREAD]
+        return (values - cells[:, LOCATION]) / cells[:, SPREAD]
 
     def z(self, values: np.ndarray, checkpoint_h: np.ndarray, groups: Iterable[str | None] | str | None) -> np.ndarray:
         """`z_row` of many rows at once, shape (n, parameters); `groups` is one label, or one per row."""
@@ -100,9 +95,9 @@ class Reference:
         before, after = np.maximum(place - 1, 0), np.minimum(place, len(hours) - 1)
         share = _share(np.asarray(checkpoint_h, float), hours[before], hours[after])[:, None, None]
         group = self._group_places(groups, len(values))
-        low, high = self._filled[group, before, :, :_LOW], self._filled[group, after, :, :_LOW]
+        low, high = self._filled[group, before, :, :LOW], self._filled[group, after, :, :LOW]
         cells = low + share * (high - low)
-        return (values - cells[:, :, _LOCATION]) / cells[:, :, _SPREAD]
+        return (values - cells[:, :, LOCATION]) / cells[:, :, SPREAD]
 
     def deviations(self, snapshots: pd.DataFrame, groups: Iterable[str | None] | str | None = None) -> pd.DataFrame:
         """Robust z of every parameter at every snapshot.
@@ -136,7 +131,7 @@ class Reference:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; null where not known."""
-        cells = {name: _plain(self.cells[..., i]) for i, name in enumerate(_STATISTICS)}
+        cells = {name: _plain(self.cells[..., i]) for i, name in enumerate(STATISTICS)}
         return {
             "version": VERSION,
             "parameters": list(self.parameters),
@@ -156,7 +151,7 @@ class Reference:
         if data["version"] != VERSION:
             raise ContractError(f"reference trajectory version {data['version']}", expected=f"version {VERSION}")
         shape = (len(data["groups"]), len(data["checkpoints_h"]), len(data["parameters"]))
-        cells = [np.array(data["cells"][name], dtype="float64").reshape(shape) for name in _STATISTICS]
+        cells = [np.array(data["cells"][name], dtype="float64").reshape(shape) for name in STATISTICS]
         return cls(
             tuple(data["parameters"]),
             tuple(data["columns"]),
@@ -178,9 +173,9 @@ class Reference:
         """The cells with every gap between, before and after known checkpoints filled along straight lines."""
         hours, filled = np.asarray(self.checkpoints_h), self.cells.copy()
         for group, parameter in np.ndindex(len(self.groups), len(self.parameters)):
-            known = ~np.isnan(self.cells[group, :, parameter, _LOCATION])
+            known = ~np.isnan(self.cells[group, :, parameter, LOCATION])
             if known.any() and not known.all():
-                for i in range(len(_STATISTICS)):
+                for i in range(len(STATISTICS)):
                     filled[group, :, parameter, i] = np.interp(
                         hours, hours[known], self.cells[group, known, parameter, i]
                     )
@@ -230,18 +225,18 @@ def fit_reference(
         )
     of_parameter = level_columns(features, rows) if columns is None else columns
     values = rows[list(of_parameter.values())].to_numpy(dtype="float64", na_value=np.nan)
-    resolution = np.where([name.endswith(_AVERAGED) for name in of_parameter.values()], np.nan, _resolution(values))
+    step = np.where([name.endswith(_AVERAGED) for name in of_parameter.values()], np.nan, smallest_step(values))
     hours = rows["checkpoint_h"].to_numpy(float)
     checkpoints_h = tuple(float(h) for h in np.unique(hours))
     label = pd.Series(OVERALL, index=rows.index) if groups is None else rows["batch_id"].map(groups)
     counts = rows["batch_id"].groupby(label).nunique()
     named = (OVERALL, *sorted(str(g) for g in counts.index[counts >= min_batches] if g != OVERALL))
-    cells = np.full((len(named), len(checkpoints_h), len(of_parameter), len(_STATISTICS)), np.nan)
+    cells = np.full((len(named), len(checkpoints_h), len(of_parameter), len(STATISTICS)), np.nan)
     for i, group in enumerate(named):
         of_group = np.ones(len(rows), bool) if group == OVERALL else (label == group).to_numpy(bool)
         for j, checkpoint in enumerate(checkpoints_h):
-            own = _cells(values[of_group & (hours == checkpoint)], resolution)
-            enough = own[:, _N] >= (LEAST_BATCHES if group == OVERALL else min_batches)
+            own = column_statistics(values[of_group & (hours == checkpoint)], step)
+            enough = own[:, N] >= (LEAST_BATCHES if group == OVERALL else min_batches)
             cells[i, j] = np.where(enough[:, None], own, cells[0, j])
     return Reference(tuple(of_parameter), tuple(of_parameter.values()), checkpoints_h, named, cells)
 
@@ -270,40 +265,6 @@ def _rank(feature: Feature) -> float | None:
         return float(window[1])
     order = {("lot", "value"): 1e6, ("since_start", "last"): 2e6, ("before_start", "value"): 3e6}
     return order.get((feature.window, feature.statistic))
-
-
-def _cells(values: np.ndarray, resolution: np.ndarray) -> np.ndarray:
-    """Statistics of each column, shape (k, 5); NaN (n: 0) where a column has no value."""
-    ordered = np.sort(values, axis=0)  # NaN last
-    n = (~np.isnan(values)).sum(axis=0)
-    location = _quantile(ordered, n, 0.5)
-    low, high = (_quantile(ordered, n, q) for q in _QUANTILES)
-    deviation = _quantile(np.sort(np.abs(values - location), axis=0), n, 0.5)
-    # the wider of two robust spreads: one in twenty batches that stray are usual too, and where more than half stand on
-    # one value the MAD is 0
-    spread = np.fmax(_NORMAL_MAD * deviation, (high - low) / _NORMAL_RANGE)
-    floor = np.fmax(resolution, _EPSILON * np.fmax(np.abs(location), _EPSILON))
-    return np.column_stack([location, np.maximum(spread, floor), low, high, n])
-
-
-def _quantile(ordered: np.ndarray, n: np.ndarray, q: float) -> np.ndarray:
-    """Quantile of the first n values of each column, ordered; NaN where n is 0."""
-    if not len(ordered):
-        return np.full(ordered.shape[1], np.nan)
-    at = q * np.maximum(n - 1, 0)
-    below = np.floor(at).astype(int)
-    columns = np.arange(ordered.shape[1])
-    low, high = ordered[below, columns], ordered[np.minimum(below + 1, np.maximum(n - 1, 0)), columns]
-    return low + (at - below) * (high - low)
-
-
-def _resolution(values: np.ndarray) -> np.ndarray:
-    """Smallest step between the values of each column: what the instrument can tell apart; NaN where it never moves."""
-    gaps = np.diff(np.sort(values, axis=0), axis=0)
-    rounding = _EPSILON * np.nanmax(np.abs(np.where(np.isnan(values), 0.0, values)), axis=0)
-    gaps = np.where(gaps > rounding, gaps, np.inf)  # NaN too
-    least = gaps.min(axis=0, initial=np.inf)
-    return np.where(np.isinf(least), np.nan, least)
 
 
 def _share(at: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
