@@ -229,7 +229,7 @@ def _fit(
 ) -> tuple[Forecasts, Expected]:
     hours, part = rows["checkpoint_h"].to_numpy(float), _time_blocks(rows["batch_id"])
     columns = design.columns(X)
-    known: np.ndarray = np.isfinite(target).all(axis=1)
+    known = np.isfinite(target.sum(axis=1))
     stages = [h for h in np.unique(hours) if (known & (hours == h)).sum() >= _LEAST_ROWS]
     shape = (len(hours), len(attributes))
     value, error_scale = np.full(shape, np.nan), np.full(shape, np.nan)
