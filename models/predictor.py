@@ -270,7 +270,7 @@ class Predictor:
         of_evidence = np.zeros_like(seen.columns)
         of_evidence[:, evidence[evidence >= 0]] = trees[:, evidence >= 0]
         of_evidence[:, list(self.evidence.ranking)] += self.blend.contributions(numbers)
-        out = self.evidence.hand_on(seen, of_evidence, X.shape[1])
+        out = self.evidence.hand_on(seen, of_evidence, X, checkpoint_h)
         out[:, plain[plain >= 0]] += trees[:, plain >= 0]
         return self.calibration.slope(checkpoint_h)[:, None] * out
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from features.dictionary import Feature
-from features.process import ProcessDefinition
+from features.process import ProcessDefinition, QualityAttribute
 from models.cohort.encode import Encoder
 from models.learners import deviations
 from models.learners.deviations import Deviations, fit_deviations
@@ -74,7 +74,7 @@ class Evidence:
         columns = ([] if expected is None else [attribute_columns(expected)]) + [deviations.summaries(distance)]
         return Seen(np.column_stack(columns), expected, distance, view)
 
-    def hand_on(self, seen: Seen, contributions: np.ndarray, width: int) -> np.ndarray:
+    def hand_on(self, seen: Seen, contributions: np.ndarray, X: np.ndarray, checkpoint_h: np.ndarray) -> np.ndarray:
         """Contributions of the evidence handed on to the features behind it.
 
         A margin is handed to what pulled the forecast the way in which the risk moved, in proportion; a deviation to the
@@ -83,16 +83,22 @@ class Evidence:
         Args:
             seen: From `of`.
             contributions: Log-odds per column of the evidence, shape (n, columns).
-            width: Columns of the encoded matrix, k.
+            X: The same encoded rows, shape (n, k).
+            checkpoint_h: Hours since the start, shape (n,).
 
         Returns:
             Shape (n, k); every row has the sum of its contributions.
         """
-        out = np.zeros((len(contributions), width))
+        out = np.zeros((len(contributions), X.shape[1]))
         done = 0
-        if seen.expected is not None:
+        if self.forecasts is not None and seen.expected is not None:
             done = 2 * len(seen.expected.attributes) + len(_TOGETHER)
-            _hand_on_attributes(seen.expected, contributions[:, :done], out)
+            of_attribute = _per_attribute(seen.expected, contributions[:, :done])
+            behind = self.forecasts.contributions(X, checkpoint_h)
+            for i, attribute in enumerate(seen.expected.attributes):
+                pull = _toward_limit(attribute, behind[:, :, i]) * behind[:, :, i]
+                share = of_attribute[:, i, None] * _with_the_risk(pull, of_attribute[:, i])
+                np.add.at(out, (slice(None), self.forecasts.design.owners), share)
         shares = deviations.behind(seen.distance)
         places = self._places[seen.view]
         rows = np.arange(len(out))[:, None]
@@ -209,26 +215,29 @@ def attribute_columns(expected: Expected) -> np.ndarray:
     margin = np.clip(expected.margins, -_FAR_MARGIN, _FAR_MARGIN)
     miss = np.clip(expected.miss_probability, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
     any_miss = np.clip(1 - np.prod(1 - miss, axis=1), _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
-    each = np.stack([margin, miss], axis=2).reshape(len(margin), -1)
+    each = np.stack([margin, miss], axis=2).reshape(len(margin), 2 * margin.shape[1])
     return np.column_stack([each, margin.min(axis=1), np.log(any_miss / (1 - any_miss))])
 
 
-def _hand_on_attributes(expected: Expected, contributions: np.ndarray, out: np.ndarray) -> None:
-    """Add the contributions of the attributes' columns to the features behind each attribute's forecast."""
+def _per_attribute(expected: Expected, contributions: np.ndarray) -> np.ndarray:
+    """Contributions of the attributes' columns by attribute, shape (n, attributes).
+
+    The least margin is that of one attribute; the log-odds of any miss belong to all, by their chances.
+    """
     n_attributes = len(expected.attributes)
     miss = np.clip(expected.miss_probability, _LEAST_PROBABILITY, 1)
     least = np.argmin(expected.margins, axis=1)[:, None] == np.arange(n_attributes)
-    together = contributions[:, -2, None] * least + contributions[:, -1, None] * miss / miss.sum(axis=1, keepdims=True)
-    of_attribute = contributions[:, :-2].reshape(len(out), n_attributes, 2).sum(axis=2) + together
-    for i, attribute in enumerate(expected.attributes):
-        toward_limit = -1.0 if attribute.upper is None else 1.0
-        if attribute.lower is not None and attribute.upper is not None:  # the nearer limit is the one that matters
-            usual = expected.value[:, i] - expected.contributions[:, :, i].sum(axis=1)
-            toward_limit = np.where(expected.value[:, i] < usual, -1.0, 1.0)[:, None]
-        pull = toward_limit * expected.contributions[:, :, i]
-        share = _with_the_risk(pull, of_attribute[:, i])
-        for column, place in enumerate(expected.owners):
-            out[:, place] += of_attribute[:, i] * share[:, column]
+    own = contributions[:, :-2].reshape(len(contributions), n_attributes, 2).sum(axis=2)
+    return (
+        own + contributions[:, -2, None] * least + contributions[:, -1, None] * miss / miss.sum(axis=1, keepdims=True)
+    )
+
+
+def _toward_limit(attribute: QualityAttribute, behind: np.ndarray) -> np.ndarray | float:
+    """Sign of what moves a forecast to its limit: with two limits, to the one on the side to which it strays."""
+    if attribute.lower is not None and attribute.upper is not None:
+        return np.where(behind.sum(axis=1) < 0, -1.0, 1.0)[:, None]
+    return 1.0 if attribute.lower is None else -1.0
 
 
 def _with_the_risk(pull: np.ndarray, contribution: np.ndarray) -> np.ndarray:
