@@ -23,4 +23,5 @@ def fit_and_score(mine: pd.DataFrame, theirs: pd.DataFrame, train: pd.Series) ->
     failed = table.rows["batch_id"].map(train).to_numpy(bool)
     bins = Bins(table, Plan(threads=2), failed_share=float(train.mean()))
     booster, _ = bins.fit(bins.rows(np.arange(len(failed)), failed), Settings())
-    return snapshots.scored(theirs, booster.predict(table.encoder.encode(theirs), raw_score=True, num_threads=2))
+    score = booster.predict(table.encoder.encode(theirs), raw_score=True, num_threads=2)
+    return snapshots.scored(theirs, np.asarray(score))

@@ -67,5 +67,6 @@ def _complete(data: Signals, good: np.ndarray, rows: np.ndarray, used: np.ndarra
     names = [name for name, wanted in zip(data.parameters, used, strict=True) if wanted]
     frame = pd.DataFrame(np.moveaxis(z, 1, 2).reshape(-1, len(names)).astype("float64"), columns=names)
     return frame.assign(
-        batch_id=np.repeat(data.batch_ids[rows].to_numpy(), len(places)), step=np.tile(np.arange(len(places)), len(rows))
+        batch_id=np.repeat(data.batch_ids[rows].to_numpy(), len(places)),
+        step=np.tile(np.arange(len(places)), len(rows)),
     )

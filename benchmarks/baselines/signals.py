@@ -99,7 +99,7 @@ def with_covariates(plant: Plant) -> Signals:
     names = [
         name
         for name in plant.features.read("snapshot_features").schema.names
-        if name.split(".")[0] in attributes or name.split(".")[1:2] == ["lot"] and name.endswith(".value")
+        if name.split(".")[0] in attributes or (name.split(".")[1:2] == ["lot"] and name.endswith(".value"))
     ]
     stored = plant.features.read("snapshot_features", columns=["batch_id", "checkpoint_h", *names]).to_pandas()
     values = np.full((len(base.batch_ids), len(names), len(base.hours)), np.nan, np.float32)

@@ -40,11 +40,12 @@ def _surprise(ordered: np.ndarray, values: np.ndarray, kind: str) -> np.ndarray:
     n = len(ordered)
     out = -np.log((1 + n - np.searchsorted(ordered, values, "left")) / (n + 1))
     start = ordered[int(np.ceil(n * (1 - _TAIL_SHARE))) - 1]
-    scaled = np.log if kind == "pareto" else np.asarray
-    above = ordered[ordered > start]
-    if kind == "empirical" or start <= 0 or not len(above):
+    if kind == "empirical" or start <= 0:
         return out
+    scaled = np.log if kind == "pareto" else np.asarray
+    above = scaled(ordered[ordered > start]) - scaled(start)
+    if not len(above) or above.mean() <= 0:
+        return out  # the last twentieth is all the same: nothing to go on with
     beyond = values > start
-    excess = scaled(values[beyond]) - scaled(start)
-    out[beyond] = -np.log(len(above) / n) + excess / np.mean(scaled(above) - scaled(start))
+    out[beyond] = -np.log(len(above) / n) + (scaled(values[beyond]) - scaled(start)) / above.mean()
     return out

@@ -24,7 +24,9 @@ def scores(plant: Plant, train: pd.Series, test: tuple[str, ...]) -> pd.DataFram
     data = signals(plant)
     used = comes_in_series(data, data.rows(train.index[~train]))
     found = _features(plant, data, used, pd.Index(rows["batch_id"].unique()))
-    table = rows.merge(found, how="left", on=["batch_id", "checkpoint_h"]).assign(elapsed_h=rows["checkpoint_h"].to_numpy())
+    table = rows.merge(found, how="left", on=["batch_id", "checkpoint_h"]).assign(
+        elapsed_h=rows["checkpoint_h"].to_numpy()
+    )
     mine, theirs = (table[table["batch_id"].isin(set(ids))].reset_index(drop=True) for ids in (train.index, test))
     return plain_lightgbm.fit_and_score(mine, theirs, train)
 

@@ -13,7 +13,10 @@ from process_improve.batch import BatchMonitor, BatchPCA
 
 def batches_of(path: str) -> dict[str, pd.DataFrame]:
     table = pd.read_parquet(path)
-    return {name: rows.drop(columns=["batch_id", "step"]).reset_index(drop=True) for name, rows in table.groupby("batch_id")}
+    return {
+        str(name): rows.drop(columns=["batch_id", "step"]).reset_index(drop=True)
+        for name, rows in table.groupby("batch_id")
+    }
 
 
 def main() -> None:
