@@ -2,13 +2,14 @@
 
 `python -m benchmarks.baselines.compare --plant PLANT --data-dir DATA` prints one line a method: at 5 % and 2 % of good
 test batches ever alarmed, the recall of observable failures, the share warned 48 h ahead and the median lead, then the
-recall of all failures, AUROC by checkpoint, and seconds. PLANT is a folder that `batchguard simulate` wrote (its truth
+recall of all failures and AUROC by checkpoint, beside seconds passed and seconds of a core. PLANT is a folder that `batchguard simulate` wrote (its truth
 beside its history), DATA the data directory in which its features were made.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -76,15 +77,21 @@ def main() -> None:
     signals(plant), with_covariates(plant), snapshots.usable(plant)
     print(f"{'(reading)':22s} {time.perf_counter() - began:5.0f} s", flush=True)
     for name in args.only:
-        began = time.perf_counter()
+        began, used = time.perf_counter(), _processor_s()
         try:
             found = METHODS[name](plant, train, seal.batch_ids)
         except BatchguardError as error:
             print(f"{name:22s} could not run: {error}", flush=True)
             continue
-        print(_line(name, found, test, time.perf_counter() - began), flush=True)
+        print(_line(name, found, test, time.perf_counter() - began, _processor_s() - used), flush=True)
         if name == "normal-range limits":
             print(_plain(found, test), flush=True)
+
+
+def _processor_s() -> float:
+    return sum(
+        t.ru_utime + t.ru_stime for t in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
 
 
 def _test_batches(plant: Plant, ids: tuple[str, ...], truth: Path) -> pd.DataFrame:
@@ -97,7 +104,7 @@ def _test_batches(plant: Plant, ids: tuple[str, ...], truth: Path) -> pd.DataFra
     return pd.DataFrame({"failed": failed, "observable": failed & failed.index.isin(seen), "end_h": end_h})
 
 
-def _line(name: str, found: pd.DataFrame, test: pd.DataFrame, seconds: float) -> str:
+def _line(name: str, found: pd.DataFrame, test: pd.DataFrame, seconds: float, processor_s: float) -> str:
     highest = found.groupby("batch_id")["score"].max().reindex(test.index).fillna(-np.inf)
     good = np.sort(highest[~test["failed"]])[::-1]
     parts = []
@@ -115,7 +122,7 @@ def _line(name: str, found: pd.DataFrame, test: pd.DataFrame, seconds: float) ->
         roc_auc_score(at["failed"], at["score"])
         for _, at in rows[rows["checkpoint_h"].isin(AT_H)].groupby("checkpoint_h")
     ]
-    return f"{name:22s} {seconds:5.0f} s  {' | '.join(parts)} | AUROC {' '.join(f'{a:.2f}' for a in areas)}"
+    return f"{name:22s} {seconds:5.0f} s ({processor_s:.0f} of a core)  {' | '.join(parts)} | AUROC {' '.join(f'{a:.2f}' for a in areas)}"
 
 
 def _plain(found: pd.DataFrame, test: pd.DataFrame) -> str:

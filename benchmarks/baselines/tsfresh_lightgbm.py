@@ -20,13 +20,11 @@ WORKERS = 2
 def scores(plant: Plant, train: pd.Series, test: tuple[str, ...]) -> pd.DataFrame:
     """Log-odds of test batches at their checkpoints: `batch_id, checkpoint_h, score`."""
     rows = pd.concat([snapshots.of(plant, train.index), snapshots.of(plant, test)])
-    rows = rows[["batch_id", "checkpoint_h", "started_at", "as_of"]]
+    rows = rows[["batch_id", "checkpoint_h", "started_at", "as_of"]].assign(elapsed_h=rows["checkpoint_h"])
     data = signals(plant)
     used = comes_in_series(data, data.rows(train.index[~train]))
     found = _features(plant, data, used, pd.Index(rows["batch_id"].unique()))
-    table = rows.merge(found, how="left", on=["batch_id", "checkpoint_h"]).assign(
-        elapsed_h=rows["checkpoint_h"].to_numpy()
-    )
+    table = rows.merge(found, how="left", on=["batch_id", "checkpoint_h"])
     mine, theirs = (table[table["batch_id"].isin(set(ids))].reset_index(drop=True) for ids in (train.index, test))
     return plain_lightgbm.fit_and_score(mine, theirs, train)
 

@@ -79,3 +79,17 @@ def test_the_parameter_that_left_its_limits_is_the_surprising_one():
     assert found[1, 11] < 6 < found[1, 12]  # hours 11 to 13 in a row
     assert found[0, -1] < 6
     assert (np.diff(found, axis=1) >= 0).all()
+
+
+def test_what_happens_later_changes_no_earlier_score():
+    rng = np.random.default_rng(4)
+    values = rng.normal(size=(200, 2, 12)).astype(np.float32)
+    other = values.copy()
+    other[0, :, 6:] = 50.0
+    choice = Choice("of the batch", (), True, "pareto")
+    before, after = (
+        surprises(held_values(v, is_sensor=[True, False]), np.arange(1, 200), np.array([0]), choice)
+        for v in (values, other)
+    )
+    assert (before[..., :6] == after[..., :6]).all()
+    assert (before[..., -1] < after[..., -1]).all()
