@@ -28,6 +28,7 @@ from pipelines.plant import Plant
 
 ON_DELAY_H = 3.0
 GROUPS = ((), ("process_version",), ("process_version", "site_id"))
+AT_ONCE = (1, 2, 3, 4, 6, 8, 12, 100)  # 100: all there are
 PARAMETERS = ("in series", "of the batch", "known before, too")
 
 
@@ -69,13 +70,10 @@ def search(plant: Plant, train: pd.Series, *, at_once: tuple[int, ...]) -> tuple
     Args:
         plant: The plant.
         train: Outcome by batch, as known at the cut.
-        at_once: Numbers of parameters whose surprises may be added, the largest first; 1 is an equal-share limit.
+        at_once: Of `AT_ONCE`: numbers of parameters whose largest surprises may be added; 1 is an equal-share limit.
     """
     found = _caught(plant, tuple(train.items()))
     return max((key for key in found if key[1] in at_once), key=lambda key: found[key])
-
-
-AT_ONCE = (1, 2, 3, 4, 6, 8, 12, 100)  # 100: all there are
 
 
 def most_surprising(of_parameters: np.ndarray, at_once: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The PyPI package process-improve: batchwise-unfolded PCA of good batches with its online monitor (T2 and SPE).
 
 The package runs in an environment of its own. Its model is fitted on the newest good training batches (complete, held
-values every twelve hours of sensors and of assays measured again and again, slips of the pen clipped as in `mspc`);
+values every six hours of sensors and of assays measured again and again, slips of the pen clipped as in `mspc`);
 its trimmed-score-regression estimate at each step sees only what had been observed by then. The scores are T2 and
 instantaneous SPE over the package's own 99 % limits at that step.
 """
@@ -18,7 +18,7 @@ from benchmarks.baselines.reference import fit_reference
 from benchmarks.baselines.signals import Signals, comes_in_series, signals
 from pipelines.plant import Plant
 
-EVERY_H = 12.0
+EVERY_H = 6.0
 REFERENCE_BATCHES = 300
 COMPONENTS = 5
 WORKERS = 2
@@ -26,12 +26,12 @@ _CLIP = 5.0
 
 
 def scores_t2(plant: Plant, train: pd.Series, test: tuple[str, ...]) -> pd.DataFrame:
-    """T2 over its limit every twelve hours: `batch_id, checkpoint_h, score`."""
+    """T2 over its limit every six hours: `batch_id, checkpoint_h, score`."""
     return _scores(plant, train, test, "t2")
 
 
 def scores_spe(plant: Plant, train: pd.Series, test: tuple[str, ...]) -> pd.DataFrame:
-    """Instantaneous SPE over its limit every twelve hours: `batch_id, checkpoint_h, score`."""
+    """Instantaneous SPE over its limit every six hours: `batch_id, checkpoint_h, score`."""
     return _scores(plant, train, test, "spe")
 
 

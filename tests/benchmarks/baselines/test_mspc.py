@@ -45,7 +45,7 @@ def test_contributions_sum_to_the_residual_and_name_the_pair(plant_of_pairs, mon
     monkeypatch.setattr(mspc, "signals", lambda plant: plant_of_pairs)
     monkeypatch.setattr(mspc, "_fit_best", lambda plant, train, name: model)
     at = pd.DataFrame({"batch_id": ["B0", "B7"], "checkpoint_h": [6.0, 2.0]})
-    found = mspc.spe_contributions(None, None, at)  # type: ignore[arg-type]
+    found = mspc.spe_contributions(None, None, at)
     rows = np.array([0, 7])
     squared = (mspc.model_input(model, plant_of_pairs, rows, np.inf) @ model.vectors) ** 2
     spe = mspc._statistics(model, squared)["spe"]
