@@ -150,7 +150,8 @@ def _read(plant: Plant) -> _History:
 def _judge(
     plant: Plant, trained: Trained, history: _History, registry: Registry, say: Say
 ) -> tuple[Evaluation, str, RegisteredModel]:
-    from models.report.html import charts_of, html_report
+    from models.report.html import html_report
+    from models.report.pictures import charts_of
     from models.report.shap_plots import shap_plots
     from models.report.style import to_png
 

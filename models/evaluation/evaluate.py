@@ -216,7 +216,7 @@ def common_checkpoint(scores: pd.DataFrame, share: float = COMMON) -> float | No
 
 
 def _subgroups(rows: pd.DataFrame, predictor: Predictor, common_h: float | None) -> pd.DataFrame:
-    several = [name for name in BY if rows[name].nunique() > 1]
+    several = [name for name in BY if len(rows[name].dropna().unique()) > 1]
     if not several:
         return pd.DataFrame()
     return subgroup_table(rows, predictor.thresholds.high, by=several, at_h=common_h)

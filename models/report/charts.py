@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from models.evaluation.figures import last_checkpoint
-from models.evaluation.reliability import reliability_table
 from models.report.style import BLUE, GREY, altair, percent, styled, unit
 
 
@@ -52,24 +51,6 @@ def precision_recall_curve(last: pd.DataFrame) -> pd.DataFrame:
     curve = pd.DataFrame({"recall": found / max(1, ordered["failed"].sum()), "precision": found / flagged})
     curve = curve[~ordered["failure_probability"].duplicated(keep="last").to_numpy()]
     return curve.groupby("recall", as_index=False)["precision"].max()
-
-
-def reliability(scores: pd.DataFrame, *, bins: int = 8) -> Any:
-    """Observed failure rate against stated probability in bins of equal size, with 95 % Clopper-Pearson intervals."""
-    alt = altair()
-    table = reliability_table(last_checkpoint(scores), bins=bins)
-    most = float(max(0.05, table[["stated", "high"]].to_numpy().max()))
-    span = alt.Scale(domain=[0, min(1.0, most * 1.05)], nice=False)
-    x = alt.X("stated:Q", title="Stated probability", axis=percent(), scale=span)
-    ideal = alt.Chart(pd.DataFrame({"stated": [0.0, span.domain[1]], "failed": [0.0, span.domain[1]]}))
-    bars = alt.Chart(table).mark_rule(color=BLUE).encode(x=x, y="low:Q", y2="high:Q")
-    points = (
-        alt.Chart(table)
-        .mark_circle(color=BLUE, opacity=1, size=55)
-        .encode(x=x, y=alt.Y("failed:Q", title="Share that failed", axis=percent(), scale=span))
-    )
-    diagonal = ideal.mark_line(strokeDash=[5, 4], color=GREY).encode(x=x, y=alt.Y("failed:Q", scale=span))
-    return styled(diagonal + bars + points)
 
 
 def importance(table: pd.DataFrame, *, top: int = 15) -> Any:
