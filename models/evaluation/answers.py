@@ -69,7 +69,7 @@ def money(costs: pd.DataFrame, cost: Cost | None) -> str:
         f"At {cost.failed_batch:,.0f} {cost.currency} for a failed batch and {cost.false_alarm:,.0f} for a false alarm, acting "
         f"on these calls {_saved(never, cost)} per batch against never acting "
         f"(95 % interval {row['saved_against_never_low']:,.0f} to {row['saved_against_never_high']:,.0f}) and "
-        f"{_saved(always, cost)} against acting on every batch."
+        f"{_saved(always, cost)} against acting on every batch ({row['saved_against_always_low']:,.0f} to {row['saved_against_always_high']:,.0f})."
     )
     assumed = " This assumes that a batch called in time is saved whole: it is the most that could be gained."
     doubt = " The interval includes a loss." if row["saved_against_never_low"] < 0 < never else ""
@@ -89,7 +89,7 @@ def undecided(table: pd.DataFrame, causes: pd.DataFrame) -> str:
     shares = [f"{100 * table['undecided'].iloc[i]:.0f} % at {table['checkpoint_h'].iloc[i]:g} h" for i in places]
     total = causes.groupby("cause")["n_undecided"].sum().sort_values(ascending=False, kind="stable")
     why = [f"{name} ({100 * n / total.sum():.0f} %)" for name, n in total.head(_CAUSES_NAMED).items()]
-    return f"It says undecided instead of guessing: {_listed(shares)} of the batches. Most often: {_listed(why)}."
+    return f"It says undecided instead of guessing: {_listed(shares)} of the scores. Most often: {_listed(why)}."
 
 
 def reassured(calls: pd.DataFrame) -> str:
@@ -117,7 +117,11 @@ def _high(alarms: pd.DataFrame) -> pd.Series:
 
 
 def _share(row: pd.Series, name: str) -> str:
-    return f"{100 * row[name]:.1f} %, {_bounds(row, name)}" if name == "good_alarmed" else f"{100 * row[name]:.0f} %, {_bounds(row, name)}"
+    return (
+        f"{100 * row[name]:.1f} %, {_bounds(row, name)}"
+        if name == "good_alarmed"
+        else f"{100 * row[name]:.0f} %, {_bounds(row, name)}"
+    )
 
 
 def _bounds(row: pd.Series, name: str) -> str:

@@ -129,16 +129,17 @@ def sensors_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Sensors that were found at fault and hidden.
 
     Returns:
-        `sensor` (parameter and what was found), `n` (scores), `n_batches`, `n_failed` (of these), `n_good_called` (good
-        batches called high at a score with that sensor hidden); empty where none was found.
+        `parameter`, `kind` (what was found), `n` (scores), `n_batches`, `n_failed` (of these), `n_good_called` (good batches
+        called high at a score with that sensor hidden); empty where none was found.
     """
     found = scores[scores["sensors"] != ""]
     if found.empty:
         return pd.DataFrame()
     each = found.assign(sensor=found["sensors"].str.split("; ")).explode("sensor")
+    each[["parameter", "kind"]] = each["sensor"].str.split(" ", n=1, expand=True)
     each = each.assign(called=each["batch_id"].where((each["decision"] == "high") & ~each["failed"]))
     each = each.assign(lost=each["batch_id"].where(each["failed"]))
-    table = each.groupby("sensor").agg(
+    table = each.groupby(["parameter", "kind"]).agg(
         n=("batch_id", "size"),
         n_batches=("batch_id", "nunique"),
         n_failed=("lost", "nunique"),

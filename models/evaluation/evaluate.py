@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from features.dictionary import Feature
@@ -210,9 +211,10 @@ def ahead_of(process: ProcessDefinition) -> float:
 
 def common_checkpoint(scores: pd.DataFrame, share: float = COMMON) -> float | None:
     """The latest checkpoint at which this share of the batches has a score; None where there is none."""
-    n = scores.groupby("checkpoint_h")["batch_id"].nunique()
-    enough = n.index[n >= share * scores["batch_id"].nunique()]
-    return float(enough.max()) if len(enough) else None
+    n_batches = scores["batch_id"].nunique()
+    hours, n = np.unique(scores["checkpoint_h"].to_numpy(float), return_counts=True)
+    enough = hours[n >= share * n_batches]
+    return float(enough[-1]) if len(enough) else None
 
 
 def _subgroups(rows: pd.DataFrame, predictor: Predictor, common_h: float | None) -> pd.DataFrame:

@@ -60,7 +60,11 @@ def importance(table: pd.DataFrame, *, top: int = 15) -> Any:
         alt.Chart(table.head(top))
         .mark_bar(color=BLUE, height=11)
         .encode(
-            x=alt.X("mean_abs_points:Q", title="Mean contribution, percentage points (absolute)"),
+            x=alt.X(
+                "mean_abs_points:Q",
+                title="Mean contribution, percentage points (absolute)",
+                axis=alt.Axis(tickCount=5),
+            ),
             y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=240, ticks=False, domain=False)),
         )
     )

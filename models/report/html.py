@@ -47,7 +47,11 @@ def html_report(
     from markupsafe import Markup
 
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"figure": figure, "percent": percent, "rows": rows_of, "hours": hours, "plain": plain}
     drawn = charts_of(process, trained.predictor, evaluation)
@@ -64,6 +68,7 @@ def html_report(
         excluded=evaluation.excluded.sort_values(["used", "rows"], ascending=False),
         calls=called(evaluation.alarms),
         base=base_probabilities(trained.predictor, evaluation),
+        sizes=list(zip(rows_of(evaluation.set_sizes), rows_of(evaluation.undecided), strict=True)),
         attribute_charts=[name for name in svg if name.startswith(ATTRIBUTE)],
         svg=svg,
         images={name: base64.b64encode(data).decode() for name, data in (images or {}).items()},
