@@ -10,6 +10,7 @@ import pandas as pd
 
 FEW = 10  # failures below which a figure is hardly more than an anecdote
 _APART = 2.0  # standard deviations between expected and observed failures beyond which calibration is poor
+_FAR = 1.25  # times as many failures as stated, or as few, within which an error beyond chance is a small one
 _UNEVEN = 2.0  # times the calibration error that a perfect model would show
 _GAP = 0.02  # AUROC between random and forward that deserves a word
 
@@ -51,7 +52,9 @@ def calibration(last: pd.DataFrame, overall: Mapping[str, float]) -> str:
     expected, spread = float(p.sum()), float(np.sqrt((p * (1 - p)).sum()))
     counts = f"the stated probabilities add up to {expected:.1f} failures, and {n_failed} came"
     if abs(n_failed - expected) > _APART * spread:
-        side = "low" if n_failed > expected else "high"
+        side, ratio = ("low" if n_failed > expected else "high"), n_failed / expected
+        if 1 / _FAR <= ratio <= _FAR:
+            return f"Probabilities are a little too {side}, beyond chance: {counts}. For every 10 failures that were stated, {10 * ratio:.1f} came."
         return (
             f"The calibration is poor: probabilities are too {side}; {counts}. "
             f"Do not take a probability at its word{_order(overall)}."
