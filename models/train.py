@@ -19,6 +19,7 @@ from models.explain.completeness import missing, stale
 from models.learners.applicability.columns import DomainPlan
 from models.learners.applicability.fit import fit_applicability
 from models.learners.conformal import fit_conformal
+from models.learners.evidence import MISS_LOG_ODDS
 from models.learners.questions import modes_before
 from models.learners.stack import fit_bag, fit_layers, fit_modes, forward
 from models.learners.trees import Bins, Plan, Progress, Tuned, portable_text
@@ -101,7 +102,9 @@ def train(
         process, table, entries, past, folds, observations, plan, n_failed=int(failed.sum()), progress=progress
     )
     settings, everything = folded.tuned.settings, np.arange(len(table.rows))
-    layers = fit_layers(process, table, entries, everything, everything[:0], failed, observations, seal.cut)
+    # what no fold could forecast was never tried: blend and calibration would not know what to make of it
+    tried = observations if MISS_LOG_ODDS in folded.blend.names else None
+    layers = fit_layers(process, table, entries, everything, everything[:0], failed, tried, seal.cut)
     y = table.rows["batch_id"].map(failed).to_numpy(bool)
     bins = Bins(layers.inputs, plan, failed_share=float(failed.mean()))
     bag = fit_bag(bins, bins.rows(everything, y), settings)

@@ -8,20 +8,22 @@ from scipy.special import expit, logit
 
 from features.dictionary import Feature
 from features.errors import ContractError, StorageError
-from models.predictor import FILES, MANIFEST, Predictor, mean_slope, usual_ages
+from models.predictor import MANIFEST, Predictor, mean_slope, usual_ages
 
 
 def test_contributions_and_base_add_up_to_the_calibrated_log_odds(plant, trained):
     predictor = trained.predictor
-    total = predictor.base_log_odds + predictor.contributions(plant.snapshots).sum(axis=1)
+    hours = plant.snapshots["checkpoint_h"].to_numpy()
+    total = predictor.base_log_odds(hours) + predictor.contributions(plant.snapshots).sum(axis=1)
     np.testing.assert_allclose(total, predictor.log_odds(plant.snapshots), atol=1e-9)
     np.testing.assert_allclose(expit(total), predictor.predict(plant.snapshots), atol=1e-12)
 
 
 def test_percentage_points_add_up_to_the_change_of_the_probability(plant, trained):
     predictor = trained.predictor
-    points = predictor.percentage_points(predictor.contributions(plant.snapshots))
-    change = predictor.predict(plant.snapshots) - predictor.base_probability
+    hours = plant.snapshots["checkpoint_h"].to_numpy()
+    points = predictor.percentage_points(predictor.contributions(plant.snapshots), hours)
+    change = predictor.predict(plant.snapshots) - expit(predictor.base_log_odds(hours))
     np.testing.assert_allclose(points.sum(axis=1), 100 * change, atol=1e-9)
     np.testing.assert_allclose(predictor.by_parameter(points).sum(axis=1), 100 * change, atol=1e-9)
 
