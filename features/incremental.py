@@ -14,7 +14,7 @@ import numpy as np
 
 from features.contracts import QUALITIES
 from features.process import ProcessDefinition
-from features.series import SeriesPlan, fill
+from features.series import Runs
 from features.summaries import US_PER_H
 from features.summary_kernel import COUNTS, MOMENTS, bin_of, summarise_rows
 
@@ -115,14 +115,12 @@ class SeriesGrid:
     """What the series of every batch of a process share.
 
     Attributes:
-        plan: Columns of the series.
         place: Place of each summarised parameter by name.
         low: Lower normal limits, -inf where open.
         high: Upper normal limits, inf where open.
         bin_us: Length of a bin in microseconds.
     """
 
-    plan: SeriesPlan
     place: dict[str, int]
     low: np.ndarray
     high: np.ndarray
@@ -136,7 +134,7 @@ class SeriesGrid:
         high = [np.inf if p.normal[1] is None else p.normal[1] for p in parameters]
         place = {p.name: i for i, p in enumerate(parameters)}
         limits = (np.asarray(limit, np.float64) for limit in (low, high))
-        return cls(SeriesPlan.of(process), place, *limits, round(process.process.bin_h * US_PER_H))
+        return cls(place, *limits, round(process.process.bin_h * US_PER_H))
 
     def summaries(self, parameter: int, started_us: int, rows: Readings) -> tuple[np.ndarray, np.ndarray]:
         """`COUNTS` and `MOMENTS` of the whole bins that sorted readings of one parameter make."""
@@ -201,7 +199,7 @@ class BatchSeries:
         self._rows: dict[str, _Growing] = {}
         self._summaries = _Summaries(len(grid.place))
         self._newest = np.full(len(grid.place), np.iinfo(np.int64).min)
-        self._parameters = np.arange(len(grid.place))
+        self._parameters, self._first = np.arange(len(grid.place)), np.zeros(len(grid.place), np.int64)
 
     @property
     def held(self) -> int:
@@ -213,18 +211,15 @@ class BatchSeries:
         rows = self._rows.get(parameter)
         return Readings.none() if rows is None else rows.rows
 
-    def check(self, parameter: str, new: Readings) -> np.ndarray:
-        """What would become of sorted readings with different keys: `ACCEPTED`, `DUPLICATE`, `CONFLICT` each."""
-        rows = self._rows.get(parameter)
-        return np.zeros(len(new), np.int8) if rows is None else rows.verdicts(new)
-
     def add(self, parameter: str, new: Readings) -> np.ndarray:
-        """Take sorted readings of one parameter in; those whose key is held already stay out.
+        """Take sorted readings of one parameter in; those whose key is held already, or came before, stay out.
 
         Returns:
             `ACCEPTED`, `DUPLICATE` (equal to the one held) or `CONFLICT` (other content), for each.
         """
-        verdicts = self.check(parameter, new)
+        held = self._rows.get(parameter)
+        verdicts = np.zeros(len(new), np.int8) if held is None else held.verdicts(new)
+        verdicts = np.maximum(verdicts, _among_themselves(new))
         taken = new[verdicts == ACCEPTED]
         if len(taken):
             rows = self._rows.setdefault(parameter, _Growing())
@@ -242,18 +237,12 @@ class BatchSeries:
             if name in self._grid.place:
                 self._summarise(self._grid.place[name], rows.rows, rows.rows.observed)
 
-    def at(self, as_of_us: int) -> np.ndarray:
-        """The statistics of `SeriesPlan.features` as of a moment, float64, NaN where there are too few readings."""
-        plan = self._grid.plan
+    def runs(self, as_of_us: int) -> Runs:
+        """The summaries as of a moment, one run per parameter of the grid, for families of series to read."""
         at_bin = bin_of(as_of_us, self.started_us, self._grid.bin_us)
-        out = np.full((1, len(plan.features)), np.nan)
         start, end, counts, moments = self._known(as_of_us, at_bin)
-        zeros = np.zeros(len(start), np.int64)
         moment = (np.array([at_bin], np.int64), np.array([as_of_us], np.int64))
-        fill(
-            *moment, start, end, self._parameters, zeros, zeros + 1, counts, moments, plan.windows, plan.column_of, out
-        )
-        return out[0]
+        return Runs(*moment, start, end, self._parameters, self._first, self._first + 1, counts, moments)
 
     def _known(self, as_of_us: int, at_bin: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Runs of summaries that know nothing from after the moment within its bin; later bins hide themselves."""
@@ -287,3 +276,15 @@ class BatchSeries:
         for first, last in zip([0, *apart], [*(apart - 1), len(bins) - 1], strict=True):
             made = self._grid.summaries(place, started, rows[low[first] : high[last]])
             self._summaries.replace(place, int(bins[first]), int(bins[last]), *made)
+
+
+def _among_themselves(new: Readings) -> np.ndarray:
+    """The first reading of a key is `ACCEPTED`, another one of the same call is a `DUPLICATE` or a `CONFLICT`."""
+    again = (new.observed[1:] == new.observed[:-1]) & (new.revision[1:] == new.revision[:-1])
+    verdicts = np.full(len(new), ACCEPTED, np.int8)
+    first = 0
+    for i in np.flatnonzero(again) + 1:
+        first = first if again[i - 2] and i > 1 else i - 1
+        equal = all(column[first] == column[i] for column in new.columns[2:])
+        verdicts[i] = DUPLICATE if equal else CONFLICT
+    return verdicts

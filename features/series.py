@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -56,6 +57,46 @@ class _Wanted:
 
 
 @dataclass(frozen=True)
+class Runs:
+    """Rows asked for, and the summaries of their batches, in the order of the kernels' arguments.
+
+    Attributes:
+        at_bin: Bin in which each row's `as_of` lies; rows in order of batch and time.
+        as_of_us: Microseconds since the epoch.
+        start: First summary of each run of one batch and parameter.
+        end: Behind its last summary.
+        parameter: Place of its parameter in the grid.
+        row_from: First row of its batch.
+        row_until: Behind the last row of its batch.
+        counts: `COUNTS` of the summaries, int64.
+        moments: `MOMENTS` of the summaries.
+    """
+
+    at_bin: np.ndarray
+    as_of_us: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    parameter: np.ndarray
+    row_from: np.ndarray
+    row_until: np.ndarray
+    counts: np.ndarray
+    moments: np.ndarray
+
+
+class SeriesFamily(Protocol):
+    """Features made from the summaries of a batch: asked about one batch at one moment, without a frame."""
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """One entry per column."""
+        ...
+
+    def fill(self, runs: Runs, out: np.ndarray) -> None:
+        """Write the row of `out`, shape (1, columns), which holds NaN; run `i` is that of parameter `i`."""
+        ...
+
+
+@dataclass(frozen=True)
 class SeriesPlan:
     """The columns of a process's series: one plan for a pass over a history and for single readings.
 
@@ -78,6 +119,11 @@ class SeriesPlan:
         for column, w in enumerate(wanted):
             column_of[w.parameter, w.window, w.statistic] = column
         return cls(tuple(w.feature for w in wanted), windows, column_of)
+
+    def fill(self, runs: Runs, out: np.ndarray) -> None:
+        """Write the statistics of one batch at one moment into `out`, shape (1, columns), filled with NaN."""
+        columns = (runs.counts, runs.moments, self.windows, self.column_of, out)
+        fill(runs.at_bin, runs.as_of_us, runs.start, runs.end, runs.parameter, runs.row_from, runs.row_until, *columns)
 
 
 def series(rows: pd.DataFrame, summaries: pa.Table, grid: Grid, process: ProcessDefinition) -> Block:

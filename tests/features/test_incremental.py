@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.incremental import ACCEPTED, CONFLICT, DUPLICATE, BatchSeries, Readings, SeriesGrid
+from features.series import SeriesPlan
 from features.summaries import microseconds
 from tests.features.test_series import BATCHES, PROCESS, START, histories, observations, rows_at, statistics
 
-GRID = SeriesGrid.of(PROCESS)
+GRID, PLAN = SeriesGrid.of(PROCESS), SeriesPlan.of(PROCESS)
 QUALITY = {"good": 0, "uncertain": 1, "bad": 2}
 HOUR = 3_600_000_000
 STARTED = START.value // 1000  # nanoseconds, whatever the unit
@@ -28,13 +29,19 @@ def readings(frame: pd.DataFrame) -> Readings:
     ).ordered()
 
 
+def at(state: BatchSeries, as_of_us: int) -> np.ndarray:
+    out = np.full((1, len(PLAN.features)), np.nan)
+    PLAN.fill(state.runs(as_of_us), out)
+    return out[0]
+
+
 def fed(frame: pd.DataFrame, batch: str = "a", chunk: int = 1) -> BatchSeries:
     """A batch that was told its readings in the frame's order, a few at a time."""
     own = frame[frame["batch_id"] == batch]
     state = BatchSeries(GRID, microseconds(BATCHES.set_index("batch_id")["started_at"])[list("ab").index(batch)])
     for first in range(0, len(own), chunk):
         for parameter, part in own.iloc[first : first + chunk].groupby("parameter"):
-            state.add(str(parameter), readings(part.drop_duplicates(["observed_at", "revision"])))
+            state.add(str(parameter), readings(part))
     return state
 
 
@@ -53,7 +60,7 @@ def test_readings_in_any_order_twice_and_late_give_the_bits_of_the_bulk_pass_at_
     as_of_h = eighths * 3 / 8  # 0 to 15 h, most of them inside a bin
     state = fed(frame.iloc[places], batch, chunk)
     started = state.started_us
-    np.testing.assert_array_equal(state.at(started + round(as_of_h * HOUR)), bulk(frame, as_of_h, batch))
+    np.testing.assert_array_equal(at(state, started + round(as_of_h * HOUR)), bulk(frame, as_of_h, batch))
 
 
 @given(histories(), st.integers(-3, 3))
@@ -65,7 +72,7 @@ def test_a_corrected_start_gives_the_bits_of_a_batch_that_started_then(frame, ha
     for parameter in PROCESS.by_name:
         if len(state.readings(parameter)):
             again.add(parameter, state.readings(parameter))
-    np.testing.assert_array_equal(state.at(moved + 9 * HOUR), again.at(moved + 9 * HOUR))
+    np.testing.assert_array_equal(at(state, moved + 9 * HOUR), at(again, moved + 9 * HOUR))
 
 
 def test_a_reading_told_again_is_a_duplicate_and_another_value_under_its_key_a_conflict():
@@ -78,20 +85,28 @@ def test_a_reading_told_again_is_a_duplicate_and_another_value_under_its_key_a_c
     assert state.readings("ph").value.tolist() == [7.0, 7.1, 6.0]
 
 
+def test_of_readings_with_one_key_in_one_call_the_first_is_kept():
+    rows = [("a", "ph", 1.0, 0, 0, v, "good") for v in (7.0, 7.0, 6.0, 7.0)] + [("a", "ph", 2.0, 0, 0, 5.0, "good")] * 2
+    state = BatchSeries(GRID, STARTED)
+    verdicts = state.add("ph", readings(observations(rows)))
+    assert verdicts.tolist() == [ACCEPTED, DUPLICATE, CONFLICT, DUPLICATE, ACCEPTED, DUPLICATE]
+    assert state.readings("ph").value.tolist() == [7.0, 5.0]
+
+
 def test_a_parameter_that_is_no_feature_is_kept_and_changes_no_statistic():
     state = fed(observations([("a", "ph", 1.0, 0, 0, 7.0, "good")]))
-    before = state.at(STARTED + 2 * HOUR)
+    before = at(state, STARTED + 2 * HOUR)
     state.add("secret", readings(observations([("a", "secret", 1.0, 0, 0, 1.0, "good")])))
     assert len(state.readings("secret")) == 1
-    np.testing.assert_array_equal(state.at(STARTED + 2 * HOUR), before)
+    np.testing.assert_array_equal(at(state, STARTED + 2 * HOUR), before)
 
 
 def test_the_newest_value_worked_by_hand_moves_with_the_moment_inside_one_bin():
     rows = [("a", "ph", 0.25, 0, 0, 7.0, "good"), ("a", "ph", 0.75, 0, 0, 8.0, "good")]
     state = fed(observations(rows))
-    last = [f.name for f in GRID.plan.features].index("ph.since_start.last")
-    assert [state.at(STARTED + m * HOUR // 4)[last] for m in (1, 2, 3, 8)] == [7.0, 7.0, 8.0, 8.0]
-    assert np.isnan(state.at(STARTED)[last])
+    last = [f.name for f in PLAN.features].index("ph.since_start.last")
+    assert [at(state, STARTED + m * HOUR // 4)[last] for m in (1, 2, 3, 8)] == [7.0, 7.0, 8.0, 8.0]
+    assert np.isnan(at(state, STARTED)[last])
 
 
 @pytest.mark.parametrize("rows", [100, 10_000])
@@ -101,4 +116,4 @@ def test_no_reading_is_read_again_by_a_question_about_the_newest_moment(rows, mo
     small = np.zeros(rows, np.int32)
     state.add("ph", Readings(observed, small, observed, np.ones(rows), small))
     monkeypatch.setattr(SeriesGrid, "summaries", lambda *_: pytest.fail("rows were read again"))
-    assert np.isfinite(state.at(STARTED + 10 * HOUR)).any()
+    assert np.isfinite(at(state, STARTED + 10 * HOUR)).any()
