@@ -53,6 +53,11 @@ class Context:
         self._stale = {"batches"}
         self._columns = Events.empty(process, words)
 
+    def use(self, words: Vocabulary) -> None:
+        """Prepare for other names from now on."""
+        self._words, self._columns = words, Events.empty(self._process, words)
+        self._stale.add("batches")
+
     def changed(self, what: str) -> None:
         """Rows of a table, or the labels, have changed."""
         self._stale.add(what)

@@ -71,7 +71,7 @@ class PlantState:
     """
 
     def __init__(self, process: ProcessDefinition, words: Vocabulary) -> None:
-        self._process, self._words = process, words
+        self._process = process
         self._grid, self._of_series = SeriesGrid.of(process), series_families(process)
         self._tables = {name: HeldRows(RUN_HISTORY[name], process) for name in _AROUND}
         self._batches: dict[str, _Batch] = {}
@@ -139,6 +139,14 @@ class PlantState:
                     self._take(table, found)
             self._settle()
 
+    def use(self, words: Vocabulary) -> None:
+        """Make columns for other names from now on."""
+        with self._changing:
+            self._context.use(words)
+            for name, batch in self._batches.items():
+                batch.begun = self._context.begun(name, batch.events)
+            self._settle()
+
     def row(self, batch_id: str, as_of_us: int) -> LiveRow:
         """All that is known of a batch at a moment.
 
@@ -162,8 +170,9 @@ class PlantState:
         if self._context.is_stale and self._batches:
             prepared = self._context.settle(self._prepared, self._tables, self._results())
             columns = Columns(self._of_series, prepared.families)
+            same = (columns.features, columns.categories) == (self.columns.features, self.columns.categories)
             with self._lock:
-                self._prepared, self.columns = prepared, columns
+                self._prepared, self.columns = prepared, self.columns if same else columns
 
     def _take(self, table: str, rows: TypedRows) -> None:
         """Take rows in, each in the place of the one with its key."""
