@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from features.contracts import RUN_HISTORY
 from features.errors import ContractError
 from features.live import Columns
@@ -64,6 +66,11 @@ class LiveEngine:
     def score(self, batch_id: str, as_of_us: int) -> ScoreBody:
         """Score a batch with what was available at a time."""
         return self._say(self._state, batch_id, as_of_us)
+
+    def matrix(self, batch_id: str, as_of_us: int) -> np.ndarray:
+        """The row that the model sees of a batch at a time, shape (1, columns of the model)."""
+        row = self._state.row(batch_id, as_of_us)
+        return self._speaker_for(self._keeper.speaking(), row.columns).matrix(row.values)
 
     def score_inline(self, history: Mapping[str, Sequence[Row]], batch_id: str, as_of_us: int) -> ScoreBody:
         """Score the given rows alone; nothing is kept."""

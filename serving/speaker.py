@@ -5,6 +5,7 @@ The same numbers as `serving.scorer` gives for a frame of snapshots (`tests/serv
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,14 +39,6 @@ class Said:
     stale: dict[str, float]
 
 
-@dataclass(frozen=True)
-class _Group:
-    """The features of one parameter in the model, and their places in its matrix."""
-
-    features: list[Feature]
-    places: list[int]
-
-
 class Speaker:
     """A predictor and the columns that a state gives it, joined once by name.
 
@@ -59,16 +52,14 @@ class Speaker:
     def __init__(self, predictor: Predictor, process: ProcessDefinition, columns: Columns, *, top: int = 5) -> None:
         self._predictor, self._process, self._columns, self._top = predictor, process, columns, top
         self._join()
-        self._groups: dict[str, _Group] = {}
-        for place, feature in enumerate(predictor.features):
-            group = self._groups.setdefault(feature.parameter, _Group([], []))
-            group.features.append(feature)
-            group.places.append(place)
+        self._groups: dict[str, list[Feature]] = {}
+        for feature in predictor.features:
+            self._groups.setdefault(feature.parameter, []).append(feature)
         self._sorted = sorted(self._groups)  # the order in which equal contributions stand
         code = {name: i for i, name in enumerate(self._sorted)}
         self._parameter = np.array([code[f.parameter] for f in predictor.features], np.int64)
         self._is_value = np.array([f.statistic not in NOT_A_VALUE for f in predictor.features])
-        self._valued = [n for n, g in self._groups.items() if any(f.statistic not in NOT_A_VALUE for f in g.features)]
+        self._valued = [n for n, g in self._groups.items() if any(f.statistic not in NOT_A_VALUE for f in g)]
         self._valued_code = np.array([code[n] for n in self._valued], np.int64)
         self._ages = {
             f.parameter: place
@@ -76,8 +67,13 @@ class Speaker:
             if f.statistic == AGE and f.parameter in predictor.usual_ages and not f.parameter.startswith(NOT_MEASURED)
         }
         self._age_places = np.array(list(self._ages.values()), np.int64)
-        usual = (predictor.usual_ages[name].values() for name in self._ages)
-        self._least_age = np.array([min(ages, default=np.inf) for ages in usual], np.float64)
+        self._usual_ages = UsualAges.of([predictor.usual_ages[name] for name in self._ages])
+        self._places_of = {f.name: i for i, f in enumerate(predictor.features)}
+
+    @property
+    def names(self) -> Collection[str]:
+        """The model's features."""
+        return self._places_of
 
     @property
     def columns(self) -> Columns:
@@ -137,17 +133,17 @@ class Speaker:
     def _reasons(self, points: np.ndarray, values: np.ndarray) -> list[dict[str, Any]]:
         total = np.bincount(self._parameter, points, minlength=len(self._sorted))
         order = np.argsort(-np.abs(total), kind="stable")[: self._top]
-        return [self._reason(self._sorted[i], float(total[i]), points, values) for i in order
-                if abs(total[i]) >= SMALLEST]  # fmt: skip
+        of_features = dict(zip(self._places_of, points.tolist(), strict=True))
+        known = _Known(self, values)
+        return [
+            reason_of(name, self._groups[name], float(total[i]), of_features, known, self._process).to_json()
+            for i, name in ((i, self._sorted[i]) for i in order)
+            if abs(total[i]) >= SMALLEST
+        ]
 
-    def _reason(self, parameter: str, total: float, points: np.ndarray, values: np.ndarray) -> dict[str, Any]:
-        group = self._groups[parameter]
-        of_features = {f.name: float(points[i]) for f, i in zip(group.features, group.places, strict=True)}
-        known = {f.name: self._value(i, values) for f, i in zip(group.features, group.places, strict=True)}
-        return reason_of(parameter, group.features, total, of_features, known, self._process).to_json()
-
-    def _value(self, place: int, values: np.ndarray) -> float | str | None:
-        at = int(self._take[place])
+    def value(self, name: str, values: np.ndarray) -> float | str | None:
+        """The value of one of the model's features in a row; None where it is not known."""
+        at = int(self._take[self._places_of[name]])
         if at < 0 or np.isnan(values[at]):
             return None
         names = self._columns.categories.get(at)
@@ -161,9 +157,54 @@ class Speaker:
 
     def _stale(self, values: np.ndarray) -> dict[str, float]:
         ages = values[self._age_places]
-        found, names = {}, list(self._ages)
-        for i in np.flatnonzero(ages > self._least_age):
-            limit = usual_age(self._predictor.usual_ages[names[i]], float(values[0]))
-            if ages[i] > limit + ROUNDING_H:
-                found[names[i]] = float(ages[i])
-        return found
+        old, names = np.flatnonzero(ages > self._usual_ages.at(float(values[0])) + ROUNDING_H), list(self._ages)
+        return {names[i]: float(ages[i]) for i in old}
+
+
+@dataclass(frozen=True)
+class _Known(Mapping[str, "float | str | None"]):
+    """Values of a row by the names of the model's features, looked up when they are asked for."""
+
+    speaker: Speaker
+    row: np.ndarray
+
+    def __getitem__(self, name: str) -> float | str | None:
+        return self.speaker.value(name, self.row)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.speaker.names)
+
+    def __len__(self) -> int:
+        return len(self.speaker.names)
+
+
+@dataclass(frozen=True)
+class UsualAges:
+    """`models.explain.reasons.usual_age` of several parameters at every hour at which one of them has a knot.
+
+    Attributes:
+        hours: The knots, increasing.
+        ages: Usual ages there, shape (parameters, knots); NaN before a parameter's first one.
+    """
+
+    hours: np.ndarray
+    ages: np.ndarray
+
+    @classmethod
+    def of(cls, usual: Sequence[dict[str, float]]) -> UsualAges:
+        """Work the knots out: between them the usual age is a straight line."""
+        hours = np.array(sorted({float(hour) for each in usual for hour in each}), np.float64)
+        ages = [[usual_age(each, float(hour)) for hour in hours] for each in usual]
+        return cls(hours, np.array(ages, np.float64).reshape(len(usual), len(hours)))
+
+    def at(self, elapsed_h: float) -> np.ndarray:
+        """Usual age of each parameter, NaN where it has none yet."""
+        if not len(self.hours) or elapsed_h < self.hours[0]:
+            return np.full(len(self.ages), np.nan)
+        i = int(np.searchsorted(self.hours, elapsed_h, side="right")) - 1
+        past = elapsed_h - self.hours[i]
+        if i + 1 == len(self.hours):
+            return self.ages[:, i] + past
+        if past == 0.0:
+            return self.ages[:, i]
+        return self.ages[:, i] + (self.ages[:, i + 1] - self.ages[:, i]) * (past / (self.hours[i + 1] - self.hours[i]))

@@ -16,11 +16,12 @@ from features.context import Vocabulary
 from features.context.events import Begun
 from features.contracts import QUALITIES, RUN_HISTORY
 from features.errors import ContractError
-from features.incremental import ACCEPTED, DUPLICATE, BatchSeries, Readings, SeriesGrid
+from features.incremental import ACCEPTED, DUPLICATE, BatchSeries, SeriesGrid
 from features.live import Columns, series_families
 from features.process import ProcessDefinition
 from features.summaries import microseconds
 from serving.context import Context, PreparedContext
+from serving.readings import SentReadings, sent_readings
 from serving.rows import CONTRADICTS, REPEATED, Row, TypedRows, typed
 from serving.seam import RowVerdict, StoredRow, UnscorableError, canonical
 from serving.tables import HeldRows, Plain
@@ -31,7 +32,6 @@ _AT_ONCE = 50_000  # stored rows that are typed together
 _OTHER_BATCH = RowVerdict(
     "rejected", "other_batch", "the row names another batch; expected that of the address. Send it there"
 )
-_QUALITY = {name: place for place, name in enumerate(QUALITIES)}
 
 
 @dataclass
@@ -106,11 +106,16 @@ class PlantState:
             rows = [{**row, "batch_id": batch_id} for row in rows]
         else:
             strangers = set()
-        found = typed(contract, rows, self._process, self._batches, without=dict.fromkeys(strangers, _OTHER_BATCH))
+        without = dict.fromkeys(strangers, _OTHER_BATCH)
+        if table == "observations":
+            sent = sent_readings(rows, self._process, self._batches, without=without)
+            with self._changing:
+                verdicts = self._observe(sent)
+                self._settle()
+            return [verdicts[place] for place in range(len(rows))]
+        found = typed(contract, rows, self._process, self._batches, without=without)
         with self._changing:
-            if table == "observations":
-                verdicts = self._observe(found)
-            elif batch_id in self._batches or "batch_id" not in contract.names:
+            if batch_id in self._batches or "batch_id" not in contract.names:
                 held = self._batches[batch_id].events if table == "events" else self._tables[table]
                 new, verdicts = held.judged(found)
                 self._take(table, new)
@@ -127,15 +132,13 @@ class PlantState:
         """
         with self._changing:
             for table, several in _runs_of_tables(rows):
-                found = typed(RUN_HISTORY[table], several, self._process)
-                if found.rejected:
-                    reason = next(iter(found.rejected.values())).reason
-                    raise ContractError(
-                        f"a stored row is refused: {reason}", remedy="Use the definition it was kept by."
-                    )
                 if table == "observations":
-                    self._observe(found)
+                    sent = sent_readings(several, self._process)
+                    _all_kept(sent.rejected)
+                    self._observe(sent)
                 else:
+                    found = typed(RUN_HISTORY[table], several, self._process)
+                    _all_kept(found.rejected)
                     self._take(table, found)
             self._settle()
 
@@ -210,20 +213,19 @@ class PlantState:
                 if person:
                     self._context.saw(str(batch_id), str(person), int(since))
 
-    def _observe(self, rows: TypedRows) -> dict[int, RowVerdict]:
+    def _observe(self, sent: SentReadings) -> dict[int, RowVerdict]:
         """Take readings in; a verdict on each row sent."""
-        verdicts, rule = dict(rows.rejected), self._process.label_rule
-        for batch_id, parameter, places in _series_of(rows.frame):
-            readings, order = _readings(rows.frame.iloc[places])
+        verdicts, rule, taken = dict(sent.rejected), self._process.label_rule, []
+        for (batch_id, parameter), members in sent.by_series().items():
             with self._lock:
-                found = self._batches[batch_id].series.add(parameter, readings)
-            taken = [int(places[i]) for i in order[found == ACCEPTED]]
-            self._told("observations", [(None, rows.plain[i]) for i in taken])
-            for i, verdict in zip(order, found, strict=True):
-                place, plain = int(rows.places[places[i]]), rows.plain[places[i]]
-                verdicts[place] = _said(int(verdict), plain)
-            if rule is not None and parameter == rule.parameter and taken:
+                found = self._batches[batch_id].series.add(parameter, sent.readings[members])
+            for i, verdict in zip(members.tolist(), found.tolist(), strict=True):
+                verdicts[int(sent.places[i])] = _said(verdict, sent.plain[i])
+            new = members[found == ACCEPTED].tolist()
+            taken += new
+            if new and rule is not None and parameter == rule.parameter:
                 self._context.changed("labels")
+        self._told("observations", [(None, sent.plain[i]) for i in taken])
         return verdicts
 
     def _told(self, table: str, changes: Sequence[tuple[Plain | None, Plain]]) -> None:
@@ -249,21 +251,9 @@ class PlantState:
         return frame.astype({"parameter": "str", "quality": "str"})
 
 
-def _series_of(rows: pd.DataFrame) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Batch and parameter of each series among the rows, and the places of its rows."""
-    codes, names = pd.factorize(pd.MultiIndex.from_frame(rows[["batch_id", "parameter"]]))
-    order = np.argsort(codes, kind="stable")
-    for (batch_id, parameter), places in zip(names, np.split(order, np.cumsum(np.bincount(codes))[:-1]), strict=False):
-        yield str(batch_id), str(parameter), places
-
-
-def _readings(rows: pd.DataFrame) -> tuple[Readings, np.ndarray]:
-    """Readings of one series in order, and the place of each among the rows."""
-    revision, observed = rows["revision"].to_numpy(np.int32), microseconds(rows["observed_at"])
-    order = np.lexsort((revision, observed))
-    quality = rows["quality"].map(_QUALITY).to_numpy(np.int32)
-    columns = (observed, revision, microseconds(rows["available_at"]), rows["value"].to_numpy(np.float64), quality)
-    return Readings(*columns)[order], order
+def _all_kept(rejected: Mapping[int, RowVerdict]) -> None:
+    for verdict in rejected.values():
+        raise ContractError(f"a stored row is refused: {verdict.reason}", remedy="Use the definition it was kept by.")
 
 
 def _said(verdict: int, row: Mapping[str, Any]) -> RowVerdict:

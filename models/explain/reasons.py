@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ class Reason:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; the contribution is rounded to a hundredth of a point."""
-        return asdict(self) | {"normal": list(self.normal), "points": round(self.points, 2)}
+        return vars(self) | {"normal": list(self.normal), "points": round(self.points, 2)}
 
 
 def reasons(

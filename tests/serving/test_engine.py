@@ -11,6 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from features.checks import check_rows
 from features.context import Vocabulary, vocabulary
@@ -20,6 +22,7 @@ from features.process import ProcessDefinition, load_process
 from features.snapshots import checkpoint_rows, rows_as_of, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
+from models.explain.reasons import usual_age
 from models.predictor import Predictor
 from models.train import train
 from serving.bundle.keeper import Keeper
@@ -28,6 +31,7 @@ from serving.engine import LiveEngine
 from serving.rows import plain_rows
 from serving.scorer import Release, score
 from serving.seam import StoredRow, UnscorableError, canonical
+from serving.speaker import UsualAges
 from tests.models.plant import QUICK
 from tests.pipelines.small_plant import PROCESS, history
 
@@ -258,3 +262,13 @@ def test_an_infinite_feature_gives_no_score(place, engine, monkeypatch):
     start = place.tables["batches"].set_index("batch_id")["started_at"]["B119"]
     with pytest.raises(UnscorableError, match="is infinite"):
         engine.score("B119", start.value // 1000)
+
+
+@given(
+    st.lists(st.dictionaries(st.sampled_from(["0", "6", "12", "24"]), st.floats(0, 100), min_size=1), max_size=4),
+    st.floats(0, 60),
+)
+@settings(max_examples=100, deadline=None)
+def test_usual_ages_between_knots_are_those_of_the_definition(usual, elapsed_h):
+    expected = [usual_age(each, elapsed_h) for each in usual]
+    np.testing.assert_allclose(UsualAges.of(usual).at(elapsed_h), expected, rtol=1e-12, atol=1e-12)
