@@ -195,7 +195,7 @@ def _ms(seconds: float) -> str:
 
 
 def _reading(at_us: int) -> dict:
-    return {"parameter": "temperature_c", "observed_at": _iso(at_us), "value": 37.0 + at_us % 7 / 70}
+    return {"parameter": "temperature_c", "observed_at": _iso(at_us), "value": 37.0 + float(at_us % 7) / 70}
 
 
 def _iso(at_us: int) -> str:
