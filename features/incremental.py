@@ -14,7 +14,7 @@ import numpy as np
 
 from features.contracts import QUALITIES
 from features.process import ProcessDefinition
-from features.series import Runs
+from features.runs import Runs
 from features.summaries import US_PER_H
 from features.summary_kernel import COUNTS, MOMENTS, bin_of, summarise_rows
 

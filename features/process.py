@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from features.errors import ProcessError
+from features.units import UnitError, convert
 
 OUTCOMES = ("released", "released_oos", "rejected", "terminated", "cancelled")
 CATEGORY = "category"  # the unit of an attribute whose values are names
@@ -65,7 +66,8 @@ class Parameter(_Part):
 
     `range` is what is physically possible (outside is bad data), `normal` the normal operating range.
     A limit may be left open with nan. `kind` says how often it is measured: `sensor` many times,
-    `assay` a few times (also tests of raw-material lots), `attribute` once, known at start.
+    `assay` a few times (also tests of raw-material lots), `attribute` once, known at start. `checked_by` names the
+    off-line assay of the same quantity that tells whether a sensor drifts.
     """
 
     name: Name
@@ -76,6 +78,7 @@ class Parameter(_Part):
     normal: Interval = (None, None)
     controllable: bool = False
     excluded: bool = False
+    checked_by: Name | None = None
     note: str = ""
 
     @model_validator(mode="before")
@@ -94,6 +97,8 @@ class Parameter(_Part):
                 raise ValueError(f"{key} must go from low to high")
         if self.unit == CATEGORY and self.kind != "attribute":
             raise ValueError("only an attribute may have the unit 'category'")
+        if self.checked_by and self.kind != "sensor":
+            raise ValueError("only a sensor is checked_by an assay")
         return self
 
     @property
@@ -205,6 +210,25 @@ class ProcessDefinition(_Part):
             if not self[LabelRule.parse(rule).parameter].excluded:
                 raise ValueError(f"{LabelRule.parse(rule).parameter!r} decides the outcome: mark it excluded = true")
         return self
+
+    @model_validator(mode="after")
+    def _checks(self) -> ProcessDefinition:
+        for sensor in self.parameter:
+            if sensor.checked_by:
+                self._check_of(sensor, sensor.checked_by)
+        return self
+
+    def _check_of(self, sensor: Parameter, name: str) -> None:
+        if name not in self.by_name:
+            close = _nearest(name, [p.name for p in self.parameter if p.kind == "assay"])
+            raise ValueError(f"{sensor.name!r} is checked_by {name!r}, which is not a parameter{close}")
+        assay = self[name]
+        if assay.kind != "assay" or assay.excluded:
+            raise ValueError(f"{sensor.name!r} is checked_by {name!r}: expected an assay that is not excluded")
+        try:
+            convert(0.0, assay.unit, sensor.unit)
+        except UnitError as error:
+            raise ValueError(f"{sensor.name!r} is checked_by {name!r}: {error.what}") from None
 
     def __getitem__(self, name: str) -> Parameter:
         return self.by_name[name]

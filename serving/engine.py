@@ -87,7 +87,7 @@ class LiveEngine:
     def _say(self, state: PlantState, batch_id: str, as_of_us: int) -> ScoreBody:
         speaking, row = self._keeper.speaking(), state.row(batch_id, as_of_us)
         try:
-            said = self._speaker_for(speaking, row.columns).say(row.values)
+            said = self._speaker_for(speaking, row.columns).say(row.values, as_of_us)
         except ContractError as error:
             raise UnscorableError(f"batch {batch_id}: {error.what}", remedy=error.remedy) from None
         return {

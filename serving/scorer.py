@@ -14,7 +14,8 @@ import pandas as pd
 from features.contracts import RISK_SCORE
 from features.dictionary import Feature
 from features.process import ProcessDefinition
-from models.explain.reasons import missing, reasons, stale
+from models.explain.completeness import missing, stale
+from models.explain.reasons import reasons
 from models.predictor import Predictor
 
 
@@ -61,7 +62,7 @@ def score(
         ContractError: The snapshots lack a feature of the predictor, or hold an infinite value.
     """
     rows = snapshots.sort_values(["batch_id", "as_of"]).reset_index(drop=True)
-    why = reasons(predictor, rows, process, top=top)
+    why = reasons(predictor, rows, process, top=top, features=features)
     return pd.DataFrame(
         {
             "batch_id": rows["batch_id"].astype("str"),

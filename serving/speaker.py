@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.special import expit
 
 from features.dictionary import Feature
 from features.errors import ContractError
 from features.live import Columns
 from features.process import ProcessDefinition
-from models.explain.reasons import NOT_A_VALUE, NOT_MEASURED, ROUNDING_H, SMALLEST, reason_of, usual_age
+from models.explain.completeness import NOT_A_VALUE, NOT_MEASURED, ROUNDING_H, usual_age
+from models.explain.newest import STATISTICS, Newest, newest_of
+from models.explain.reasons import SMALLEST, Moment, reason_of
+from models.explain.stages import CURRENT, measured_in, running, stage_labels, stage_rule
 from models.predictor import AGE, Predictor, mean_slope
 
 
@@ -68,6 +72,9 @@ class Speaker:
         }
         self._age_places = np.array(list(self._ages.values()), np.int64)
         self._usual_ages = UsualAges.of([predictor.usual_ages[name] for name in self._ages])
+        self._newest_places = {f.parameter: i for i, f in enumerate(columns.features) if f.statistic in STATISTICS}
+        self._age_of = {f.parameter: i for i, f in enumerate(columns.features) if f.statistic == AGE}
+        self._stages = _Stages(predictor, process, columns)
         self._places_of = {f.name: i for i, f in enumerate(predictor.features)}
 
     @property
@@ -99,8 +106,8 @@ class Speaker:
             )
         return X
 
-    def say(self, values: np.ndarray) -> Said:
-        """What the model says of one row of `columns`.
+    def say(self, values: np.ndarray, as_of_us: int) -> Said:
+        """What the model says of one row of `columns`, asked at a time in microseconds UTC.
 
         Raises:
             ContractError: A value is infinite.
@@ -113,7 +120,7 @@ class Speaker:
         return Said(
             float(expit(predictor.calibration.log_odds(raw))[0]),
             predictor.base_probability,
-            self._reasons(100.0 * per_log_odds * log_odds, values),
+            self._reasons(100.0 * per_log_odds * log_odds, values, _timestamp(as_of_us)),
             self._missing(values),
             self._stale(values),
         )
@@ -130,24 +137,42 @@ class Speaker:
                 code = {category: float(i) for i, category in enumerate(encoder.categories.get(name, ()))}
                 self._recode.append((column, np.array([*(code.get(n, np.nan) for n in names), np.nan])))
 
-    def _reasons(self, points: np.ndarray, values: np.ndarray) -> list[dict[str, Any]]:
-        total = np.bincount(self._parameter, points, minlength=len(self._sorted))
-        order = np.argsort(-np.abs(total), kind="stable")[: self._top]
-        of_features = dict(zip(self._places_of, points.tolist(), strict=True))
-        known = _Known(self, values)
-        return [
-            reason_of(name, self._groups[name], float(total[i]), of_features, known, self._process).to_json()
-            for i, name in ((i, self._sorted[i]) for i in order)
-            if abs(total[i]) >= SMALLEST
-        ]
+    def _reasons(self, points: np.ndarray, values: np.ndarray, as_of: pd.Timestamp) -> list[dict[str, Any]]:
+        stages, n = self._stages.at(values), len(self._stages.names)
+        staged = np.bincount(self._parameter * n + stages, points, minlength=len(self._sorted) * n).reshape(-1, n)
+        total = staged.sum(axis=1)
+        order = [int(i) for i in np.argsort(-np.abs(total), kind="stable")[: self._top] if abs(total[i]) >= SMALLEST]
+        moment = Moment(
+            points=dict(zip(self._places_of, points.tolist(), strict=True)),
+            staged={self._sorted[i]: dict(zip(self._stages.names, staged[i].tolist(), strict=True)) for i in order},
+            snapshot=_Known(self, values, as_of),
+            newest={self._sorted[i]: known for i in order if (known := self._newest(self._sorted[i], values, as_of))},
+            sensors={},
+            reference=None,
+            checkpoint_h=float(values[0]),
+            group=None,
+            process=self._process,
+        )
+        names = ((i, self._sorted[i]) for i in order)
+        return [reason_of(name, self._groups[name], float(total[i]), moment).to_json() for i, name in names]
+
+    def _newest(self, parameter: str, values: np.ndarray, as_of: pd.Timestamp) -> Newest | None:
+        place, age = self._newest_places.get(parameter), self._age_of.get(parameter)
+        if place is None:
+            return None
+        age_h = None if age is None else float(values[age])
+        return newest_of(self._columns.features[place], self._at(place, values), age_h, as_of)
 
     def value(self, name: str, values: np.ndarray) -> float | str | None:
         """The value of one of the model's features in a row; None where it is not known."""
         at = int(self._take[self._places_of[name]])
-        if at < 0 or np.isnan(values[at]):
+        return None if at < 0 else self._at(at, values)
+
+    def _at(self, place: int, values: np.ndarray) -> float | str | None:
+        if np.isnan(values[place]):
             return None
-        names = self._columns.categories.get(at)
-        return float(values[at]) if names is None else names[int(values[at])]
+        names = self._columns.categories.get(place)
+        return float(values[place]) if names is None else names[int(values[place])]
 
     def _missing(self, values: np.ndarray) -> list[str]:
         known = ~np.isnan(values[self._take]) & self._is_value
@@ -161,21 +186,55 @@ class Speaker:
         return {names[i]: float(ages[i]) for i in old}
 
 
+def _timestamp(at_us: int) -> pd.Timestamp:
+    return pd.to_datetime(at_us, unit="us", utc=True).as_unit("us")
+
+
 @dataclass(frozen=True)
-class _Known(Mapping[str, "float | str | None"]):
-    """Values of a row by the names of the model's features, looked up when they are asked for."""
+class _Known(Mapping[str, Any]):
+    """A row as a snapshot: values by the names of the model's features, looked up when they are asked for."""
 
     speaker: Speaker
     row: np.ndarray
+    as_of: pd.Timestamp
 
-    def __getitem__(self, name: str) -> float | str | None:
-        return self.speaker.value(name, self.row)
+    def __getitem__(self, name: str) -> Any:
+        return self.as_of if name == "as_of" else self.speaker.value(name, self.row)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.speaker.names)
+        return iter(("as_of", *self.speaker.names))
 
     def __len__(self) -> int:
-        return len(self.speaker.names)
+        return len(self.speaker.names) + 1
+
+
+class _Stages:
+    """`models.explain.stages` of the model's features in one row."""
+
+    def __init__(self, predictor: Predictor, process: ProcessDefinition, columns: Columns) -> None:
+        place = {f.name: i for i, f in enumerate(columns.features)}
+        rules = [stage_rule(feature, place, process) for feature in predictor.features]
+        self.names = sorted({*stage_labels(process), *(rule.stage for rule in rules if rule.stage)})
+        self._process, self._code = process, {name: i for i, name in enumerate(self.names)}
+        self._fixed = np.array([self._code.get(rule.stage, 0) for rule in rules], np.int64)
+        self._running = np.flatnonzero([not rule.stage and not rule.age for rule in rules])
+        self._measured = np.flatnonzero([bool(rule.age) for rule in rules])
+        self._ages = np.array([place[rule.age] for rule in rules if rule.age], np.int64)
+        self._current = place.get(CURRENT)
+        self._phases = {} if self._current is None else dict(enumerate(columns.categories[self._current]))
+
+    def at(self, values: np.ndarray) -> np.ndarray:
+        """Place of each feature's stage among `names`."""
+        codes, elapsed_h = self._fixed.copy(), values[:1]
+        recorded = None
+        if self._current is not None:
+            code = values[self._current]
+            recorded = np.array([None if np.isnan(code) else self._phases[int(code)]], object)
+        codes[self._running] = self._code[str(running(elapsed_h, recorded, self._process)[0])]
+        if len(self._measured):
+            found = measured_in(elapsed_h, values[self._ages], self._process)
+            codes[self._measured] = [self._code[str(name)] for name in found]
+        return codes
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from models.cohort.encode import fit_encoder
 from models.cohort.labels import labels_as_of
 from models.cohort.splits import most_folds
 from models.cohort.table import TrainingTable, before_the_label, training_table
-from models.evaluation.figures import auroc, last_checkpoint, with_interval
+from models.evaluation.figures import last_checkpoint
+from models.evaluation.intervals import with_interval
+from models.evaluation.metrics import auroc
 from models.learners.trees import Bins, Plan, Settings
 from models.train import forward_scores
 

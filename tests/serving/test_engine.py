@@ -22,7 +22,7 @@ from features.process import ProcessDefinition, load_process
 from features.snapshots import checkpoint_rows, rows_as_of, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
-from models.explain.reasons import usual_age
+from models.explain.completeness import usual_age
 from models.predictor import Predictor
 from models.train import train
 from serving.bundle.keeper import Keeper
