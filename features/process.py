@@ -184,6 +184,27 @@ class Cost(_Part):
     useful_lead_h: float = Field(default=0.0, ge=0)
 
 
+class DecisionRule(_Part):
+    """What the plant asks of decisions; each is reported beside what later batches gave.
+
+    `alarm_budget` and `watch_budget` are the shares of good batches that may ever be called high, and at least elevated;
+    `missed_failures` the share of failing batches that may be called low at any stage; `cases_per_mode` the failures a
+    failure mode needs for a model of its own, `batches_per_subgroup` the outcomes a site, process version or scale needs.
+    """
+
+    alarm_budget: float = Field(default=0.05, gt=0, lt=1)
+    watch_budget: float = Field(default=0.2, gt=0, lt=1)
+    missed_failures: float = Field(default=0.25, gt=0, lt=1)
+    cases_per_mode: int = Field(default=20, ge=5)
+    batches_per_subgroup: int = Field(default=20, ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DecisionRule:
+        if self.watch_budget < self.alarm_budget:
+            raise ValueError("watch_budget must be at least alarm_budget")
+        return self
+
+
 class ProcessDefinition(_Part):
     """A whole `processes/<id>.toml`."""
 
@@ -193,6 +214,7 @@ class ProcessDefinition(_Part):
     quality_attribute: tuple[QualityAttribute, ...] = ()
     outcome: OutcomeRule = OutcomeRule()
     cost: Cost | None = None
+    decision: DecisionRule = DecisionRule()
 
     @model_validator(mode="after")
     def _names(self) -> ProcessDefinition:
@@ -309,6 +331,7 @@ def _known_keys(loc: tuple[Any, ...]) -> Iterable[str]:
         "quality_attribute": QualityAttribute,
         "outcome": OutcomeRule,
         "cost": Cost,
+        "decision": DecisionRule,
     }
     model = ProcessDefinition if len(loc) == 1 else tables[str(loc[0])]
     return model.model_fields

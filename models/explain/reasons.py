@@ -97,7 +97,7 @@ def reasons(
     Returns:
         One tuple per snapshot, in its order; parameters that add nothing are not named.
     """
-    points = predictor.percentage_points(predictor.contributions(snapshots))
+    points = predictor.percentage_points(predictor.contributions(snapshots), snapshots["checkpoint_h"].to_numpy(float))
     staged = by_parameter_and_stage(points, snapshots, predictor.features, process)
     totals = staged.T.groupby(level="parameter", sort=True).sum().T
     known = newest(snapshots, features or predictor.features)

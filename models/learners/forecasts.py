@@ -69,21 +69,36 @@ class Forecasts:
         """
         columns = self.design.columns(X)
         before, after, share = self._between(checkpoint_h)
-        value, contributions = self._at(columns, before)
+        value = self._at(columns, before)
         if share.any():  # never on the checkpoints themselves
-            later, parts = self._at(columns, after)
-            value += share[:, None] * (later - value)
-            contributions += share[:, None, None] * (parts - contributions)
+            value += share[:, None] * (self._at(columns, after) - value)
         low, high, error = (
             a[before] + share[:, None] * (a[after] - a[before]) for a in (self.low, self.high, self.error)
         )
-        return Expected(self.attributes, value, value + low, value + high, error, contributions, self.design.owners)
+        return Expected(self.attributes, value, value + low, value + high, error)
 
-    def _at(self, columns: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Value (n, attributes) and what each column adds to the usual one (n, width, attributes)."""
-        z = standardised(columns, self.location[place], self.spread[place])
-        contributions = z[:, :, None] * self.weights[place]
-        return self.usual[place] + contributions.sum(axis=1), contributions
+    def contributions(self, X: np.ndarray, checkpoint_h: np.ndarray) -> np.ndarray:
+        """What each column of the design adds to the usual forecast of encoded rows, shape (n, width, attributes).
+
+        With the forecast of a batch that is usual in all, a row sums to its expected value.
+        """
+        columns = self.design.columns(X)
+        before, after, share = self._between(checkpoint_h)
+        out = self._z(columns, before)[:, :, None] * self.weights[before]
+        if share.any():
+            out += share[:, None, None] * (self._z(columns, after)[:, :, None] * self.weights[after] - out)
+        return out
+
+    def _at(self, columns: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """Values at checkpoints, shape (n, attributes); rows of one checkpoint together, which spares memory."""
+        out = np.empty((len(columns), len(self.attributes)))
+        for stage in np.unique(place):
+            rows = place == stage
+            out[rows] = self.usual[stage] + self._z(columns[rows], stage) @ self.weights[stage]
+        return out
+
+    def _z(self, columns: np.ndarray, place: np.ndarray | int) -> np.ndarray:
+        return standardised(columns, self.location[place], self.spread[place])
 
     def _between(self, checkpoint_h: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         hours = np.asarray(self.checkpoints_h)
@@ -129,8 +144,6 @@ class Expected:
         low: Lower end of the 90 % interval.
         high: Upper end.
         error: Standard deviation of the forecast.
-        contributions: What each column of the design adds to the usual forecast, shape (n, width, attributes).
-        owners: Place in the encoded matrix of each column of the design.
     """
 
     attributes: tuple[QualityAttribute, ...]
@@ -138,8 +151,6 @@ class Expected:
     low: np.ndarray
     high: np.ndarray
     error: np.ndarray
-    contributions: np.ndarray
-    owners: np.ndarray
 
     @property
     def margins(self) -> np.ndarray:
@@ -229,22 +240,20 @@ def _fit(
 ) -> tuple[Forecasts, Expected]:
     hours, part = rows["checkpoint_h"].to_numpy(float), _time_blocks(rows["batch_id"])
     columns = design.columns(X)
-    known: np.ndarray = np.isfinite(target).all(axis=1)
+    known = np.isfinite(target.sum(axis=1))
     stages = [h for h in np.unique(hours) if (known & (hours == h)).sum() >= _LEAST_ROWS]
     shape = (len(hours), len(attributes))
     value, error_scale = np.full(shape, np.nan), np.full(shape, np.nan)
-    contributions = np.zeros((len(hours), design.width, len(attributes)))
     fitted: dict[str, list[np.ndarray]] = {name: [] for name in _ARRAYS}
     for hour in stages:
         at = np.flatnonzero(hours == hour)
         location, spread = location_and_spread(columns[at])
         z = standardised(columns[at], location, spread)
-        usual, weights, held_out, held_out_weights = _ridge(z, target[at], known[at], part[at])
+        usual, weights, held_out = _ridge(z, target[at], known[at], part[at])
         errors = (target[at] - held_out)[known[at]]
         low, lower, upper, high = np.quantile(errors, [0.05, 0.16, 0.84, 0.95], axis=0)
         error = np.maximum((upper - lower) / 2, 1e-6)
         value[at], error_scale[at] = held_out, error
-        contributions[at] = z[:, :, None] * held_out_weights[part[at]]
         made = (location, spread, weights, usual, low, high, error)
         for name, array in zip(_ARRAYS, made, strict=True):
             fitted[name].append(array)
@@ -252,16 +261,14 @@ def _fit(
     forecasts = Forecasts(attributes, not_enough, design, tuple(float(h) for h in stages), **stacked)
     low, high = forecasts.low, forecasts.high
     before, _, _ = forecasts._between(hours)
-    expected = Expected(
-        attributes, value, value + low[before], value + high[before], error_scale, contributions, design.owners
-    )
+    expected = Expected(attributes, value, value + low[before], value + high[before], error_scale)
     return forecasts, expected
 
 
 def _ridge(
     z: np.ndarray, target: np.ndarray, known: np.ndarray, part: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """One checkpoint: usual value, weights, out-of-fold predictions of all rows and the weights behind them.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One checkpoint: usual value, weights, and out-of-fold predictions of all rows.
 
     The penalty of each attribute is the one with the least out-of-fold error, odd errors cut.
     """
@@ -278,15 +285,15 @@ def _ridge(
         loss = _loss(target[known] - predicted[known])
         whole = np.linalg.solve(gram + ridge, moment)
         if best is None:
-            best = (loss, whole, predicted, held_out)
+            best = (loss, whole, predicted)
         else:
             better = loss < best[0]
-            new = (loss, whole, predicted, held_out)
+            new = (loss, whole, predicted)
             best = tuple(np.where(better, b, a) for a, b in zip(best, new, strict=True))
     if best is None:
         raise ValueError("no penalties to choose from")
-    _, whole, predicted, held_out = best
-    return whole[-1], whole[:-1], predicted, held_out[:, :-1]
+    _, whole, predicted = best
+    return whole[-1], whole[:-1], predicted
 
 
 def _by_part(inputs: np.ndarray, weights: np.ndarray, part: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ from functools import partial
 from textwrap import shorten
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from models.explain.words import in_words
@@ -37,7 +36,7 @@ def shap_plots(predictor: Predictor, rows: pd.DataFrame, *, dependence: int = 4,
     words = {feature.name: in_words(feature) for feature in predictor.features}
     explained = shap.Explanation(
         values=contributions.to_numpy(),
-        base_values=np.full(len(rows), predictor.base_log_odds),
+        base_values=predictor.base_log_odds(rows["checkpoint_h"].to_numpy(float)),
         data=predictor.encoder.encode(rows),
         feature_names=[shorten(words[name], _LONGEST, placeholder=" …") for name in contributions.columns],
     )
