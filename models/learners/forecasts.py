@@ -94,7 +94,9 @@ class Forecasts:
         out = np.empty((len(columns), len(self.attributes)))
         for stage in np.unique(place):
             rows = place == stage
-            out[rows] = self.usual[stage] + self._z(columns[rows], stage) @ self.weights[stage]
+            # no matrix product: its rounding depends on how many rows are asked about together
+            pulls = self._z(columns[rows], stage)[:, :, None] * self.weights[stage]
+            out[rows] = self.usual[stage] + pulls.sum(axis=1)
         return out
 
     def _z(self, columns: np.ndarray, place: np.ndarray | int) -> np.ndarray:
