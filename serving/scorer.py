@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
+from scipy.special import expit
 
 from features.contracts import RISK_SCORE
 from features.dictionary import Feature
@@ -69,7 +70,7 @@ def score(
             "as_of": rows["as_of"],
             "elapsed_h": (rows["as_of"] - rows["started_at"]) / pd.Timedelta(hours=1),
             "failure_probability": predictor.predict(rows),
-            "base_probability": predictor.base_probability,
+            "base_probability": expit(predictor.base_log_odds(rows["checkpoint_h"].to_numpy(float))),
             "reasons": _texts([[reason.to_json() for reason in row] for row in why]),
             "missing": _texts(missing(predictor, rows)),
             "stale": _texts(stale(predictor, rows, features)),
