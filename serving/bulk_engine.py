@@ -72,7 +72,7 @@ class BulkEngine:
 
     def score_inline(self, history: Mapping[str, Sequence[Row]], batch_id: str, as_of_us: int) -> ScoreBody:
         """Score from the given rows alone."""
-        apart = BulkEngine(self._predictor, self._release, self._process)
+        apart = self._apart()
         for verdict in [
             *(apart.put_batch(batch) for batch in history.get("batches", ())),
             *(v for name, rows in history.items() if name != "batches" for v in apart.add(batch_id, name, rows)),
@@ -85,6 +85,9 @@ class BulkEngine:
         """Keep rows that were accepted before."""
         for stored in rows:
             self._keep(stored.table, stored.row)
+
+    def _apart(self) -> BulkEngine:
+        return BulkEngine(self._predictor, self._release, self._process)
 
     def _keep(self, table: str, row: Row) -> None:
         self._rows[table][self._key(table, row)] = row
