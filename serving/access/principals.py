@@ -79,7 +79,7 @@ def checked(kind: str, role: str, sites: list[str]) -> tuple[Kind, Role, frozens
         raise AccessError(
             f"a service cannot be {role}",
             expected=" or ".join(SERVICE_ROLES),
-            remedy="Only a person decides and signs: make the key with --person NAME.",
+            remedy="Only a person decides and signs: make the key with --person.",
         )
     if not sites or not all(sites):
         raise AccessError("no site", expected="one or more sites, or * for all")

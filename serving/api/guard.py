@@ -21,11 +21,11 @@ PERMISSION = "x-permission"
 class Verifier(Protocol):
     """Keys or tokens."""
 
-    def is_quick(self, credential: str) -> bool:
+    def is_quick(self, credential: str, /) -> bool:
         """Whether `principal` answers at once."""
         ...
 
-    def principal(self, credential: str) -> Principal:
+    def principal(self, credential: str, /) -> Principal:
         """Whose it is.
 
         Raises:

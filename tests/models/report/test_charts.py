@@ -1,9 +1,9 @@
 import pandas as pd
 import pytest
-from tests.models.evaluation.test_figures import scores
 
 from models.evaluation.figures import by_checkpoint
 from models.report import charts
+from tests.models.evaluation.test_figures import scores
 
 TEST = scores(*[(f"B{i}", h, i % 3 == 0, (i % 7) / 10 + h / 1000) for i in range(20) for h in (0, 12)])
 
