@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_one_at_a_time = threading.Lock()
+_last = 0  # the number of the newest id
 
 
 def now_us() -> int:
@@ -16,8 +19,14 @@ def now_us() -> int:
 
 
 def new_id(at_us: int) -> str:
-    """A UUID of version 7 (RFC 9562): ids made later sort later, to the millisecond."""
-    number = (at_us // 1000) << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    """A UUID of version 7 (RFC 9562): ids that this process makes later sort later, those of one millisecond, too."""
+    global _last
+    millisecond = at_us // 1000
+    number = millisecond << 80 | 0x7 << 76 | secrets.randbits(11) << 64 | 0b10 << 62 | secrets.randbits(61)
+    with _one_at_a_time:
+        if _last >> 80 == millisecond:
+            number = _last + 1 + secrets.randbits(32)
+        _last = number
     return str(uuid.UUID(int=number))
 
 

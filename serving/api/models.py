@@ -45,8 +45,24 @@ class _Read(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+_BATCH: dict[str, Any] = {
+    "product_id": "cart-19", "site_id": "north", "process_version": "2", "started_at": "2026-01-30T07:30:00+01:00",
+    "subject_key": "p-5f3a", "origin": "real", "attributes": {"apheresis_viability_pct": 96.5},
+}  # fmt: skip
+_ROWS: dict[str, Any] = {
+    "observations": [
+        {"parameter": "glucose_mm", "observed_at": "2026-01-31T06:00:00+01:00", "value": 18.4, "unit": "mmol/L",
+         "available_at": "2026-01-31T06:20:00+01:00"},
+    ],
+    "events": [{"kind": "phase", "code": "expansion", "started_at": "2026-01-31T05:00:00+01:00"}],
+    "materials": [{"material": "vector", "lot_id": "V-118", "consumed_at": "2026-01-31T05:30:00+01:00"}],
+}  # fmt: skip
+
+
 class Batch(_Read):
     """A batch as it is known at its start."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_BATCH]})
 
     product_id: Text | None = None
     site_id: Id
@@ -116,6 +132,8 @@ class Disposition(_Read):
 class Rows(_Read):
     """Rows of one batch; any of the four tables."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_ROWS]})
+
     observations: list[Observation] = Field([], max_length=MAX_ROWS)
     events: list[Event] = Field([], max_length=MAX_ROWS)
     materials: list[Material] = Field([], max_length=MAX_ROWS)
@@ -130,11 +148,15 @@ class Rows(_Read):
 class ScoreRequest(_Read):
     """When the score shall speak of."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{}, {"as_of": "2026-01-31T08:00:00+01:00"}]})
+
     as_of: Moment | None = Field(None, description="Nothing known later counts; absent: now")
 
 
 class InlineBatch(Batch):
     """A batch with its id."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_BATCH | {"batch_id": "B-2026-0117"}]})
 
     batch_id: Id
 
@@ -142,12 +164,24 @@ class InlineBatch(Batch):
 class InlineRequest(Rows):
     """One batch's whole history, to be scored without being taken in."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"batch": _BATCH | {"batch_id": "B-2026-0117"}, **_ROWS, "as_of": "2026-01-31T08:00:00+01:00"}]
+        }
+    )
+
     batch: InlineBatch
     as_of: Moment | None = None
 
 
 class ReviewRequest(_Read):
     """What a person decided on a score."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"decision": "act", "reason": "second sample ordered", "deviation": "DEV-2026-031"}]
+        }
+    )
 
     decision: Literal["agree", "disagree", "act", "no_action"]
     reason: Annotated[str, Field(pattern=_PRINTABLE, min_length=3, max_length=2000)]

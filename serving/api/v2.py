@@ -48,7 +48,15 @@ class Tensor(BaseModel):
 class Inference(BaseModel):
     """A request for scores."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "examples": [
+                {"inputs": [{"name": "batch_id", "datatype": "BYTES", "shape": [1], "data": ["B-2026-0117"]}]},
+            ]
+        },
+    )
 
     id: Text | None = None
     inputs: list[Tensor] = Field(min_length=1, max_length=2)
