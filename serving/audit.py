@@ -78,7 +78,7 @@ def entries(connection: Connection, after: int = 0) -> Iterator[dict[str, Any]]:
         found = connection.execute(select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(_AT_ONCE)).all()
         if not found:
             return
-        yield from (dict(row._mapping) for row in found)
+        yield from ({str(name): value for name, value in row._mapping.items()} for row in found)
         after = found[-1].seq
 
 
