@@ -121,6 +121,25 @@ def _job(name: str, settings: Settings) -> None:
 
 @app.command()
 @one_line_errors
+def bundle(
+    version: Annotated[str, typer.Argument(help="Version of the model in the registry, or 'champion'.")],
+    process: ProcessOption,
+    data_dir: DataOption = Path("var"),
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", help="Ed25519 private key, PEM. Default: a local one, made at the first use."),
+    ] = None,
+) -> None:
+    """Export a version as a signed bundle that the endpoint loads."""
+    from pipelines.bundling import export
+
+    made = export(Settings(process, Path(), data_dir), version, key)
+    manifest = made.manifest
+    out.print(f"{manifest.name} version {manifest.version}, {manifest.review}: bundle {made.sha256}")
+
+
+@app.command()
+@one_line_errors
 def init(
     history: HistoryOption,
     out_path: Annotated[Path | None, typer.Option("--out", help="Write here instead of printing.")] = None,

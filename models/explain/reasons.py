@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,12 @@ from models.predictor import AGE, Predictor
 
 _LEVELS = frozenset({"value", "first", "last", "mean", "min", "max", "median"})  # comparable with the normal range
 _NEWEST = ("last", "value")  # statistics that are the newest value itself
-_NOT_A_VALUE = frozenset({"n", AGE, "n_missing", "n_bad"})  # known even where nothing was measured
+NOT_A_VALUE = frozenset({"n", AGE, "n_missing", "n_bad"})  # known even where nothing was measured
 _SHARES = ("_share", "_rate")  # endings of statistics between 0 and 1, said in percent
 _PURE = frozenset({"", "1", "category"})  # units that are not said
-_NOT_MEASURED = ("lot.", "event.")  # subjects whose age is not that of a value: a lot in use, a deviation
-_ROUNDING_H = 1e-6  # an age is this much above the usual one before it is stale
-_SMALLEST = 0.05  # percentage points: what would read as 0.0 is no reason
+NOT_MEASURED = ("lot.", "event.")  # subjects whose age is not that of a value: a lot in use, a deviation
+ROUNDING_H = 1e-6  # an age is this much above the usual one before it is stale
+SMALLEST = 0.05  # percentage points: what would read as 0.0 is no reason
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Reason:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; the contribution is rounded to a hundredth of a point."""
-        return asdict(self) | {"normal": list(self.normal), "points": round(self.points, 2)}
+        return vars(self) | {"normal": list(self.normal), "points": round(self.points, 2)}
 
 
 def reasons(
@@ -79,15 +80,15 @@ def reasons(
         points.iterrows(), sums.iterrows(), snapshots.iterrows(), strict=True
     ):
         order = total.abs().sort_values(ascending=False, kind="stable").index[:top]
-        named = [str(name) for name in order if abs(total[name]) >= _SMALLEST]
-        out.append(tuple(_reason(name, places[name], float(total[name]), row, snapshot, process) for name in named))
+        named = [str(name) for name in order if abs(total[name]) >= SMALLEST]
+        out.append(tuple(reason_of(name, places[name], float(total[name]), row, snapshot, process) for name in named))
     return out
 
 
 def missing(predictor: Predictor, snapshots: pd.DataFrame) -> list[list[str]]:
     """Parameters that the model uses and of which a snapshot knows no value, by name."""
     places = _features_by_parameter(predictor.features)
-    valued = {p: [f.name for f in fs if f.statistic not in _NOT_A_VALUE] for p, fs in places.items()}
+    valued = {p: [f.name for f in fs if f.statistic not in NOT_A_VALUE] for p, fs in places.items()}
     absent = pd.DataFrame(
         {p: snapshots[names].isna().all(axis=1) for p, names in valued.items() if names}, index=snapshots.index
     )
@@ -108,14 +109,14 @@ def stale(predictor: Predictor, snapshots: pd.DataFrame, features: tuple[Feature
         if f.statistic == AGE
         and f.name in snapshots
         and f.parameter in predictor.usual_ages
-        and not f.parameter.startswith(_NOT_MEASURED)
+        and not f.parameter.startswith(NOT_MEASURED)
     }
     out: list[dict[str, float]] = [{} for _ in range(len(snapshots))]
     for parameter, column in ages.items():
         usual = predictor.usual_ages[parameter]
         limit = snapshots["checkpoint_h"].map(lambda hours, usual=usual: usual_age(usual, hours)).to_numpy(float)
         age = snapshots[column].to_numpy(float)
-        for row in np.flatnonzero(age > limit + _ROUNDING_H):
+        for row in np.flatnonzero(age > limit + ROUNDING_H):
             out[row][parameter] = float(age[row])
     return out
 
@@ -154,14 +155,24 @@ def _features_by_parameter(features: tuple[Feature, ...]) -> dict[str, list[Feat
     return out
 
 
-def _reason(
+def reason_of(
     parameter: str,
-    features: list[Feature],
+    features: Sequence[Feature],
     points: float,
-    row: pd.Series,
-    snapshot: pd.Series,
+    row: Mapping[str, float] | pd.Series,
+    snapshot: Mapping[str, float | str | None] | pd.Series,
     process: ProcessDefinition,
 ) -> Reason:
+    """The reason that one parameter is.
+
+    Args:
+        parameter: Its name.
+        features: Its features in the model.
+        points: Percentage points of all of them together.
+        row: Percentage points by feature.
+        snapshot: Values by feature.
+        process: For the normal range.
+    """
     # the feature that pulls hardest in the direction of the sum
     spoken = max(features, key=lambda feature: (row[feature.name] * np.sign(points), feature.name))
     value = _plain(snapshot[spoken.name])
