@@ -31,20 +31,13 @@ def serve_command(
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its key, PEM.")] = None,
     tls_client_ca: Annotated[Path | None, typer.Option(help="Clients need a certificate of this authority.")] = None,
-    refresh: Annotated[
-        bool, typer.Option("--refresh/--no-refresh", help="Ask the registry for the model that speaks before starting.")
-    ] = True,
 ) -> None:
     """Serve scores to an MES: HTTP on loopback, until Ctrl-C."""
-    from pipelines.plant import Plant
-    from pipelines.serving import models_folder, publish_speaking_model
     from serving.commands import Listen, serve
 
-    plant = Plant(Settings(process, Path(), data_dir))
     listen = Listen(host, port, listen_anywhere, tls_cert, tls_key, tls_client_ca)
-    if refresh:
-        typer.echo(f"model version {publish_speaking_model(plant)} of {plant.process.id}")
-    serve(models_folder(plant), data_dir, config, listen)
+    listen.check()
+    serve(_bundles(Settings(process, Path(), data_dir)), data_dir, config, listen)
 
 
 @keys.command("add")
@@ -116,15 +109,33 @@ def replay(score_id: str, process: Path, data_dir: Path) -> None:
     Raises:
         BatchguardError: There is no such score, its model is gone, or it differs.
     """
+    from pipelines.bundling import bundles_of
     from pipelines.plant import Plant
-    from pipelines.serving import models_folder
     from serving.commands import Cabinet
 
+    settings = Settings(process, Path(), data_dir)
     with Cabinet(data_dir) as cabinet:
-        is_equal, line = cabinet.replay(score_id, models_folder(Plant(Settings(process, Path(), data_dir))))
+        is_equal, line = cabinet.replay(score_id, bundles_of(settings, Plant(settings).process.id).root)
     if not is_equal:
         raise BatchguardError(line, remedy="The stored score counts; find out what changed: 'batchguard audit verify'.")
     typer.echo(line)
+
+
+def _bundles(settings: Settings) -> Path:
+    """Folder of the bundles. Where there is none yet the model that speaks is signed with the local key, once.
+
+    From then on the registry is not asked: 'batchguard bundle' releases another version, to a running endpoint, too.
+    """
+    from pipelines.bundling import bundles_of, export
+    from pipelines.plant import Plant
+    from pipelines.scoring import speaking_model
+
+    plant = Plant(settings)
+    store = bundles_of(settings, plant.process.id)
+    if not store.root.exists():
+        manifest = export(settings, speaking_model(plant).version).manifest
+        typer.echo(f"{manifest.name} version {manifest.version}, {manifest.review}, signed with the local key")
+    return store.root
 
 
 def _say(lines: Iterable[str]) -> None:

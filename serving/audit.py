@@ -142,7 +142,7 @@ def _faults(entry: Mapping[str, Any], expected: int, previous: str) -> list[str]
 
 def score_digest(row: Mapping[str, Any]) -> dict[str, Any]:
     """What the trail says of a score: enough to notice any change of its record."""
-    names = ("score_id", "batch_id", "as_of_us", "scored_us", "rows_seq", "inline_sha256", "model_sha256", "body_sha256",
+    names = ("score_id", "batch_id", "as_of_us", "scored_us", "rows_seq", "inline_sha256", "model_sha256", "model_stale_us", "body_sha256",
              "supersedes")  # fmt: skip
     return {name: row[name] for name in names}
 

@@ -18,6 +18,7 @@ from serving.access.keys import add_key, list_keys, revoke_key
 from serving.audit import Actor
 from serving.ids import iso, new_id, now_us
 from serving.main import CONFIG, DATA_DIR, MODELS
+from serving.models import KEYS, Models
 from serving.records.store import Records
 from serving.settings import LOOPBACK, EndpointSettings, load_settings
 
@@ -42,6 +43,24 @@ class Listen:
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
 
+    def check(self) -> None:
+        """Whether it can be meant.
+
+        Raises:
+            BatchguardError: The address is not loopback, or a file of TLS is missing.
+        """
+        if self.host not in LOOPBACK and not self.anywhere:
+            raise BatchguardError(
+                f"--host {self.host} is not loopback",
+                expected=" or ".join(LOOPBACK),
+                remedy="Say --listen-anywhere if other machines shall reach the endpoint, and give it TLS.",
+            )
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise BatchguardError("--tls-cert and --tls-key go together")
+        for path in (self.tls_cert, self.tls_key, self.tls_client_ca):
+            if path is not None and not path.is_file():
+                raise BatchguardError(f"{path}: no such file")
+
 
 def serve(models: Path, data_dir: Path, config: Path | None, listen: Listen) -> None:
     """Serve until told to stop.
@@ -49,7 +68,7 @@ def serve(models: Path, data_dir: Path, config: Path | None, listen: Listen) -> 
     Raises:
         BatchguardError: A setting is wrong, the records cannot be reached, or the address is not loopback.
     """
-    _check(listen)
+    listen.check()
     settings = load_settings(data_dir, config)
     records = Records(settings.records_url)
     records.prepare()  # here, where an error is one line
@@ -58,20 +77,6 @@ def serve(models: Path, data_dir: Path, config: Path | None, listen: Listen) -> 
     if config is not None:
         os.environ[CONFIG] = str(config.absolute())
     _granian(listen).serve()
-
-
-def _check(listen: Listen) -> None:
-    if listen.host not in LOOPBACK and not listen.anywhere:
-        raise BatchguardError(
-            f"--host {listen.host} is not loopback",
-            expected=" or ".join(LOOPBACK),
-            remedy="Say --listen-anywhere if other machines shall reach the endpoint, and give it TLS.",
-        )
-    if (listen.tls_cert is None) != (listen.tls_key is None):
-        raise BatchguardError("--tls-cert and --tls-key go together")
-    for path in (listen.tls_cert, listen.tls_key, listen.tls_client_ca):
-        if path is not None and not path.is_file():
-            raise BatchguardError(f"{path}: no such file")
 
 
 def _granian(listen: Listen) -> Any:
@@ -97,6 +102,7 @@ class Cabinet:
     """
 
     def __init__(self, data_dir: Path, config: Path | None = None) -> None:
+        self._data_dir = data_dir
         self.settings: EndpointSettings = load_settings(data_dir, config)
         self.records = Records(self.settings.records_url)
         self.records.prepare()
@@ -148,9 +154,8 @@ class Cabinet:
         from serving.desk.desk import Desk
         from serving.desk.memory import Memory
         from serving.desk.scoring import replay
-        from serving.released import engines
 
-        make = engines(models)
+        make = Models(models, self._data_dir / KEYS).make
         found = replay(
             Desk(self.records, make, Memory(self.records, make), audit.Anchor(self.settings.anchor)), score_id
         )

@@ -15,9 +15,9 @@ from serving.api.guard import Verifier
 from serving.api.telemetry import log_json
 from serving.audit import Anchor
 from serving.desk.desk import Desk
-from serving.desk.memory import EngineMaker, Memory
+from serving.desk.memory import Memory
+from serving.models import KEYS, Models, Watch
 from serving.records.store import Records
-from serving.released import engines
 from serving.settings import EndpointSettings, load_settings, secret_of
 from serving.webhooks import post
 
@@ -33,11 +33,11 @@ def make() -> FastAPI:
     log_json()
     config = os.environ.get(CONFIG)
     settings = load_settings(Path(os.environ[DATA_DIR]), Path(config) if config else None)
-    return assemble(settings, engines(Path(os.environ[MODELS])))
+    return assemble(settings, Models(Path(os.environ[MODELS]), Path(os.environ[DATA_DIR]) / KEYS))
 
 
-def assemble(settings: EndpointSettings, make_engine: EngineMaker) -> FastAPI:
-    """Everything put together over an engine.
+def assemble(settings: EndpointSettings, models: Models) -> FastAPI:
+    """Everything put together over the models.
 
     Raises:
         BatchguardError: A setting is wrong, or the records cannot be reached.
@@ -47,10 +47,10 @@ def assemble(settings: EndpointSettings, make_engine: EngineMaker) -> FastAPI:
     records.prepare()
     courier = outbox.Courier(records, receivers, post)
     desk = Desk(
-        records, make_engine, Memory(records, make_engine), Anchor(settings.anchor), hooks=settings.webhook,
-        max_future_us=round(settings.max_future_s * 1e6), told=courier.wake,
+        records, models.make, Memory(records, models.make), Anchor(settings.anchor), hooks=settings.webhook,
+        max_future_us=round(settings.max_future_s * 1e6), told=courier.wake, stale_since_us=models.stale_since_us,
     )  # fmt: skip
     verifiers: dict[str, Verifier] = {"key": KeyRing(records)}
     if settings.identity is not None:
         verifiers["token"] = Tokens(Provider(**settings.identity.model_dump()))
-    return make_app(desk, verifiers, settings, courier)
+    return make_app(desk, verifiers, settings, [courier, Watch(models, desk.memory)])

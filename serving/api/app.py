@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
@@ -14,15 +14,26 @@ from serving.api.guard import PERMISSION, GuardedRoute, Verifier
 from serving.api.limits import Limits
 from serving.api.telemetry import Metrics, Telemetry
 from serving.desk.desk import Desk
-from serving.outbox import Courier
 from serving.seam import canonical
 from serving.settings import EndpointSettings
 
 VERSION = "1"
 
 
+class Helper(Protocol):
+    """Works in a thread of its own."""
+
+    def start(self) -> None:
+        """Begin."""
+        ...
+
+    def stop(self) -> None:
+        """End, soon."""
+        ...
+
+
 def make_app(
-    desk: Desk, verifiers: Mapping[str, Verifier], settings: EndpointSettings, courier: Courier | None = None
+    desk: Desk, verifiers: Mapping[str, Verifier], settings: EndpointSettings, helpers: Sequence[Helper] = ()
 ) -> FastAPI:
     """The ASGI application over a desk.
 
@@ -30,16 +41,16 @@ def make_app(
         desk: Does the work.
         verifiers: `key` and, where there is a provider, `token`.
         settings: Bounds.
-        courier: Delivers events while the app runs.
+        helpers: Run beside the app: deliver events, look for a newer model.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        if courier is not None:
-            courier.start()
+        for helper in helpers:
+            helper.start()
         yield
-        if courier is not None:
-            courier.stop()
+        for helper in helpers:
+            helper.stop()
         desk.close()
 
     app = FastAPI(title="batchguard", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None,

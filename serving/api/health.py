@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -40,8 +39,8 @@ def ready(request: Request) -> Response:
 def metrics(request: Request) -> Response:
     """In Prometheus' text format."""
     measured: Metrics = request.app.state.metrics
-    with contextlib.suppress(BatchguardError):  # what cannot be known now is told by the readiness
-        measured.stale.set(age_of_stale_model_s(request.app.state.desk))
+    since = request.app.state.desk.stale_since_us()
+    measured.stale.set(0.0 if since is None else (now_us() - since) / 1e6)
     return Response(generate_latest(measured.registry), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -49,16 +48,9 @@ def readiness(desk: Desk) -> dict[str, Any]:
     """State of the parts."""
     try:
         with desk.memory.reading() as (engine, _):
-            stale = engine.model().stale_since_us is not None
+            engine.model()
     except EngineError:
         return {"status": "unavailable", "records": "ok", "model": "unavailable"}
     except BatchguardError:
         return {"status": "unavailable", "records": "unavailable"}
-    return {"status": "ok", "records": "ok", "model": "stale" if stale else "ok"}
-
-
-def age_of_stale_model_s(desk: Desk) -> float:
-    """Seconds since a newer release cannot be used; 0 where none is."""
-    with desk.memory.reading() as (engine, _):
-        since = engine.model().stale_since_us
-    return 0.0 if since is None else (now_us() - since) / 1e6
+    return {"status": "ok", "records": "ok", "model": "ok" if desk.stale_since_us() is None else "stale"}

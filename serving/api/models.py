@@ -225,7 +225,21 @@ class Model(BaseModel):
     process_id: str
     process_sha256: str
     features_sha256: str
-    stale_since_us: int | None = Field(description="Since when a newer release cannot be used; null: none is")
+
+
+class ModelNow(Model):
+    """The model that speaks now."""
+
+    stale_since_us: int | None = Field(
+        description="Since when a newer release cannot be used; null: this is the newest"
+    )
+
+
+class StaleModel(BaseModel):
+    """A newer release could not be used when this was scored."""
+
+    since: str
+    age_s: float
 
 
 class ScoreReason(BaseModel):
@@ -287,6 +301,7 @@ class Score(ScoreContent):
     site_id: str
     as_of: str
     scored_at: str
+    stale_model: StaleModel | None = Field(description="Null: the newest release spoke")
     rows_seq: int = Field(description="Newest row that it rests on")
     inline_sha256: str | None
     body_sha256: str

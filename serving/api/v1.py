@@ -123,11 +123,12 @@ def review(request: Request, score_id: ScoreId, wanted: models.ReviewRequest, ke
     )
 
 
-@router.get("/model", response_model=models.Model, openapi_extra={PERMISSION: "read"}, responses=_READS)
+@router.get("/model", response_model=models.ModelNow, openapi_extra={PERMISSION: "read"}, responses=_READS)
 def read_model(request: Request) -> Response:
     """The model that speaks, with its digests."""
-    with _desk(request).memory.reading() as (engine, _):
-        return _json(engine.model().to_json())
+    desk = _desk(request)
+    with desk.memory.reading() as (engine, _):
+        return _json(engine.model().to_json() | {"stale_since_us": desk.stale_since_us()})
 
 
 def _desk(request: Request) -> Desk:

@@ -34,6 +34,7 @@ class Desk:
         max_future_us: How far ahead of the clock a row may have become known.
         clock: Microseconds UTC.
         told: Called after events were committed.
+        stale_since_us: Since when a newer release cannot be used; None: the newest one speaks.
     """
 
     records: Records
@@ -44,6 +45,7 @@ class Desk:
     max_future_us: int = 300_000_000
     clock: Callable[[], int] = now_us
     told: Callable[[], None] = lambda: None
+    stale_since_us: Callable[[], int | None] = lambda: None
     in_flight: InFlight = field(default_factory=InFlight)
 
     def once(self, call: Call, work: Callable[[], Answer]) -> Answer:

@@ -80,6 +80,18 @@ class Memory:
                 elif change.begun:
                     self._engine, self._held = None, 0
 
+    def renew(self, engine: Engine) -> None:
+        """Let another engine speak: filled beside the one that still does, and put in its place at once.
+
+        Raises:
+            RecordsUnavailableError: The rows cannot be read now; the old engine goes on.
+        """
+        held = self._records.head().rows_seq
+        with self._records.read() as connection:
+            engine.rebuild(rows_between(connection, 0, held))
+        with self._lock.alone():
+            self._engine, self._held = engine, held
+
     def _catch_up(self, connection: Connection, until: int) -> Engine:
         if self._engine is None:
             self._engine, self._held = self._make(None), 0

@@ -77,9 +77,9 @@ def replay(desk: Desk, score_id: str) -> Replayed:
         stored = orjson.loads(row["body"])
         if row["inline_sha256"] is not None:
             history = inline_history(connection, row["inline_sha256"])
-            return Replayed(stored, engine.score_inline(history, row["batch_id"], row["as_of_us"]))
+            return Replayed(stored, _lasting(engine.score_inline(history, row["batch_id"], row["as_of_us"])))
         engine.rebuild(rows_between(connection, 0, row["rows_seq"]))
-    return Replayed(stored, engine.score(row["batch_id"], row["as_of_us"]))
+    return Replayed(stored, _lasting(engine.score(row["batch_id"], row["as_of_us"])))
 
 
 def _score(desk: Desk, call: Call, batch_id: str, as_of_us: int | None) -> Answer:
@@ -118,13 +118,18 @@ def _score_inline(desk: Desk, call: Call, batch_id: str, as_of_us: int | None, h
 def _row(
     desk: Desk, call: Call, batch_id: str, site_id: str, as_of_us: int, held: int, body: ScoreBody
 ) -> dict[str, Any]:
-    text, scored_us = canonical(body), desk.clock()
+    text, scored_us = canonical(_lasting(body)), desk.clock()
     return {
         "score_id": new_id(scored_us), "batch_id": batch_id, "site_id": site_id, "as_of_us": as_of_us,
         "scored_us": scored_us, "rows_seq": held, "inline_sha256": None, "model_sha256": body["model"]["sha256"],
         "body": text.decode(), "body_sha256": hashlib.sha256(text).hexdigest(), "supersedes": None,
-        "request_id": call.request_id, "principal": call.principal.id,
+        "request_id": call.request_id, "principal": call.principal.id, "model_stale_us": desk.stale_since_us(),
     }  # fmt: skip
+
+
+def _lasting(body: ScoreBody) -> ScoreBody:
+    """What is the same whenever the score is made: whether a newer model waits is a fact of the moment, kept beside it."""
+    return body | {"model": {name: value for name, value in body["model"].items() if name != "stale_since_us"}}
 
 
 def _keep(connection: Connection, now: Head, call: Call, row: dict[str, Any]) -> Answer:

@@ -62,6 +62,7 @@ def score_json(row: Mapping[str, Any]) -> dict[str, Any]:
         "site_id": row["site_id"],
         "as_of": iso(row["as_of_us"]),
         "scored_at": iso(row["scored_us"]),
+        "stale_model": None if row["model_stale_us"] is None else _stale(row["model_stale_us"], row["scored_us"]),
         "rows_seq": row["rows_seq"],
         "inline_sha256": row["inline_sha256"],
         "body_sha256": row["body_sha256"],
@@ -69,6 +70,10 @@ def score_json(row: Mapping[str, Any]) -> dict[str, Any]:
         "request_id": row["request_id"],
         "scored_for": row["principal"],
     }
+
+
+def _stale(since_us: int, scored_us: int) -> dict[str, Any]:
+    return {"since": iso(since_us), "age_s": (scored_us - since_us) / 1e6}
 
 
 def review_json(row: Mapping[str, Any]) -> dict[str, Any]:

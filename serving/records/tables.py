@@ -61,6 +61,7 @@ scores = Table(
     Column("rows_seq", BigInteger, nullable=False),  # the newest row that was taken in when it was made
     Column("inline_sha256", _DIGEST),  # the history it was made from, where that came with the request
     Column("model_sha256", _DIGEST, nullable=False),
+    _us("model_stale_us", nullable=True),  # since when a newer release could not be used
     Column("body", Text, nullable=False),
     Column("body_sha256", _DIGEST, nullable=False),
     Column("supersedes", String(36), ForeignKey("scores.score_id")),

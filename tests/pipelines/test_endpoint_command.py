@@ -7,16 +7,16 @@ import orjson
 import pandas as pd
 import pytest
 
+from pipelines.bundling import KEYS, bundles_of, export
 from pipelines.plant import Plant
-from pipelines.serving import models_folder, publish_speaking_model
 from serving.audit import Anchor
 from serving.commands import Cabinet
 from serving.desk import intake, scoring
 from serving.desk.desk import Desk
 from serving.desk.memory import Memory
 from serving.ids import microseconds
-from serving.released import engines
-from serving.seam import ROW_TABLES, EngineError
+from serving.models import Models
+from serving.seam import ROW_TABLES
 from tests.serving.desks import MES, call
 
 
@@ -65,8 +65,11 @@ def test_a_server_for_the_whole_network_has_to_be_meant(run, clone):
 def fed(clone, tmp_path) -> Desk:
     """A desk over the plant's own model, with every row of its history taken in."""
     plant = Plant(clone.settings())
-    publish_speaking_model(plant)
-    cabinet, make = Cabinet(clone.data_dir), engines(models_folder(plant))
+    export(plant.settings, "1")
+    cabinet, make = (
+        Cabinet(clone.data_dir),
+        Models(bundles_of(plant.settings, "small").root, clone.data_dir / KEYS).make,
+    )
     desk = Desk(cabinet.records, make, Memory(cabinet.records, make), Anchor(tmp_path / "anchor"))
     rows = {name: plain(plant.table(name)) for name in ("batches", *ROW_TABLES)}
     for batch in rows["batches"]:
@@ -105,22 +108,6 @@ def test_the_endpoint_says_what_the_plants_own_run_says_and_says_it_again(run, r
     replayed = run("score", "--replay", score["score_id"], *options)
     assert (replayed.exit_code, "the same to the bit" in replayed.output) == (0, True)
     assert run("score", "--replay", "nothing", *options).exit_code == 1
-
-
-def test_a_model_that_was_damaged_does_not_speak(clone):
-    plant = Plant(clone.settings())
-    publish_speaking_model(plant)
-    folder = models_folder(plant)
-    [model] = folder.glob("?" * 64 + "/predictor/model.txt")
-    model.write_text(model.read_text().replace("leaf_value=", "leaf_value=1", 1))
-    with pytest.raises(EngineError, match=r"model\.txt was changed"):
-        engines(folder)(None)
-    (folder / "current").write_text("../../elsewhere")
-    with pytest.raises(EngineError, match="no digest"):
-        engines(folder)(None)
-    (folder / "current").unlink()
-    with pytest.raises(EngineError, match="no model"):
-        engines(folder)(None)
 
 
 def test_scoring_without_a_history_is_a_wrong_call(run, clone):

@@ -6,9 +6,10 @@ Rows are checked by the real rules. What the endpoint keeps, refuses and answers
 from collections.abc import Mapping
 from typing import Any
 
-from serving.bulk_engine import BulkEngine, features_digest, process_digest
+from serving.bundle.digests import features_digest, process_digest
 from serving.ids import microseconds
 from serving.seam import ModelInfo, ScoreBody, UnscorableError
+from tests.serving.bulk_engine import BulkEngine
 from tests.serving.small_plant import PROCESS
 
 SHA256 = "ab" * 32

@@ -15,8 +15,6 @@ from pathlib import Path
 from serving.access.keys import add_key
 from serving.audit import Actor
 from serving.commands import Cabinet
-from serving.released import publish
-from serving.scorer import Release
 from tests.serving.small_plant import SmallPlant
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +79,7 @@ def served(
     models.mkdir(exist_ok=True)
     data_dir.mkdir(exist_ok=True)
     (data_dir / "endpoint.toml").write_text(config)
-    publish(models, plant.predictor, Release("soup", "3"), plant.process)
+    plant.bundle(models, data_dir / "keys")
     environment = {"BATCHGUARD_RECORDS_URL": records_url} if records_url else {}
     with Cabinet(data_dir) as cabinet:
         _, key = add_key(cabinet.records, name="MES", kind="service", role=role, sites=["north"], expires_us=None,

@@ -1,12 +1,14 @@
 """A plant small enough to train on in a second, whose batches come through the features as any other's."""
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from features.context import vocabulary
+from features.context import Vocabulary, vocabulary
 from features.contracts import RUN_HISTORY
 from features.process import ProcessDefinition
 from features.snapshots import checkpoint_rows, snapshots
@@ -14,9 +16,10 @@ from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
 from models.predictor import Predictor
 from models.train import train
-from serving.bulk_engine import BulkEngine
+from serving.bundle.manifest import private_key
+from serving.bundle.store import BundleStore
+from serving.ids import now_us
 from serving.scorer import Release
-from serving.seam import EngineError
 from tests.models.plant import QUICK
 
 PROCESS = ProcessDefinition.model_validate({
@@ -34,15 +37,21 @@ START = pd.Timestamp("2026-01-01T00:00Z")
 
 @dataclass(frozen=True)
 class SmallPlant:
-    """The process, a predictor for it, and how to make an engine."""
+    """The process, a predictor for it, and the names of its history."""
 
     process: ProcessDefinition
     predictor: Predictor
+    words: Vocabulary
 
-    def engine(self, sha256: str | None = None) -> BulkEngine:
-        if sha256 not in (None, self.predictor.sha256):
-            raise EngineError(f"no model {sha256}")
-        return BulkEngine(self.predictor, Release("soup", "3"), self.process)
+    def bundle(self, root: Path, keys: Path, version: str = "3") -> str:
+        """Sign the predictor as the newest release of a folder; its digest."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.predictor.save(Path(folder))
+            made = BundleStore(root).export(
+                Path(folder), Release("soup", version), self.process, self.words, private_key(keys / "local.pem"),
+                released_us=now_us(),
+            )  # fmt: skip
+        return made.sha256
 
 
 def make_small_plant(n: int = 90) -> SmallPlant:
@@ -70,9 +79,10 @@ def make_small_plant(n: int = 90) -> SmallPlant:
     rows, grid = checkpoint_rows(history["batches"], labels, PROCESS), grid_of(history["batches"], PROCESS)
     table = pa.Table.from_pandas(observations, schema=RUN_HISTORY["observations"].arrow(), preserve_index=False)
     made = pa.Table.from_batches(summarise([lambda: table], grid), SUMMARIES)
-    frame, features = snapshots(rows, made, history, labels, PROCESS, vocabulary(history, PROCESS))
+    words = vocabulary(history, PROCESS)
+    frame, features = snapshots(rows, made, history, labels, PROCESS, words)
     trained = train(PROCESS, frame, features, history["batches"], labels, plan=QUICK)
-    return SmallPlant(PROCESS, trained.predictor)
+    return SmallPlant(PROCESS, trained.predictor, words)
 
 
 def _frame(name: str, rows: list[dict]) -> pd.DataFrame:

@@ -137,7 +137,7 @@ def test_a_server_that_is_killed_loses_and_doubles_nothing(small_plant, tmp_path
 
 def test_the_serving_process_imports_neither_the_orchestrator_nor_the_registry():
     code = (
-        "import sys, serving.main, serving.commands, serving.released, serving.api.app; "
+        "import sys, serving.main, serving.commands, serving.models, serving.api.app; "
         "print(sorted({'mlflow', 'dagster', 'pipelines', 'shap', 'matplotlib', 'sklearn'} & set(sys.modules)))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

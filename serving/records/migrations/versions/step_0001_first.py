@@ -53,7 +53,7 @@ def _scores() -> None:
     op.create_table(
         "scores",
         _text("score_id", sa.String(36)), _text("batch_id", _ID), _text("site_id", _ID), _us("as_of_us"), _us("scored_us"),
-        _us("rows_seq"), _text("inline_sha256", _DIGEST, nullable=True), _text("model_sha256", _DIGEST),
+        _us("rows_seq"), _text("inline_sha256", _DIGEST, nullable=True), _text("model_sha256", _DIGEST), _us("model_stale_us", nullable=True),
         _text("body", sa.Text), _text("body_sha256", _DIGEST), _text("supersedes", sa.String(36), nullable=True),
         _text("request_id", _ID), _text("principal", _ID),
         sa.PrimaryKeyConstraint("score_id", name="pk_scores"),

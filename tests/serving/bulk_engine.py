@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pandas as pd
 import pyarrow as pa
 
-import features
 from features.checks import Checked, check_rows
 from features.context import vocabulary
 from features.contracts import RISK_SCORE, RUN_HISTORY
@@ -21,6 +19,7 @@ from features.snapshots import rows_as_of, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
 from models.predictor import Predictor
+from serving.bundle.digests import features_digest, process_digest
 from serving.scorer import Release, score
 from serving.seam import BODY_VERSION, ModelInfo, RowVerdict, ScoreBody, StoredRow, UnscorableError, canonical
 
@@ -165,18 +164,6 @@ class BulkEngine:
             for name in absent
         }
         return pd.concat([frame, pd.DataFrame(more, index=frame.index)], axis=1) if more else frame
-
-
-def process_digest(process: ProcessDefinition) -> str:
-    """Digest of a process definition."""
-    return hashlib.sha256(canonical(process.model_dump(mode="json"))).hexdigest()
-
-
-def features_digest() -> str:
-    """Digest of the code that makes features."""
-    root = Path(features.__file__).parent
-    files = {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.rglob("*.py"))}
-    return hashlib.sha256(canonical(files)).hexdigest()
 
 
 def _verdicts(checked: Checked, n: int) -> list[RowVerdict]:
