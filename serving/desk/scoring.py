@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -89,10 +89,13 @@ def _score(desk: Desk, call: Call, batch_id: str, as_of_us: int | None) -> Answe
     with desk.memory.reading() as (engine, held):
         body = engine.score(batch_id, as_of_us)
     row = _row(desk, call, batch_id, batch.site_id, as_of_us, held, body)
-    with desk.records.write() as (connection, now):
+
+    def keep(connection: Connection, now: Head) -> tuple[Answer, Head]:
         row["supersedes"] = superseded(connection, batch_id, as_of_us)
         _tell(desk, connection, row, body.get("decision"))
-        answer = _keep(connection, now, call, row)
+        return _keep(connection, now, call, row), replace(now)
+
+    answer, now = desk.records.together(keep)
     desk.anchor.note(now, row["scored_us"])
     desk.told()
     return answer

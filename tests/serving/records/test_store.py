@@ -1,10 +1,13 @@
+import contextlib
 import sqlite3
 import threading
+import time
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from features.errors import StorageError
 from serving.records.store import Records, RecordsUnavailableError
@@ -87,3 +90,55 @@ def test_what_was_committed_is_on_the_disk(records):
     else:
         with records.read() as connection:
             assert connection.execute(text("SHOW synchronous_commit")).scalar_one() == "on"
+
+
+def test_what_waits_for_one_commit_shares_the_next_and_a_failure_takes_nobody_along(records):
+    """The first holds the commit back until nine others wait: they fail or count each for itself, in one transaction."""
+    waiting, commits, begin = threading.Event(), [], records._begin
+    results: dict[int, object] = {}
+
+    @contextlib.contextmanager
+    def counted(options):
+        commits.append(options)
+        with begin(options) as connection:
+            yield connection
+
+    def work(i):
+        def count(_, now):
+            if i == 0:
+                waiting.wait(5)
+            now.rows_seq += 1
+            if i == 5:
+                raise ValueError(i)
+            return now.rows_seq
+
+        try:
+            results[i] = records.together(count)
+        except ValueError as error:
+            results[i] = error
+
+    records._begin = counted
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(10)]
+    threads[0].start()
+    while not commits:
+        time.sleep(0.001)
+    for thread in threads[1:]:
+        thread.start()
+    while len(records._queue) < 9:
+        time.sleep(0.001)
+    waiting.set()
+    for thread in threads:
+        thread.join()
+    assert len(commits) == 2
+    assert isinstance(results.pop(5), ValueError)
+    assert sorted(results.values()) == list(range(1, 10))
+    assert records.head().rows_seq == 9
+
+
+def test_work_whose_commit_fails_was_not_done(records, monkeypatch):
+    def broken(_):
+        raise OperationalError("BEGIN", {}, Exception())
+
+    monkeypatch.setattr(records, "_begin", broken)
+    with pytest.raises(RecordsUnavailableError):
+        records.together(lambda connection, now: "done")
