@@ -7,7 +7,9 @@ ever half of the one and half of the other.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -23,6 +25,7 @@ from serving.ids import now_us
 from serving.seam import Engine, EngineError
 
 KEYS = "keys"  # folder of the trusted public keys in a data directory
+_SAME = ("sha256", "name", "version", "review", "process_sha256", "features_sha256")  # what a score says of a release
 _log = structlog.get_logger("batchguard.models")
 
 
@@ -39,16 +42,16 @@ class Models:
         self._speaking_sha256 = ""
         self._stale_us: int | None = None
 
-    def make(self, model_sha256: str | None) -> Engine:
-        """An empty engine over the newest release, or over the model of a digest.
+    def make(self, model: Mapping[str, Any] | None) -> Engine:
+        """An empty engine over the newest release, or over the one that a score names.
 
         Raises:
             EngineError: There is none that may speak.
         """
         try:
-            if model_sha256 is None:
+            if model is None:
                 return self._speak(self._keeper())
-            return LiveEngine(_Pinned(self.store, self._find(model_sha256)))
+            return LiveEngine(_Pinned(self.store, self._find(model)))
         except EngineError:
             raise
         except BatchguardError as error:
@@ -86,22 +89,29 @@ class Models:
     def _keeper(self) -> Keeper:
         return Keeper(self.store, trusted_keys(self._keys))
 
-    def _find(self, model_sha256: str) -> Bundle:
-        """A bundle of that model by the feature code that is running."""
-        trusted = trusted_keys(self._keys)
+    def _find(self, model: Mapping[str, Any]) -> Bundle:
+        """The bundle of a release, to be run by the feature code that it was released with."""
+        trusted, wanted = trusted_keys(self._keys), {name: model[name] for name in _SAME}
+        if wanted["features_sha256"] != features_digest():
+            raise EngineError(
+                f"model {wanted['sha256'][:12]} spoke with other feature code",
+                remedy="Use the version of batchguard that scored with it.",
+            )
         for folder in sorted(self.store.root.glob("?" * 64)):
             try:
                 bundle = self.store.read(folder.name, trusted)
             except BundleError:
                 continue  # a damaged one speaks for nobody
-            if bundle.manifest.model_sha256 == model_sha256:
-                if bundle.manifest.features_sha256 != features_digest():
-                    raise EngineError(
-                        f"model {model_sha256[:12]} was released with other feature code",
-                        remedy="Use the version of batchguard that scored with it.",
-                    )
+            if _named(bundle) == wanted:
                 return bundle
-        raise EngineError(f"no bundle holds model {model_sha256[:12]}", remedy="Restore the folder of bundles.")
+        raise EngineError(f"no bundle holds model {wanted['sha256'][:12]}", remedy="Restore the folder of bundles.")
+
+
+def _named(bundle: Bundle) -> dict[str, str]:
+    manifest = bundle.manifest
+    said = (manifest.model_sha256, manifest.name, manifest.version, manifest.review, manifest.process_sha256,
+            manifest.features_sha256)  # fmt: skip
+    return dict(zip(_SAME, said, strict=True))
 
 
 class _Pinned(Keeper):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator
-from typing import TypeAlias
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection
 
@@ -13,8 +13,8 @@ from serving.records.rows import rows_between
 from serving.records.store import Records
 from serving.seam import Engine
 
-EngineMaker: TypeAlias = Callable[[str | None], Engine]
-"""Makes an empty engine over a model by its digest; None: over the newest release."""
+EngineMaker: TypeAlias = Callable[[Mapping[str, Any] | None], Engine]
+"""Makes an empty engine over the model that a score names; None: over the newest release."""
 
 
 class Change:

@@ -73,8 +73,8 @@ def replay(desk: Desk, score_id: str) -> Replayed:
         row = find_score(connection, score_id)
         if row is None:
             raise NotThereError(f"no score {score_id!r}")
-        engine = desk.make_engine(row["model_sha256"])
         stored = orjson.loads(row["body"])
+        engine = desk.make_engine(stored["model"])
         if row["inline_sha256"] is not None:
             history = inline_history(connection, row["inline_sha256"])
             return Replayed(stored, _lasting(engine.score_inline(history, row["batch_id"], row["as_of_us"])))

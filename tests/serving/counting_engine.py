@@ -48,6 +48,6 @@ class CountingEngine(BulkEngine):
         }  # fmt: skip
 
 
-def make_counting_engine(sha256: str | None = None) -> CountingEngine:
-    assert sha256 in (None, SHA256)
+def make_counting_engine(model: Mapping[str, Any] | None = None) -> CountingEngine:
+    assert model is None or model["sha256"] == SHA256
     return CountingEngine()
