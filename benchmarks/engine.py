@@ -72,7 +72,8 @@ def bench(folder: Path, n_batches: int = 400) -> Bench:
     grid = grid_of(tables["batches"], process)
     made = pa.Table.from_batches(summarise([lambda: observed], grid), SUMMARIES)
     frame, features = snapshots(rows, made, tables, labels, process, words)
-    trained = train(process, frame, features, tables["batches"], labels, plan=Plan(trials=1)).predictor
+    results = {"observations": tables["observations"], "dispositions": tables["dispositions"]}
+    trained = train(process, frame, features, tables["batches"], labels, **results, plan=Plan(trials=1)).predictor
     failed = labels.groupby("batch_id")["failed"].last().reindex(frame["batch_id"]).fillna(False)
     models = {"as trained": trained, "500 trees": _large(trained, frame, failed.to_numpy(bool))}
     keepers = {name: _keeper(predictor, process, words, folder / name) for name, predictor in models.items()}
@@ -106,7 +107,7 @@ def engine_figures(folder: Path, *, scores: int = 2_000) -> list[dict[str, objec
 def score_figures(made: Bench, name: str, scores: int) -> list[dict[str, object]]:
     """A score with reasons after each reading, against the bare contributions of the same model."""
     with_reasons, bare = after_each_reading(made, made.keepers[name], scores)
-    trees = made.keepers[name].speaking().predictor.booster.num_trees()
+    trees = sum(booster.num_trees() for booster in made.keepers[name].speaking().predictor.boosters)
     figures = []
     for q, bound in ((50, 1.5), (99, 4.0)):
         own, other = (float(np.percentile(times, q)) for times in (with_reasons, bare))
@@ -126,15 +127,19 @@ def after_each_reading(made: Bench, keeper: Keeper, scores: int) -> tuple[np.nda
     engine, newest = LiveEngine(keeper), made.readings[-scores:]
     engine.rebuild(made.around)
     engine.add(made.batch_id, "observations", made.readings[:-scores])
-    booster = keeper.speaking().predictor.booster
+    predictor = keeper.speaking().predictor
     engine.score(made.batch_id, made.started_us + US_PER_H)
     scored, bare = [], []
+
+    def hours(as_of: int) -> np.ndarray:
+        return np.array([(as_of - made.started_us) / US_PER_H])
+
     for row in newest:
         engine.add(made.batch_id, "observations", [row])
         as_of = pd.Timestamp(row["available_at"]).value // 1000
         scored.append(_timed(lambda as_of=as_of: engine.score(made.batch_id, as_of)))
-        X = engine.matrix(made.batch_id, as_of)
-        bare.append(_timed(lambda X=X: booster.predict(X, pred_contrib=True, num_threads=1)))
+        X = predictor.assess(engine.matrix(made.batch_id, as_of), hours(as_of), contributions=False).inputs
+        bare.append(_timed(lambda X=X: [b.predict(X, pred_contrib=True, num_threads=1) for b in predictor.boosters]))
     return np.array(scored), np.array(bare)
 
 
@@ -184,10 +189,11 @@ def _keeper(predictor: Predictor, process: ProcessDefinition, words: Vocabulary,
 
 def _large(predictor: Predictor, frame: pd.DataFrame, failed: np.ndarray) -> Predictor:
     """The same predictor with many more trees."""
-    data = lgb.Dataset(predictor.encoder.encode(frame), failed, params={"verbose": -1})
+    seen = predictor.assess(predictor.encoder.encode(frame), frame["checkpoint_h"].to_numpy(float), contributions=False)
+    data = lgb.Dataset(seen.inputs, failed, params={"verbose": -1})
     size = {"num_leaves": 31, "min_data_in_leaf": 5, "learning_rate": 0.02, "num_threads": 1, "seed": 1}
     booster = lgb.train({"objective": "binary", "verbose": -1, **size}, data, num_boost_round=500)
-    return replace(predictor, model_text=booster.model_to_string())
+    return replace(predictor, model_texts=(booster.model_to_string(),))
 
 
 def _ms(seconds: float) -> str:
@@ -195,7 +201,7 @@ def _ms(seconds: float) -> str:
 
 
 def _reading(at_us: int) -> dict:
-    return {"parameter": "temperature_c", "observed_at": _iso(at_us), "value": 37.0 + at_us % 7 / 70}
+    return {"parameter": "temperature_c", "observed_at": _iso(at_us), "value": 37.0 + float(at_us % 7) / 70}
 
 
 def _iso(at_us: int) -> str:

@@ -331,7 +331,7 @@ RISK_SCORE = Table(
         Column(
             "reasons",
             "json",
-            "Parameters in order of contribution: sentence, value, unit, normal range, percentage points",
+            "Parameters in order of contribution: sentence, value, unit, normal and usual range, percentage points by stage",
             required=True,
         ),
         Column("missing", "json", "Parameters that the model uses and that have no value yet", required=True),

@@ -8,13 +8,13 @@ the newest reading looks at rows, to leave out what was not known yet.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from features.contracts import QUALITIES
 from features.process import ProcessDefinition
-from features.series import Runs
+from features.runs import Runs
 from features.summaries import US_PER_H
 from features.summary_kernel import COUNTS, MOMENTS, bin_of, summarise_rows
 
@@ -57,7 +57,7 @@ class Readings:
     @property
     def columns(self) -> tuple[np.ndarray, ...]:
         """The arrays in the order of the attributes."""
-        return tuple(getattr(self, field.name) for field in fields(self))
+        return self.observed, self.revision, self.available, self.value, self.quality
 
     def ordered(self) -> Readings:
         """Sorted by time and revision."""

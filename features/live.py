@@ -15,7 +15,9 @@ from features.context import Asked, Family
 from features.dictionary import Feature
 from features.incremental import BatchSeries
 from features.process import ProcessDefinition
-from features.series import SeriesFamily, SeriesPlan
+from features.runs import SeriesFamily
+from features.sensors import SensorSigns
+from features.series import SeriesPlan
 from features.snapshots import MISSING, PROGRESS
 from features.summaries import US_PER_H
 
@@ -83,4 +85,4 @@ class Columns:
 
 def series_families(process: ProcessDefinition) -> tuple[SeriesFamily, ...]:
     """All families that read a batch's summaries, the series themselves first."""
-    return (SeriesPlan.of(process),)
+    return (SeriesPlan.of(process), SensorSigns.of(process))

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from features.errors import ProcessError
+from features.units import UnitError, convert
 
 OUTCOMES = ("released", "released_oos", "rejected", "terminated", "cancelled")
 CATEGORY = "category"  # the unit of an attribute whose values are names
@@ -65,7 +66,8 @@ class Parameter(_Part):
 
     `range` is what is physically possible (outside is bad data), `normal` the normal operating range.
     A limit may be left open with nan. `kind` says how often it is measured: `sensor` many times,
-    `assay` a few times (also tests of raw-material lots), `attribute` once, known at start.
+    `assay` a few times (also tests of raw-material lots), `attribute` once, known at start. `checked_by` names the
+    off-line assay of the same quantity that tells whether a sensor drifts.
     """
 
     name: Name
@@ -76,6 +78,7 @@ class Parameter(_Part):
     normal: Interval = (None, None)
     controllable: bool = False
     excluded: bool = False
+    checked_by: Name | None = None
     note: str = ""
 
     @model_validator(mode="before")
@@ -94,6 +97,8 @@ class Parameter(_Part):
                 raise ValueError(f"{key} must go from low to high")
         if self.unit == CATEGORY and self.kind != "attribute":
             raise ValueError("only an attribute may have the unit 'category'")
+        if self.checked_by and self.kind != "sensor":
+            raise ValueError("only a sensor is checked_by an assay")
         return self
 
     @property
@@ -179,6 +184,27 @@ class Cost(_Part):
     useful_lead_h: float = Field(default=0.0, ge=0)
 
 
+class DecisionRule(_Part):
+    """What the plant asks of decisions; each is reported beside what later batches gave.
+
+    `alarm_budget` and `watch_budget` are the shares of good batches that may ever be called high, and at least elevated;
+    `missed_failures` the share of failing batches that may be called low at any stage; `cases_per_mode` the failures a
+    failure mode needs for a model of its own, `batches_per_subgroup` the outcomes a site, process version or scale needs.
+    """
+
+    alarm_budget: float = Field(default=0.05, gt=0, lt=1)
+    watch_budget: float = Field(default=0.2, gt=0, lt=1)
+    missed_failures: float = Field(default=0.25, gt=0, lt=1)
+    cases_per_mode: int = Field(default=20, ge=5)
+    batches_per_subgroup: int = Field(default=20, ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DecisionRule:
+        if self.watch_budget < self.alarm_budget:
+            raise ValueError("watch_budget must be at least alarm_budget")
+        return self
+
+
 class ProcessDefinition(_Part):
     """A whole `processes/<id>.toml`."""
 
@@ -188,6 +214,7 @@ class ProcessDefinition(_Part):
     quality_attribute: tuple[QualityAttribute, ...] = ()
     outcome: OutcomeRule = OutcomeRule()
     cost: Cost | None = None
+    decision: DecisionRule = DecisionRule()
 
     @model_validator(mode="after")
     def _names(self) -> ProcessDefinition:
@@ -205,6 +232,25 @@ class ProcessDefinition(_Part):
             if not self[LabelRule.parse(rule).parameter].excluded:
                 raise ValueError(f"{LabelRule.parse(rule).parameter!r} decides the outcome: mark it excluded = true")
         return self
+
+    @model_validator(mode="after")
+    def _checks(self) -> ProcessDefinition:
+        for sensor in self.parameter:
+            if sensor.checked_by:
+                self._check_of(sensor, sensor.checked_by)
+        return self
+
+    def _check_of(self, sensor: Parameter, name: str) -> None:
+        if name not in self.by_name:
+            close = _nearest(name, [p.name for p in self.parameter if p.kind == "assay"])
+            raise ValueError(f"{sensor.name!r} is checked_by {name!r}, which is not a parameter{close}")
+        assay = self[name]
+        if assay.kind != "assay" or assay.excluded:
+            raise ValueError(f"{sensor.name!r} is checked_by {name!r}: expected an assay that is not excluded")
+        try:
+            convert(0.0, assay.unit, sensor.unit)
+        except UnitError as error:
+            raise ValueError(f"{sensor.name!r} is checked_by {name!r}: {error.what}") from None
 
     def __getitem__(self, name: str) -> Parameter:
         return self.by_name[name]
@@ -285,6 +331,7 @@ def _known_keys(loc: tuple[Any, ...]) -> Iterable[str]:
         "quality_attribute": QualityAttribute,
         "outcome": OutcomeRule,
         "cost": Cost,
+        "decision": DecisionRule,
     }
     model = ProcessDefinition if len(loc) == 1 else tables[str(loc[0])]
     return model.model_fields

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,9 @@ from numba import njit
 
 from features.dictionary import Block, Feature
 from features.process import Parameter, ProcessDefinition
-from features.summaries import Grid, microseconds
-from features.summary_kernel import COUNTS, MOMENTS, merge
+from features.runs import Places, Runs, kernel_columns
+from features.summaries import Grid
+from features.summary_kernel import merge
 
 THREADS = 2
 STATISTICS = (
@@ -54,46 +54,6 @@ class _Wanted:
     parameter: int
     window: int
     statistic: int
-
-
-@dataclass(frozen=True)
-class Runs:
-    """Rows asked for, and the summaries of their batches, in the order of the kernels' arguments.
-
-    Attributes:
-        at_bin: Bin in which each row's `as_of` lies; rows in order of batch and time.
-        as_of_us: Microseconds since the epoch.
-        start: First summary of each run of one batch and parameter.
-        end: Behind its last summary.
-        parameter: Place of its parameter in the grid.
-        row_from: First row of its batch.
-        row_until: Behind the last row of its batch.
-        counts: `COUNTS` of the summaries, int64.
-        moments: `MOMENTS` of the summaries.
-    """
-
-    at_bin: np.ndarray
-    as_of_us: np.ndarray
-    start: np.ndarray
-    end: np.ndarray
-    parameter: np.ndarray
-    row_from: np.ndarray
-    row_until: np.ndarray
-    counts: np.ndarray
-    moments: np.ndarray
-
-
-class SeriesFamily(Protocol):
-    """Features made from the summaries of a batch: asked about one batch at one moment, without a frame."""
-
-    @property
-    def features(self) -> tuple[Feature, ...]:
-        """One entry per column."""
-        ...
-
-    def fill(self, runs: Runs, out: np.ndarray) -> None:
-        """Write the row of `out`, shape (1, columns), which holds NaN; run `i` is that of parameter `i`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -141,9 +101,9 @@ def series(rows: pd.DataFrame, summaries: pa.Table, grid: Grid, process: Process
         (two for `sd`, two different times for `slope`).
     """
     plan = SeriesPlan.of(process)
-    place = _Places.of(rows, summaries, grid)
+    place = Places.of(rows, summaries, grid)
     out = np.full((len(rows), len(plan.features)), np.nan)
-    counts, moments = _columns(summaries)
+    counts, moments = kernel_columns(summaries)
 
     def share_of(share: slice) -> None:
         runs = (place.run_parameter[share], place.row_from[share], place.row_until[share])
@@ -178,74 +138,6 @@ def _want(parameter: Parameter, number: int, window: int, name: str, words: str,
         f"{parameter.name}.{name}.{statistic}", parameter.name, parameter.label, unit, name, statistic, meaning
     )
     return _Wanted(feature, number, window, STATISTICS.index(statistic))
-
-
-@dataclass(frozen=True)
-class _Places:
-    """Rows in order of batch and time, and for every run of summaries the rows of its batch.
-
-    Attributes:
-        at_bin: Bin in which each row's `as_of` lies, in that order.
-        as_of_us: The rows' `as_of`.
-        run_start: First summary of each run of one batch and parameter; one more at the end.
-        run_parameter: Place of its parameter in the grid.
-        row_from: First row of its batch.
-        row_until: Behind the last row of its batch.
-        back: Where each row of the caller stands in that order.
-    """
-
-    at_bin: np.ndarray
-    as_of_us: np.ndarray
-    run_start: np.ndarray
-    run_parameter: np.ndarray
-    row_from: np.ndarray
-    row_until: np.ndarray
-    back: np.ndarray
-
-    @classmethod
-    def of(cls, rows: pd.DataFrame, summaries: pa.Table, grid: Grid) -> _Places:
-        batch = grid.batch_ids.get_indexer(pd.Index(rows["batch_id"]))
-        as_of = microseconds(rows["as_of"])
-        order = np.lexsort((as_of, batch))
-        batch, as_of = batch[order], as_of[order]
-        elapsed = as_of - grid.started_us[batch]
-        run_batch, run_parameter, run_start = _runs(summaries, grid)
-        return cls(
-            at_bin=np.maximum(0, -(-elapsed // grid.bin_us)),
-            as_of_us=as_of,
-            run_start=run_start,
-            run_parameter=run_parameter,
-            row_from=np.searchsorted(batch, run_batch, "left"),
-            row_until=np.searchsorted(batch, run_batch, "right"),
-            back=np.argsort(order, kind="stable"),
-        )
-
-
-def _runs(summaries: pa.Table, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    table = summaries.select(["batch_id", "parameter"]).unify_dictionaries().combine_chunks()
-    if not len(table):
-        empty = np.empty(0, np.int64)
-        return empty, empty, np.zeros(1, np.int64)
-    codes = []
-    for name, known in (("batch_id", grid.batch_ids), ("parameter", grid.parameters)):
-        chunk = table[name].chunk(0)
-        coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-        codes.append(known.get_indexer(pd.Index(coded.dictionary.to_pylist(), dtype="str"))[np.asarray(coded.indices)])
-    batch, parameter = codes
-    starts = np.flatnonzero(np.r_[True, (np.diff(batch) != 0) | (np.diff(parameter) != 0)])
-    return batch[starts], parameter[starts], np.r_[starts, len(batch)]
-
-
-def _columns(summaries: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Counts and moments of the summaries as the kernel has them (batch and parameter are left 0)."""
-    counts = np.zeros((len(summaries), len(COUNTS)), np.int64)
-    for i, name in enumerate(COUNTS[2:], start=2):
-        column = summaries[name].cast(pa.int64()) if name != "late" else summaries[name].cast(pa.int8())
-        counts[:, i] = column.fill_null(0).to_numpy()
-    moments = np.empty((len(summaries), len(MOMENTS)))
-    for i, name in enumerate(MOMENTS):
-        moments[:, i] = summaries[name].to_numpy()
-    return counts, moments
 
 
 _BIN, _LATE, _FROM, _UNTIL, _N, _BAD, _BELOW, _ABOVE, _FIRST_AT, _LAST_AT = range(2, 12)

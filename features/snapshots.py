@@ -11,6 +11,7 @@ import pyarrow as pa
 from features.context import Vocabulary, context
 from features.dictionary import Block, Feature, join
 from features.process import ProcessDefinition
+from features.sensors import sensors
 from features.series import series
 from features.summaries import US_PER_H, Grid, grid_of, microseconds
 
@@ -90,6 +91,7 @@ def snapshots(
         progress(rows),
         of_series,
         missing(rows, of_series),
+        sensors(rows, summaries, grid, process),
         *context(rows, history, labels, process, vocabulary),
     ]
     return join(rows, blocks)

@@ -1,6 +1,7 @@
 """The frozen predictor: a folder of open files, checked to the last byte before anything is loaded from it.
 
-No fitting happens here. The same snapshot gives the same probability and the same contributions, always.
+No fitting happens here. The same snapshot gives the same probability and the same contributions, always. Everything runs
+on the encoded matrix of snapshots, so an endpoint that holds a row of numbers needs no frame.
 """
 
 from __future__ import annotations
@@ -19,25 +20,41 @@ from scipy.special import expit
 from features.dictionary import Feature
 from features.errors import StorageError
 from models.cohort.encode import Encoder
+from models.decide import Thresholds
+from models.learners.applicability.model import Applicability
+from models.learners.blend import Blend
 from models.learners.calibrate import Calibration
+from models.learners.conformal import Conformal
+from models.learners.evidence import Evidence, Seen
+from models.learners.questions import ModeModel
+from models.learners.sensors import SensorChecks
 
 if TYPE_CHECKING:
     import lightgbm as lgb
 
 MANIFEST = "manifest.json"
-FILES = ("model.txt", "predictor.json", "features.json")
 AGE = "age_h"  # the statistic that says how old a parameter's newest value is
 USUAL = 0.95  # quantile of the ages in training above which a value is stale
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """Everything needed to score a snapshot and to say why.
+    """Everything needed to score a snapshot, to say how sure the score is, and why.
 
     Attributes:
-        model_text: LightGBM's own text format.
+        model_texts: A bag of small models over `inputs`, LightGBM's own text format; their raw log-odds are averaged.
+        inputs: Columns the trees see: features, and columns of the evidence.
         encoder: Snapshot to matrix.
-        calibration: Raw log-odds to probability.
+        sensors: Finds sensors at fault, whose features are hidden.
+        evidence: Margins of release attributes, deviations from the usual course.
+        blend: Trees and evidence in one score.
+        calibration: Raw log-odds to probability, by stage.
+        sets: Conformal sets at the nominal level, for the record.
+        decision_sets: Conformal sets at the stated errors of the decision.
+        thresholds: Where decisions change.
+        modes: Models of the failure modes with enough cases.
+        few_cases: Cases of the modes without a model.
+        applicability: Where the predictor applies; None only while it is being fitted.
         features: One entry per column of the matrix, in its order.
         process_id: Process it was made for.
         process_version: Version of that process definition.
@@ -46,9 +63,19 @@ class Predictor:
         usual_ages: Per parameter and checkpoint (as text), the age in hours that 95 % of the training rows stay below.
     """
 
-    model_text: str
+    model_texts: tuple[str, ...]
+    inputs: tuple[str, ...]
     encoder: Encoder
+    sensors: SensorChecks
+    evidence: Evidence
+    blend: Blend
     calibration: Calibration
+    sets: Conformal
+    decision_sets: Conformal
+    thresholds: Thresholds
+    modes: tuple[ModeModel, ...]
+    few_cases: dict[str, int]
+    applicability: Applicability | None
     features: tuple[Feature, ...]
     process_id: str
     process_version: str
@@ -57,31 +84,52 @@ class Predictor:
     usual_ages: dict[str, dict[str, float]]
 
     @cached_property
-    def booster(self) -> lgb.Booster:
-        """The trees."""
+    def boosters(self) -> tuple[lgb.Booster, ...]:
+        """The trees of each member of the bag."""
         import lightgbm as lgb
 
-        return lgb.Booster(model_str=self.model_text)
+        return tuple(lgb.Booster(model_str=text) for text in self.model_texts)
 
     @cached_property
     def sha256(self) -> str:
         """Digest of the manifest, and so of every file."""
         return hashlib.sha256(_manifest(self._files())).hexdigest()
 
-    @cached_property
-    def base_log_odds(self) -> float:
-        """Calibrated log-odds before anything is known of a batch: the mean over the training rows."""
-        nothing = np.full((1, len(self.encoder.columns)), np.nan)
-        return float(self.calibration.log_odds(self._trees(nothing, pred_contrib=True)[0, -1]))
+    def assess(self, X: np.ndarray, checkpoint_h: np.ndarray, *, contributions: bool = True) -> Assessment:
+        """Score encoded rows.
 
-    @property
-    def base_probability(self) -> float:
-        """The probability that belongs to `base_log_odds`."""
-        return float(expit(self.base_log_odds))
+        Args:
+            X: From the encoder, shape (n, k).
+            checkpoint_h: Hours since the start, shape (n,).
+            contributions: Whether to say why, which takes most of the time.
+        """
+        believed, faulty = self.hidden(X, checkpoint_h)
+        seen = self.evidence.of(believed, checkpoint_h)
+        inputs = self._inputs(believed, seen)
+        raw = np.column_stack([_predict(b, inputs, raw_score=True) for b in self.boosters])
+        numbers = seen.columns[:, list(self.evidence.ranking)]
+        blended = self.blend.log_odds(raw.mean(axis=1), numbers)
+        why = self._why(believed, seen, inputs, numbers, checkpoint_h) if contributions else None
+        return Assessment(
+            log_odds=self.calibration.log_odds(blended, checkpoint_h),
+            half_width=self._half_width(raw, blended, checkpoint_h),
+            base_log_odds=self.base_log_odds(checkpoint_h),
+            contributions=why,
+            seen=seen,
+            inputs=inputs,
+            faulty=faulty,
+        )
+
+    def hidden(self, X: np.ndarray, checkpoint_h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows in which the features of sensors found faulty are NaN, and which sensors those are."""
+        faulty = self.sensors.faulty(self._signs(X), checkpoint_h)
+        if not faulty.any():
+            return X, faulty
+        return np.where(faulty @ self._hides, np.nan, X), faulty
 
     def log_odds(self, snapshots: pd.DataFrame) -> np.ndarray:
         """Calibrated log-odds, shape (n,)."""
-        return self.calibration.log_odds(self._trees(self.encoder.encode(snapshots), raw_score=True))
+        return self._assess(snapshots, contributions=False).log_odds
 
     def predict(self, snapshots: pd.DataFrame) -> np.ndarray:
         """Calibrated failure probability of each snapshot, shape (n,).
@@ -92,28 +140,39 @@ class Predictor:
         return expit(self.log_odds(snapshots))
 
     def contributions(self, snapshots: pd.DataFrame) -> pd.DataFrame:
-        """What each feature adds to the calibrated log-odds, by TreeSHAP (Lundberg et al., 2020).
+        """What each feature adds to the calibrated log-odds: TreeSHAP (Lundberg et al., 2020), and the slopes of the blend.
+
+        What the evidence adds stands with the features behind it (`Evidence.hand_on`).
 
         Returns:
-            Index of the snapshots, one column per feature; a row plus `base_log_odds` sums to its `log_odds`.
+            Index of the snapshots, one column per feature; a row plus its `base_log_odds` sums to its `log_odds`.
         """
-        raw = self._trees(self.encoder.encode(snapshots), pred_contrib=True)[:, :-1]
-        return pd.DataFrame(self.calibration.slope * raw, index=snapshots.index, columns=list(self.encoder.columns))
+        found = self._assess(snapshots).contributions
+        return pd.DataFrame(found, index=snapshots.index, columns=list(self.encoder.columns))
 
-    def percentage_points(self, contributions: pd.DataFrame) -> pd.DataFrame:
-        """Contributions in percentage points; each row sums to 100 (p - base probability).
+    def base_log_odds(self, checkpoint_h: np.ndarray) -> np.ndarray:
+        """Calibrated log-odds at hours since the start of a batch of which only that is known."""
+        raw = self.blend.intercept + self.blend.trees_slope * self._base_of_trees
+        return self.calibration.log_odds(np.full(np.shape(checkpoint_h), raw), np.asarray(checkpoint_h, float))
+
+    def percentage_points(self, contributions: pd.DataFrame, checkpoint_h: np.ndarray) -> pd.DataFrame:
+        """Contributions in percentage points; each row sums to 100 (p - base probability of its hour).
 
         The probability changes along the straight line from the base to the snapshot in log-odds; each
         feature takes the share of the change that it has of the line (integrated gradients, Sundararajan et al., 2017).
         """
+        base = self.base_log_odds(checkpoint_h)
         change = contributions.to_numpy().sum(axis=1)
-        per_log_odds = mean_slope(self.base_log_odds, self.base_log_odds + change)
-        return contributions.mul(100.0 * per_log_odds, axis=0)
+        return contributions.mul(100.0 * mean_slope(base, base + change), axis=0)
 
     def by_parameter(self, contributions: pd.DataFrame) -> pd.DataFrame:
         """Contributions summed over the features of each parameter; one column per parameter."""
         parameters = [feature.parameter for feature in self.features]
         return contributions.T.groupby(parameters, sort=True).sum().T
+
+    def mode_probabilities(self, assessment: Assessment, checkpoint_h: np.ndarray) -> dict[str, np.ndarray]:
+        """Probability of a failure in each mode that has a model, shape (n,) each."""
+        return {model.mode: model.probability(assessment.inputs, checkpoint_h) for model in self.modes}
 
     def save(self, folder: Path) -> None:
         """Write the files and, last, the manifest with their digests."""
@@ -136,10 +195,31 @@ class Predictor:
         """
         files = _checked(folder, sha256)
         head = json.loads(files["predictor.json"])
+        encoder = Encoder.from_json(head["encoder"])
+        domain = json.loads(files["applicability.json"])
+        modes = tuple(
+            ModeModel(
+                item["mode"],
+                item["n_cases"],
+                files[f"mode.{i}.txt"].decode(),
+                Calibration.from_json(item["calibration"]),
+            )
+            for i, item in enumerate(head["modes"])
+        )
         return cls(
-            model_text=files["model.txt"].decode(),
-            encoder=Encoder.from_json(head["encoder"]),
-            calibration=Calibration(**head["calibration"]),
+            model_texts=tuple(files[f"model.{i}.txt"].decode() for i in range(head["members"])),
+            inputs=tuple(head["inputs"]),
+            encoder=encoder,
+            sensors=SensorChecks.from_json(json.loads(files["sensors.json"])),
+            evidence=Evidence.from_json(encoder, json.loads(files["evidence.json"])),
+            blend=Blend.from_json(head["blend"]),
+            calibration=Calibration.from_json(head["calibration"]),
+            sets=Conformal.from_json(head["sets"]),
+            decision_sets=Conformal.from_json(head["decision_sets"]),
+            thresholds=Thresholds(**head["thresholds"]),
+            modes=modes,
+            few_cases=head["few_cases"],
+            applicability=None if domain is None else Applicability.from_json(domain),
             features=tuple(Feature(**row) for row in json.loads(files["features.json"])),
             process_id=head["process_id"],
             process_version=head["process_version"],
@@ -148,12 +228,57 @@ class Predictor:
             usual_ages=head["usual_ages"],
         )
 
-    def _trees(self, X: np.ndarray, **kwargs: bool) -> np.ndarray:
-        if not len(X):
-            width = (0, X.shape[1] + 1) if kwargs.get("pred_contrib") else 0
-            return np.zeros(width)
-        # one thread: a score takes about a millisecond, and the endpoint runs many at a time
-        return np.asarray(self.booster.predict(X, num_threads=1, **kwargs))
+    def _assess(self, snapshots: pd.DataFrame, *, contributions: bool = True) -> Assessment:
+        hours = snapshots["checkpoint_h"].to_numpy(float)
+        return self.assess(self.encoder.encode(snapshots), hours, contributions=contributions)
+
+    def _signs(self, X: np.ndarray) -> np.ndarray:
+        """Columns that the sensor checks look at; NaN, which is never found faulty, where the matrix has none."""
+        places = self._sign_places
+        return np.where(places >= 0, X[:, places], np.nan) if len(places) else np.empty((len(X), 0))
+
+    @cached_property
+    def _sign_places(self) -> np.ndarray:
+        return places_of([check.feature for check in self.sensors.checks], self.encoder.columns)
+
+    @cached_property
+    def _hides(self) -> np.ndarray:
+        return self.sensors.hides(self.encoder.columns)
+
+    @cached_property
+    def _input_places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Place of every input in the matrix and in the evidence; -1 where it is not there."""
+        evidence = [feature.name for feature in self.evidence.features]
+        return places_of(self.inputs, self.encoder.columns), places_of(self.inputs, evidence)
+
+    def _inputs(self, X: np.ndarray, seen: Seen) -> np.ndarray:
+        plain, evidence = self._input_places
+        return np.where(plain >= 0, X[:, plain], seen.columns[:, evidence])
+
+    @cached_property
+    def _base_of_trees(self) -> float:
+        nothing = np.full((1, len(self.inputs)), np.nan)
+        return float(np.mean([_predict(b, nothing, pred_contrib=True)[0, -1] for b in self.boosters]))
+
+    def _why(
+        self, X: np.ndarray, seen: Seen, inputs: np.ndarray, numbers: np.ndarray, checkpoint_h: np.ndarray
+    ) -> np.ndarray:
+        """Contributions of every column of the matrix to the calibrated log-odds, shape (n, k)."""
+        trees = np.mean([_predict(b, inputs, pred_contrib=True)[:, :-1] for b in self.boosters], axis=0)
+        trees = self.blend.trees_slope * trees
+        plain, evidence = self._input_places
+        of_evidence = np.zeros_like(seen.columns)
+        of_evidence[:, evidence[evidence >= 0]] = trees[:, evidence >= 0]
+        of_evidence[:, list(self.evidence.ranking)] += self.blend.contributions(numbers)
+        out = self.evidence.hand_on(seen, of_evidence, X, checkpoint_h)
+        out[:, plain[plain >= 0]] += trees[:, plain >= 0]
+        return self.calibration.slope(checkpoint_h)[:, None] * out
+
+    def _half_width(self, raw: np.ndarray, blended: np.ndarray, checkpoint_h: np.ndarray) -> np.ndarray:
+        """Half the 90 % interval of the log-odds: what the calibration leaves open, and how far the bag disagrees."""
+        bag = raw.std(axis=1, ddof=1) if raw.shape[1] > 1 else np.zeros(len(raw))
+        spread = 1.645 * self.calibration.slope(checkpoint_h) * self.blend.trees_slope * bag
+        return np.hypot(self.calibration.half_width(blended, checkpoint_h), spread)
 
     def _files(self) -> dict[str, bytes]:
         head = {
@@ -161,18 +286,69 @@ class Predictor:
             "process_version": self.process_version,
             "training_sha256": self.training_sha256,
             "test_sha256": self.test_sha256,
+            "members": len(self.model_texts),
+            "inputs": list(self.inputs),
             "encoder": self.encoder.to_json(),
-            "calibration": asdict(self.calibration),
+            "blend": self.blend.to_json(),
+            "calibration": self.calibration.to_json(),
+            "sets": self.sets.to_json(),
+            "decision_sets": self.decision_sets.to_json(),
+            "thresholds": self.thresholds.to_json(),
+            "modes": [model.head() for model in self.modes],
+            "few_cases": self.few_cases,
             "usual_ages": self.usual_ages,
         }
-        return {
-            "model.txt": self.model_text.encode(),
+        texts = {f"model.{i}.txt": text.encode() for i, text in enumerate(self.model_texts)}
+        texts |= {f"mode.{i}.txt": model.model_text.encode() for i, model in enumerate(self.modes)}
+        return texts | {
             "predictor.json": _json(head),
+            "evidence.json": _json(self.evidence.to_json()),
+            "sensors.json": _json(self.sensors.to_json()),
+            "applicability.json": _json(self.applicability.to_json() if self.applicability else None),
             "features.json": _json([asdict(feature) for feature in self.features]),
         }
 
 
-def mean_slope(base_log_odds: float, log_odds: np.ndarray) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """Scores of n rows.
+
+    Attributes:
+        log_odds: Calibrated, shape (n,).
+        half_width: Half the 90 % interval of the log-odds, shape (n,).
+        base_log_odds: Of a batch of which only the hour is known, shape (n,).
+        contributions: Of every column of the matrix, shape (n, k); None where nobody asked.
+        seen: The evidence, with the forecasts of the release attributes.
+        inputs: What the trees saw, shape (n, inputs).
+        faulty: Which sensors were hidden, booleans of shape (n, sensors).
+    """
+
+    log_odds: np.ndarray
+    half_width: np.ndarray
+    base_log_odds: np.ndarray
+    contributions: np.ndarray | None
+    seen: Seen
+    inputs: np.ndarray
+    faulty: np.ndarray
+
+    @property
+    def probability(self) -> np.ndarray:
+        """Calibrated failure probability, shape (n,)."""
+        return expit(self.log_odds)
+
+    @property
+    def interval(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper end of the 90 % interval of the probability, shape (n,) each."""
+        return expit(self.log_odds - self.half_width), expit(self.log_odds + self.half_width)
+
+
+def places_of(names: list[str] | tuple[str, ...], columns: list[str] | tuple[str, ...]) -> np.ndarray:
+    """Place of each name among the columns, -1 where it is not there."""
+    place = {name: i for i, name in enumerate(columns)}
+    return np.array([place.get(name, -1) for name in names], int)
+
+
+def mean_slope(base_log_odds: np.ndarray | float, log_odds: np.ndarray) -> np.ndarray:
     """(p - p0) / (logit p - logit p0): mean slope of the logistic curve between two points; p (1 - p) where they meet."""
     p0, p = expit(base_log_odds), expit(log_odds)
     change = log_odds - base_log_odds
@@ -191,25 +367,37 @@ def usual_ages(rows: pd.DataFrame, features: tuple[Feature, ...]) -> dict[str, d
     }
 
 
+def _predict(booster: lgb.Booster, inputs: np.ndarray, **kwargs: bool) -> np.ndarray:
+    if not len(inputs):
+        return np.zeros((0, inputs.shape[1] + 1) if kwargs.get("pred_contrib") else 0)
+    # one thread: a score takes about a millisecond, and the endpoint runs many at a time
+    return np.asarray(booster.predict(inputs, num_threads=1, **kwargs))
+
+
 def _checked(folder: Path, sha256: str | None) -> dict[str, bytes]:
     remedy = "Restore the folder from the registry, or train again."
     try:
         manifest = (folder / MANIFEST).read_bytes()
-        files = {name: (folder / name).read_bytes() for name in FILES}
-    except FileNotFoundError as error:
-        raise StorageError(f"predictor {folder}: {Path(str(error.filename)).name} is missing", remedy=remedy) from None
+    except OSError:
+        raise StorageError(f"predictor {folder}: {MANIFEST} is missing", remedy=remedy) from None
     digest = hashlib.sha256(manifest).hexdigest()
     if sha256 is not None and digest != sha256:
         raise StorageError(f"predictor {folder} has digest {digest[:12]}", expected=sha256[:12], remedy=remedy)
+    try:
+        stored = dict(json.loads(manifest)["files"])
+        files = {name: (folder / Path(name).name).read_bytes() for name in stored}
+    except FileNotFoundError as error:
+        raise StorageError(f"predictor {folder}: {Path(str(error.filename)).name} is missing", remedy=remedy) from None
+    except (ValueError, KeyError, TypeError):
+        raise StorageError(f"predictor {folder}: {MANIFEST} was changed after it was written", remedy=remedy) from None
     if manifest != _manifest(files):
-        stored = json.loads(manifest).get("files", {})
-        wrong = [n for n in FILES if stored.get(n) != hashlib.sha256(files[n]).hexdigest()] or [MANIFEST]
+        wrong = [n for n, known in stored.items() if known != hashlib.sha256(files[n]).hexdigest()] or [MANIFEST]
         raise StorageError(f"predictor {folder}: {wrong[0]} was changed after it was written", remedy=remedy)
     return files
 
 
 def _manifest(files: dict[str, bytes]) -> bytes:
-    return _json({"format": 1, "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}})
+    return _json({"format": 2, "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}})
 
 
 def _json(value: Any) -> bytes:

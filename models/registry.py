@@ -388,7 +388,7 @@ def _log_files(
 
 
 def _log_model(name: str, predictor: Predictor) -> str:
-    """Log the trees as LightGBM text and register them; the calibrated predictor lies beside them in the run.
+    """Log the first member of the bag as LightGBM text and register it; the whole predictor lies beside it in the run.
 
     Returns:
         The version's number.
@@ -398,10 +398,10 @@ def _log_model(name: str, predictor: Predictor) -> str:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
-    inputs = Schema([ColSpec(DataType.double, feature.name, required=False) for feature in predictor.features])
+    inputs = Schema([ColSpec(DataType.double, name, required=False) for name in predictor.inputs])
     outputs = Schema([ColSpec(DataType.double, "uncalibrated_probability")])
     info = mlflow.lightgbm.log_model(
-        predictor.booster,
+        predictor.boosters[0],
         name="trees",
         registered_model_name=name,
         signature=ModelSignature(inputs, outputs),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,16 @@ from features.dictionary import Feature
 from features.process import ProcessDefinition
 from models.cohort.encode import fit_encoder
 from models.cohort.splits import Fold, Seal, enough_failures, known_before, most_folds, seal_test, subject_groups
-from models.cohort.table import TrainingTable, before_the_label, exclusions, training_table
-from models.learners.calibrate import Calibration, fit_calibration
-from models.learners.trees import Bins, Plan, Progress, Settings, Tuned, fold_places, portable_text, tune
+from models.cohort.table import TrainingTable, before_the_label, end_of_batches, exclusions, training_table
+from models.decide import fit_thresholds
+from models.evaluation.bands import equal_bands
+from models.explain.completeness import missing, stale
+from models.learners.applicability.columns import DomainPlan
+from models.learners.applicability.fit import fit_applicability
+from models.learners.conformal import fit_conformal
+from models.learners.questions import modes_before
+from models.learners.stack import fit_bag, fit_layers, fit_modes, forward
+from models.learners.trees import Bins, Plan, Progress, Tuned, portable_text
 from models.predictor import Predictor, usual_ages
 
 
@@ -27,7 +34,7 @@ class Trained:
         seal: The test set it has not seen.
         folds: Forward folds of tuning and calibration.
         tuned: Trials and the settings taken.
-        out_of_fold: `batch_id`, `checkpoint_h`, `as_of`, `fold`, `failed`, `weight`, `raw` (log-odds),
+        out_of_fold: `batch_id`, `checkpoint_h`, `as_of`, `end_at`, `fold`, `failed`, `weight`, `raw` (log-odds),
             `failure_probability` (calibrated; the calibration was fitted on these rows).
         excluded: Where every snapshot went (`models.cohort.table.exclusions`).
         failed: Outcome of the training batches as known at the cut, indexed by batch_id.
@@ -51,6 +58,8 @@ def train(
     batches: pd.DataFrame,
     log: pd.DataFrame,
     *,
+    observations: pd.DataFrame | None = None,
+    dispositions: pd.DataFrame | None = None,
     seal: Seal | None = None,
     plan: Plan | None = None,
     groups: pd.DataFrame | None = None,
@@ -62,8 +71,10 @@ def train(
         process: The process.
         snapshots: `features.contracts.SNAPSHOT` of all batches; those in progress are left aside.
         features: Feature dictionary of the snapshots' columns.
-        batches: `batch_id`, `started_at`, `subject_key`.
+        batches: `batch_id`, `started_at`, `subject_key`, and `planned_end_at` where there is one.
         log: `features.contracts.LABELS`.
+        observations: `features.contracts.OBSERVATIONS` of the release attributes; None forecasts none.
+        dispositions: `features.contracts.DISPOSITIONS`, for failure modes; None asks for none.
         seal: The test set to stay away from; None seals the newest share of the batches.
         plan: How; None takes the defaults.
         groups: Pairs `batch_id`, `group` that must not stand on both sides of a split; None takes the subjects.
@@ -84,56 +95,69 @@ def train(
     past = log[log["label_available_at"] < seal.cut]
     folds = most_folds(batches, past, failed.index, groups=groups, at_most=plan.folds, warm_up=plan.warm_up)
     table = training_table(rows, fit_encoder(rows))
-    bins = Bins(table, plan, failed_share=float(failed.mean()))
-    tuned = tune(bins, folds, past, progress=progress)
-    out_of_fold = forward_scores(bins, folds, past, tuned.settings)
-    calibration = fit_calibration(*(out_of_fold[name].to_numpy() for name in ("raw", "failed", "weight")))
-    predictor = _final(process, features, rows, bins, failed, tuned.settings, calibration, seal)
-    out_of_fold["failure_probability"] = calibration.probability(out_of_fold["raw"].to_numpy())
-    used = {"training": tuple(failed.index), "sealed test": seal.batch_ids}
-    return Trained(predictor, seal, folds, tuned, out_of_fold, exclusions(snapshots, log, used), failed, plan)
-
-
-def forward_scores(bins: Bins, folds: tuple[Fold, ...], log: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """Raw log-odds of every validated row, each by a model that knew only what was known at the fold's cut.
-
-    Returns:
-        `batch_id`, `checkpoint_h`, `as_of`, `weight`, `fold`, `failed`, `raw`.
-    """
-    blocks = []
-    for fold in folds:
-        train_rows, train_failed, rows, failed = fold_places(bins.table, fold, log)
-        booster, _ = bins.fit(bins.rows(train_rows, train_failed), settings)
-        raw = booster.predict(bins.table.X[rows], raw_score=True)
-        blocks.append(bins.table.rows.iloc[rows].assign(fold=fold.name, failed=failed, raw=raw))
-    return pd.concat(blocks, ignore_index=True)
-
-
-def _final(
-    process: ProcessDefinition,
-    features: tuple[Feature, ...],
-    rows: pd.DataFrame,
-    bins: Bins,
-    failed: pd.Series,
-    settings: Settings,
-    calibration: Calibration,
-    seal: Seal,
-) -> Predictor:
-    table = bins.table
-    y = table.rows["batch_id"].map(failed).to_numpy(bool)
-    booster, _ = bins.fit(bins.rows(np.arange(len(y)), y), settings)
     known = {feature.name: feature for feature in features}
-    return Predictor(
-        model_text=portable_text(booster),
+    entries = tuple(known[name] for name in table.encoder.columns)
+    folded = forward(
+        process, table, entries, past, folds, observations, plan, n_failed=int(failed.sum()), progress=progress
+    )
+    settings, everything = folded.tuned.settings, np.arange(len(table.rows))
+    layers = fit_layers(process, table, entries, everything, everything[:0], failed, observations, seal.cut)
+    y = table.rows["batch_id"].map(failed).to_numpy(bool)
+    bins = Bins(layers.inputs, plan, failed_share=float(failed.mean()))
+    bag = fit_bag(bins, bins.rows(everything, y), settings)
+    out_of_fold = folded.out_of_fold.merge(end_of_batches(batches, log, process), on="batch_id", how="left")
+    named = _NO_MODES if dispositions is None else modes_before(process, dispositions, seal.cut)
+    modes, few = fit_modes(folded, bins, named, failed, settings, process.decision.cases_per_mode)
+    log_odds, happened, hours = (out_of_fold[name].to_numpy() for name in ("log_odds", "failed", "checkpoint_h"))
+    edges = equal_bands(out_of_fold["checkpoint_h"])
+    stated = process.decision.missed_failures
+    predictor = Predictor(
+        model_texts=tuple(portable_text(booster) for booster in bag),
+        inputs=layers.inputs.encoder.columns,
         encoder=table.encoder,
-        calibration=calibration,
-        features=tuple(known[name] for name in table.encoder.columns),
+        sensors=layers.sensors,
+        evidence=layers.evidence,
+        blend=folded.blend,
+        calibration=folded.calibration,
+        sets=fit_conformal(log_odds, happened, hours, edges),
+        decision_sets=fit_conformal(log_odds, happened, hours, edges, error_failed=stated),
+        thresholds=fit_thresholds(out_of_fold, process.decision, process.cost),
+        modes=modes,
+        few_cases=few,
+        applicability=None,
+        features=entries,
         process_id=process.id,
         process_version=process.process.version,
         training_sha256=training_digest(table, y),
         test_sha256=seal.sha256,
         usual_ages=usual_ages(rows, features),
     )
+    predictor = _with_domain(process, predictor, rows, features, failed)
+    used = {"training": tuple(failed.index), "sealed test": seal.batch_ids}
+    return Trained(predictor, seal, folds, folded.tuned, out_of_fold, exclusions(snapshots, log, used), failed, plan)
+
+
+_NO_MODES = pd.DataFrame({"batch_id": pd.Series([], dtype="str"), "mode": pd.Series([], dtype="str")})
+
+
+def _with_domain(
+    process: ProcessDefinition,
+    predictor: Predictor,
+    rows: pd.DataFrame,
+    features: tuple[Feature, ...],
+    failed: pd.Series,
+) -> Predictor:
+    """The same predictor with limits on where it applies, from the training rows alone."""
+    domain = fit_applicability(
+        rows,
+        features,
+        predictor.encoder,
+        failed,
+        missing=missing(predictor, rows),
+        stale=stale(predictor, rows, features),
+        plan=DomainPlan(min_batches=process.decision.batches_per_subgroup),
+    )
+    return replace(predictor, applicability=domain)
 
 
 def training_digest(table: TrainingTable, failed: np.ndarray) -> str:

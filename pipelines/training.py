@@ -130,8 +130,9 @@ def _judge(
     registry: Registry,
     say: Say,
 ) -> tuple[Evaluation, str, RegisteredModel]:
-    from models.report.charts import shap_plots, to_png
     from models.report.html import charts_of, html_report
+    from models.report.shap_plots import shap_plots
+    from models.report.style import to_png
 
     process = plant.process
     say("comparing a random split with forward in time")

@@ -29,11 +29,17 @@ class PreparedContext:
         place: Place of each batch.
         families: In the order of `features.context.prepare`.
         events: Columns of the events, without any.
+        words: Names that the columns are for.
     """
 
     place: dict[str, int]
     families: tuple[Family, ...]
     events: Events
+    words: Vocabulary
+
+    def begun(self, batch_id: str, events: HeldRows) -> Begun:
+        """A batch's events, prepared for the question."""
+        return Begun.of(events.frame(), pd.Index([batch_id], dtype="str"), self.words)
 
     def questions(self, batch_id: str, begun: Begun, started_us: int, as_of_us: int) -> list[tuple[Family, Asked]]:
         """Every family with the question about one batch at one moment."""
@@ -68,10 +74,6 @@ class Context:
             self._sightings[batch_id, person] = known_us
             self._stale.add("people")
 
-    def begun(self, batch_id: str, events: HeldRows) -> Begun:
-        """A batch's events."""
-        return Begun.of(events.frame(), pd.Index([batch_id], dtype="str"), self._words)
-
     def settle(
         self, former: PreparedContext | None, tables: dict[str, HeldRows], results: pd.DataFrame | None
     ) -> PreparedContext:
@@ -102,7 +104,7 @@ class Context:
                     lambda: Experience.of(batches, self._seen(), labels, process)),
         )  # fmt: skip
         place = {str(name): i for i, name in enumerate(batches.index)}
-        return PreparedContext(place, families, self._columns)
+        return PreparedContext(place, families, self._columns, self._words)
 
     @property
     def is_stale(self) -> bool:

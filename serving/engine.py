@@ -70,7 +70,7 @@ class LiveEngine:
     def matrix(self, batch_id: str, as_of_us: int) -> np.ndarray:
         """The row that the model sees of a batch at a time, shape (1, columns of the model)."""
         row = self._state.row(batch_id, as_of_us)
-        return self._speaker_for(self._keeper.speaking(), row.columns).matrix(row.values)
+        return self._speaker_for(self._keeper.speaking(), row.columns).joined.matrix(row.values)
 
     def score_inline(self, history: Mapping[str, Sequence[Row]], batch_id: str, as_of_us: int) -> ScoreBody:
         """Score the given rows alone; nothing is kept."""
@@ -87,17 +87,13 @@ class LiveEngine:
     def _say(self, state: PlantState, batch_id: str, as_of_us: int) -> ScoreBody:
         speaking, row = self._keeper.speaking(), state.row(batch_id, as_of_us)
         try:
-            said = self._speaker_for(speaking, row.columns).say(row.values)
+            said = self._speaker_for(speaking, row.columns).say(row.values, as_of_us)
         except ContractError as error:
             raise UnscorableError(f"batch {batch_id}: {error.what}", remedy=error.remedy) from None
         return {
             "version": BODY_VERSION,
             "elapsed_h": row.elapsed_h,
-            "failure_probability": said.failure_probability,
-            "base_probability": said.base_probability,
-            "reasons": said.reasons,
-            "missing": said.missing,
-            "stale": said.stale,
+            **said,
             "data_sha256": row.data_sha256,
             "process_version": speaking.predictor.process_version,
             "model": _info(speaking).to_json(),

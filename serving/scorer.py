@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
+from scipy.special import expit
 
 from features.contracts import RISK_SCORE
 from features.dictionary import Feature
 from features.process import ProcessDefinition
-from models.explain.reasons import missing, reasons, stale
+from models.explain.completeness import missing, stale
+from models.explain.reasons import reasons
 from models.predictor import Predictor
 
 
@@ -61,14 +63,14 @@ def score(
         ContractError: The snapshots lack a feature of the predictor, or hold an infinite value.
     """
     rows = snapshots.sort_values(["batch_id", "as_of"]).reset_index(drop=True)
-    why = reasons(predictor, rows, process, top=top)
+    why = reasons(predictor, rows, process, top=top, features=features)
     return pd.DataFrame(
         {
             "batch_id": rows["batch_id"].astype("str"),
             "as_of": rows["as_of"],
             "elapsed_h": (rows["as_of"] - rows["started_at"]) / pd.Timedelta(hours=1),
             "failure_probability": predictor.predict(rows),
-            "base_probability": predictor.base_probability,
+            "base_probability": expit(predictor.base_log_odds(rows["checkpoint_h"].to_numpy(float))),
             "reasons": _texts([[reason.to_json() for reason in row] for row in why]),
             "missing": _texts(missing(predictor, rows)),
             "stale": _texts(stale(predictor, rows, features)),

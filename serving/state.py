@@ -24,7 +24,7 @@ from serving.context import Context, PreparedContext
 from serving.readings import SentReadings, sent_readings
 from serving.rows import CONTRADICTS, REPEATED, Row, TypedRows, typed
 from serving.seam import RowVerdict, StoredRow, UnscorableError, canonical
-from serving.tables import HeldRows, Plain
+from serving.tables import HeldRows, Plain, no_rows
 
 _AROUND = ("batches", "materials", "lot_results", "environment", "dispositions")
 _STALE = {"dispositions": "labels"}  # what a change of a table makes stale, where it is not called like the table
@@ -36,11 +36,18 @@ _OTHER_BATCH = RowVerdict(
 
 @dataclass
 class _Batch:
-    """What is held of one batch."""
+    """What is held of one batch; its events are prepared again when they have changed and somebody asks."""
 
     series: BatchSeries
     events: HeldRows
-    begun: Begun
+    begun: Begun | None = None
+    words: Vocabulary | None = None
+
+    def prepared(self, batch_id: str, context: PreparedContext) -> Begun:
+        """Its events as the context wants them."""
+        if self.begun is None or self.words is not context.words:
+            self.begun, self.words = context.begun(batch_id, self.events), context.words
+        return self.begun
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,8 @@ class PlantState:
     def __init__(self, process: ProcessDefinition, words: Vocabulary) -> None:
         self._process = process
         self._grid, self._of_series = SeriesGrid.of(process), series_families(process)
-        self._tables = {name: HeldRows(RUN_HISTORY[name], process) for name in _AROUND}
+        self._tables = {name: HeldRows(RUN_HISTORY[name], no_rows(RUN_HISTORY[name], process)) for name in _AROUND}
+        self._no_events = no_rows(RUN_HISTORY["events"], process)
         self._batches: dict[str, _Batch] = {}
         self._context = Context(process, words)
         self._prepared: PreparedContext | None = None
@@ -146,8 +154,6 @@ class PlantState:
         """Make columns for other names from now on."""
         with self._changing:
             self._context.use(words)
-            for name, batch in self._batches.items():
-                batch.begun = self._context.begun(name, batch.events)
             self._settle()
 
     def row(self, batch_id: str, as_of_us: int) -> LiveRow:
@@ -164,7 +170,7 @@ class PlantState:
             if as_of_us < started:
                 at = np.datetime64(as_of_us, "us")
                 raise UnscorableError(f"batch {batch_id} had not started at {at}+00:00", remedy="Ask after its start.")
-            questions = prepared.questions(batch_id, batch.begun, started, as_of_us)
+            questions = prepared.questions(batch_id, batch.prepared(batch_id, prepared), started, as_of_us)
             values = self.columns.row(batch.series, questions, as_of_us)
             return LiveRow(values, self.columns, float(values[0]), f"{self._digest:064x}")
 
@@ -194,20 +200,18 @@ class PlantState:
     def _start(self, batch_id: str, started_us: int) -> None:
         batch = self._batches.get(batch_id)
         if batch is None:
-            events = HeldRows(RUN_HISTORY["events"], self._process)
-            series = BatchSeries(self._grid, started_us)
-            self._batches[batch_id] = _Batch(series, events, self._context.begun(batch_id, events))
+            events = HeldRows(RUN_HISTORY["events"], self._no_events)
+            self._batches[batch_id] = _Batch(BatchSeries(self._grid, started_us), events)
         elif batch.series.started_us != started_us:
             batch.series.restart(started_us)
 
     def _take_events(self, rows: TypedRows) -> None:
         for batch_id, places in rows.frame.groupby("batch_id", sort=False).indices.items():
             batch, own = self._batches[str(batch_id)], rows.frame.iloc[places]
-            changes = batch.events.put(TypedRows(own, [rows.plain[i] for i in places], rows.places[places], {}))
-            self._told("events", changes)
-            begun = self._context.begun(str(batch_id), batch.events)
             with self._lock:
-                batch.begun = begun
+                changes = batch.events.put(TypedRows(own, [rows.plain[i] for i in places], rows.places[places], {}))
+                batch.begun = None
+            self._told("events", changes)
             known = np.maximum(microseconds(own["started_at"]), microseconds(own["available_at"]))
             for person, since in zip(own["person_key"], known, strict=True):
                 if person:

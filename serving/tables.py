@@ -16,11 +16,15 @@ Plain = dict[str, Any]
 
 
 class HeldRows:
-    """Typed rows of one table. Their frame is joined when it is asked for."""
+    """Typed rows of one table. Their frame is joined when it is asked for.
 
-    def __init__(self, table: Table, process: ProcessDefinition) -> None:
+    Args:
+        table: Their contract.
+        empty: A frame of the table without rows, from `no_rows`; many may share it.
+    """
+
+    def __init__(self, table: Table, empty: pd.DataFrame) -> None:
         self.table = table
-        empty = typed(table, [], process).frame
         self._frames, self._replaced = [empty], False
         self._by_key: dict[tuple, Plain] = {}
 
@@ -75,6 +79,11 @@ class HeldRows:
         kept = np.array(new, np.int64)
         taken = TypedRows(rows.frame.iloc[kept], [rows.plain[i] for i in new], rows.places[kept], {})
         return taken, verdicts
+
+
+def no_rows(table: Table, process: ProcessDefinition) -> pd.DataFrame:
+    """A typed frame of a table without rows."""
+    return typed(table, [], process).frame
 
 
 def closes(table: Table, known: Plain, row: Plain) -> bool:

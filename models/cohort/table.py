@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from features.process import ProcessDefinition
 from models.cohort.encode import Encoder
 from models.cohort.labels import labels_as_of
 
@@ -57,6 +58,24 @@ def before_the_label(snapshots: pd.DataFrame, log: pd.DataFrame) -> pd.DataFrame
     first = labels_as_of(log)["first_available_at"]
     known = snapshots["batch_id"].map(first)
     return snapshots[~(snapshots["as_of"] >= known)]
+
+
+def end_of_batches(batches: pd.DataFrame, log: pd.DataFrame, process: ProcessDefinition) -> pd.DataFrame:
+    """When each batch ended: at its planned end, or when its first label was known where that came earlier.
+
+    Args:
+        batches: `batch_id`, `started_at`, and `planned_end_at` where there is one.
+        log: `features.contracts.LABELS`.
+        process: Gives the planned duration where a batch has no planned end.
+
+    Returns:
+        `batch_id`, `end_at`.
+    """
+    recipe = batches["started_at"] + pd.Timedelta(hours=process.process.planned_duration_h)
+    planned = batches["planned_end_at"].fillna(recipe) if "planned_end_at" in batches else recipe
+    known = batches["batch_id"].map(log.groupby("batch_id")["label_available_at"].min())
+    end = planned.mask(known < planned, known)
+    return pd.DataFrame({"batch_id": batches["batch_id"], "end_at": end.astype("datetime64[us, UTC]")})
 
 
 def exclusions(snapshots: pd.DataFrame, log: pd.DataFrame, used: dict[str, tuple[str, ...]]) -> pd.DataFrame:

@@ -12,9 +12,10 @@ from models.cohort.encode import fit_encoder
 from models.cohort.labels import labels_as_of
 from models.cohort.splits import most_folds
 from models.cohort.table import TrainingTable, before_the_label, training_table
-from models.evaluation.figures import auroc, last_checkpoint, with_interval
-from models.learners.trees import Bins, Plan, Settings
-from models.train import forward_scores
+from models.evaluation.figures import last_checkpoint
+from models.evaluation.intervals import with_interval
+from models.evaluation.metrics import auroc
+from models.learners.trees import Bins, Plan, Settings, fold_places
 
 _RANDOM_FOLDS = 5
 
@@ -86,7 +87,13 @@ def _forward(
 ) -> pd.DataFrame:
     known = pd.Index(bins.table.rows["batch_id"])
     folds = most_folds(batches, log, known, groups=groups, at_most=bins.plan.folds, warm_up=bins.plan.warm_up)
-    return forward_scores(bins, folds, log, settings)
+    blocks = []
+    for fold in folds:
+        train, train_failed, rows, failed = fold_places(bins.table, fold, log)
+        booster, _ = bins.fit(bins.rows(train, train_failed), settings)
+        raw = booster.predict(bins.table.X[rows], raw_score=True)
+        blocks.append(bins.table.rows.iloc[rows].assign(failed=failed, raw=raw))
+    return pd.concat(blocks, ignore_index=True)
 
 
 def _try(score: Callable[..., pd.DataFrame], *args: object) -> tuple[pd.DataFrame | None, str]:

@@ -175,7 +175,9 @@ def sealed_rows(snapshots: pd.DataFrame, log: pd.DataFrame, seal: Seal) -> pd.Da
 
 def parameter_importance(predictor: Predictor, rows: pd.DataFrame) -> pd.DataFrame:
     """Mean absolute contribution per parameter in percentage points: `parameter`, `label`, `mean_abs_points`."""
-    points = predictor.by_parameter(predictor.percentage_points(predictor.contributions(rows)))
+    points = predictor.by_parameter(
+        predictor.percentage_points(predictor.contributions(rows), rows["checkpoint_h"].to_numpy(float))
+    )
     labels = {feature.parameter: feature.label for feature in predictor.features}
     mean = points.abs().mean().sort_values(ascending=False, kind="stable")
     names = mean.index.astype("str")

@@ -1,100 +1,12 @@
-"""Figures of a predictor: plain functions over frames, each with its number of failures and its interval.
-
-Intervals come from resampling whole batches, so the snapshots of one batch never count as independent.
-"""
+"""Figures of a predictor: plain functions over frames, each with its number of failures and its interval."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-Metric = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # failed (n,), p (n,), weight (r, n) -> (r,)
-
-RESAMPLES = 1000
-_CHUNK = 2_000_000  # resampled weights held at once
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure with its 95 % interval; NaN where the rows do not allow it (one class only)."""
-
-    value: float
-    low: float
-    high: float
-
-
-def auroc(failed: np.ndarray, p: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Chance that a failed batch scores above one that did not fail; ties count half.
-
-    Args:
-        failed: Outcomes, shape (n,).
-        p: Scores, shape (n,).
-        weight: How often each row counts, shape (r, n).
-
-    Returns:
-        Shape (r,); NaN where a class is absent.
-    """
-    order, ties = _by_score(p)
-    w, y = weight[:, order], failed[order]
-    good = np.add.reduceat(w * ~y, ties, axis=1)
-    bad = np.add.reduceat(w * y, ties, axis=1)
-    below = np.cumsum(good, axis=1) - good / 2
-    return _divide((bad * below).sum(axis=1), bad.sum(axis=1) * good.sum(axis=1))
-
-
-def auprc(failed: np.ndarray, p: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Average precision: precision at each score, weighted by the failures found there. Shapes as in `auroc`."""
-    order, ties = _by_score(-p)
-    w, y = weight[:, order], failed[order]
-    found = np.add.reduceat(w * y, ties, axis=1)
-    flagged = np.cumsum(np.add.reduceat(w, ties, axis=1), axis=1)
-    precision = _divide(np.cumsum(found, axis=1), flagged)
-    total = found.sum(axis=1)
-    return _divide(np.nansum(precision * found, axis=1), total)
-
-
-def brier(failed: np.ndarray, p: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Mean squared distance between probability and outcome. Shapes as in `auroc`."""
-    return _divide(weight @ (p - failed) ** 2, weight.sum(axis=1))
-
-
-def expected_calibration_error(failed: np.ndarray, p: np.ndarray, *, bins: int = 10) -> float:
-    """Mean distance between stated probability and observed rate, over bins of equal numbers of rows."""
-    error = 0.0
-    for rows in np.array_split(np.argsort(p, kind="stable"), min(bins, len(p))):
-        error += abs(p[rows].mean() - failed[rows].mean()) * len(rows) / len(p)
-    return float(error)
-
-
-def calibration_floor(p: np.ndarray, *, bins: int = 10, draws: int = 200, seed: int = 0) -> float:
-    """The calibration error that a perfect model with these probabilities would show on so few rows, on average."""
-    rng = np.random.default_rng(seed)
-    outcomes = rng.random((draws, len(p))) < p
-    return float(np.mean([expected_calibration_error(y, p, bins=bins) for y in outcomes]))
-
-
-def with_interval(metric: Metric, failed: np.ndarray, p: np.ndarray, batch: np.ndarray, *, seed: int = 0) -> Interval:
-    """A metric with its 95 % percentile interval over resampled batches.
-
-    Args:
-        metric: Takes outcomes, scores and weights.
-        failed: Outcomes, shape (n,).
-        p: Scores, shape (n,).
-        batch: Batch of each row, shape (n,): all rows of a batch are drawn together.
-        seed: Of the resampling.
-    """
-    failed = np.asarray(failed, dtype=bool)
-    value = float(metric(failed, p, np.ones((1, len(p))))[0])
-    with np.errstate(invalid="ignore"):
-        drawn = np.concatenate([metric(failed, p, w) for w in _resamples(batch, seed)])
-    drawn = drawn[~np.isnan(drawn)]
-    if np.isnan(value) or len(drawn) < RESAMPLES / 2:
-        return Interval(value, np.nan, np.nan)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Interval(value, float(low), float(high))
+from models.evaluation.intervals import with_interval
+from models.evaluation.metrics import auprc, auroc, brier, calibration_floor, expected_calibration_error
 
 
 def figures(scores: pd.DataFrame) -> dict[str, float]:
@@ -122,7 +34,7 @@ def figures(scores: pd.DataFrame) -> dict[str, float]:
         found = with_interval(metric, failed, p, batch)
         out |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
     out["ece"] = expected_calibration_error(failed, p)
-    out["ece_floor"] = calibration_floor(p)
+    out["ece_floor"] = calibration_floor(p, batch=batch)
     out["brier_of_base_rate"] = out["base_rate"] * (1 - out["base_rate"])
     return out
 
@@ -201,26 +113,3 @@ def lead_time_figures(
             }
         )
     return pd.DataFrame(rows)
-
-
-def _by_score(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Order of ascending scores, and where each run of equal scores begins."""
-    order = np.argsort(p, kind="stable")
-    ordered = p[order]
-    return order, np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-
-
-def _resamples(batch: np.ndarray, seed: int) -> Iterator[np.ndarray]:
-    """Weights of the rows in each resample, in chunks of shape (r, n)."""
-    places, names = pd.factorize(batch)
-    rng = np.random.default_rng(seed)
-    left = RESAMPLES
-    while left:
-        size = min(left, max(1, _CHUNK // max(1, len(batch))))
-        drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=size)
-        yield drawn[:, places].astype(float)
-        left -= size
-
-
-def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)

@@ -1,11 +1,10 @@
 """Reasons in the process's own words, from fixed templates: no text is generated, every number is the model's.
 
-"Compression force, mean since the start: 7.9 kN (normal 4 to 6), newest 8.2; +12.0 points"
+"Glucose, newest value: 2.1 mmol/L (normal 3 to 25, usual 8.4-12.6 at this hour), 4 h ago; +9.1 points"
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,15 +14,14 @@ import pandas as pd
 
 from features.dictionary import Feature
 from features.process import Interval, ProcessDefinition
-from models.predictor import AGE, Predictor
+from models.explain.completeness import by_parameter
+from models.explain.evidence import ReferenceTrajectory, SensorFinding, kinds_by_parameter
+from models.explain.newest import STATISTICS, Newest, newest
+from models.explain.stages import by_parameter_and_stage
+from models.explain.words import Value, duration, in_words, limits, number, plain, said, span
+from models.predictor import Predictor
 
 _LEVELS = frozenset({"value", "first", "last", "mean", "min", "max", "median"})  # comparable with the normal range
-_NEWEST = ("last", "value")  # statistics that are the newest value itself
-NOT_A_VALUE = frozenset({"n", AGE, "n_missing", "n_bad"})  # known even where nothing was measured
-_SHARES = ("_share", "_rate")  # endings of statistics between 0 and 1, said in percent
-_PURE = frozenset({"", "1", "category"})  # units that are not said
-NOT_MEASURED = ("lot.", "event.")  # subjects whose age is not that of a value: a lot in use, a deviation
-ROUNDING_H = 1e-6  # an age is this much above the usual one before it is stale
 SMALLEST = 0.05  # percentage points: what would read as 0.0 is no reason
 
 
@@ -38,148 +36,148 @@ class Reason:
         value: Its value, a number or a category; None where not known.
         unit: Unit of the value.
         normal: Normal operating range of the parameter; None on a side that is open.
+        usual: What 90 % of successful batches show at this hour, for the parameter's newest value; None where not known.
         points: Percentage points that the parameter adds to the probability, all its features together.
+        stages: The same points by stage of the batch (`models.explain.stages`), largest first.
         newest: Newest value of the parameter, in its own unit, where the snapshot has it; None otherwise.
+        newest_at: When that value was measured; None where that is not known.
+        sensor: What its sensor was found to be, such as `drifting`; empty where nothing was found.
         sentence: All of it, to read.
     """
 
     parameter: str
     label: str
     feature: str
-    value: float | str | None
+    value: Value
     unit: str
     normal: Interval
+    usual: tuple[float, float] | None
     points: float
+    stages: dict[str, float]
     newest: float | None
+    newest_at: pd.Timestamp | None
+    sensor: str
     sentence: str
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; the contribution is rounded to a hundredth of a point."""
-        return vars(self) | {"normal": list(self.normal), "points": round(self.points, 2)}
+        """As plain JSON values; contributions are rounded to a hundredth of a point."""
+        return vars(self) | {
+            "normal": list(self.normal),
+            "usual": list(self.usual) if self.usual else None,
+            "points": round(self.points, 2),
+            "stages": {stage: round(points, 2) for stage, points in self.stages.items()},
+            "newest_at": self.newest_at.isoformat() if self.newest_at is not None else None,
+        }
 
 
 def reasons(
-    predictor: Predictor, snapshots: pd.DataFrame, process: ProcessDefinition, *, top: int = 5
+    predictor: Predictor,
+    snapshots: pd.DataFrame,
+    process: ProcessDefinition,
+    *,
+    top: int = 5,
+    features: tuple[Feature, ...] = (),
+    reference: ReferenceTrajectory | None = None,
+    groups: Sequence[str | None] | None = None,
+    findings: Sequence[Sequence[SensorFinding]] | None = None,
 ) -> list[tuple[Reason, ...]]:
     """The parameters that move each snapshot's probability most, largest first.
 
     Args:
         predictor: Frozen.
         snapshots: `features.contracts.SNAPSHOT`.
-        process: For labels' normal ranges.
+        process: For normal ranges and phases.
         top: Reasons per snapshot at most.
+        features: Dictionary of all columns of the snapshots, for newest values that are no feature of the model; empty
+            takes the predictor's own.
+        reference: Says what is usual; None leaves it out.
+        groups: The reference's group of each snapshot; None takes all batches.
+        findings: What was found about the sensors at each snapshot; None is nothing.
 
     Returns:
         One tuple per snapshot, in its order; parameters that add nothing are not named.
     """
-    points = predictor.percentage_points(predictor.contributions(snapshots))
-    sums = predictor.by_parameter(points)
-    places = _features_by_parameter(predictor.features)
+    points = predictor.percentage_points(predictor.contributions(snapshots), snapshots["checkpoint_h"].to_numpy(float))
+    staged = by_parameter_and_stage(points, snapshots, predictor.features, process)
+    totals = staged.T.groupby(level="parameter", sort=True).sum().T
+    known = newest(snapshots, features or predictor.features)
+    places = by_parameter(predictor.features)
     out = []
-    for (_, row), (_, total), (_, snapshot) in zip(
-        points.iterrows(), sums.iterrows(), snapshots.iterrows(), strict=True
-    ):
+    for i in range(len(snapshots)):
+        total, hours = totals.iloc[i], float(snapshots["checkpoint_h"].iloc[i])
+        group = groups[i] if groups is not None else None
+        sensors = kinds_by_parameter(findings[i]) if findings is not None else {}
+        moment = Moment(
+            points.iloc[i], staged.iloc[i], snapshots.iloc[i], known[i], sensors, reference, hours, group, process
+        )
         order = total.abs().sort_values(ascending=False, kind="stable").index[:top]
-        named = [str(name) for name in order if abs(total[name]) >= SMALLEST]
-        out.append(tuple(reason_of(name, places[name], float(total[name]), row, snapshot, process) for name in named))
+        out.append(
+            tuple(
+                reason_of(str(name), places[str(name)], float(total[name]), moment)
+                for name in order
+                if abs(total[name]) >= SMALLEST
+            )
+        )
     return out
 
 
-def missing(predictor: Predictor, snapshots: pd.DataFrame) -> list[list[str]]:
-    """Parameters that the model uses and of which a snapshot knows no value, by name."""
-    places = _features_by_parameter(predictor.features)
-    valued = {p: [f.name for f in fs if f.statistic not in NOT_A_VALUE] for p, fs in places.items()}
-    absent = pd.DataFrame(
-        {p: snapshots[names].isna().all(axis=1) for p, names in valued.items() if names}, index=snapshots.index
-    )
-    return [[str(p) for p in absent.columns[row]] for row in absent.to_numpy(bool)]
+@dataclass(frozen=True)
+class Moment:
+    """All that the reasons of one snapshot are made of.
 
-
-def stale(predictor: Predictor, snapshots: pd.DataFrame, features: tuple[Feature, ...]) -> list[dict[str, float]]:
-    """Parameters whose newest value is older than it usually is at that checkpoint, with its age in hours.
-
-    Args:
-        predictor: Knows the usual ages.
-        snapshots: `features.contracts.SNAPSHOT`.
-        features: Dictionary of all their columns: an age need not be a feature of the model.
-    """
-    ages = {
-        f.parameter: f.name
-        for f in features
-        if f.statistic == AGE
-        and f.name in snapshots
-        and f.parameter in predictor.usual_ages
-        and not f.parameter.startswith(NOT_MEASURED)
-    }
-    out: list[dict[str, float]] = [{} for _ in range(len(snapshots))]
-    for parameter, column in ages.items():
-        usual = predictor.usual_ages[parameter]
-        limit = snapshots["checkpoint_h"].map(lambda hours, usual=usual: usual_age(usual, hours)).to_numpy(float)
-        age = snapshots[column].to_numpy(float)
-        for row in np.flatnonzero(age > limit + ROUNDING_H):
-            out[row][parameter] = float(age[row])
-    return out
-
-
-def usual_age(usual: dict[str, float], checkpoint_h: float) -> float:
-    """Usual age at a time after the start, along a straight line between the checkpoints of training.
-
-    Past the last checkpoint the age grows by the hours since then. So what is measured once, at the start, is as old as
-    the batch and never stale.
-
-    Args:
-        usual: Age in hours by checkpoint (as text).
+    Attributes:
+        points: Percentage points by feature.
+        staged: Percentage points by parameter, then by stage.
+        snapshot: Values by feature, and `as_of`.
+        newest: What was known last, by parameter.
+        sensors: What a parameter's sensor was found to be.
+        reference: Says what is usual.
         checkpoint_h: Hours since the start.
-
-    Returns:
-        Hours; NaN (never stale) before the first checkpoint at which the parameter had a value.
+        group: The reference's group of the batch.
+        process: For normal ranges.
     """
-    known = sorted((float(hours), age) for hours, age in usual.items())
-    if not known or checkpoint_h < known[0][0]:
-        return math.nan
-    hours, ages = zip(*known, strict=True)
-    return float(np.interp(checkpoint_h, hours, ages)) + max(0.0, checkpoint_h - hours[-1])
+
+    points: Mapping[str, float] | pd.Series
+    staged: Mapping[str, Mapping[str, float]] | pd.Series
+    snapshot: Mapping[str, Any] | pd.Series
+    newest: Mapping[str, Newest]
+    sensors: Mapping[str, str]
+    reference: ReferenceTrajectory | None
+    checkpoint_h: float
+    group: str | None
+    process: ProcessDefinition
+
+    def usual(self, parameter: str) -> tuple[float, float] | None:
+        """What is usual of a parameter here and now."""
+        found = self.reference.usual(parameter, self.checkpoint_h, self.group) if self.reference else None
+        return (found.low, found.high) if found is not None else None
+
+    def stages(self, parameter: str) -> dict[str, float]:
+        """Points of a parameter by stage, largest first."""
+        points = {str(stage): float(value) for stage, value in self.staged[parameter].items() if value != 0}
+        return dict(sorted(points.items(), key=lambda item: -abs(item[1])))
 
 
-def number(value: float) -> str:
-    """A number as people write it: three significant digits, whole ones from 1000 on, no trailing zeros."""
-    if value != 0 and not 1e-3 <= abs(value) < 1e6:
-        return f"{value:.3g}"
-    return f"{float(f'{value:.3g}'):g}" if abs(value) < 1e3 else f"{value:.0f}"
-
-
-def _features_by_parameter(features: tuple[Feature, ...]) -> dict[str, list[Feature]]:
-    out: dict[str, list[Feature]] = {}
-    for feature in features:
-        out.setdefault(feature.parameter, []).append(feature)
-    return out
-
-
-def reason_of(
-    parameter: str,
-    features: Sequence[Feature],
-    points: float,
-    row: Mapping[str, float] | pd.Series,
-    snapshot: Mapping[str, float | str | None] | pd.Series,
-    process: ProcessDefinition,
-) -> Reason:
+def reason_of(parameter: str, features: Sequence[Feature], points: float, moment: Moment) -> Reason:
     """The reason that one parameter is.
 
     Args:
         parameter: Its name.
         features: Its features in the model.
         points: Percentage points of all of them together.
-        row: Percentage points by feature.
-        snapshot: Values by feature.
-        process: For the normal range.
+        moment: What else is known.
     """
     # the feature that pulls hardest in the direction of the sum
-    spoken = max(features, key=lambda feature: (row[feature.name] * np.sign(points), feature.name))
-    value = _plain(snapshot[spoken.name])
-    known = process.by_name.get(parameter)
+    spoken = max(features, key=lambda feature: (moment.points[feature.name] * np.sign(points), feature.name))
+    value = plain(moment.snapshot[spoken.name])
+    known = moment.process.by_name.get(parameter)
     normal = known.normal if known else (None, None)
-    last = _plain(next((snapshot[f.name] for f in features if f.statistic in _NEWEST), None))
-    newest = None if isinstance(last, str) else last
+    last = moment.newest.get(parameter)
+    number_now = last.number if last else None
+    at = last.at if last else None
+    usual = moment.usual(parameter) if number_now is not None else None
+    sensor = moment.sensors.get(parameter, "")
+    ago_h = (moment.snapshot["as_of"] - at) / pd.Timedelta(hours=1) if at is not None else None
     return Reason(
         parameter=parameter,
         label=spoken.label,
@@ -187,60 +185,42 @@ def reason_of(
         value=value,
         unit=spoken.unit,
         normal=normal,
+        usual=usual,
         points=points,
-        newest=newest,
-        sentence=_sentence(spoken, value, normal, newest, points),
+        stages=moment.stages(parameter),
+        newest=number_now,
+        newest_at=at,
+        sensor=sensor,
+        sentence=_sentence(spoken, value, normal, number_now, points, usual=usual, ago_h=ago_h, sensor=sensor),
     )
 
 
 def _sentence(
-    feature: Feature, value: float | str | None, normal: Interval, newest: float | None, points: float
+    feature: Feature,
+    value: Value,
+    normal: Interval,
+    newest: float | None,
+    points: float,
+    *,
+    usual: tuple[float, float] | None = None,
+    ago_h: float | None = None,
+    sensor: str = "",
 ) -> str:
-    said = _said(feature, value)
-    if value is not None and not isinstance(value, str) and feature.statistic in _LEVELS:
-        said += _normal(normal)
-    if newest is not None and feature.statistic not in _NEWEST:
-        said += f", newest {number(newest)}"
-    return f"{in_words(feature)}: {said}; {points:+.1f} points"
+    is_newest = feature.statistic in STATISTICS
+    at_this_hour = f"usual {span(*usual)} at this hour" if usual else ""
+    level = value is not None and not isinstance(value, str) and feature.statistic in _LEVELS
+    ranges = [f"normal {limits(normal)}" if limits(normal) else "", at_this_hour if is_newest else ""]
+    unused = bool(sensor) and value is None  # the reading was there, and was taken out
+    text = f"{in_words(feature)}: {'value not used' if unused else said(feature, value)}"
+    text += _in_brackets(ranges) if level else ""
+    if newest is not None and not is_newest:
+        text += f", newest {number(newest)}{_in_brackets([at_this_hour])}"
+    if newest is not None and ago_h is not None:
+        text += f", {duration(ago_h)} ago"
+    found = f"sensor found {sensor}{'' if unused else ': counted less'}" if sensor else ""
+    return "; ".join(part for part in (text, found, f"{points:+.1f} points") if part)
 
 
-def in_words(feature: Feature) -> str:
-    """The feature's meaning, led by the parameter where it names it: "lowest value of pH" is "pH, lowest value"."""
-    before, of_label, after = feature.meaning.partition(f" of {feature.label}")
-    if of_label and (not after or after.startswith(" ")):
-        return f"{feature.label}, {before}{after}"
-    words = feature.meaning or feature.label
-    return words if words.startswith(feature.label) else words[:1].upper() + words[1:]
-
-
-def _said(feature: Feature, value: float | str | None) -> str:
-    if value is None:
-        return "not recorded" if feature.window == "before_start" else "no value yet"
-    if isinstance(value, str):
-        return value
-    if feature.statistic.endswith(_SHARES):
-        return f"{number(100 * value)} %"
-    return _with_unit(number(value), feature.unit)
-
-
-def _with_unit(text: str, unit: str) -> str:
-    """A number and its unit; `1e6 cells/mL` follows as `0.5e6 cells/mL`."""
-    if unit in _PURE:
-        return text
-    power = unit.startswith("1e") and "e" not in text
-    return f"{text}{unit[1:]}" if power else f"{text} {unit}"
-
-
-def _normal(normal: Interval) -> str:
-    low, high = normal
-    if low is not None and high is not None:
-        return f" (normal {low:g} to {high:g})"
-    if low is not None:
-        return f" (normal from {low:g})"
-    return f" (normal up to {high:g})" if high is not None else ""
-
-
-def _plain(value: Any) -> float | str | None:
-    if value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA:
-        return None
-    return value if isinstance(value, str) else float(value)
+def _in_brackets(parts: list[str]) -> str:
+    inside = ", ".join(part for part in parts if part)
+    return f" ({inside})" if inside else ""

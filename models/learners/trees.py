@@ -6,7 +6,7 @@ Features are binned once; every fold and trial trains on a subset of those bins.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -71,6 +71,7 @@ class Plan:
         most_rounds: Trees at most.
         min_failures: Failures (and successes) without which nothing is trained.
         seed: Of LightGBM's sampling and of the search.
+        members: Models in the bag, alike but for their seed.
         threads: Changes the speed, never the trees.
     """
 
@@ -81,6 +82,7 @@ class Plan:
     most_rounds: int = 200
     min_failures: int = 5
     seed: int = 7
+    members: int = 3
     threads: int = 1
 
 
@@ -130,9 +132,9 @@ class Bins:
         return data.set_label(failed.astype(float)).set_weight(weight)
 
     def fit(
-        self, data: lgb.Dataset, settings: Settings, watch: lgb.Dataset | None = None
+        self, data: lgb.Dataset, settings: Settings, watch: lgb.Dataset | None = None, *, seed: int | None = None
     ) -> tuple[lgb.Booster, np.ndarray]:
-        """Train.
+        """Train; `seed` None takes the plan's.
 
         Returns:
             The booster, and the log-loss on `watch` after each round (empty without).
@@ -141,7 +143,7 @@ class Bins:
 
         history: dict[str, Any] = {}
         booster = lgb.train(
-            self._params(settings),
+            self._params(settings) | ({} if seed is None else {"seed": seed}),
             data,
             num_boost_round=settings.rounds,
             valid_sets=[watch] if watch is not None else None,
@@ -152,7 +154,8 @@ class Bins:
 
     def _params(self, settings: Settings) -> dict[str, Any]:
         batches = self.table.rows["batch_id"].nunique()
-        least = max(2, round(settings.leaf_share * batches * self.table.rows_per_batch))
+        # snapshots of a batch say nearly the same: a leaf needs more rows where there are more of them, but not as many more
+        least = max(2, round(settings.leaf_share * batches * self.table.rows_per_batch**0.5))
         return _FIXED | {
             "seed": self.plan.seed,
             "num_threads": self.plan.threads,
@@ -166,6 +169,32 @@ class Bins:
             "lambda_l2": settings.l2,
             "cat_l2": settings.l2,
         }
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """One forward fold, ready to train on.
+
+    Attributes:
+        name: Of the fold.
+        bins: Its rows: those that train and those that are predicted.
+        train: Places of the rows that train.
+        train_failed: Their outcomes as known at the fold's cut.
+        validation: Places of the rows that are predicted.
+        validation_failed: Their outcomes as the whole log has them.
+    """
+
+    name: str
+    bins: Bins
+    train: np.ndarray
+    train_failed: np.ndarray
+    validation: np.ndarray
+    validation_failed: np.ndarray
+
+    def data(self) -> tuple[lgb.Dataset, lgb.Dataset, float]:
+        """What to train on, what to watch, and how much the latter weighs."""
+        watch = self.bins.rows(self.validation, self.validation_failed)
+        return self.bins.rows(self.train, self.train_failed), watch, float(np.asarray(watch.get_weight()).sum())
 
 
 def fold_places(
@@ -188,25 +217,23 @@ def fold_places(
     )
 
 
-def tune(bins: Bins, folds: tuple[Fold, ...], log: pd.DataFrame, *, progress: Progress | None = None) -> Tuned:
+def tune(blocks: Sequence[Block], plan: Plan, *, progress: Progress | None = None) -> Tuned:
     """Search a fixed number of trials; the log-loss over all forward folds decides, and how many trees.
 
     Args:
-        bins: The training part.
-        folds: Forward folds inside it.
-        log: `features.contracts.LABELS`.
+        blocks: Forward folds inside the training part.
+        plan: Seed, number of trials, trees at most.
         progress: Told after every trial.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    plan = bins.plan
-    data = [_fold_data(bins, fold, log) for fold in folds]
+    data = [(block.bins, *block.data()) for block in blocks]
     rows: list[dict[str, float]] = []
 
     def objective(trial: optuna.Trial) -> float:
         settings = _suggest(trial, plan)
-        rounds, loss = _best_rounds(bins, data, settings)
+        rounds, loss = _best_rounds(data, settings)
         rows.append({**vars(settings), "rounds": rounds, "log_loss": loss})
         if progress:
             progress("tuning", len(rows), plan.trials)
@@ -241,18 +268,10 @@ def _suggest(trial: optuna.Trial, plan: Plan) -> Settings:
     )
 
 
-def _fold_data(bins: Bins, fold: Fold, log: pd.DataFrame) -> tuple[lgb.Dataset, lgb.Dataset, float]:
-    train, train_failed, validation, validation_failed = fold_places(bins.table, fold, log)
-    watch = bins.rows(validation, validation_failed)
-    return bins.rows(train, train_failed), watch, float(np.asarray(watch.get_weight()).sum())
-
-
-def _best_rounds(
-    bins: Bins, data: list[tuple[lgb.Dataset, lgb.Dataset, float]], settings: Settings
-) -> tuple[int, float]:
+def _best_rounds(data: list[tuple[Bins, lgb.Dataset, lgb.Dataset, float]], settings: Settings) -> tuple[int, float]:
     """Number of trees with the least log-loss over all folds together, and that loss."""
-    total = sum(weight for _, _, weight in data)
-    curves = [weight * bins.fit(train, settings, watch)[1] for train, watch, weight in data]
+    total = sum(weight for *_, weight in data)
+    curves = [weight * bins.fit(train, settings, watch)[1] for bins, train, watch, weight in data]
     curve = np.sum(curves, axis=0) / total
     best = int(np.argmin(curve))
     return best + 1, float(curve[best])

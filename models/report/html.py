@@ -14,6 +14,7 @@ from models.evaluation import findings
 from models.evaluation.evaluate import Evaluation
 from models.evaluation.figures import last_checkpoint
 from models.report import charts
+from models.report.style import to_svg
 from models.train import Trained
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -44,7 +45,7 @@ def html_report(
         process: The process.
         trained: The predictor and how it came about.
         evaluation: Its figures.
-        images: PNG by caption, for example from `models.report.charts.shap_plots`.
+        images: PNG by caption, for example from `models.report.shap_plots.shap_plots`.
         more: Lines under "The data", for example the counts of the run history.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -53,7 +54,7 @@ def html_report(
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
     environment.filters["figure"] = figure
     # our own drawing: its texts were escaped by the SVG writer
-    svg = {name: Markup(charts.to_svg(chart)) for name, chart in charts_of(evaluation, trained.out_of_fold).items()}  # noqa: S704
+    svg = {name: Markup(to_svg(chart)) for name, chart in charts_of(evaluation, trained.out_of_fold).items()}  # noqa: S704
     return environment.get_template("report.html").render(
         process=process,
         evaluation=evaluation,

@@ -87,6 +87,7 @@ def _of_evaluation(evaluation: Evaluation) -> dict[str, dg.MetadataValue]:
     import base64
 
     from models.report import charts
+    from models.report.style import to_png
 
     shown = evaluation.checkpoints[["checkpoint_h", "n", "n_failed", "auroc", "auprc", "brier"]].round(3)
     lines = ["| " + " | ".join(shown.columns) + " |", "|" + "---|" * len(shown.columns)]
@@ -96,7 +97,7 @@ def _of_evaluation(evaluation: Evaluation) -> dict[str, dg.MetadataValue]:
         "reliability": charts.reliability(evaluation.scores),
     }
     images = {
-        name: dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(charts.to_png(chart)).decode()})")
+        name: dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(to_png(chart)).decode()})")
         for name, chart in drawn.items()
     }
     return {

@@ -88,6 +88,34 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path, more, what):
     assert what in refusal(tmp_path, HEAD + PH + more)
 
 
+LAB = PH.replace('"ph"', '"ph_lab"').replace('"sensor"', '"assay"')
+
+
+def test_a_sensor_may_name_the_assay_that_checks_it(tmp_path):
+    assert load(tmp_path, HEAD + PH + 'checked_by = "ph_lab"\n' + LAB)["ph"].checked_by == "ph_lab"
+    milli = load(
+        tmp_path, (HEAD + PH + 'checked_by = "ph_lab"\n').replace('"1"\nk', '"g/L"\nk') + LAB.replace('"1"', '"mg/mL"')
+    )
+    assert milli["ph"].unit == "g/L"
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        (
+            'checked_by = "ph_lap"\n' + LAB,
+            "'ph' is checked_by 'ph_lap', which is not a parameter; did you mean 'ph_lab'?",
+        ),
+        ('checked_by = "ph"\n' + LAB, "'ph' is checked_by 'ph': expected an assay that is not excluded"),
+        ('checked_by = "ph_lab"\n' + LAB + "excluded = true\n", "expected an assay that is not excluded"),
+        ('checked_by = "ph_lab"\n' + LAB.replace('"1"', '"mmol/L"'), "unit 'mmol/L' does not convert into '1'"),
+        (LAB + 'checked_by = "ph"\n', "only a sensor is checked_by an assay"),
+    ],
+)
+def test_what_cannot_check_a_sensor_is_refused_in_one_line(tmp_path, more, what):
+    assert what in refusal(tmp_path, HEAD + PH + more)
+
+
 def test_a_checkpoint_off_the_grid_of_bins_is_refused(tmp_path):
     assert "2.5 h is not a whole number of bins of 1 h" in refusal(tmp_path, HEAD.replace("6\n", "2.5\n") + PH)
 

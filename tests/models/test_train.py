@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from features.errors import TrainingError
-from models.evaluation.figures import auroc, with_interval
+from models.evaluation.intervals import with_interval
+from models.evaluation.metrics import auroc
 from models.train import train
 from tests.models.plant import QUICK
 

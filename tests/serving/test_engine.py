@@ -22,16 +22,17 @@ from features.process import ProcessDefinition, load_process
 from features.snapshots import checkpoint_rows, rows_as_of, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
-from models.explain.reasons import usual_age
+from models.explain.completeness import usual_age
+from models.judge import judge
 from models.predictor import Predictor
 from models.train import train
 from serving.bundle.keeper import Keeper
 from serving.bundle.store import BundleStore
 from serving.engine import LiveEngine
+from serving.joined import UsualAges
 from serving.rows import plain_rows
 from serving.scorer import Release, score
 from serving.seam import StoredRow, UnscorableError, canonical
-from serving.speaker import UsualAges
 from tests.models.plant import QUICK
 from tests.pipelines.small_plant import PROCESS, history
 
@@ -79,9 +80,12 @@ class Place:
         labels = label_log(self.process, self.tables["dispositions"])
         return snapshots(rows, made, self.tables, labels, self.process, self.words)
 
-    def bulk(self, batch_id: str, as_of: pd.Timestamp) -> pd.Series:
+    def live(self, batch_id: str, as_of: pd.Timestamp) -> tuple[pd.DataFrame, tuple[Feature, ...]]:
         batches = self.tables["batches"]
-        frame, features = self.snapshot(rows_as_of(batches[batches["batch_id"] == batch_id], as_of), as_of)
+        return self.snapshot(rows_as_of(batches[batches["batch_id"] == batch_id], as_of), as_of)
+
+    def bulk(self, batch_id: str, as_of: pd.Timestamp) -> pd.Series:
+        frame, features = self.live(batch_id, as_of)
         return score(self.predictor, frame, features, self.process, release=RELEASE, data_version="d").iloc[0]
 
 
@@ -125,6 +129,25 @@ def test_a_score_is_that_of_the_bulk_scorer(place, engine, batch_id, hours):
         "unreviewed",
         None,
     )
+
+
+@pytest.mark.parametrize("batch_id", ["B003", "B119"])
+@pytest.mark.parametrize("hours", [0.0, 11.8, 30.0])
+def test_interval_decision_modes_and_domain_are_those_of_the_sealed_test(place, engine, batch_id, hours):
+    start = place.tables["batches"].set_index("batch_id")["started_at"][batch_id]
+    as_of = (start + pd.Timedelta(hours=hours)).as_unit("us")
+    frame, features = place.live(batch_id, as_of)
+    judged, said = judge(place.predictor, frame, features), engine.score(batch_id, as_of.value // 1000)
+    assert said["interval"] == [float(end[0]) for end in judged.assessment.interval]
+    assert (said["decision"], said["cause"]) == (judged.decisions[0], judged.causes[0] or None)
+    assert said["possible"] == [
+        n for n, may in (("failed", judged.may_fail), ("succeeded", judged.may_succeed)) if may[0]
+    ]
+    modes = place.predictor.mode_probabilities(judged.assessment, frame["checkpoint_h"].to_numpy(float))
+    assert said["modes"] == {mode: float(p[0]) for mode, p in modes.items()}
+    assert said["domain"] == [finding.to_json() for finding in judged.domains[0].findings]
+    assert [found["text"] for found in said["sensors"]] == [found.text for found in judged.sensors[0]]
+    canonical(said)  # plain JSON values all through
 
 
 def test_a_model_that_speaks_differently_for_warm_batches_was_trained(place, engine):
@@ -258,7 +281,11 @@ def test_a_new_release_with_other_words_speaks_without_a_restart(place, tmp_path
 
 
 def test_an_infinite_feature_gives_no_score(place, engine, monkeypatch):
-    monkeypatch.setattr("features.live.Columns.row", lambda self, *_: np.full(len(self.features), np.inf))
+    def row(columns, *_) -> np.ndarray:
+        name = place.predictor.encoder.columns[0]
+        return np.array([np.inf if f.name == name else np.nan for f in columns.features])
+
+    monkeypatch.setattr("features.live.Columns.row", row)
     start = place.tables["batches"].set_index("batch_id")["started_at"]["B119"]
     with pytest.raises(UnscorableError, match="is infinite"):
         engine.score("B119", start.value // 1000)

@@ -49,7 +49,10 @@ def test_reasons_missing_and_stale_are_json_that_reads_back(records):
     assert json.loads(late["missing"]) == []
     assert isinstance(json.loads(late["stale"]), dict)
     first = json.loads(late["reasons"])[0]
-    assert set(first) == {"parameter", "label", "feature", "value", "unit", "normal", "points", "newest", "sentence"}
+    assert set(first) == {
+        "parameter", "label", "feature", "value", "unit", "normal", "usual", "points", "stages", "newest", "newest_at",
+        "sensor", "sentence",
+    }  # fmt: skip
     assert first["normal"] == [4, 6]
 
 

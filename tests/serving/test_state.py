@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.checks import check_rows
-from features.context import vocabulary
+from features.context import Vocabulary, vocabulary
 from features.contracts import RUN_HISTORY
-from features.process import load_process
+from features.errors import ContractError
+from features.process import ProcessDefinition, load_process
 from features.snapshots import rows_as_of, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
@@ -152,3 +153,107 @@ def test_a_batch_that_is_unknown_or_has_not_started_cannot_be_asked_about(state,
         state.row(replayed[0], start - 1)
     with pytest.raises(UnscorableError, match="'nobody' is not known"):
         state.row("nobody", start)
+
+
+RULED = ProcessDefinition.model_validate(
+    {
+        "process": {"id": "r", "name": "R", "version": "1", "planned_duration_h": 12, "every_h": 6, "windows_h": [6]},
+        "outcome": {"label_from": "rule", "label_rule": "yield_pct < 97"},
+        "parameter": [
+            {"name": "ph", "label": "pH", "unit": "1", "kind": "sensor"},
+            {"name": "yield_pct", "label": "Yield", "unit": "%", "kind": "assay", "excluded": True},
+        ],
+    }
+)
+
+
+def ruled_batch(number: int, **more) -> dict:
+    started = f"2026-01-0{number + 1}T00:00:00+00:00"
+    return {"batch_id": f"R{number}", "started_at": started, "origin": "simulated", "site_id": "n"} | more
+
+
+def result(number: int, hour: int, value: float, **more) -> dict:
+    return {"parameter": "yield_pct", "observed_at": f"2026-01-0{number + 1}T{hour:02d}:00:00Z", "value": value} | more
+
+
+def cell(state: PlantState, batch_id: str, moment: str, name: str) -> float:
+    row = state.row(batch_id, pd.Timestamp(moment).value // 1000)
+    return row.values[[f.name for f in row.columns.features].index(name)]
+
+
+def test_results_that_decide_a_label_count_for_later_batches_from_when_they_are_known():
+    state = PlantState(RULED, Vocabulary())
+    for number in range(3):
+        state.put_batch(ruled_batch(number))
+    state.add("R0", "observations", [result(0, 12, 90.0)])
+    state.add(
+        "R1",
+        "observations",
+        [result(1, 12, 99.0), result(1, 12, 95.0, revision=1, available_at="2026-01-04T00:00:00Z")],
+    )
+    known, excess = "site.now.n_known", "site.now.failure_excess"
+    assert [cell(state, "R2", f"2026-01-0{d}T01:00:00Z", known) for d in (3, 4)] == [2, 2]
+    # both of the others known and one of them failed at first, then the correction fails the other one, too
+    assert cell(state, "R1", "2026-01-02T01:00:00Z", known) == 1
+    assert cell(state, "R1", "2026-01-02T01:00:00Z", excess) == 0.0
+    bulk_of_state = PlantState(RULED, Vocabulary())
+    bulk_of_state.rebuild(
+        [StoredRow(0, r["batch_id"], n, r) for n, r in (
+            *(("batches", ruled_batch(i)) for i in range(3)), ("observations", result(0, 12, 90.0, batch_id="R0")),
+            ("observations", result(1, 12, 95.0, batch_id="R1", revision=1, available_at="2026-01-04T00:00:00Z")),
+            ("observations", result(1, 12, 99.0, batch_id="R1")))]
+    )  # fmt: skip
+    for moment in ("2026-01-03T01:00:00Z", "2026-01-04T01:00:00Z"):
+        at = pd.Timestamp(moment).value // 1000
+        one, other = state.row("R2", at), bulk_of_state.row("R2", at)
+        np.testing.assert_array_equal(one.values, other.values)
+        assert one.data_sha256 == other.data_sha256
+
+
+def test_a_batch_put_again_is_as_if_only_the_last_row_had_been_told():
+    wanted = {"started_at": "2026-01-02T03:00:00+00:00", "site_id": "s"}
+    changed, fresh = PlantState(RULED, Vocabulary()), PlantState(RULED, Vocabulary())
+    readings = [
+        {"parameter": "ph", "observed_at": f"2026-01-02T{h:02d}:30:00Z", "value": 7.0 + h / 10} for h in range(9)
+    ]
+    for state, first in ((changed, ruled_batch(1)), (fresh, ruled_batch(1, **wanted))):
+        for batch in (ruled_batch(0), first):
+            assert state.put_batch(batch).verdict == "accepted"
+        state.add("R1", "observations", readings)
+    assert changed.put_batch(ruled_batch(1, **wanted)).verdict == "accepted"
+    assert changed.put_batch(ruled_batch(1, **wanted)).verdict == "duplicate"
+    at = pd.Timestamp("2026-01-02T08:00:00Z").value // 1000
+    one, other = changed.row("R1", at), fresh.row("R1", at)
+    np.testing.assert_array_equal(one.values, other.values)
+    assert one.data_sha256 == other.data_sha256
+
+
+def test_a_stored_row_that_no_longer_keeps_the_contract_stops_the_restart():
+    state = PlantState(RULED, Vocabulary())
+    stored = [StoredRow(0, "R0", "batches", ruled_batch(0)), StoredRow(1, "R0", "observations", result(0, 1, 1.0))]
+    with pytest.raises(ContractError, match="a stored row is refused"):
+        state.rebuild(stored)  # the row lacks its batch
+
+
+def test_what_was_prepared_again_after_each_change_is_what_is_prepared_at_once(history):
+    """Every kind of change, one by one, against a plant that was told everything before the first question."""
+    state = PlantState(PROCESS, vocabulary(history, PROCESS))
+    batch_id = history["dispositions"]["batch_id"].iloc[0]
+    moment = history["batches"]["started_at"].max().value // 1000 + 24 * 3_600_000_000
+    for row in plain_rows(history["batches"]):
+        state.put_batch(row)
+    for name in ("dispositions", "events", "environment", "lot_results", "materials"):
+        state.row(batch_id, moment)  # a question between the changes
+        for own in (plain_rows(part) for _, part in history[name].groupby(np.arange(len(history[name])) % 2)):
+            by_batch: dict[str, list[dict]] = {}
+            for row in own:
+                by_batch.setdefault(row.get("batch_id", "*"), []).append(row)
+            for which, rows in by_batch.items():
+                state.add(which, name, rows)
+    at_once = PlantState(PROCESS, vocabulary(history, PROCESS))
+    at_once.rebuild(
+        StoredRow(0, "", name, row) for name in TABLES if name != "observations" for row in plain_rows(history[name])
+    )  # fmt: skip
+    one, other = state.row(batch_id, moment), at_once.row(batch_id, moment)
+    np.testing.assert_array_equal(one.values, other.values)
+    assert one.data_sha256 == other.data_sha256

@@ -1,10 +1,11 @@
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from features.dictionary import Feature
-from models.explain.reasons import _sentence, missing, number, reasons, stale, usual_age
+from models.explain.reasons import _sentence, reasons
 
 OPEN = (None, None)
 
@@ -49,15 +50,6 @@ def test_sentences_of_all_kinds_of_features(entry, value, normal, says):
     assert _sentence(entry, value, normal, None, -1) == f"{says}; -1.0 points"
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0, "0"), (7.9000001, "7.9"), (36.97, "37"), (1234.5678, "1235"), (999.6, "1000"), (240000, "240000"),
-     (2e9, "2e+09"), (1e-5, "1e-05"), (-0.00123456, "-0.00123")],
-)  # fmt: skip
-def test_numbers_are_written_as_people_do(value, text):
-    assert number(value) == text
-
-
 def test_reasons_come_in_order_of_size_and_belong_to_the_features_values(plant, trained):
     rows = plant.snapshots[plant.snapshots["checkpoint_h"] == 24]
     high = int(np.argmax(trained.predictor.predict(rows)))
@@ -81,50 +73,71 @@ def test_the_points_of_all_parameters_add_up_to_the_change(plant, trained):
     np.testing.assert_allclose(totals, 100 * change, atol=0.2)  # what would read as 0.0 points is not named
 
 
-def test_a_parameter_without_any_value_is_missing(plant, trained):
-    early, late = missing(trained.predictor, plant.snapshots[plant.snapshots["batch_id"] == "B000"].iloc[[0, 2]])
-    assert early == ["force_kn"]
-    assert late == []
+@dataclass(frozen=True)
+class Range:
+    low: float
+    high: float
 
 
-def test_a_value_older_than_usual_is_stale_with_its_age(plant, trained):
-    rows = plant.snapshots[plant.snapshots["checkpoint_h"] == 12][:2].copy()
-    rows["force_kn.now.age_h"] = [9.0, 0.1]
-    assert stale(trained.predictor, rows, plant.features) == [{"force_kn": 9.0}, {}]
+@dataclass(frozen=True)
+class Finding:
+    parameter: str
+    kind: str
 
 
-@pytest.mark.parametrize(
-    ("subject", "is_stale"), [("lot.api", False), ("event.deviation", False), ("environment.air", True)]
-)
-def test_only_values_go_stale_not_lots_in_use_nor_events(subject, is_stale, plant, trained):
-    entry = Feature(f"{subject}.now.age_h", subject, subject, "h", "now", "age_h", "age")
-    predictor = replace(trained.predictor, usual_ages={subject: {"0": 1.0}})
-    row = plant.snapshots[:1].assign(**{entry.name: 9.0})
-    assert bool(stale(predictor, row, (entry,))[0]) is is_stale
+class Golden:
+    """Knows one parameter at every hour, by group."""
+
+    def usual(self, parameter: str, checkpoint_h: float, group: str | None = None) -> Range | None:
+        low = 4.0 if group is None else 5.0
+        return Range(low, low + checkpoint_h / 24) if parameter == "force_kn" else None
 
 
-@pytest.mark.parametrize(
-    ("hours", "age"),
-    [
-        (6.0, 1.0),
-        (9.0, 2.0),  # half way from 1 to 3
-        (11.0, 1.0 + 5 / 6 * 2.0),
-        (12.0, 3.0),
-        (30.0, 21.0),  # 18 h past the last checkpoint
-    ],
-)
-def test_the_usual_age_lies_on_a_line_between_the_checkpoints(hours, age):
-    assert usual_age({"12": 3.0, "6": 1.0}, hours) == pytest.approx(age)
+NEWEST = feature("Glucose", "mmol/L", "since_start", "last", "newest value of Glucose")
 
 
-def test_before_its_first_checkpoint_no_age_is_unusual():
-    assert np.isnan(usual_age({"6": 1.0, "12": 3.0}, 5.9))
-    assert np.isnan(usual_age({}, 5.9))
+def test_a_sentence_says_what_is_usual_at_this_hour_and_how_old_the_newest_value_is():
+    said = _sentence(NEWEST, 2.1, (3.0, 25.0), 2.1, 9.1, usual=(8.44, 12.6), ago_h=4.0)
+    assert (
+        said == "Glucose, newest value: 2.1 mmol/L (normal 3 to 25, usual 8.44-12.6 at this hour), 4 h ago; +9.1 points"
+    )
 
 
-@pytest.mark.parametrize("hours", [0.0, 7.3, 12.0, 18.1, 24.0, 100.0])
-def test_what_is_measured_once_at_the_start_is_never_stale(hours, plant, trained):
-    once = replace(trained.predictor, usual_ages={"force_kn": {"0": 0.0, "12": 12.0, "24": 24.0}})
-    row = plant.snapshots[:1].assign(checkpoint_h=hours)
-    assert stale(once, row.assign(**{"force_kn.now.age_h": hours}), plant.features) == [{}]
-    assert stale(once, row.assign(**{"force_kn.now.age_h": hours + 0.5}), plant.features) == [{"force_kn": hours + 0.5}]
+def test_what_is_usual_stands_beside_the_newest_value_not_beside_a_mean():
+    said = _sentence(MEAN, 7.9, (4.0, 6.0), 8.2, 12.0, usual=(4.5, 5.5), ago_h=0.25)
+    assert said == (
+        "Compression force, mean since the start: 7.9 kN (normal 4 to 6), newest 8.2 (usual 4.5-5.5 at this hour), "
+        "15 min ago; +12.0 points"
+    )
+
+
+def test_a_sensor_that_is_not_believed_is_said_to_count_less():
+    said = _sentence(NEWEST, 2.1, OPEN, 2.1, 1.0, sensor="drifting")
+    assert said == "Glucose, newest value: 2.1 mmol/L; sensor found drifting: counted less; +1.0 points"
+    taken_out = _sentence(NEWEST, None, OPEN, None, 1.0, sensor="flat-lined")
+    assert taken_out == "Glucose, newest value: value not used; sensor found flat-lined; +1.0 points"
+
+
+def test_a_reason_carries_usual_range_time_and_sensor(plant, trained):
+    rows = plant.snapshots[plant.snapshots["checkpoint_h"] == 24][:2]
+    findings = [[], [Finding("force_kn", "spiking"), Finding("force_kn", "drifting"), Finding("noise", "drifting")]]
+    plain, found = reasons(
+        trained.predictor, rows, plant.process, top=99, reference=Golden(), groups=[None, "north"], findings=findings
+    )
+    force, other = (next(r for r in each if r.parameter == "force_kn") for each in (plain, found))
+    assert force.usual == (4.0, 5.0)
+    assert other.usual == (5.0, 6.0)
+    assert (force.sensor, other.sensor) == ("", "drifting and spiking")
+    age = pd.Timedelta(hours=rows["force_kn.now.age_h"].iloc[0])
+    assert force.newest_at == rows["as_of"].iloc[0] - age
+    assert force.to_json()["newest_at"] == force.newest_at.isoformat()
+    assert all(r.usual is None for r in plain if r.parameter != "force_kn")
+
+
+def test_the_points_of_a_reason_by_stage_add_up_to_its_points(plant, trained):
+    rows = plant.snapshots[plant.snapshots["checkpoint_h"] == 24][:20]
+    for row in reasons(trained.predictor, rows, plant.process, top=99):
+        for reason in row:
+            assert sum(reason.stages.values()) == pytest.approx(reason.points, abs=1e-9)
+            sizes = [abs(points) for points in reason.stages.values()]
+            assert sizes == sorted(sizes, reverse=True)

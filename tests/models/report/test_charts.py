@@ -2,7 +2,10 @@ import pandas as pd
 import pytest
 
 from models.evaluation.figures import by_checkpoint
+from models.evaluation.reliability import reliability_table
 from models.report import charts
+from models.report.shap_plots import shap_plots
+from models.report.style import to_png, to_svg
 from tests.models.evaluation.test_figures import scores
 
 TEST = scores(*[(f"B{i}", h, i % 3 == 0, (i % 7) / 10 + h / 1000) for i in range(20) for h in (0, 12)])
@@ -17,7 +20,7 @@ def test_precision_and_recall_by_hand():
 
 def test_reliability_bins_hold_equal_numbers_and_clopper_pearson_intervals():
     rows = scores(*[(f"B{i}", 0, i == 9, i / 10) for i in range(10)])
-    table = charts.reliability_table(rows, bins=2)
+    table = reliability_table(rows, bins=2)
     assert table[["n", "n_failed"]].to_numpy().tolist() == [[5, 0], [5, 1]]
     assert table["low"].iloc[0] == 0
     assert table["high"].iloc[0] == pytest.approx(1 - 0.025 ** (1 / 5))
@@ -43,14 +46,14 @@ def test_every_chart_becomes_svg_and_png_without_a_network():
         charts.lead_time(TEST, TEST),
         charts.importance(table),
     ):
-        assert charts.to_svg(chart).startswith("<svg")
-        assert "<B>" not in charts.to_svg(chart)
-        assert charts.to_png(chart).startswith(b"\x89PNG")
+        assert to_svg(chart).startswith("<svg")
+        assert "<B>" not in to_svg(chart)
+        assert to_png(chart).startswith(b"\x89PNG")
 
 
 def test_shap_plots_are_captioned_in_words(plant, trained):
     rows = plant.snapshots[plant.snapshots["checkpoint_h"] == 24]
-    plots = charts.shap_plots(trained.predictor, rows, dependence=99)
+    plots = shap_plots(trained.predictor, rows, dependence=99)
     assert next(iter(plots)) == "Beeswarm"
     assert "Dependence: Line, value" in plots  # a category
     assert "Dependence: Compression force, last" in plots

@@ -9,8 +9,8 @@ from models.cohort.splits import subject_groups
 from models.evaluation.compare import compare_splits
 from models.evaluation.evaluate import Evaluation, evaluate, sealed_rows
 from models.evaluation.figures import last_checkpoint
-from models.report import charts
 from models.report.html import by_question, figure, findings_of, html_report, interval
+from models.report.shap_plots import shap_plots
 from tests.models.plant import QUICK
 
 
@@ -47,7 +47,7 @@ def judged(plant, trained) -> Evaluation:
 @pytest.fixture(scope="module")
 def page(plant, trained, judged) -> str:
     rows = last_checkpoint(sealed_rows(plant.snapshots, plant.log, trained.seal))
-    images = charts.shap_plots(trained.predictor, rows, dependence=1)
+    images = shap_plots(trained.predictor, rows, dependence=1)
     return html_report(plant.process, trained, judged, images=images, more={"Run history": "<b>120</b> batches"})
 
 

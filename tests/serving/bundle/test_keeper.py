@@ -96,7 +96,7 @@ def piped(path: Path) -> None:
     os.mkfifo(path)
 
 
-FILES = ["predictor/model.txt", f"predictor/{PREDICTOR_MANIFEST}", "process.json", "canary.json", MANIFEST, SIGNATURE]
+FILES = ["predictor/model.0.txt", f"predictor/{PREDICTOR_MANIFEST}", "process.json", "canary.json", MANIFEST, SIGNATURE]
 
 
 @pytest.mark.parametrize("damage", [changed, truncated, linked, piped, Path.unlink])
@@ -157,7 +157,7 @@ def test_a_new_release_takes_over_and_a_bad_one_does_not(place):
     second = place.export("2", released_us=20)
     assert keeper.refresh().bundle.sha256 == second.sha256
     third = place.export("3", released_us=30)
-    changed(place.store.root / third.sha256 / "predictor/model.txt")
+    changed(place.store.root / third.sha256 / "predictor/model.0.txt")
     place.now = 1_000
     assert (keeper.refresh().bundle.sha256, keeper.speaking().stale_since_us) == (second.sha256, 1_000)
     place.now = 5_000
@@ -172,7 +172,7 @@ def test_after_a_restart_the_last_good_release_goes_on(place):
     first = place.export()
     place.keeper().refresh()
     second = place.export("2", released_us=20)
-    truncated(place.store.root / second.sha256 / "predictor/model.txt")
+    truncated(place.store.root / second.sha256 / "predictor/model.0.txt")
     place.now = 7
     speaking = place.keeper().refresh()
     assert (speaking.bundle.sha256, speaking.stale_since_us) == (first.sha256, 7)
@@ -251,9 +251,8 @@ def test_a_child_process_scores_the_canary_and_dies_instead_of_us(place):
 
 @pytest.mark.slow
 def test_a_truncated_model_under_a_good_signature_kills_only_the_child(place, trained, tmp_path, monkeypatch):
-    broken = replace(
-        trained.predictor, model_text=trained.predictor.model_text[: len(trained.predictor.model_text) // 2]
-    )
+    text = trained.predictor.model_texts[0]
+    broken = replace(trained.predictor, model_texts=(text[: len(text) // 2],))
     broken.save(tmp_path / "broken")
     monkeypatch.setattr("serving.bundle.store.canary_of", lambda folder: (b'{"probabilities": []}', broken.sha256))
     place.predictor = tmp_path / "broken"

@@ -1,0 +1,55 @@
+"""Stated probability against observed rate, in bins of equal numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from models.evaluation.bands import banded
+from models.evaluation.intervals import clopper_pearson, share_with_interval
+
+
+def reliability_table(last: pd.DataFrame, *, bins: int = 8) -> pd.DataFrame:
+    """`stated`, `failed`, `low`, `high`, `n`, `n_failed` per bin of equal numbers of batches.
+
+    Args:
+        last: `failed`, `failure_probability`, one row per batch: the bounds are Clopper and Pearson's.
+        bins: At most as many as rows.
+    """
+    rows = []
+    for part in _bins(last, bins):
+        n, k = len(part), int(part["failed"].sum())
+        low, high = clopper_pearson(k, n)
+        stated = part["failure_probability"].mean()
+        rows.append({"stated": stated, "failed": k / n, "low": low, "high": high, "n": n, "n_failed": k})
+    return pd.DataFrame(rows)
+
+
+def reliability_by_band(
+    scores: pd.DataFrame, edges: Sequence[float] | np.ndarray | None = None, *, bins: int = 6
+) -> pd.DataFrame:
+    """The same for every maturity band, where a batch has several scores and is resampled whole.
+
+    Args:
+        scores: `batch_id`, `checkpoint_h`, `failed`, `failure_probability`.
+        edges: Of the bands (`models.evaluation.bands.banded`).
+        bins: Per band.
+
+    Returns:
+        `band`, `stated`, `failed` (share of the scores), `low`, `high`, `n` (scores), `n_failed` (batches).
+    """
+    rows = []
+    for band, inside in banded(scores, edges):
+        for part in _bins(inside, bins):
+            span = share_with_interval(part["failed"].to_numpy(bool), part["batch_id"].to_numpy())
+            head = {"band": band["band"], "stated": part["failure_probability"].mean(), "failed": span.value}
+            n_failed = part.loc[part["failed"].astype(bool), "batch_id"].nunique()
+            rows.append(head | {"low": span.low, "high": span.high, "n": len(part), "n_failed": n_failed})
+    return pd.DataFrame(rows)
+
+
+def _bins(rows: pd.DataFrame, bins: int) -> list[pd.DataFrame]:
+    ordered = rows.sort_values("failure_probability", kind="stable")
+    return [ordered.iloc[places] for places in np.array_split(np.arange(len(ordered)), min(bins, len(ordered)))]

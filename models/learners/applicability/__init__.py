@@ -1,0 +1,1 @@
+"""Whether a predictor applies to a snapshot: what training saw, and limits from later training batches."""

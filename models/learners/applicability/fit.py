@@ -1,0 +1,228 @@
+"""Fit the applicability domain: location, shape and ranges from training batches, limits from later ones of them.
+
+The newest part of the training batches is held out. What the older part taught is measured on it, good batches only,
+and the limits are quantiles over batches: a batch counts with its worst row in a maturity band. Then location, shape
+and ranges are fitted once more on all training batches; the limits stay.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from features.dictionary import Feature
+from features.errors import TrainingError
+from models.cohort.encode import Encoder
+from models.learners.applicability.bands import Band, Limits
+from models.learners.applicability.columns import DomainPlan, empty_domain, subgroup_columns
+from models.learners.applicability.distance import fit_ellipsoid, fit_neighbours, fit_scaling
+from models.learners.applicability.model import Applicability
+from models.learners.applicability.ranges import fit_ranges, width
+
+LOOSE_BATCHES = 5  # fewer outside are chance
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Training rows in order of start, batch and checkpoint; `batch` counts the batches, `good` ones did not fail."""
+
+    hours: np.ndarray
+    batch: np.ndarray
+    X: np.ndarray
+    good: np.ndarray
+    missing: np.ndarray
+    stale: np.ndarray
+
+    def where(self, mask: np.ndarray) -> _Rows:
+        return _Rows(**{name: values[mask] for name, values in vars(self).items()})
+
+
+def fit_applicability(
+    snapshots: pd.DataFrame,
+    features: tuple[Feature, ...],
+    encoder: Encoder,
+    failed: pd.Series,
+    *,
+    missing: Sequence[Sequence[str]],
+    stale: Sequence[Mapping[str, float]],
+    plan: DomainPlan | None = None,
+) -> Applicability:
+    """Learn where the predictor applies.
+
+    Args:
+        snapshots: `features.contracts.SNAPSHOT` of training batches only.
+        features: Dictionary of the snapshots' columns.
+        encoder: Of the predictor.
+        failed: Outcomes known at training, indexed by batch_id; a batch counts for its subgroups when it is here.
+        missing: Per row of `snapshots`, `models.explain.reasons.missing`.
+        stale: Per row, `models.explain.reasons.stale`.
+        plan: How; None takes the defaults.
+
+    Raises:
+        TrainingError: No snapshot belongs to a batch with a known outcome.
+    """
+    plan = plan or DomainPlan()
+    keep = snapshots["batch_id"].isin(failed.index).to_numpy()
+    rows = snapshots[keep]
+    if rows.empty:
+        raise TrainingError("no training snapshot to learn the applicability domain from")
+    table = _table(rows, encoder, failed, missing, stale, keep)
+    late = _held_out(rows, plan)
+    empty = empty_domain(rows, features, encoder, plan)
+    first = _fit(empty, table.where(~late), plan)
+    judged = table.where(late & table.good)
+    loose = _loose(first, judged, plan)
+    if len(loose):
+        empty = _without(empty, loose)
+        first = _fit(empty, table.where(~late), plan)
+    limits = [
+        _limits(first, judged.where(first.band_numbers(judged.hours) == i), plan.level) for i in range(len(first.bands))
+    ]
+    first = replace(first, bands=tuple(replace(b, limits=limit) for b, limit in zip(first.bands, limits, strict=True)))
+    failures = table.where(~table.good)
+    reach = [_reach(first, failures.where(first.band_numbers(failures.hours) == i)) for i in range(len(first.bands))]
+    whole = _fit(empty, table, plan)
+    learned = zip(whole.bands, limits, reach, strict=True)
+    bands = tuple(replace(band, limits=limit, reach=known) for band, limit, known in learned)
+    return replace(whole, bands=bands, missing=_most_missing(judged, plan.level))
+
+
+def upper_limit(worst: np.ndarray, level: float) -> float:
+    """The finite-sample quantile: of n values the ceil((n + 1) level)-th smallest, at most the largest.
+
+    A new value from the same distribution lies above with a probability of at most 1 - level (1 / (n + 1) where n is
+    too small for the level; Vovk, Gammerman and Shafer, 2005). Infinite without values.
+    """
+    n = len(worst)
+    return float(np.sort(worst)[min(math.ceil((n + 1) * level), n) - 1]) if n else math.inf
+
+
+def _table(
+    rows: pd.DataFrame,
+    encoder: Encoder,
+    failed: pd.Series,
+    missing: Sequence[Sequence[str]],
+    stale: Sequence[Mapping[str, float]],
+    keep: np.ndarray,
+) -> _Rows:
+    """In canonical order: start, batch, checkpoint."""
+    order = np.lexsort((rows["checkpoint_h"], rows["batch_id"], rows["started_at"]))
+    batches = rows["batch_id"].iloc[order]
+    counts = np.array([[len(m), len(s)] for m, s in zip(missing, stale, strict=True)], float).reshape(-1, 2)
+    return _Rows(
+        hours=rows["checkpoint_h"].to_numpy(float)[order],
+        batch=pd.factorize(batches)[0],
+        X=encoder.encode(rows.iloc[order]),
+        good=~batches.map(failed).to_numpy(bool),
+        missing=counts[keep][order, 0],
+        stale=counts[keep][order, 1],
+    )
+
+
+def _held_out(rows: pd.DataFrame, plan: DomainPlan) -> np.ndarray:
+    """Rows, in canonical order, of the newest batches of each subgroup that has enough older ones."""
+    names = subgroup_columns(rows)
+    columns = ["batch_id", "started_at", *names]
+    first = rows.sort_values(["started_at", "batch_id", "checkpoint_h"])[columns].drop_duplicates("batch_id")
+    cell = first[names].astype("str").fillna("").agg("|".join, axis=1) if names else pd.Series("", index=first.index)
+    place, size = first.groupby(cell).cumcount(), cell.map(cell.value_counts())
+    older = np.ceil(size * (1 - plan.held_out))
+    enough = (older >= plan.min_batches).to_numpy()
+    if not enough.any():  # a small history: its newest part, whatever the subgroups
+        place, older, enough = np.arange(len(first)), math.ceil(len(first) * (1 - plan.held_out)), True
+    chosen = first.loc[(place >= older) & enough, "batch_id"]
+    order = np.lexsort((rows["checkpoint_h"], rows["batch_id"], rows["started_at"]))
+    return rows["batch_id"].isin(chosen).to_numpy()[order]
+
+
+def _fit(empty: Applicability, table: _Rows, plan: DomainPlan) -> Applicability:
+    scaling = fit_scaling(table.X[:, empty.levels], table.hours)
+    domain = replace(empty, scaling=scaling)
+    overall = width(table.X)
+    enough = [n for counts in empty.support.values() for n in counts.values() if n >= plan.min_batches]
+    mixture = len(enough) > sum(bool(counts) for counts in empty.support.values())
+    return replace(
+        domain, bands=tuple(_band(domain, i, table, overall, plan, mixture) for i in range(len(empty.bands)))
+    )
+
+
+def _band(
+    domain: Applicability, number: int, table: _Rows, overall: np.ndarray, plan: DomainPlan, mixture: bool
+) -> Band:
+    own = table.where(domain.band_numbers(table.hours) == number)
+    last = own.where(np.append(own.batch[1:] != own.batch[:-1], True)) if len(own.batch) else own
+    z = np.array([domain.scaling.z(x[domain.levels], h) for x, h in zip(last.X, last.hours, strict=True)])
+    ellipsoid = fit_ellipsoid(z) if len(domain.levels) else None
+    return replace(
+        domain.bands[number],
+        values=fit_ranges(own.X[:, domain.valued], overall[domain.valued]),
+        ages=fit_ranges(own.X[:, domain.aged], overall[domain.aged]),
+        ellipsoid=ellipsoid,
+        neighbours=fit_neighbours(z, ellipsoid, at_most=plan.neighbours) if ellipsoid and mixture else None,
+    )
+
+
+def _loose(domain: Applicability, judged: _Rows, plan: DomainPlan) -> np.ndarray:
+    """Places of valued columns that leave their range too often, in any band, in batches later than it."""
+    loose = np.zeros(len(domain.valued), bool)
+    numbers = domain.band_numbers(judged.hours)
+    for number, band in enumerate(domain.bands):
+        own = judged.where(numbers == number)
+        if not len(own.batch):
+            continue
+        out = band.values.excess(own.X[:, domain.valued]) > plan.margin
+        first = np.flatnonzero(np.append(True, own.batch[1:] != own.batch[:-1]))
+        batches = np.maximum.reduceat(out, first, axis=0).sum(axis=0)
+        loose |= (batches > plan.loose_above * len(first)) & (batches >= LOOSE_BATCHES)
+    return domain.valued[loose]
+
+
+def _without(empty: Applicability, loose: np.ndarray) -> Applicability:
+    return replace(
+        empty,
+        valued=empty.valued[~np.isin(empty.valued, loose)],
+        levels=empty.levels[~np.isin(empty.levels, loose)],
+        loose=tuple(empty.columns[i] for i in sorted(loose)),
+    )
+
+
+def _limits(domain: Applicability, own: _Rows, level: float) -> Limits:
+    """Limits of a band from its held-out rows: each batch counts with its worst one."""
+    measured = [domain.measure(x, h) for x, h in zip(own.X, own.hours, strict=True)]
+    batches = np.unique(own.batch)
+
+    def limit(values: list[float], level: float = level) -> float:
+        known = [(b, v) for b, v in zip(own.batch, values, strict=True) if not math.isnan(v)]
+        worst: dict[int, float] = {}
+        for b, v in known:
+            worst[b] = max(v, worst.get(b, -math.inf))
+        return upper_limit(np.array(list(worst.values())), level)
+
+    third = 1 - (1 - level) / 3  # one check of three measures
+    return Limits(
+        n_held_out=len(batches),
+        outside=limit([m.outside for m in measured], third),
+        excess=limit([m.excess.max(initial=0.0) for m in measured], third),
+        shift=limit([m.shift for m in measured], third),
+        age=limit([m.ages.max(initial=0.0) for m in measured]),
+        distance=limit([m.distance for m in measured]),
+        neighbours=limit([m.neighbours for m in measured]),
+        stale=limit(own.stale.tolist()),
+    )
+
+
+def _reach(domain: Applicability, own: _Rows) -> dict[str, float]:
+    """How far out, in limits, the failed batches of a band went."""
+    reach: dict[str, float] = {}
+    for x, hours in zip(own.X, own.hours, strict=True):
+        for name, ratio in domain.ratios(domain.measure(x, hours), domain.band(hours)).items():
+            reach[name] = max(ratio, reach.get(name, 0.0))
+    return reach
+
+
+def _most_missing(judged: _Rows, level: float) -> dict[float, float]:
+    return {float(h): upper_limit(judged.missing[judged.hours == h], level) for h in np.unique(judged.hours)}

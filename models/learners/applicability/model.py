@@ -1,0 +1,208 @@
+"""Where a predictor applies: what training saw, and the measures that tell how far a row lies from it."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from features.errors import ContractError
+from models.learners.applicability.bands import Band, arrays_from_json, arrays_to_json
+from models.learners.applicability.distance import Scaling
+from models.learners.applicability.ranges import shift
+
+VERSION = 1
+_LEAST = 1e-9  # a distance that is rounding: where all held-out batches are alike
+_OWN_UNIT = frozenset({"last", "value", "mean", "min", "max", "median"})  # statistics in the unit of the parameter
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What the checks of a row measure, before limits.
+
+    Attributes:
+        excess: Of each feature of `valued`, in spreads of the tail.
+        outside: Parameters with an excess above the margin.
+        shift: Largest excess that all level features of one parameter share.
+        ages: Excess of each feature of `aged`.
+        distance: Mahalanobis distance per level; NaN where it could not be taken.
+        parts: Part of each level of the ellipsoid in the distance.
+        neighbours: Distance to the nearest known batches; NaN where it could not be taken.
+    """
+
+    excess: np.ndarray
+    outside: int
+    shift: float
+    ages: np.ndarray
+    distance: float
+    parts: np.ndarray
+    neighbours: float
+
+
+@dataclass(frozen=True, eq=False)
+class Applicability:
+    """Where a predictor applies. Part of the predictor's folder, as open JSON.
+
+    Attributes:
+        columns: Columns of the encoder's matrix, in its order.
+        words: Per feature used here its words ("Glucose: newest value").
+        parameters: Parameter of each column.
+        level: Share of held-out good batches inside each limit, .99.
+        margin: Spreads of the tail that a value may lie outside the range seen before it counts.
+        categories: Names seen in training, per categorical feature.
+        support: Batches with a known outcome per feature that makes subgroups and per value, as known at training.
+        min_batches: How many a subgroup needs.
+        valued: Places of the columns that are held to a range, those of one parameter together.
+        aged: Places of the ages of measured parameters.
+        loose: Features whose range did not hold for later training batches, and that are held to none.
+        levels: Places of the columns that make the distance.
+        scaling: Location and spread of the levels.
+        bands: By maturity, ascending.
+        missing: Most missing parameters of the model at each checkpoint (hours).
+    """
+
+    columns: tuple[str, ...]
+    words: dict[str, str]
+    parameters: tuple[str, ...]
+    level: float
+    margin: float
+    categories: dict[str, tuple[str, ...]]
+    support: dict[str, dict[str, int]]
+    min_batches: int
+    valued: np.ndarray
+    aged: np.ndarray
+    loose: tuple[str, ...]
+    levels: np.ndarray
+    scaling: Scaling
+    bands: tuple[Band, ...]
+    missing: dict[float, float]
+
+    def band(self, checkpoint_h: float) -> Band:
+        """The maturity band of a time after the start."""
+        return self.bands[max(bisect_right(self._starts, checkpoint_h) - 1, 0)]
+
+    def band_numbers(self, checkpoint_h: float | np.ndarray) -> np.ndarray:
+        """Numbers of the maturity bands of times after the start, from 0."""
+        return np.maximum(np.searchsorted(self._starts, checkpoint_h, side="right") - 1, 0)
+
+    def measure(self, x: np.ndarray, checkpoint_h: float) -> Measured:
+        """What the limits are held against.
+
+        Args:
+            x: Row of the encoder's matrix, shape (k,); NaN where not known.
+            checkpoint_h: Hours since the start.
+        """
+        band = self.band(checkpoint_h)
+        excess = band.values.excess(x[self.valued])
+        far = np.maximum.reduceat(excess, self._groups) > self.margin if len(excess) else excess
+        z = self.scaling.z(x[self.levels], checkpoint_h)
+        distance, parts = band.ellipsoid.distance(z) if band.ellipsoid else (math.nan, np.empty(0))
+        near = band.neighbours.distance(z) if band.neighbours else math.nan
+        own = excess[self._leveled]
+        together = shift(own, np.isfinite(x[self.valued[self._leveled]]), self._level_groups)
+        return Measured(excess, int(far.sum()), together, band.ages.excess(x[self.aged]), distance, parts, near)
+
+    def ratios(self, m: Measured, band: Band) -> dict[str, float]:
+        """Measures of the values over their limits, by check; without those that could not be taken."""
+        limits = band.limits
+        ranges = (
+            m.outside / max(limits.outside, 1.0),
+            worst(m.excess) / max(limits.excess, self.margin),
+            m.shift / max(limits.shift, self.margin),
+        )
+        found = {
+            "range": max(ranges),
+            "distance": m.distance / max(limits.distance, _LEAST),
+            "neighbours": m.neighbours / max(limits.neighbours, _LEAST),
+            "age": worst(m.ages) / max(limits.age, self.margin),
+        }
+        return {name: ratio for name, ratio in found.items() if not math.isnan(ratio)}
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values; what is not known or infinite is null."""
+        return {
+            "version": VERSION,
+            "columns": list(self.columns),
+            "words": self.words,
+            "parameters": list(self.parameters),
+            "level": self.level,
+            "margin": self.margin,
+            "categories": {name: list(names) for name, names in self.categories.items()},
+            "support": self.support,
+            "min_batches": self.min_batches,
+            "loose": list(self.loose),
+            "valued": self.valued.tolist(),
+            "aged": self.aged.tolist(),
+            "levels": self.levels.tolist(),
+            "scaling": arrays_to_json(self.scaling),
+            "bands": [band.to_json() for band in self.bands],
+            "missing": {f"{hours:g}": most for hours, most in self.missing.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Applicability:
+        """Back from `to_json`.
+
+        Raises:
+            ContractError: It was written in another version of the format.
+        """
+        if data["version"] != VERSION:
+            raise ContractError(f"applicability version {data['version']}", expected=f"version {VERSION}")
+        return cls(
+            columns=tuple(data["columns"]),
+            words=data["words"],
+            parameters=tuple(data["parameters"]),
+            level=data["level"],
+            margin=data["margin"],
+            categories={name: tuple(names) for name, names in data["categories"].items()},
+            support=data["support"],
+            min_batches=data["min_batches"],
+            valued=np.array(data["valued"], int),
+            aged=np.array(data["aged"], int),
+            loose=tuple(data["loose"]),
+            levels=np.array(data["levels"], int),
+            scaling=arrays_from_json(Scaling, data["scaling"]),
+            bands=tuple(Band.from_json(band) for band in data["bands"]),
+            missing={float(hours): most for hours, most in data["missing"].items()},
+        )
+
+    @cached_property
+    def _starts(self) -> list[float]:
+        return [band.starts_h for band in self.bands]
+
+    @cached_property
+    def _groups(self) -> np.ndarray:
+        return self._firsts(self.valued)
+
+    @cached_property
+    def _leveled(self) -> np.ndarray:
+        """Places among `valued` of the features in their parameter's own unit."""
+        return np.array([i for i, p in enumerate(self.valued) if self.columns[p].rpartition(".")[2] in _OWN_UNIT], int)
+
+    @cached_property
+    def _level_groups(self) -> np.ndarray:
+        return self._firsts(self.valued[self._leveled])
+
+    def _firsts(self, places: np.ndarray) -> np.ndarray:
+        """First place of each parameter; those of one parameter stand together."""
+        names = [self.parameters[place] for place in places]
+        return np.array([i for i, name in enumerate(names) if i == 0 or name != names[i - 1]], int)
+
+    @cached_property
+    def _missing_at(self) -> tuple[list[float], list[float]]:
+        return list(self.missing), list(self.missing.values())
+
+    def most_missing(self, checkpoint_h: float) -> float:
+        """The limit of the checkpoint before: until the next one a batch may still lack what that one will have."""
+        hours, most = self._missing_at
+        place = bisect_right(hours, checkpoint_h) - 1
+        return max(most[place], 1.0) if place >= 0 else math.inf
+
+
+def worst(excess: np.ndarray) -> float:
+    """The largest excess; 0 without features."""
+    return float(excess.max()) if len(excess) else 0.0

@@ -1,0 +1,83 @@
+"""Lowest and highest value of each feature in training, and how far outside a value lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+QUANTILES = (0.2, 50.0, 99.8)  # per cent
+NORMAL_998 = 2.878  # distance of the 99.8 % quantile from the median of a normal distribution, in standard deviations
+
+
+@dataclass(frozen=True, eq=False)
+class Ranges:
+    """What was seen of each feature in a maturity band.
+
+    Attributes:
+        low: .2 % quantiles, shape (k,); NaN where nothing was seen.
+        high: 99.8 % quantiles.
+        below: Spread of the lower tail: what one unit of excess is below `low`; above 0.
+        above: Spread of the upper tail.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    below: np.ndarray
+    above: np.ndarray
+
+    def excess(self, x: np.ndarray) -> np.ndarray:
+        """How far outside each value lies, in spreads of that tail, shape (k,); 0 inside and where not known."""
+        outside = np.maximum((self.low - x) / self.below, (x - self.high) / self.above)
+        return np.where(outside > 0, outside, 0.0)
+
+
+def shift(excess: np.ndarray, known: np.ndarray, groups: np.ndarray) -> float:
+    """The largest excess that all known level features of one parameter share: a swapped unit, not one slip of the pen.
+
+    Args:
+        excess: Of the level features, those of one parameter together, shape (k,).
+        known: Whether each has a value, shape (k,).
+        groups: First place of each parameter, ascending; may be empty.
+
+    Returns:
+        0 where no parameter with two known level features is outside with all of them.
+    """
+    if not len(groups):
+        return 0.0
+    least = np.minimum.reduceat(np.where(known, excess, np.inf), groups)
+    several = np.add.reduceat(known.astype(int), groups) >= 2
+    return float(least[several].max(initial=0.0))
+
+
+def fit_ranges(values: np.ndarray, overall: np.ndarray) -> Ranges:
+    """Ranges over the rows of a band, between the .2 % and the 99.8 % quantile: one slip of the pen widens none.
+
+    The spread of a tail is the distance of its quantile from the median over 2.88, what it is in a normal distribution;
+    a tail without width, as of a share that is mostly 0, takes the standard deviation.
+
+    Args:
+        values: Shape (n, k), NaN where not known.
+        overall: `width` of each feature over all bands, shape (k,): a twentieth of it is the least spread.
+    """
+    k = values.shape[1]
+    low, high, below, above = np.full((4, k), np.nan)
+    seen = np.flatnonzero(np.isfinite(values).any(axis=0)) if len(values) else np.empty(0, int)
+    if len(seen):
+        own = values[:, seen]
+        low[seen], middle, high[seen] = np.nanpercentile(own, QUANTILES, axis=0)
+        deviation = np.nanstd(own, axis=0)
+        for spread, tail in ((below, middle - low[seen]), (above, high[seen] - middle)):
+            spread[seen] = np.maximum(np.where(tail > 0, tail / NORMAL_998, deviation), overall[seen] / 20)
+        flat = seen[(below[seen] <= 0) | (above[seen] <= 0)]  # one value everywhere: nothing to measure by
+        low[flat] = high[flat] = np.nan
+    return Ranges(low, high, below, above)
+
+
+def width(values: np.ndarray) -> np.ndarray:
+    """Spread of each feature over all rows, in the measure of a tail; 0 where nothing is known, shape (k,)."""
+    out = np.zeros(values.shape[1])
+    seen = np.flatnonzero(np.isfinite(values).any(axis=0))
+    low, _, high = np.nanpercentile(values[:, seen], QUANTILES, axis=0)
+    out[seen] = np.where(high > low, (high - low) / (2 * NORMAL_998), np.nanstd(values[:, seen], axis=0))
+    return out

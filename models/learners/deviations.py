@@ -1,0 +1,220 @@
+"""How far a batch strays from the reference trajectory, in a few numbers that need hardly any failures to be learned.
+
+With a few dozen failures trees cannot find which of hundreds of columns matters; that something is far from usual can be
+seen without a single one. Each summary also says which parameters are behind it, so that its contribution to a
+probability can be handed on to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features.dictionary import Block, Feature
+from models.learners.reference import Reference, fit_reference, level_columns
+
+PARAMETER = "deviations"
+FAR = 4.0  # |z| from which a parameter counts as far from usual
+_SUMMARIES = {
+    "largest": ("1", "how far the parameter farthest from usual is, log(1 + |z|)"),
+    "far_share": ("", f"share of the parameters farther than {FAR:g} spreads from usual"),
+    "typical": ("1", "how far parameters are from usual on average, log(1 + |z|)"),
+}
+FEATURES = tuple(
+    Feature(f"{PARAMETER}.now.{name}", PARAMETER, "Deviation from the usual course", unit, "now", name, meaning)
+    for name, (unit, meaning) in _SUMMARIES.items()
+)
+LARGEST, FAR_SHARE, TYPICAL = (feature.name for feature in FEATURES)
+_PARTS = 5  # in which training batches are scored by a trajectory fitted without them
+_VIEWS = {("since_start", "last"), ("since_start", "mean")}
+
+
+@dataclass(frozen=True, eq=False)
+class Deviations:
+    """Makes the summaries from a snapshot.
+
+    A parameter is seen in several ways where the snapshot has them: newest value, mean of every recent window, mean since
+    the start (which remembers what has passed). The farthest of them counts.
+
+    Attributes:
+        reference: Trajectory of every view; its names are columns of the snapshot.
+        owners: Parameter of each view.
+    """
+
+    reference: Reference
+    owners: tuple[str, ...]
+
+    @cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """Parameters with at least one view, in alphabetical order."""
+        return tuple(sorted(set(self.owners)))
+
+    def block(self, snapshots: pd.DataFrame, groups: Iterable[str | None] | str | None = None) -> Block:
+        """The summaries of snapshots, as feature columns; NaN where nothing of a batch can be compared.
+
+        Args:
+            snapshots: `features.contracts.SNAPSHOT`.
+            groups: Group of all, or of each row, as at the fit.
+        """
+        values = summaries(self._distance(snapshots, groups))
+        return Block(pd.DataFrame(values, index=snapshots.index, columns=[f.name for f in FEATURES]), FEATURES)
+
+    def row(self, values: np.ndarray, checkpoint_h: float, group: str | None = None) -> np.ndarray:
+        """The summaries of one batch at one hour, shape (3,); `values` in the order of `reference.columns`."""
+        return summaries(self._farthest(self.reference.z_row(values, checkpoint_h, group)[None]))[0]
+
+    def behind(
+        self, snapshots: pd.DataFrame, groups: Iterable[str | None] | str | None = None
+    ) -> dict[str, pd.DataFrame]:
+        """By summary, how much of it stands on each parameter: index of the snapshots, rows that sum to 1."""
+        shares = behind(self._distance(snapshots, groups))
+        return {
+            name: pd.DataFrame(share, index=snapshots.index, columns=list(self.parameters))
+            for name, share in shares.items()
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {"reference": self.reference.to_json(), "owners": list(self.owners)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Deviations:
+        """Back from `to_json`.
+
+        Raises:
+            ContractError: It was written by another version.
+        """
+        return cls(Reference.from_json(data["reference"]), tuple(data["owners"]))
+
+    def _distance(self, snapshots: pd.DataFrame, groups: Iterable[str | None] | str | None) -> np.ndarray:
+        levels = self.reference.levels(snapshots)
+        return self._farthest(self.reference.z(levels, snapshots["checkpoint_h"].to_numpy(float), groups))
+
+    def _farthest(self, z: np.ndarray) -> np.ndarray:
+        """Largest |z| of each parameter's views, shape (n, parameters); NaN where none is known."""
+        known = np.where(np.isnan(z), -1.0, np.abs(z))
+        out = np.maximum.reduceat(known[:, self._order], self._first, axis=1)
+        return np.where(out < 0, np.nan, out)
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        return np.argsort(np.array(self.owners), kind="stable")
+
+    @cached_property
+    def _first(self) -> np.ndarray:
+        ordered = np.array(self.owners)[self._order]
+        return np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+
+
+def fit_deviations(
+    snapshots: pd.DataFrame,
+    features: Iterable[Feature],
+    succeeded: pd.Index,
+    *,
+    groups: pd.Series | None = None,
+    min_batches: int = 30,
+) -> Deviations:
+    """Fit the trajectories of all views on successful training batches; arguments and errors of `fit_reference`."""
+    features = tuple(features)
+    rows = snapshots[snapshots["batch_id"].isin(succeeded)]
+    owner = view_columns(features, rows)
+    reference = fit_reference(
+        rows, features, succeeded, groups=groups, min_batches=min_batches, columns={name: name for name in owner}
+    )
+    return Deviations(reference, tuple(owner.values()))
+
+
+def out_of_fold(
+    snapshots: pd.DataFrame,
+    features: Iterable[Feature],
+    failed: pd.Series,
+    *,
+    groups: pd.Series | None = None,
+    min_batches: int = 30,
+) -> pd.DataFrame:
+    """Summaries of training batches, each by trajectories that it had no part in.
+
+    A batch lies closer to a median it belongs to than a new batch does: with a few dozen batches that is enough to make
+    every new one look odd.
+
+    Args:
+        snapshots: `features.contracts.SNAPSHOT` of the training batches.
+        features: Their feature dictionary.
+        failed: Outcome by batch_id, in order of start: every fifth batch is scored together.
+        groups: Label by batch_id.
+        min_batches: As in `fit_reference`.
+
+    Returns:
+        Index of the snapshots; one column per summary, NaN for batches without an outcome.
+    """
+    features = tuple(features)
+    out = pd.DataFrame(np.nan, index=snapshots.index, columns=[f.name for f in FEATURES])
+    part = pd.Series(np.arange(len(failed)) % min(_PARTS, len(failed)), index=failed.index)
+    of_row = snapshots["batch_id"].map(part)
+    for number in sorted(set(part)):
+        others = failed.index[(part != number) & ~failed.astype(bool)]
+        fitted = fit_deviations(snapshots, features, others, groups=groups, min_batches=min_batches)
+        rows = snapshots[of_row == number]
+        label = None if groups is None else rows["batch_id"].map(groups)
+        out.loc[rows.index] = fitted.block(rows, label).values
+    return out
+
+
+def view_columns(features: Iterable[Feature], snapshots: pd.DataFrame) -> dict[str, str]:
+    """Columns that say how high a parameter is or was, and the parameter of each, in alphabetical order."""
+    features = tuple(features)
+    level = level_columns(features, snapshots)
+    views = {
+        f.name: f.parameter
+        for f in features
+        if f.parameter in level
+        and f.name in snapshots
+        and ((f.window, f.statistic) in _VIEWS or (f.window.startswith("last_") and f.statistic == "mean"))
+    }
+    return dict(sorted((views | {name: parameter for parameter, name in level.items()}).items()))
+
+
+def summaries(distance: np.ndarray) -> np.ndarray:
+    """The summaries, in the order of `FEATURES`.
+
+    Args:
+        distance: |z|, shape (n, parameters); NaN where not known.
+
+    Returns:
+        Shape (n, 3); NaN where nothing is known.
+    """
+    known = ~np.isnan(distance)
+    n = known.sum(axis=1)
+    height = np.where(known, np.log1p(np.where(known, distance, 0.0)), 0.0)
+    far = (np.where(known, distance, 0.0) > FAR).sum(axis=1)
+    made = np.column_stack(
+        [height.max(axis=1, initial=0.0), far / np.maximum(n, 1), height.sum(axis=1) / np.maximum(n, 1)]
+    )
+    return np.where(n[:, None] > 0, made, np.nan)
+
+
+def behind(distance: np.ndarray) -> dict[str, np.ndarray]:
+    """How much of each summary stands on each parameter, shape (n, parameters), rows that sum to 1.
+
+    `largest`: the parameter farthest from usual. `far_share`: those that are far, in equal parts. `typical`: in proportion
+    to their part of the sum. Where nothing is far (or known, or strays), all parameters known (or all) in equal parts.
+    """
+    known = ~np.isnan(distance)
+    size = np.where(known, distance, 0.0)
+    alike = _rows_to_one(known.astype(float), np.ones_like(size))
+    largest = (size == size.max(axis=1, keepdims=True, initial=0.0)) & known
+    parts = (largest, size > FAR, np.log1p(size))
+    return {
+        feature.name: _rows_to_one(part.astype(float), alike) for feature, part in zip(FEATURES, parts, strict=True)
+    }
+
+
+def _rows_to_one(part: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    """Rows divided by their sum; rows of nothing take the other's."""
+    part = np.where(part.sum(axis=1, keepdims=True) > 0, part, otherwise)
+    return part / part.sum(axis=1, keepdims=True)

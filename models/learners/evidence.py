@@ -1,0 +1,272 @@
+"""What the failure model sees of a batch beside its features: margins of release attributes, deviations from the usual.
+
+A few numbers that need hardly any failures to be learned, each of which can be handed on to the features behind it, so
+that a reason always names a parameter of the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features.dictionary import Feature
+from features.process import ProcessDefinition, QualityAttribute
+from models.cohort.encode import Encoder
+from models.learners import deviations
+from models.learners.deviations import Deviations, fit_deviations
+from models.learners.forecasts import Expected, Forecasts, fit_forecasts
+
+MARGIN, MISS = "margin", "miss_probability"
+LEAST_MARGIN, MISS_LOG_ODDS = "attributes.at_release.least_margin", "attributes.at_release.miss_log_odds"
+_LEAST_PROBABILITY = 1e-6
+_FAR_MARGIN = 8.0  # standard deviations from the limit beyond which nothing more is learned
+_ENOUGH_GOOD = 200  # successful batches from which on a median hardly knows its own members
+_SITE, _VERSION = "site.before_start.value", "process_version.before_start.value"
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Makes the evidence from encoded rows, frozen.
+
+    Attributes:
+        encoder: Of the matrix.
+        deviations: Trajectories of successful batches, overall and by site and process version.
+        forecasts: Of the release attributes; None where none has enough results.
+    """
+
+    encoder: Encoder
+    deviations: Deviations
+    forecasts: Forecasts | None
+
+    @cached_property
+    def features(self) -> tuple[Feature, ...]:
+        """One entry per column of `of`, in its order."""
+        if self.forecasts is None:
+            return deviations.FEATURES
+        made = [entry for a in self.forecasts.attributes for entry in _entries(a.name)]
+        return (*made, *_TOGETHER, *deviations.FEATURES)
+
+    @cached_property
+    def ranking(self) -> tuple[int, ...]:
+        """Places of the columns that order batches without trees: the chance of missing a limit, and the deviations."""
+        names = [feature.name for feature in self.features]
+        return tuple(names.index(n) for n in (MISS_LOG_ODDS, deviations.LARGEST, deviations.TYPICAL) if n in names)
+
+    def groups(self, X: np.ndarray) -> list[str]:
+        """Label of site and process version of each encoded row, as at the fit."""
+        return group_labels(self.encoder, X)
+
+    def of(self, X: np.ndarray, checkpoint_h: np.ndarray) -> Seen:
+        """The evidence of encoded rows.
+
+        Args:
+            X: Shape (n, k).
+            checkpoint_h: Hours since the start, shape (n,).
+        """
+        expected = self.forecasts.expected(X, checkpoint_h) if self.forecasts else None
+        z = self.deviations.reference.z(X[:, self._places], checkpoint_h, self.groups(X))
+        distance, view = self._farthest(z)
+        columns = ([] if expected is None else [attribute_columns(expected)]) + [deviations.summaries(distance)]
+        return Seen(np.column_stack(columns), expected, distance, view)
+
+    def hand_on(self, seen: Seen, contributions: np.ndarray, X: np.ndarray, checkpoint_h: np.ndarray) -> np.ndarray:
+        """Contributions of the evidence handed on to the features behind it.
+
+        A margin is handed to what pulled the forecast the way in which the risk moved, in proportion; a deviation to the
+        parameters that stray. What nothing can be named for goes to all features of the forecast alike.
+
+        Args:
+            seen: From `of`.
+            contributions: Log-odds per column of the evidence, shape (n, columns).
+            X: The same encoded rows, shape (n, k).
+            checkpoint_h: Hours since the start, shape (n,).
+
+        Returns:
+            Shape (n, k); every row has the sum of its contributions.
+        """
+        out = np.zeros((len(contributions), X.shape[1]))
+        done = 0
+        if self.forecasts is not None and seen.expected is not None:
+            done = 2 * len(seen.expected.attributes) + len(_TOGETHER)
+            of_attribute = _per_attribute(seen.expected, contributions[:, :done])
+            behind = self.forecasts.contributions(X, checkpoint_h)
+            for i, attribute in enumerate(seen.expected.attributes):
+                pull = _toward_limit(attribute, behind[:, :, i]) * behind[:, :, i]
+                share = of_attribute[:, i, None] * _with_the_risk(pull, of_attribute[:, i])
+                np.add.at(out, (slice(None), self.forecasts.design.owners), share)
+        shares = deviations.behind(seen.distance)
+        places = self._places[seen.view]
+        rows = np.arange(len(out))[:, None]
+        for i, feature in enumerate(deviations.FEATURES):
+            np.add.at(out, (rows, places), contributions[:, done + i, None] * shares[feature.name])
+        return out
+
+    @cached_property
+    def _places(self) -> np.ndarray:
+        """Place in the encoded matrix of each view of the deviations."""
+        place = {name: i for i, name in enumerate(self.encoder.columns)}
+        return np.array([place[name] for name in self.deviations.reference.columns], int)
+
+    @cached_property
+    def _views(self) -> tuple[np.ndarray, ...]:
+        owners = np.array(self.deviations.owners)
+        return tuple(np.flatnonzero(owners == parameter) for parameter in self.deviations.parameters)
+
+    def _farthest(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Largest |z| of each parameter's views and which view it is, both (n, parameters)."""
+        size = np.where(np.isnan(z), -1.0, np.abs(z))
+        best = [views[np.argmax(size[:, views], axis=1)] for views in self._views]
+        if not best:
+            return np.empty((len(z), 0)), np.empty((len(z), 0), int)
+        view = np.column_stack(best)
+        distance = np.take_along_axis(size, view, axis=1)
+        return np.where(distance < 0, np.nan, distance), view
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values, without the encoder."""
+        forecasts = self.forecasts.to_json() if self.forecasts else None
+        return {"deviations": self.deviations.to_json(), "forecasts": forecasts}
+
+    @classmethod
+    def from_json(cls, encoder: Encoder, data: dict[str, Any]) -> Evidence:
+        """Back from `to_json`."""
+        forecasts = Forecasts.from_json(data["forecasts"]) if data["forecasts"] else None
+        return cls(encoder, Deviations.from_json(data["deviations"]), forecasts)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Evidence of n rows.
+
+    Attributes:
+        columns: Shape (n, columns), in the order of `Evidence.features`; NaN where not known.
+        expected: Forecasts of the release attributes behind it, or None.
+        distance: |z| of each parameter's farthest view, shape (n, parameters).
+        view: Which view that is, the same shape.
+    """
+
+    columns: np.ndarray
+    expected: Expected | None
+    distance: np.ndarray
+    view: np.ndarray
+
+
+def fit_evidence(
+    process: ProcessDefinition,
+    encoder: Encoder,
+    features: Sequence[Feature],
+    snapshots: pd.DataFrame,
+    X: np.ndarray,
+    failed: pd.Series,
+    results: pd.DataFrame,
+) -> tuple[Evidence, np.ndarray]:
+    """Fit on training rows.
+
+    Args:
+        process: Gives the release attributes.
+        encoder: Of the matrix.
+        features: One entry per column of the matrix.
+        snapshots: Training rows, in order of start, index 0..n-1.
+        X: The same rows encoded (sensors found faulty are NaN), shape (n, k).
+        failed: Outcome by batch_id as known at the cut.
+        results: Final results as known at the cut, from `models.learners.forecasts.final_results`.
+
+    Returns:
+        The evidence, and its columns for the training rows themselves, out of fold.
+    """
+    frame = _as_frame(snapshots, X, encoder)
+    label = pd.Series(group_labels(encoder, X), index=frame["batch_id"]).groupby(level=0).first()
+    succeeded = failed.index[~failed.astype(bool)]
+    entries = [feature for feature in features if feature.name not in encoder.categories]
+    fitted = fit_deviations(frame, entries, succeeded, groups=label)
+    forecasts, expected = fit_forecasts(process.quality_attribute, encoder, features, X, snapshots, results)
+    evidence = Evidence(encoder, fitted, forecasts)
+    columns = evidence.of(X, snapshots["checkpoint_h"].to_numpy(float)).columns
+    if expected is not None:
+        own = attribute_columns(expected)
+        columns[:, : own.shape[1]] = own
+    if len(succeeded) < _ENOUGH_GOOD:
+        own = deviations.out_of_fold(frame, entries, failed, groups=label).to_numpy()
+        columns[:, -own.shape[1] :] = own
+    return evidence, columns
+
+
+def group_labels(encoder: Encoder, X: np.ndarray) -> list[str]:
+    """Site and process version of each encoded row in one label; empty parts where they do not differ or are new."""
+    parts = []
+    for name in (_SITE, _VERSION):
+        if name in encoder.categories:
+            names, codes = np.array([*encoder.categories[name], ""]), X[:, encoder.columns.index(name)]
+            parts.append(names[np.where(np.isnan(codes), len(names) - 1, codes).astype(int)])
+    return [" / ".join(row) for row in zip(*parts, strict=True)] if parts else [""] * len(X)
+
+
+def attribute_columns(expected: Expected) -> np.ndarray:
+    """Margin and chance of a miss of every attribute, the least margin, and the log-odds that any is missed.
+
+    Returns:
+        Shape (n, 2 attributes + 2); NaN before the first checkpoint with a forecast.
+    """
+    margin = np.clip(expected.margins, -_FAR_MARGIN, _FAR_MARGIN)
+    miss = np.clip(expected.miss_probability, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+    any_miss = np.clip(1 - np.prod(1 - miss, axis=1), _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+    each = np.stack([margin, miss], axis=2).reshape(len(margin), 2 * margin.shape[1])
+    return np.column_stack([each, margin.min(axis=1), np.log(any_miss / (1 - any_miss))])
+
+
+def _per_attribute(expected: Expected, contributions: np.ndarray) -> np.ndarray:
+    """Contributions of the attributes' columns by attribute, shape (n, attributes).
+
+    The least margin is that of one attribute; the log-odds of any miss belong to all, by their chances.
+    """
+    n_attributes = len(expected.attributes)
+    miss = np.clip(expected.miss_probability, _LEAST_PROBABILITY, 1)
+    least = np.argmin(expected.margins, axis=1)[:, None] == np.arange(n_attributes)
+    own = contributions[:, :-2].reshape(len(contributions), n_attributes, 2).sum(axis=2)
+    return (
+        own + contributions[:, -2, None] * least + contributions[:, -1, None] * miss / miss.sum(axis=1, keepdims=True)
+    )
+
+
+def _toward_limit(attribute: QualityAttribute, behind: np.ndarray) -> np.ndarray | float:
+    """Sign of what moves a forecast to its limit: with two limits, to the one on the side to which it strays."""
+    if attribute.lower is not None and attribute.upper is not None:
+        return np.where(behind.sum(axis=1) < 0, -1.0, 1.0)[:, None]
+    return 1.0 if attribute.lower is None else -1.0
+
+
+def _with_the_risk(pull: np.ndarray, contribution: np.ndarray) -> np.ndarray:
+    """Share of each column in a contribution: those that pull its way, in proportion; otherwise all alike."""
+    toward = np.maximum(pull * np.where(contribution < 0, -1.0, 1.0)[:, None], 0.0)
+    total = toward.sum(axis=1, keepdims=True)
+    return np.where(total > 0, toward / np.where(total > 0, total, 1.0), 1.0 / pull.shape[1])
+
+
+def _as_frame(snapshots: pd.DataFrame, X: np.ndarray, encoder: Encoder) -> pd.DataFrame:
+    """Ids and numeric columns of encoded rows as a frame again: what the trajectories are fitted on."""
+    numeric = [i for i, name in enumerate(encoder.columns) if name not in encoder.categories]
+    values = pd.DataFrame(X[:, numeric], columns=[encoder.columns[i] for i in numeric], index=snapshots.index)
+    return pd.concat([snapshots[["batch_id", "checkpoint_h"]], values], axis=1)
+
+
+def _entries(attribute: str) -> tuple[Feature, Feature]:
+    subject, said = f"attribute.{attribute}", attribute.replace("_", " ")
+    return (
+        Feature(f"{subject}.at_release.{MARGIN}", subject, said, "1", "at_release", MARGIN,
+                f"distance of the expected {said} to its limit, in standard deviations of the forecast"),
+        Feature(f"{subject}.at_release.{MISS}", subject, said, "", "at_release", MISS,
+                f"probability that {said} misses its specification"),
+    )  # fmt: skip
+
+
+_TOGETHER = (
+    Feature(LEAST_MARGIN, "attributes", "Release attributes", "1", "at_release", "least_margin",
+            "least margin of all release attributes"),
+    Feature(MISS_LOG_ODDS, "attributes", "Release attributes", "1", "at_release", "miss_log_odds",
+            "log-odds that any release attribute misses its specification"),
+)  # fmt: skip

@@ -1,0 +1,269 @@
+"""The layers of the predictor put on one another: sensors, evidence, trees, blend, calibration by stage.
+
+Every layer is fitted inside the rows it may learn from: on a forward fold from what was known at the fold's cut, in the end
+from all training batches. What an upper layer learns from a lower one is always out of fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from features.dictionary import Feature
+from features.process import ProcessDefinition
+from models.cohort.encode import Encoder
+from models.cohort.splits import Fold
+from models.cohort.table import TrainingTable
+from models.learners.blend import Blend, fit_blend
+from models.learners.calibrate import Calibration, fit_calibration
+from models.learners.evidence import Evidence, fit_evidence
+from models.learners.forecasts import final_results
+from models.learners.questions import ModeModel, enough_cases
+from models.learners.sensor_limits import KIND_OF
+from models.learners.sensors import SensorChecks, fit_sensor_checks
+from models.learners.trees import Bins, Block, Plan, Progress, Settings, Tuned, fold_places, portable_text, tune
+
+ELAPSED = "progress.now.elapsed_h"
+_NO_RESULTS = pd.DataFrame(index=pd.Index([], name="batch_id", dtype="str"))
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """What lies below the trees, and their inputs for some training rows.
+
+    Attributes:
+        sensors: Checks of the sensors.
+        evidence: Margins and deviations.
+        inputs: Columns the trees see, as a table of its own: rows that train, then rows that are predicted.
+        evidence_columns: The evidence of the same rows: out of fold where they train.
+    """
+
+    sensors: SensorChecks
+    evidence: Evidence
+    inputs: TrainingTable
+    evidence_columns: np.ndarray
+
+    def ranking(self, places: np.ndarray) -> np.ndarray:
+        """The columns of the evidence that order batches by themselves, of some rows."""
+        return self.evidence_columns[places][:, list(self.evidence.ranking)]
+
+
+@dataclass(frozen=True, eq=False)
+class Forward:
+    """What the forward folds gave.
+
+    Attributes:
+        tuned: Settings of the trees.
+        blocks: The folds, ready to train on: for further questions.
+        out_of_fold: `batch_id`, `checkpoint_h`, `as_of`, `weight`, `fold`, `failed`, `raw` (log-odds of the blend),
+            `log_odds` (calibrated), `failure_probability`.
+        blend: Fitted on these rows.
+        calibration: The same.
+    """
+
+    tuned: Tuned
+    blocks: tuple[Block, ...]
+    out_of_fold: pd.DataFrame
+    blend: Blend
+    calibration: Calibration
+
+
+def fit_layers(
+    process: ProcessDefinition,
+    table: TrainingTable,
+    features: Sequence[Feature],
+    train: np.ndarray,
+    predicted: np.ndarray,
+    failed: pd.Series,
+    observations: pd.DataFrame | None,
+    cut: pd.Timestamp,
+) -> Layers:
+    """Fit everything below the trees on some rows, and make the inputs of these and of others.
+
+    Args:
+        process: Gives the release attributes.
+        table: All rows, encoded.
+        features: One entry per column of the table.
+        train: Places of the rows to learn from, ascending.
+        predicted: Places of the rows that are only predicted, ascending.
+        failed: Outcome of the batches of `train` as known at the cut, by batch_id in order of start.
+        observations: `features.contracts.OBSERVATIONS` of the release attributes; None forecasts none.
+        cut: Results that became available at or after it are not known.
+    """
+    encoder, rows = table.encoder, table.rows.iloc[train].reset_index(drop=True)
+    frame = _frame(rows, table.X[train], encoder)
+    succeeded = failed.index[~failed.astype(bool)]
+    sensors = fit_sensor_checks(frame, _numeric(features, encoder), succeeded)
+    believed = _hidden(sensors, encoder, table.X, table.rows["checkpoint_h"].to_numpy(float))
+    results = _NO_RESULTS
+    if observations is not None:
+        results = final_results(process.quality_attribute, observations, before=cut)
+    evidence, own = fit_evidence(process, encoder, features, rows, believed[train], failed, results)
+    hours = table.rows["checkpoint_h"].to_numpy(float)
+    columns = np.concatenate([own, evidence.of(believed[predicted], hours[predicted]).columns])
+    places = np.concatenate([train, predicted])
+    plain = inputs_of(features, evidence)
+    X = believed[places]
+    if len(plain) > 1:  # trees that see sensors must know what to do without one
+        X = np.concatenate([_for_training(sensors, frame, X[: len(train)], encoder), X[len(train) :]])
+    kept = [encoder.columns.index(name) for name in plain]
+    named = {name: encoder.categories[name] for name in plain if name in encoder.categories}
+    whole = Encoder((*plain, *(f.name for f in evidence.features)), named)
+    categorical = tuple(i for i, name in enumerate(plain) if name in named)
+    inputs = TrainingTable(
+        table.rows.iloc[places].reset_index(drop=True), np.column_stack([X[:, kept], columns]), categorical, whole
+    )
+    return Layers(sensors, evidence, inputs, columns)
+
+
+def inputs_of(features: Sequence[Feature], evidence: Evidence) -> tuple[str, ...]:
+    """Features that the trees see beside the evidence.
+
+    With forecasts of release attributes, only the hour: a hundred failures cannot choose among hundreds of columns, and
+    what these say of the outcome is in the margins (docs/model.md, "What the trees see"). Without, all of them but
+    the signs of sensor faults.
+    """
+    names = [f.name for f in features if f.statistic not in KIND_OF]
+    return tuple(name for name in names if name == ELAPSED) if evidence.forecasts else tuple(names)
+
+
+def forward(
+    process: ProcessDefinition,
+    table: TrainingTable,
+    features: Sequence[Feature],
+    log: pd.DataFrame,
+    folds: Sequence[Fold],
+    observations: pd.DataFrame | None,
+    plan: Plan,
+    *,
+    n_failed: int,
+    progress: Progress | None = None,
+) -> Forward:
+    """Tune on forward folds, predict each, and fit blend and calibration on these predictions.
+
+    Args:
+        process: The process.
+        table: All rows that may train, encoded.
+        features: One entry per column of the table.
+        log: `features.contracts.LABELS` as known at the cut of the sealed test.
+        folds: Forward folds of these batches.
+        observations: `features.contracts.OBSERVATIONS` of the release attributes, or None.
+        plan: How.
+        n_failed: Failed batches that the final trees will learn from.
+        progress: Told after every step.
+    """
+    layers, blocks = [], []
+    for done, fold in enumerate(folds, start=1):
+        train, train_failed, validation, validation_failed = fold_places(table, fold, log)
+        failed = pd.Series(train_failed, index=table.rows["batch_id"].iloc[train]).groupby(level=0, sort=False).first()
+        made = fit_layers(process, table, features, train, validation, failed, observations, fold.cut)
+        bins = Bins(made.inputs, plan, failed_share=float(failed.mean()))
+        own = np.arange(len(train), len(train) + len(validation))
+        layers.append(made)
+        blocks.append(Block(fold.name, bins, np.arange(len(train)), train_failed, own, validation_failed))
+        if progress:
+            progress("forward folds", done, len(folds))
+    tuned = tune(blocks, plan, progress=progress)
+    parts, numbers = [], []
+    for made, block in zip(layers, blocks, strict=True):
+        raw = bag_log_odds(fit_bag(block.bins, block.bins.rows(block.train, block.train_failed), tuned.settings), block)
+        rows = made.inputs.rows.iloc[block.validation]
+        parts.append(rows.assign(fold=block.name, failed=block.validation_failed, trees=raw))
+        numbers.append(made.ranking(block.validation))
+    scored, evidence = pd.concat(parts, ignore_index=True), _aligned(numbers, layers)
+    names = max((made.evidence for made in layers), key=lambda e: len(e.ranking))
+    trees, failed, weight = (scored[name].to_numpy() for name in ("trees", "failed", "weight"))
+    blend = fit_blend(
+        trees, evidence, failed, weight, names=tuple(names.features[i].name for i in names.ranking), n_failed=n_failed
+    )
+    raw, hours = blend.log_odds(trees, evidence), scored["checkpoint_h"].to_numpy(float)
+    calibration = fit_calibration(raw, failed, weight, hours)
+    scored = scored.drop(columns="trees").assign(
+        raw=raw, log_odds=calibration.log_odds(raw, hours), failure_probability=calibration.probability(raw, hours)
+    )
+    return Forward(tuned, tuple(blocks), scored, blend, calibration)
+
+
+def fit_bag(bins: Bins, data: object, settings: Settings) -> list:
+    """The members of the bag: the same rows and settings, seeds one after the other."""
+    plan = bins.plan
+    return [bins.fit(data, settings, seed=plan.seed + i)[0] for i in range(plan.members)]  # ty: ignore[invalid-argument-type]
+
+
+def bag_log_odds(bag: list, block: Block) -> np.ndarray:
+    """Mean raw log-odds of the validated rows of a block."""
+    X = block.bins.table.X[block.validation]
+    return np.mean([booster.predict(X, raw_score=True, num_threads=1) for booster in bag], axis=0)
+
+
+def fit_modes(
+    forward: Forward, inputs: Bins, modes: pd.DataFrame, failed: pd.Series, settings: Settings, minimum: int
+) -> tuple[tuple[ModeModel, ...], dict[str, int]]:
+    """A model for every failure mode with enough cases, calibrated on the forward folds.
+
+    Args:
+        forward: The folds.
+        inputs: The final trees' rows.
+        modes: From `models.learners.questions.modes_before`.
+        failed: Outcome of the training batches by batch_id.
+        settings: Of the trees.
+        minimum: Failed batches a mode needs.
+
+    Returns:
+        The models, and the number of cases of the modes without one.
+    """
+    enough, few = enough_cases(modes, failed.index[failed.astype(bool)], minimum)
+    return tuple(_fit_mode(name, forward, inputs, modes, settings) for name in enough), few
+
+
+def _fit_mode(mode: str, forward: Forward, inputs: Bins, modes: pd.DataFrame, settings: Settings) -> ModeModel:
+    cases = modes.loc[modes["mode"] == mode, "batch_id"]
+    raw, hit, weight, hours = [], [], [], []
+    for block in forward.blocks:
+        rows = block.bins.table.rows
+        is_case = rows["batch_id"].isin(cases).to_numpy()
+        train = block.bins.rows(block.train, is_case[block.train] & block.train_failed)
+        booster, _ = block.bins.fit(train, settings)
+        validated = rows.iloc[block.validation]
+        raw.append(bag_log_odds([booster], block))
+        hit.append(is_case[block.validation])
+        weight.append(validated["weight"].to_numpy())
+        hours.append(validated["checkpoint_h"].to_numpy(float))
+    calibration = fit_calibration(*(np.concatenate(part) for part in (raw, hit, weight, hours)))
+    y = inputs.table.rows["batch_id"].isin(cases).to_numpy()
+    booster, _ = inputs.fit(inputs.rows(np.arange(len(y)), y), settings)
+    return ModeModel(mode, int(cases.nunique()), portable_text(booster), calibration)
+
+
+def _aligned(numbers: list[np.ndarray], layers: list[Layers]) -> np.ndarray:
+    """Ranking evidence of all folds under one another; a fold too early for forecasts does not know their chance of a miss."""
+    width = max(part.shape[1] for part in numbers)
+    padded = [np.column_stack([np.full((len(p), width - p.shape[1]), np.nan), p]) for p in numbers]
+    return np.concatenate(padded) if layers else np.empty((0, 0))
+
+
+def _numeric(features: Sequence[Feature], encoder: Encoder) -> list[Feature]:
+    return [feature for feature in features if feature.name not in encoder.categories]
+
+
+def _frame(rows: pd.DataFrame, X: np.ndarray, encoder: Encoder) -> pd.DataFrame:
+    """Encoded rows as a frame: what the sensor checks are fitted on."""
+    values = pd.DataFrame(X, columns=list(encoder.columns), index=rows.index)
+    return pd.concat([rows[["batch_id", "checkpoint_h"]], values], axis=1)
+
+
+def _hidden(sensors: SensorChecks, encoder: Encoder, X: np.ndarray, hours: np.ndarray) -> np.ndarray:
+    place = {name: i for i, name in enumerate(encoder.columns)}
+    signs = X[:, [place[check.feature] for check in sensors.checks]] if sensors.checks else np.empty((len(X), 0))
+    faulty = sensors.faulty(signs, hours)
+    return np.where(faulty @ sensors.hides(encoder.columns), np.nan, X) if faulty.any() else X
+
+
+def _for_training(sensors: SensorChecks, frame: pd.DataFrame, X: np.ndarray, encoder: Encoder) -> np.ndarray:
+    if not sensors.checks:
+        return X
+    shown = sensors.for_training(frame)
+    return shown[list(encoder.columns)].to_numpy("float64")
