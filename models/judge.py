@@ -50,6 +50,27 @@ class Judged:
     sensors: tuple[tuple[SensorFinding, ...], ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Snapshots as a predictor takes them: arrays and names, without a frame.
+
+    Attributes:
+        X: Encoded, shape (n, k).
+        checkpoint_h: Hours since the start, shape (n,).
+        missing: Parameters of the model without a value.
+        stale: Parameters older than usual, with their age in hours.
+        named: Values by feature of what the applicability domain looks up by name; what is absent is not looked at.
+        signs: What the sensor checks look at, shape (n, checks); NaN where a snapshot has no such column.
+    """
+
+    X: np.ndarray
+    checkpoint_h: np.ndarray
+    missing: tuple[list[str], ...]
+    stale: tuple[dict[str, float], ...]
+    named: tuple[Mapping[str, Any], ...]
+    signs: np.ndarray
+
+
 def judge(
     predictor: Predictor, snapshots: pd.DataFrame, features: tuple[Feature, ...], *, contributions: bool = True
 ) -> Judged:
@@ -64,57 +85,68 @@ def judge(
     Raises:
         ContractError: The snapshots lack a feature of the predictor, or hold an infinite value.
     """
-    X, hours = predictor.encoder.encode(snapshots), snapshots["checkpoint_h"].to_numpy(float)
-    assessment = predictor.assess(X, hours, contributions=contributions)
-    absent, old = missing(predictor, snapshots), stale(predictor, snapshots, features)
-    domains = _domains(predictor, snapshots, X, hours, absent, old)
+    # a sign that never varied in training is no column of the model, and need not be there
+    signs = snapshots.reindex(columns=[check.feature for check in predictor.sensors.checks]).to_numpy(float)
+    rows = Rows(
+        X=predictor.encoder.encode(snapshots),
+        checkpoint_h=snapshots["checkpoint_h"].to_numpy(float),
+        missing=tuple(missing(predictor, snapshots)),
+        stale=tuple(stale(predictor, snapshots, features)),
+        named=_named(predictor, snapshots),
+        signs=signs,
+    )
+    return judge_rows(predictor, rows, contributions=contributions)
+
+
+def judge_rows(predictor: Predictor, rows: Rows, *, contributions: bool = True) -> Judged:
+    """The same of snapshots that are no frame: the way of an endpoint."""
+    hours = rows.checkpoint_h
+    assessment = predictor.assess(rows.X, hours, contributions=contributions)
+    domains = _domains(predictor, rows)
     decisions, causes = decide(
         assessment.log_odds, hours, predictor.thresholds, predictor.decision_sets, domains=domains
     )
     return Judged(
-        X=X,
+        X=rows.X,
         assessment=assessment,
         domains=domains,
         decisions=tuple(decisions),
         causes=tuple(causes),
         may_fail=predictor.sets.may_fail(assessment.log_odds, hours),
         may_succeed=predictor.sets.may_succeed(assessment.log_odds, hours),
-        missing=tuple(absent),
-        stale=tuple(old),
-        sensors=_sensors(predictor, snapshots, assessment.faulty),
+        missing=rows.missing,
+        stale=rows.stale,
+        sensors=_sensors(predictor, rows, assessment.faulty),
     )
 
 
-def _domains(
-    predictor: Predictor,
-    snapshots: pd.DataFrame,
-    X: np.ndarray,
-    hours: np.ndarray,
-    absent: list[list[str]],
-    old: list[dict[str, float]],
-) -> tuple[Domain, ...] | None:
+def names_looked_up(predictor: Predictor) -> tuple[str, ...]:
+    """Features that the applicability domain looks up by name."""
+    domain = predictor.applicability
+    return () if domain is None else tuple(dict.fromkeys((*domain.support, *domain.categories)))
+
+
+def _named(predictor: Predictor, snapshots: pd.DataFrame) -> tuple[Mapping[str, Any], ...]:
+    names = [name for name in names_looked_up(predictor) if name in snapshots]
+    found = [{str(name): value for name, value in row.items()} for row in snapshots[names].to_dict("records")]
+    return tuple(found or ({} for _ in range(len(snapshots))))
+
+
+def _domains(predictor: Predictor, rows: Rows) -> tuple[Domain, ...] | None:
     domain = predictor.applicability
     if domain is None:
         return None
-    names = [name for name in dict.fromkeys((*domain.support, *domain.categories)) if name in snapshots]
-    named: list[Mapping[str, Any]] = [
-        {str(name): value for name, value in row.items()} for row in snapshots[names].to_dict("records")
-    ]
-    named = named or [{}] * len(X)
-    return tuple(check(domain, X[i], named[i], float(hours[i]), missing=absent[i], stale=old[i]) for i in range(len(X)))
+    each = zip(rows.X, rows.named, rows.checkpoint_h, rows.missing, rows.stale, strict=True)
+    return tuple(check(domain, x, named, float(h), missing=absent, stale=old) for x, named, h, absent, old in each)
 
 
-def _sensors(
-    predictor: Predictor, snapshots: pd.DataFrame, faulty: np.ndarray
-) -> tuple[tuple[SensorFinding, ...], ...]:
+def _sensors(predictor: Predictor, rows: Rows, faulty: np.ndarray) -> tuple[tuple[SensorFinding, ...], ...]:
     """Findings about the sensors that were hidden, and about no other."""
-    made: list[tuple[SensorFinding, ...]] = [()] * len(snapshots)
-    rows = np.flatnonzero(faulty.any(axis=1)) if faulty.size else np.array([], int)
-    if len(rows):
-        checks, parameters = predictor.sensors, predictor.sensors.parameters
-        signs = ["checkpoint_h", *dict.fromkeys(check.feature for check in checks.checks)]
-        # a sign that never varied in training is no column of the model, and need not be there
-        for row, found in zip(rows, checks.findings(snapshots.iloc[rows].reindex(columns=signs)), strict=True):
-            hidden = {parameters[i] for i in np.flatnonzero(faulty[row])}
-            made[row] = tuple(finding for finding in found if finding.parameter in hidden)
+    made: list[tuple[SensorFinding, ...]] = [()] * len(rows.X)
+    which = np.flatnonzero(faulty.any(axis=1)) if faulty.size else np.array([], int)
+    parameters = predictor.sensors.parameters
+    found = predictor.sensors.findings_at(rows.signs[which], rows.checkpoint_h[which])
+    for row, each in zip(which, found, strict=True):
+        hidden = {parameters[i] for i in np.flatnonzero(faulty[row])}
+        made[row] = tuple(finding for finding in each if finding.parameter in hidden)
     return tuple(made)
