@@ -98,7 +98,7 @@ class Evidence:
             for i, attribute in enumerate(seen.expected.attributes):
                 pull = _toward_limit(attribute, behind[:, :, i]) * behind[:, :, i]
                 share = of_attribute[:, i, None] * _with_the_risk(pull, of_attribute[:, i])
-                np.add.at(out, (slice(None), self.forecasts.design.owners), share)
+                np.add.at(out.T, self.forecasts.design.owners, share.T)
         shares = deviations.behind(seen.distance)
         places = self._places[seen.view]
         rows = np.arange(len(out))[:, None]
