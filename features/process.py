@@ -130,7 +130,7 @@ class QualityAttribute(_Part):
         limits = [limit for limit in (self.lower, self.upper) if limit is not None]
         if not limits or limits != sorted(set(limits)):
             raise ValueError(f"{self.name!r} needs a lower or an upper limit, the lower one below the upper")
-        on_scale = {"log": limits[0] > 0, "logit": 0 < limits[0] and limits[-1] < 100, "none": True}
+        on_scale = {"log": limits[0] > 0, "logit": limits[0] > 0 and limits[-1] < 100, "none": True}
         if not on_scale[self.transform]:
             raise ValueError(f"{self.name!r} has a limit that transform = {self.transform!r} cannot show")
         return self
