@@ -48,7 +48,7 @@ def test_reasons_missing_and_stale_are_json_that_reads_back(records):
     assert json.loads(start["missing"]) == ["force_kn"]
     assert json.loads(late["missing"]) == []
     assert isinstance(json.loads(late["stale"]), dict)
-    first = json.loads(late["reasons"])[0]
+    first = next(reason for reason in json.loads(late["reasons"]) if reason["parameter"] == "force_kn")
     assert set(first) == {
         "parameter", "label", "feature", "value", "unit", "normal", "usual", "points", "stages", "newest", "newest_at",
         "sensor", "sentence",
