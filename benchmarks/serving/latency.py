@@ -17,11 +17,8 @@ import numpy as np
 
 from benchmarks.record import figure
 from benchmarks.serving.http import Load, load, request
-from benchmarks.serving.place import HOUR_US, Place
-from benchmarks.serving.server import Endpoint, endpoint
-from serving.models import KEYS, Models
-from serving.records.store import Records
-from serving.seam import StoredRow
+from benchmarks.serving.place import Place
+from benchmarks.serving.server import endpoint
 from tests.serving.served import free_port
 
 N, N_MANY, CLIENTS = 400, 1_200, 16
@@ -32,11 +29,10 @@ def figures_of(place: Place, memory_disk: Path) -> Figures:
     """All figures of latency; everything in one run."""
     with endpoint(place, place.root / "records.db") as found:
         found.fill(0, 48)
-        row = matrix(place, found)
-        bare = contributions(place, row)
+        bare = contributions(place)
         one, many = load(found.port, found.score, N), load(found.port, found.score, N_MANY, clients=CLIENTS)
-        again = contributions(place, row)
-    with mlflow_serve(place, row) as (port, sent):
+        again = contributions(place)
+    with mlflow_serve(place) as (port, sent):
         other, others = load(port, lambda _: sent, N), load(port, lambda _: sent, N_MANY, clients=CLIENTS)
     with endpoint(place, memory_disk / "records.db") as found:
         found.fill(0, 48)
@@ -103,25 +99,12 @@ def growth(place: Place) -> Figures:
     ]  # fmt: skip
 
 
-def matrix(place: Place, found: Endpoint) -> np.ndarray:
-    """The model's row for the batch that is being scored, made from the endpoint's own records."""
-    engine = Models(place.bundles, place.data_dir / KEYS).make(None)
-    records = Records(f"sqlite:///{place.root / 'records.db'}")
-    with records.read() as connection:
-        from serving.records.rows import rows_between
-
-        held: list[StoredRow] = list(rows_between(connection, 0, 10**9))
-    records.close()
-    engine.rebuild(held)
-    return engine.matrix("B1", found.started_us + 90 * HOUR_US)  # ty: ignore[unresolved-attribute]
-
-
-def contributions(place: Place, row: np.ndarray) -> np.ndarray:
+def contributions(place: Place) -> np.ndarray:
     """Milliseconds of the bare contributions."""
     times = []
     for _ in range(N):
         begin = time.perf_counter()
-        place.booster.predict(row, pred_contrib=True, num_threads=1)
+        place.booster.predict(place.row, pred_contrib=True, num_threads=1)
         times.append(time.perf_counter() - begin)
     return 1e3 * np.array(times)
 
@@ -140,7 +123,7 @@ def turn_of_the_disk(folder: Path) -> float:
 
 
 @contextlib.contextmanager
-def mlflow_serve(place: Place, row: np.ndarray) -> Iterator[tuple[int, bytes]]:
+def mlflow_serve(place: Place) -> Iterator[tuple[int, bytes]]:
     """MLflow's own server of the booster, and a request for one row."""
     import mlflow.lightgbm
 
@@ -155,7 +138,7 @@ def mlflow_serve(place: Place, row: np.ndarray) -> Iterator[tuple[int, bytes]]:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=environment)
     try:
         _wait(port, process, place.root / "mlflow.log")
-        values = [None if np.isnan(v) else float(v) for v in row[0]]
+        values = [None if np.isnan(v) else float(v) for v in place.row[0]]
         body = json.dumps({"inputs": [values]}).encode()
         yield port, request("POST", "/invocations", body)
     finally:
