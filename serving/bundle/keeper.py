@@ -109,7 +109,7 @@ class Keeper:
         try:
             self._may_follow(bundle)
             self._canary(bundle)
-            return Speaking(bundle, _loaded(bundle))
+            return Speaking(bundle, load_predictor(bundle))
         except BatchguardError as error:  # whole and signed, and still not fit: to try again would change nothing
             self._refused[sha256] = str(error)
             raise
@@ -157,7 +157,7 @@ class Keeper:
             return {}
 
 
-def _loaded(bundle: Bundle) -> Predictor:
+def load_predictor(bundle: Bundle) -> Predictor:
     """The predictor from the verified bytes, by way of a folder that nobody else can write."""
     with tempfile.TemporaryDirectory() as name:
         bundle.write_predictor(Path(name))
