@@ -1,0 +1,126 @@
+"""The predictor trained on a plant's older batches, and its scores of the later ones, with decisions and intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from benchmarks.model.plant import Ground, Say
+from features.dictionary import Feature
+from models.decide import decide
+from models.explain.completeness import missing, stale
+from models.learners.applicability.check import check
+from models.learners.applicability.domain import Domain
+from models.learners.trees import Plan
+from models.predictor import Predictor
+from models.train import Trained, train
+
+ROWS_AT_ONCE = 4000  # bounds the memory of contributions
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Scores of the later batches.
+
+    Attributes:
+        predictor: Made them.
+        rows: `batch_id`, `checkpoint_h`, `as_of`, `end_at`, `failed`, `failure_probability`, `log_odds`, `may_fail`,
+            `may_succeed` (nominal sets), `decision`, `cause`, and per release attribute `.expected`, `.low`, `.high`, `.actual`.
+        X: Encoded rows, in the same order.
+    """
+
+    predictor: Predictor
+    rows: pd.DataFrame
+    X: np.ndarray
+
+    @property
+    def hours(self) -> np.ndarray:
+        """Hours since the start of each row."""
+        return self.rows["checkpoint_h"].to_numpy(float)
+
+
+def trained_on(ground: Ground, snapshots: pd.DataFrame, plan: Plan, say: Say = print) -> Trained:
+    """Train as the product does: attributes, dispositions, the same seal."""
+    attributes = [q.parameter for q in ground.process.quality_attribute]
+    return train(
+        ground.process, snapshots, ground.features, ground.batches, ground.log,
+        observations=ground.plant.observations_of(attributes), dispositions=ground.plant.table("dispositions"),
+        seal=ground.seal, plan=plan, progress=lambda what, i, n: say(f"seed {ground.seed}: {what} {i} of {n}"),
+    )  # fmt: skip
+
+
+def scored(ground: Ground, predictor: Predictor, later: pd.DataFrame, say: Say = print) -> Scored:
+    """Score later batches.
+
+    Args:
+        ground: The plant.
+        predictor: Frozen.
+        later: Snapshots before harvest (`Ground.before_harvest`).
+        say: Told what goes on.
+    """
+    X, hours = predictor.encoder.encode(later), later["checkpoint_h"].to_numpy(float)
+    found = predictor.assess(X, hours, contributions=False)
+    say(f"seed {ground.seed}: {len(later):,} scores; now whether the predictor applies to each")
+    domains = domains_of(predictor, later, X, ground.features)
+    decisions, causes = decide(found.log_odds, hours, predictor.thresholds, predictor.decision_sets, domains)
+    rows = later[["batch_id", "checkpoint_h", "as_of"]].reset_index(drop=True)
+    rows = rows.assign(
+        end_at=rows["batch_id"].map(ground.end_at),
+        failed=rows["batch_id"].map(ground.labels["failed"]).astype(bool),
+        failure_probability=expit(found.log_odds),
+        log_odds=found.log_odds,
+        may_fail=predictor.sets.may_fail(found.log_odds, hours),
+        may_succeed=predictor.sets.may_succeed(found.log_odds, hours),
+        decision=decisions,
+        cause=causes,
+    )
+    expected = found.seen.expected
+    if expected is None:
+        return Scored(predictor, rows, X)
+    names, (value, low, high) = [a.name for a in expected.attributes], expected.in_units
+    actual = _actual(ground)
+    for i, name in enumerate(names):
+        parts = {"expected": value[:, i], "low": low[:, i], "high": high[:, i]}
+        rows = rows.assign(**{f"{name}.{part}": values for part, values in parts.items()})
+        rows[f"{name}.actual"] = rows["batch_id"].map(actual[expected.attributes[i].parameter])
+    return Scored(predictor, rows, X)
+
+
+def domains_of(
+    predictor: Predictor, rows: pd.DataFrame, X: np.ndarray, features: tuple[Feature, ...]
+) -> list[Domain]:
+    """Whether the predictor applies to each row."""
+    domain = predictor.applicability
+    if domain is None:
+        raise ValueError("a predictor without its domain")
+    hours = rows["checkpoint_h"].to_numpy(float)
+    names = [name for name in dict.fromkeys([*domain.categories, *domain.support]) if name in rows]
+    said = rows[names].to_dict("records")
+    absent, old = missing(predictor, rows), stale(predictor, rows, features)
+    return [
+        check(domain, X[i], said[i], float(hours[i]), missing=absent[i], stale=old[i])  # ty: ignore[invalid-argument-type]
+        for i in range(len(rows))
+    ]
+
+
+def worst_additivity(scores: Scored) -> float:
+    """Largest |base + sum of contributions - log-odds| over all rows."""
+    worst = 0.0
+    for first in range(0, len(scores.X), ROWS_AT_ONCE):
+        part = slice(first, first + ROWS_AT_ONCE)
+        found = scores.predictor.assess(scores.X[part], scores.hours[part])
+        if found.contributions is None:
+            raise ValueError("contributions were asked for")
+        gap = found.base_log_odds + found.contributions.sum(axis=1) - scores.rows["log_odds"].to_numpy()[part]
+        worst = max(worst, float(np.abs(gap).max()))
+    return worst
+
+
+def _actual(ground: Ground) -> pd.DataFrame:
+    """Final release results: batches by parameter; the latest revision, NaN where there is none."""
+    seen = ground.plant.observations_of([q.parameter for q in ground.process.quality_attribute])
+    last = seen.sort_values(["observed_at", "revision"]).groupby(["batch_id", "parameter"], observed=True)["value"].last()
+    return last.unstack("parameter").reindex(columns=[q.parameter for q in ground.process.quality_attribute])
