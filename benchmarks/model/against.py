@@ -30,7 +30,9 @@ TO_BEAT = RIVALS[0]
 _MORE_RECALL, _MORE_WARNED = 0.08, 0.15
 
 
-def against(ground: Ground, rows: pd.DataFrame, observable: pd.Index, methods: Sequence[str], say: Say = print) -> list[Measure]:
+def against(
+    ground: Ground, rows: pd.DataFrame, observable: pd.Index, methods: Sequence[str], say: Say = print
+) -> list[Measure]:
     """The table of all methods, and ours minus each rival with a paired bootstrap of whole batches.
 
     Args:

@@ -30,7 +30,9 @@ def cases(ground: Ground, failing: tuple[str, ...] | None = None) -> pd.DataFram
         nothing shows); `only_m12` (struck by nothing but a drifting probe); `end_at`.
     """
     outcomes = tuple(ground.process.outcome.failed) if failing is None else failing
-    final = ground.plant.table("dispositions").sort_values(["batch_id", "revision"]).groupby("batch_id")["outcome"].last()
+    final = (
+        ground.plant.table("dispositions").sort_values(["batch_id", "revision"]).groupby("batch_id")["outcome"].last()
+    )
     ids = pd.Index(ground.seal.batch_ids, name="batch_id")
     out = pd.DataFrame({"failed": final.reindex(ids).isin(outcomes)}, index=ids)
     causing = _causing(ground.truth, outcomes)

@@ -36,7 +36,10 @@ def fidelity(ground: Ground, scores: Scored, known: pd.DataFrame) -> list[Measur
     alarms = alarmed_causes(scores, known)
     n = {"n": int(known["failed"].sum()), "n_failed": len(alarms)}
     named = reasons(scores, alarms)
-    strict, wide = list(alarms["affected"]), [_mapped(m, a) for m, a in zip(alarms["mode"], alarms["affected"], strict=True)]
+    strict, wide = (
+        list(alarms["affected"]),
+        [_mapped(m, a) for m, a in zip(alarms["mode"], alarms["affected"], strict=True)],
+    )
     parameters = sorted({f.parameter for f in scores.predictor.features})
     out = []
     for k in TOP:

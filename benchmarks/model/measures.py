@@ -38,6 +38,13 @@ class Measure:
     against: str = ""
     note: str = ""
 
+    @property
+    def holds(self) -> bool | None:
+        """Whether it keeps its bound; None where there is none, False for NaN."""
+        if self.bound is None:
+            return None
+        return self.value >= self.bound if self.side == "min" else self.value <= self.bound
+
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; NaN is null."""
         return asdict(self) | {"value": None if math.isnan(self.value) else self.value}
@@ -64,11 +71,10 @@ def _together(found: list[Measure], n_plants: int) -> dict[str, object]:
         made = figure(head.name, math.nan, head.unit, note=head.note) | {"value": None, "holds": None}
         return made | {"section": head.section, "by_plant": [None] * len(found)}
     notes = [head.note]
-    if head.bound is not None and n_plants > 1:
-        keep = sum(v >= head.bound if head.side == "min" else v <= head.bound for v in values)
-        notes.append(f"holds on {keep} of {n_plants} plants")
+    if head.bound is not None and len(values) > 1:
+        notes.append(f"holds on {sum(bool(m.holds) for m in found)} of {len(values)} plants")
     if len(values) < n_plants:
-        notes.append(f"on {len(values)} of {n_plants} plants only")
+        notes.append("on one plant only" if len(values) == 1 else f"on {len(values)} of {n_plants} plants only")
     made = figure(
         head.name, median(values), head.unit, low=min(values), high=max(values), n=_sum([m.n for m in found]),
         n_failed=_sum([m.n_failed for m in found]), bound=head.bound, side=head.side, against=head.against,

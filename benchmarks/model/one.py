@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from benchmarks.model import alarms, stages
 from benchmarks.model.against import RIVALS, against
 from benchmarks.model.cases import LOST, cases
 from benchmarks.model.fidelity import fidelity
+from benchmarks.model.leak import leaks
 from benchmarks.model.measures import Measure
 from benchmarks.model.plant import ALL_BATCHES, Ground, Say, ground
 from benchmarks.model.scored import Scored, scored, trained_on, worst_additivity
@@ -21,42 +23,59 @@ from models.learners.trees import Plan
 
 FOUNDATION, SOUND = "The plants", "Sums and repeats"
 TRIALS, THREADS = 12, 2
+SLOW = ("process-improve T2", "process-improve SPE", "tsfresh + LightGBM")  # minutes each: on one plant
 
 
 def main() -> None:
     """Measure one plant and write its figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--folder", type=Path, required=True, help="for the plant and its data; what is there is used again")
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="for the plant and its data; what is there is used again"
+    )
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--quick", action="store_true", help="default settings, two rivals, no repeated training")
+    parser.add_argument("--quick", action="store_true", help="default settings, two rivals")
+    parser.add_argument(
+        "--first", action="store_true", help="with what is done on one plant only: packages, a leak, one thread"
+    )
     args = parser.parse_args()
-    found = measures(args.seed, args.folder, quick=args.quick, say=_say_with_time())
+    found = measures(args.seed, args.folder, quick=args.quick, first=args.first, say=_say_with_time())
     args.out.write_text(json.dumps([m.to_json() for m in found], indent=1), encoding="utf-8")
 
 
-def measures(seed: int, folder: Path, *, quick: bool, say: Say) -> list[Measure]:
-    """Simulate, train, score, and take every figure."""
+def measures(seed: int, folder: Path, *, quick: bool, first: bool, say: Say) -> list[Measure]:
+    """Simulate, train, score, and take every figure.
+
+    Args:
+        seed: Of the simulator.
+        folder: For the plant and its data.
+        quick: Train with the default settings and compare with limits only.
+        first: Also plant leaks, train again on one thread, and run the packages that take minutes.
+        say: Told what goes on.
+    """
     place = ground(seed, folder, batches=ALL_BATCHES, say=say)
     snapshots = place.snapshots()
     plan = Plan(trials=0 if quick else TRIALS, threads=THREADS)
     trained = trained_on(place, snapshots, plan, say)
-    same = [] if quick else [_same_on_one_thread(place, snapshots, trained.predictor.sha256, say)]
+    once = []
+    if first:
+        once = leaks(place, snapshots, folder / "leaks", say)
+        once.append(_same_on_one_thread(place, snapshots, plan, trained.predictor.sha256, say))
     later = place.before_harvest(snapshots)
     del snapshots
     scores, known = scored(place, trained.predictor, later, say), cases(place)
     del later
     out = _foundation(place, scores, known, n_train=len(trained.failed), n_train_failed=int(trained.failed.sum()))
     out += _alarms(place, scores, known)
-    out += stages.ranking(scores.rows) + stages.calibrated(scores.rows) + stages.covered(scores.rows)
+    out += stages.ranking(scores.rows, known) + stages.calibrated(scores.rows) + stages.covered(scores.rows)
     out += stages.decided(scores.rows) + stages.costs(scores.rows, place.process, trained.predictor.thresholds)
     say(f"seed {seed}: reasons")
     out += fidelity(place, scores, known)
     worst = worst_additivity(scores)
     out.append(Measure(SOUND, "largest gap between base plus contributions and log-odds", worst, n=len(scores.rows), bound=1e-6, side="max", note="over every score"))  # fmt: skip
-    out += same
+    out += once
     rows, scores = scores.rows, None
-    methods = RIVALS if quick else tuple(METHODS)
+    methods = RIVALS if quick else tuple(m for m in METHODS if first or m not in SLOW)
     return out + against(place, rows, known.index[known["observable"]], methods, say)
 
 
@@ -75,14 +94,16 @@ def _alarms(place: Ground, scores: Scored, known: pd.DataFrame) -> list[Measure]
     ]
 
 
-def _same_on_one_thread(place: Ground, snapshots: pd.DataFrame, sha256: str, say: Say) -> Measure:
+def _same_on_one_thread(place: Ground, snapshots: pd.DataFrame, plan: Plan, sha256: str, say: Say) -> Measure:
     """Whether the files of a predictor are the same, to the last byte, when trained on one thread."""
     say(f"seed {place.seed}: once more on one thread")
-    again = trained_on(place, snapshots, Plan(trials=TRIALS, threads=1), lambda _: None)
+    again = trained_on(place, snapshots, replace(plan, threads=1), lambda _: None)
     return Measure(SOUND, "same files from 1 and 2 threads", float(again.predictor.sha256 == sha256), bound=1.0, note="1: every byte")  # fmt: skip
 
 
-def _foundation(place: Ground, scores: Scored, known: pd.DataFrame, *, n_train: int, n_train_failed: int) -> list[Measure]:
+def _foundation(
+    place: Ground, scores: Scored, known: pd.DataFrame, *, n_train: int, n_train_failed: int
+) -> list[Measure]:
     observable = int(known["observable"].sum())
     return [
         Measure(FOUNDATION, "training batches", n_train, "batches", n=n_train, n_failed=n_train_failed),

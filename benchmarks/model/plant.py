@@ -25,7 +25,9 @@ from pipelines.sources.folder import HistoryFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 PROCESS = ROOT / "processes" / "cart.toml"
-CHANGE_AT = 0.25  # share of the history after which the process changes: three quarters of the batches are of the new version
+CHANGE_AT = (
+    0.25  # share of the history after which the process changes: three quarters of the batches are of the new version
+)
 TRAIN_BATCHES, ALL_BATCHES = 2350, 5400
 _MAX_QUARANTINED = 1000  # keys that the simulated people used twice; the number is reported
 Say = Callable[[str], None]

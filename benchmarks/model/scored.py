@@ -17,6 +17,7 @@ from models.learners.applicability.domain import Domain
 from models.learners.trees import Plan
 from models.predictor import Predictor
 from models.train import Trained, train
+from pipelines.foreknowledge import final_results
 
 ROWS_AT_ONCE = 4000  # bounds the memory of contributions
 
@@ -81,7 +82,8 @@ def scored(ground: Ground, predictor: Predictor, later: pd.DataFrame, say: Say =
     if expected is None:
         return Scored(predictor, rows, X)
     names, (value, low, high) = [a.name for a in expected.attributes], expected.in_units
-    actual = _actual(ground)
+    seen = ground.plant.observations_of([q.parameter for q in ground.process.quality_attribute])
+    actual = final_results(ground.process, seen)
     for i, name in enumerate(names):
         parts = {"expected": value[:, i], "low": low[:, i], "high": high[:, i]}
         rows = rows.assign(**{f"{name}.{part}": values for part, values in parts.items()})
@@ -89,9 +91,7 @@ def scored(ground: Ground, predictor: Predictor, later: pd.DataFrame, say: Say =
     return Scored(predictor, rows, X)
 
 
-def domains_of(
-    predictor: Predictor, rows: pd.DataFrame, X: np.ndarray, features: tuple[Feature, ...]
-) -> list[Domain]:
+def domains_of(predictor: Predictor, rows: pd.DataFrame, X: np.ndarray, features: tuple[Feature, ...]) -> list[Domain]:
     """Whether the predictor applies to each row."""
     domain = predictor.applicability
     if domain is None:
@@ -117,10 +117,3 @@ def worst_additivity(scores: Scored) -> float:
         gap = found.base_log_odds + found.contributions.sum(axis=1) - scores.rows["log_odds"].to_numpy()[part]
         worst = max(worst, float(np.abs(gap).max()))
     return worst
-
-
-def _actual(ground: Ground) -> pd.DataFrame:
-    """Final release results: batches by parameter; the latest revision, NaN where there is none."""
-    seen = ground.plant.observations_of([q.parameter for q in ground.process.quality_attribute])
-    last = seen.sort_values(["observed_at", "revision"]).groupby(["batch_id", "parameter"], observed=True)["value"].last()
-    return last.unstack("parameter").reindex(columns=[q.parameter for q in ground.process.quality_attribute])
