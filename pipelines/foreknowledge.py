@@ -83,7 +83,7 @@ def final_results(process: ProcessDefinition, observations: pd.DataFrame) -> pd.
 
 
 def _some(checkpoint_h: pd.Series) -> list[float]:
-    known = np.sort(checkpoint_h.unique())
+    known = np.unique(checkpoint_h.to_numpy(float))
     places = np.unique(np.linspace(0, len(known) - 1, min(_CHECKPOINTS, len(known))).round().astype(int))
     return [float(h) for h in known[places]]
 
