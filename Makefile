@@ -7,7 +7,7 @@ BIN = .venv/bin
 export UV_PYTHON_DOWNLOADS = never
 export UV_PROJECT_ENVIRONMENT = .venv
 
-.PHONY: help install demo dev test check format bench bench-features bench-simulator bench-results bench-public bench-model clean
+.PHONY: help install demo dev serve test check format bench bench-features bench-simulator bench-results bench-public bench-serving bench-model clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -44,7 +44,7 @@ format: .venv/.ready ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-features bench-simulator bench-results bench-public bench-model ## all measurements
+bench: bench-features bench-simulator bench-results bench-public bench-serving bench-model ## all measurements
 
 bench-features: .venv/.ready ## features beside the fastest scan of the same columns
 	$(BIN)/uv sync --frozen --inexact --quiet --group bench
@@ -61,6 +61,13 @@ bench-public: .venv/.ready ## trees, deviations and both on IndPenSim in repeate
 
 bench-model: .venv/.ready ## the predictor on three simulated plants, against their truth: half an hour
 	$(BIN)/python -m benchmarks.bench_model
+
+bench-serving: .venv/.ready ## the scoring endpoint: latency, outages, slow clients, cases made from its description
+	$(BIN)/python -m benchmarks.bench_serving
+
+serve: .venv/.ready ## the scoring endpoint on loopback, on the demo's data; Ctrl-C stops it
+	@test -d $(DATA_DIR)/mlartifacts || $(MAKE) --no-print-directory demo
+	$(BIN)/batchguard serve --process processes/cart.toml --data-dir $(DATA_DIR)
 
 clean: ## remove the demo's data
 	rm -rf $(DATA_DIR)

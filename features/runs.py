@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from features.dictionary import Feature
 from features.summaries import Grid, microseconds
 from features.summary_kernel import COUNTS, MOMENTS
 
@@ -82,3 +84,43 @@ def kernel_columns(summaries: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     for i, name in enumerate(MOMENTS):
         moments[:, i] = summaries[name].to_numpy()
     return counts, moments
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Rows asked for, and the summaries of their batches, in the order of the kernels' arguments.
+
+    Attributes:
+        at_bin: Bin in which each row's `as_of` lies; rows in order of batch and time.
+        as_of_us: Microseconds since the epoch.
+        start: First summary of each run of one batch and parameter.
+        end: Behind its last summary.
+        parameter: Place of its parameter in the grid.
+        row_from: First row of its batch.
+        row_until: Behind the last row of its batch.
+        counts: `COUNTS` of the summaries, int64.
+        moments: `MOMENTS` of the summaries.
+    """
+
+    at_bin: np.ndarray
+    as_of_us: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    parameter: np.ndarray
+    row_from: np.ndarray
+    row_until: np.ndarray
+    counts: np.ndarray
+    moments: np.ndarray
+
+
+class SeriesFamily(Protocol):
+    """Features made from the summaries of a batch: asked about one batch at one moment, without a frame."""
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """One entry per column."""
+        ...
+
+    def fill(self, runs: Runs, out: np.ndarray) -> None:
+        """Write the row of `out`, shape (1, columns), which holds NaN; run `i` is that of parameter `i`."""
+        ...

@@ -6,6 +6,7 @@ They say nothing of the batch. A model reads them to tell a probe that drifts fr
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from features.dictionary import Block, Feature
 from features.process import Parameter, ProcessDefinition
-from features.runs import Places, kernel_columns
+from features.runs import Places, Runs, kernel_columns
 from features.sensor_kernel import fill_gaps, fill_signals
 from features.series import THREADS
 from features.summaries import Grid
@@ -22,6 +23,85 @@ from features.units import convert
 AROUND_H = 1.0  # on either side of a sample; with the sample's own bin longer than a historian's usual 2 h gap
 GAPS = ("gap", "gap_median", "gap_change")
 SIGNALS = ("flat_h", "spike_share")
+
+
+@dataclass(frozen=True)
+class _Gap:
+    """A sensor and the assay that checks it: places in the grid, unit of the assay into the sensor's, columns."""
+
+    sensor: int
+    assay: int
+    scale: float
+    offset: float
+    columns: np.ndarray
+
+
+@dataclass(frozen=True)
+class SensorSigns:
+    """The columns of all sensors of a process: one plan for a pass over a history and for single readings.
+
+    Attributes:
+        features: One entry per column.
+        window_bins: Length of the window in which spikes are counted.
+        around_bins: Bins on either side of a sample whose in-line readings count.
+        low: Lower end of the range of each parameter of the grid, -inf where open.
+        high: Upper end, inf where open.
+        flat: Column of `flat_h` by parameter, -1 where it is no sensor.
+        spike: Column of `spike_share` by parameter, -1 where it is no sensor.
+        gaps: Sensors that an assay checks.
+    """
+
+    features: tuple[Feature, ...]
+    window_bins: int
+    around_bins: int
+    low: np.ndarray
+    high: np.ndarray
+    flat: np.ndarray
+    spike: np.ndarray
+    gaps: tuple[_Gap, ...]
+
+    @classmethod
+    def of(cls, process: ProcessDefinition) -> SensorSigns:
+        """The plan of all sensors that are not excluded."""
+        features = [feature for sensor in process.features_of("sensor") for feature in _features(sensor, process)]
+        column = {feature.name: i for i, feature in enumerate(features)}
+        hours, bin_h = _window_h(process), process.process.bin_h
+        parameters = process.features_of("sensor", "assay")
+        flat, spike = (
+            np.array([column.get(f"{p.name}.{of}", -1) for p in parameters], np.int64)
+            for of in ("now.flat_h", f"last_{hours:g}h.spike_share")
+        )
+        return cls(
+            tuple(features),
+            max(1, round(hours / bin_h)),
+            round(AROUND_H / bin_h),
+            np.array([-np.inf if p.range[0] is None else p.range[0] for p in parameters]),
+            np.array([np.inf if p.range[1] is None else p.range[1] for p in parameters]),
+            flat,
+            spike,
+            tuple(_gap(sensor, process, column) for sensor in process.features_of("sensor") if sensor.checked_by),
+        )
+
+    def fill(self, runs: Runs, out: np.ndarray) -> None:
+        """Write the signs of one batch at one moment into `out`, shape (1, columns), filled with NaN."""
+        summaries = (runs.counts, runs.moments)
+        spans = (runs.start, runs.end, runs.parameter, runs.row_from, runs.row_until)
+        self.signals(runs.at_bin, *spans, *summaries, out)
+        for gap in self.gaps:
+            inline, offline = slice(gap.sensor, gap.sensor + 1), slice(gap.assay, gap.assay + 1)
+            pair = (runs.start[inline], runs.end[inline], runs.start[offline], runs.end[offline])
+            self.gap(gap, runs.at_bin, *pair, runs.row_from[inline], runs.row_until[inline], *summaries, out)
+
+    def signals(self, at_bin: np.ndarray, *arrays: np.ndarray) -> None:
+        """Signs of the sensors alone; the arrays are those of `fill_signals`."""
+        *spans, counts, moments, out = arrays
+        limits = (self.window_bins, self.low, self.high, self.flat, self.spike)
+        fill_signals(at_bin, *spans, counts, moments, *limits, out)
+
+    def gap(self, gap: _Gap, at_bin: np.ndarray, *arrays: np.ndarray) -> None:
+        """Signs against off-line results; the arrays are those of `fill_gaps`."""
+        *spans, counts, moments, out = arrays
+        fill_gaps(at_bin, *spans, counts, moments, self.around_bins, gap.scale, gap.offset, gap.columns, out)
 
 
 def sensors(rows: pd.DataFrame, summaries: pa.Table, grid: Grid, process: ProcessDefinition) -> Block:
@@ -41,19 +121,41 @@ def sensors(rows: pd.DataFrame, summaries: pa.Table, grid: Grid, process: Proces
         (of the newest three samples; NaN with fewer) and `.since_start.gap_change` (that median less the median of the
         first three; NaN with fewer than six). A sample without in-line readings around it has no gap.
     """
-    wanted = process.features_of("sensor")
-    features = [feature for sensor in wanted for feature in _features(sensor, process)]
-    column = {feature.name: i for i, feature in enumerate(features)}
-    place = Places.of(rows, summaries, grid)
+    signs, place = SensorSigns.of(process), Places.of(rows, summaries, grid)
     counts, moments = kernel_columns(summaries)
-    out = np.full((len(rows), len(features)), np.nan)
-    _signals(place, grid, process, counts, moments, column, out)
-    for sensor in wanted:
-        if sensor.checked_by:
-            places = np.array([column[f.name] for f in _gap_features(sensor)])
-            _gaps(place, grid, sensor, process[sensor.checked_by], counts, moments, places, out)
-    values = pd.DataFrame(out[place.back], index=rows.index, columns=list(column))
-    return Block(values, tuple(features))
+    out = np.full((len(rows), len(signs.features)), np.nan)
+
+    def share_of(share: slice) -> None:
+        spans = (place.run_start[:-1][share], place.run_start[1:][share], place.run_parameter[share])
+        signs.signals(
+            place.at_bin, *spans, place.row_from[share], place.row_until[share], counts, moments, out
+        )  # fmt: skip
+
+    # each run of a batch and parameter has cells of its own, so threads do not meet
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(share_of, (slice(i, None, THREADS) for i in range(THREADS))))
+    for gap in signs.gaps:
+        inline, offline = _pairs(place, gap)
+        ends = (place.run_start[inline], place.run_start[inline + 1])
+        pair = (*ends, place.run_start[offline], place.run_start[offline + 1])
+        signs.gap(gap, place.at_bin, *pair, place.row_from[inline], place.row_until[inline], counts, moments, out)
+    values = pd.DataFrame(out[place.back], index=rows.index, columns=[f.name for f in signs.features])
+    return Block(values, signs.features)
+
+
+def _gap(sensor: Parameter, process: ProcessDefinition, column: dict[str, int]) -> _Gap:
+    names = [p.name for p in process.features_of("sensor", "assay")]
+    assay = process[str(sensor.checked_by)]
+    offset, one = (float(value) for value in convert([0.0, 1.0], assay.unit, sensor.unit))
+    columns = np.array([column[f.name] for f in _gap_features(sensor)])
+    return _Gap(names.index(sensor.name), names.index(assay.name), one - offset, offset, columns)
+
+
+def _pairs(place: Places, gap: _Gap) -> tuple[np.ndarray, np.ndarray]:
+    """Runs of the sensor and of its assay, of each batch that has both."""
+    of_sensor, of_assay = (np.flatnonzero(place.run_parameter == n) for n in (gap.sensor, gap.assay))
+    _, left, right = np.intersect1d(place.run_batch[of_sensor], place.run_batch[of_assay], return_indices=True)
+    return of_sensor[left], of_assay[right]
 
 
 def _features(sensor: Parameter, process: ProcessDefinition) -> list[Feature]:
@@ -81,47 +183,3 @@ def _feature(sensor: Parameter, window: str, statistic: str, unit: str, meaning:
 def _window_h(process: ProcessDefinition) -> float:
     """The longest recent window; the planned duration where there is none."""
     return max(process.process.windows_h, default=process.process.planned_duration_h)
-
-
-def _signals(
-    place: Places, grid: Grid, process: ProcessDefinition, counts: np.ndarray, moments: np.ndarray,
-    column: dict[str, int], out: np.ndarray,
-) -> None:  # fmt: skip
-    hours = _window_h(process)
-    bins = max(1, round(hours / process.process.bin_h))
-    flat, spike = (
-        np.array([column.get(f"{name}.{of}", -1) for name in grid.parameters], np.int64)
-        for of in ("now.flat_h", f"last_{hours:g}h.spike_share")
-    )
-    ranges = [process[name].range for name in grid.parameters]
-    low = np.array([-np.inf if r[0] is None else r[0] for r in ranges])
-    high = np.array([np.inf if r[1] is None else r[1] for r in ranges])
-
-    def fill(share: slice) -> None:
-        spans = (place.run_start[:-1][share], place.run_start[1:][share], place.run_parameter[share])
-        of_rows = (place.row_from[share], place.row_until[share])
-        fill_signals(place.at_bin, *spans, *of_rows, counts, moments, bins, low, high, flat, spike, out)
-
-    # each run of a batch and parameter has cells of its own, so threads do not meet
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(fill, (slice(i, None, THREADS) for i in range(THREADS))))
-
-
-def _gaps(
-    place: Places, grid: Grid, sensor: Parameter, assay: Parameter, counts: np.ndarray, moments: np.ndarray,
-    columns: np.ndarray, out: np.ndarray,
-) -> None:  # fmt: skip
-    number = grid.parameters.get_indexer(pd.Index([sensor.name, assay.name]))
-    of_sensor, of_assay = (np.flatnonzero(place.run_parameter == n) for n in number)
-    _, left, right = np.intersect1d(place.run_batch[of_sensor], place.run_batch[of_assay], return_indices=True)
-    inline, offline = of_sensor[left], of_assay[right]
-    offset, one = convert([0.0, 1.0], assay.unit, sensor.unit)
-    spans = (
-        place.run_start[inline],
-        place.run_start[inline + 1],
-        place.run_start[offline],
-        place.run_start[offline + 1],
-    )
-    around = round(AROUND_H * 3.6e9 / grid.bin_us)
-    of_rows = (place.row_from[inline], place.row_until[inline])
-    fill_gaps(place.at_bin, *spans, *of_rows, counts, moments, around, one - offset, offset, columns, out)

@@ -12,7 +12,7 @@ from numba import njit
 
 from features.dictionary import Block, Feature
 from features.process import Parameter, ProcessDefinition
-from features.runs import Places, kernel_columns
+from features.runs import Places, Runs, kernel_columns
 from features.summaries import Grid
 from features.summary_kernel import merge
 
@@ -56,6 +56,36 @@ class _Wanted:
     statistic: int
 
 
+@dataclass(frozen=True)
+class SeriesPlan:
+    """The columns of a process's series: one plan for a pass over a history and for single readings.
+
+    Attributes:
+        features: One entry per column.
+        windows: Lengths of the windows in bins; 0 is since the start.
+        column_of: Column by place of the parameter in the grid, window and statistic; -1 where it is not wanted.
+    """
+
+    features: tuple[Feature, ...]
+    windows: np.ndarray
+    column_of: np.ndarray
+
+    @classmethod
+    def of(cls, process: ProcessDefinition) -> SeriesPlan:
+        """The plan of all sensors and assays that are not excluded."""
+        head, wanted = process.process, _wanted(process)
+        windows = np.asarray([0, *(round(h / head.bin_h) for h in head.windows_h)], np.int64)
+        column_of = np.full((len(process.features_of("sensor", "assay")), len(windows), len(STATISTICS)), -1, np.int64)
+        for column, w in enumerate(wanted):
+            column_of[w.parameter, w.window, w.statistic] = column
+        return cls(tuple(w.feature for w in wanted), windows, column_of)
+
+    def fill(self, runs: Runs, out: np.ndarray) -> None:
+        """Write the statistics of one batch at one moment into `out`, shape (1, columns), filled with NaN."""
+        columns = (runs.counts, runs.moments, self.windows, self.column_of, out)
+        fill(runs.at_bin, runs.as_of_us, runs.start, runs.end, runs.parameter, runs.row_from, runs.row_until, *columns)
+
+
 def series(rows: pd.DataFrame, summaries: pa.Table, grid: Grid, process: ProcessDefinition) -> Block:
     """Statistics of every sensor and assay at every row.
 
@@ -70,31 +100,26 @@ def series(rows: pd.DataFrame, summaries: pa.Table, grid: Grid, process: Process
         float64 columns `parameter.window.statistic`. NaN where there is no reading, or too few for the statistic
         (two for `sd`, two different times for `slope`).
     """
-    wanted = _wanted(process, grid)
+    plan = SeriesPlan.of(process)
     place = Places.of(rows, summaries, grid)
-    windows = np.asarray([0, *(round(h / process.process.bin_h) for h in process.process.windows_h)], np.int64)
-    out = np.full((len(rows), len(wanted)), np.nan)
-    column_of = np.full((len(grid.parameters), len(windows), len(STATISTICS)), -1, np.int64)
-    for column, w in enumerate(wanted):
-        column_of[w.parameter, w.window, w.statistic] = column
+    out = np.full((len(rows), len(plan.features)), np.nan)
     counts, moments = kernel_columns(summaries)
 
-    def fill(share: slice) -> None:
+    def share_of(share: slice) -> None:
         runs = (place.run_parameter[share], place.row_from[share], place.row_until[share])
         spans = (place.run_start[:-1][share], place.run_start[1:][share])
-        _fill(place.at_bin, place.as_of_us, *spans, *runs, counts, moments, windows, column_of, out)
+        fill(place.at_bin, place.as_of_us, *spans, *runs, counts, moments, plan.windows, plan.column_of, out)
 
     # each run of a batch and parameter has cells of its own, so threads do not meet
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(fill, (slice(i, None, THREADS) for i in range(THREADS))))
-    values = pd.DataFrame(out[place.back], index=rows.index, columns=[w.feature.name for w in wanted])
-    return Block(values, tuple(w.feature for w in wanted))
+        list(pool.map(share_of, (slice(i, None, THREADS) for i in range(THREADS))))
+    values = pd.DataFrame(out[place.back], index=rows.index, columns=[f.name for f in plan.features])
+    return Block(values, plan.features)
 
 
-def _wanted(process: ProcessDefinition, grid: Grid) -> list[_Wanted]:
+def _wanted(process: ProcessDefinition) -> list[_Wanted]:
     made = []
-    for number, name in enumerate(grid.parameters):
-        parameter = process[name]
+    for number, parameter in enumerate(process.features_of("sensor", "assay")):
         made += [_want(parameter, number, 0, "since_start", "since the start", s) for s in _SINCE_START[parameter.kind]]
         for window, hours in enumerate(process.process.windows_h, start=1):
             made += [
@@ -120,10 +145,25 @@ _MEAN, _M2, _MIN, _MAX, _FIRST, _LAST, _T_MEAN, _T_M2, _TV = range(9)
 
 
 @njit(cache=True, nogil=True)
-def _fill(
+def fill(
     at_bin, as_of, run_start, run_end, run_parameter, row_from, row_until, counts, moments, windows, column_of, out
 ):
-    """For each run of summaries, each row of its batch and each window: merge, then write the statistics."""
+    """For each run of summaries, each row of its batch and each window: merge, then write the statistics.
+
+    Args:
+        at_bin: Bin in which each row's `as_of` lies; rows in order of batch and time.
+        as_of: Microseconds since the epoch.
+        run_start: First summary of each run of one batch and parameter.
+        run_end: Behind its last summary.
+        run_parameter: Place of its parameter in the grid, -1 where it is not wanted.
+        row_from: First row of its batch.
+        row_until: Behind the last row of its batch.
+        counts: `COUNTS` of the summaries, int64.
+        moments: `MOMENTS` of the summaries.
+        windows: `SeriesPlan.windows`.
+        column_of: `SeriesPlan.column_of`.
+        out: Rows by columns, filled with NaN beforehand.
+    """
     count = np.empty(counts.shape[1], np.int64)
     moment = np.empty(moments.shape[1], np.float64)
     for run in range(len(run_parameter)):

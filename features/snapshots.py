@@ -16,6 +16,13 @@ from features.series import series
 from features.summaries import US_PER_H, Grid, grid_of, microseconds
 
 ROW_COLUMNS = ["batch_id", "checkpoint_h", "started_at", "as_of"]
+PROGRESS = Feature(
+    "progress.now.elapsed_h", "progress", "Time since start", "h", "now", "elapsed_h", "time since the batch's start"
+)
+MISSING = Feature(
+    "completeness.now.missing", "completeness", "Missing parameters", "", "now", "missing",
+    "number of parameters without any value yet",
+)  # fmt: skip
 
 
 def checkpoint_rows(
@@ -81,7 +88,7 @@ def snapshots(
     grid = grid_of(batches[batches["batch_id"].isin(rows["batch_id"])], process)
     of_series = series(rows, summaries, grid, process)
     blocks = [
-        progress(rows, process),
+        progress(rows),
         of_series,
         missing(rows, of_series),
         sensors(rows, summaries, grid, process),
@@ -90,43 +97,16 @@ def snapshots(
     return join(rows, blocks)
 
 
-def progress(rows: pd.DataFrame, process: ProcessDefinition) -> Block:
-    """Hours since the start, and their share of the planned duration."""
-    elapsed_h = rows["checkpoint_h"].astype("float64")
-    values = pd.DataFrame({"progress.now.elapsed_h": elapsed_h})
-    return Block(
-        values,
-        (
-            Feature(
-                "progress.now.elapsed_h",
-                "progress",
-                "Time since start",
-                "h",
-                "now",
-                "elapsed_h",
-                "time since the batch's start",
-            ),
-        ),
-    )
+def progress(rows: pd.DataFrame) -> Block:
+    """Hours since the start."""
+    return Block(pd.DataFrame({PROGRESS.name: rows["checkpoint_h"].astype("float64")}), (PROGRESS,))
 
 
 def missing(rows: pd.DataFrame, of_series: Block) -> Block:
     """How many parameters have no value yet."""
     newest = [f.name for f in of_series.features if f.window == "since_start" and f.statistic == "last"]
-    values = pd.DataFrame({"completeness.now.missing": of_series.values[newest].isna().sum(axis=1).astype("float64")})
     return Block(
-        values,
-        (
-            Feature(
-                "completeness.now.missing",
-                "completeness",
-                "Missing parameters",
-                "",
-                "now",
-                "missing",
-                "number of parameters without any value yet",
-            ),
-        ),
+        pd.DataFrame({MISSING.name: of_series.values[newest].isna().sum(axis=1).astype("float64")}), (MISSING,)
     )
 
 

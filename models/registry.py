@@ -92,13 +92,33 @@ class Registry:
         versions = self._versions(name)
         return next((self._model(v) for v in versions if alias in v.aliases), None)
 
+    def by_version(self, name: str, version: str) -> RegisteredModel:
+        """A version by its number.
+
+        Raises:
+            StorageError: There is none of that number.
+        """
+        versions = {str(v.version): v for v in self._versions(name)}
+        if version not in versions:
+            known = ", ".join(sorted(versions, key=int)) or "no version at all"
+            raise StorageError(f"model {name!r} has no version {version!r}", expected=known)
+        return self._model(versions[version])
+
+    def predictor_folder(self, model: RegisteredModel) -> Path:
+        """Folder of a version's predictor, as it was logged: whoever loads it checks it.
+
+        Raises:
+            StorageError: It is missing.
+        """
+        return self._folder(model, "predictor")
+
     def predictor(self, model: RegisteredModel) -> Predictor:
         """The predictor of a version, checked against its registered digest.
 
         Raises:
             StorageError: Its files are missing or were changed.
         """
-        return Predictor.load(self._folder(model, "predictor"), sha256=model.sha256)
+        return Predictor.load(self.predictor_folder(model), sha256=model.sha256)
 
     def evaluation(self, model: RegisteredModel) -> Evaluation:
         """The figures of a version as they were computed, once, on its sealed test.

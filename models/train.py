@@ -19,8 +19,9 @@ from models.explain.completeness import missing, stale
 from models.learners.applicability.columns import DomainPlan
 from models.learners.applicability.fit import fit_applicability
 from models.learners.conformal import fit_conformal
+from models.learners.evidence import MISS_LOG_ODDS
 from models.learners.questions import modes_before
-from models.learners.stack import fit_bag, fit_layers, fit_modes, forward
+from models.learners.stack import ModesAt, fit_bag, fit_layers, fit_modes, forward
 from models.learners.trees import Bins, Plan, Progress, Tuned, portable_text
 from models.predictor import Predictor, usual_ages
 
@@ -101,15 +102,18 @@ def train(
         process, table, entries, past, folds, observations, plan, n_failed=int(failed.sum()), progress=progress
     )
     settings, everything = folded.tuned.settings, np.arange(len(table.rows))
-    layers = fit_layers(process, table, entries, everything, everything[:0], failed, observations, seal.cut)
+    # what no fold could forecast was never tried: blend and calibration would not know what to make of it
+    tried = observations if MISS_LOG_ODDS in folded.blend.names else None
+    layers = fit_layers(process, table, entries, everything, everything[:0], failed, tried, seal.cut)
     y = table.rows["batch_id"].map(failed).to_numpy(bool)
     bins = Bins(layers.inputs, plan, failed_share=float(failed.mean()))
     bag = fit_bag(bins, bins.rows(everything, y), settings)
     out_of_fold = folded.out_of_fold.merge(end_of_batches(batches, log, process), on="batch_id", how="left")
-    named = _NO_MODES if dispositions is None else modes_before(process, dispositions, seal.cut)
-    modes, few = fit_modes(folded, bins, named, failed, settings, process.decision.cases_per_mode)
+    modes, few = fit_modes(
+        folded, bins, _named(process, dispositions, failed), failed, seal.cut, process.decision.cases_per_mode
+    )
     log_odds, happened, hours = (out_of_fold[name].to_numpy() for name in ("log_odds", "failed", "checkpoint_h"))
-    edges = equal_bands(out_of_fold["checkpoint_h"])
+    edges, batch_id = equal_bands(out_of_fold["checkpoint_h"]), out_of_fold["batch_id"].to_numpy(str)
     stated = process.decision.missed_failures
     predictor = Predictor(
         model_texts=tuple(portable_text(booster) for booster in bag),
@@ -119,8 +123,8 @@ def train(
         evidence=layers.evidence,
         blend=folded.blend,
         calibration=folded.calibration,
-        sets=fit_conformal(log_odds, happened, hours, edges),
-        decision_sets=fit_conformal(log_odds, happened, hours, edges, error_failed=stated),
+        sets=fit_conformal(log_odds, happened, hours, edges, batch_id),
+        decision_sets=fit_conformal(log_odds, happened, hours, edges, batch_id, error_failed=stated),
         thresholds=fit_thresholds(out_of_fold, process.decision, process.cost),
         modes=modes,
         few_cases=few,
@@ -138,6 +142,16 @@ def train(
 
 
 _NO_MODES = pd.DataFrame({"batch_id": pd.Series([], dtype="str"), "mode": pd.Series([], dtype="str")})
+
+
+def _named(process: ProcessDefinition, dispositions: pd.DataFrame | None, failed: pd.Series) -> ModesAt:
+    """Failure modes of the training batches that failed, as known at a cut."""
+
+    def at(cut: pd.Timestamp) -> pd.DataFrame:
+        known = _NO_MODES if dispositions is None else modes_before(process, dispositions, cut)
+        return known[known["batch_id"].isin(failed.index[failed.astype(bool)])]
+
+    return at
 
 
 def _with_domain(

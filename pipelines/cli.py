@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from features.errors import BatchguardError
+from pipelines.endpoint_command import keys, replay, serve_command, trail
 from pipelines.settings import Settings
 from pipelines.simulator.command import simulate_command
 
@@ -89,12 +90,20 @@ def train(
 @one_line_errors
 def score(
     process: ProcessOption,
-    history: HistoryOption,
+    history: Annotated[Path | None, typer.Option("--history", help="History folder: one file per table.")] = None,
     data_dir: DataOption = Path("var"),
     max_quarantined: QuarantineOption = 0,
     as_of: AsOfOption = "now",
+    score_id: Annotated[
+        str | None, typer.Option("--replay", help="Only make this score of the endpoint again, to the bit.")
+    ] = None,
 ) -> None:
-    """Ingest what is new and score the batches in progress."""
+    """Ingest what is new and score the batches in progress, or make a score of the endpoint again."""
+    if score_id is not None:
+        replay(score_id, process, data_dir)
+        return
+    if history is None:
+        raise typer.BadParameter("a history folder is needed", param_hint="--history")
     from pipelines.plant import Plant
     from pipelines.result import show_scores
 
@@ -108,6 +117,25 @@ def _job(name: str, settings: Settings) -> None:
 
     with Steps() as say:
         run_job(prepare(with_months_of_source(settings)), name, say)
+
+
+@app.command()
+@one_line_errors
+def bundle(
+    version: Annotated[str, typer.Argument(help="Version of the model in the registry, or 'champion'.")],
+    process: ProcessOption,
+    data_dir: DataOption = Path("var"),
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", help="Ed25519 private key, PEM. Default: a local one, made at the first use."),
+    ] = None,
+) -> None:
+    """Export a version as a signed bundle that the endpoint loads."""
+    from pipelines.bundling import export
+
+    made = export(Settings(process, Path(), data_dir), version, key)
+    manifest = made.manifest
+    out.print(f"{manifest.name} version {manifest.version}, {manifest.review}: bundle {made.sha256}")
 
 
 @app.command()
@@ -191,6 +219,12 @@ def dev(
 
 
 app.command("simulate")(one_line_errors(simulate_command))
+app.command("serve")(one_line_errors(serve_command))
+for group, name in ((keys, "keys"), (trail, "audit")):
+    for command in group.registered_commands:
+        if command.callback is not None:
+            command.callback = one_line_errors(command.callback)
+    app.add_typer(group, name=name)
 
 
 class Steps:

@@ -6,17 +6,44 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from features.context.attributes import attributes
-from features.context.columns import table
-from features.context.environment import environment
-from features.context.events import events
-from features.context.experience import experience, failure_history
-from features.context.lots import lots
+from features.context.attributes import Attributes
+from features.context.columns import Asked, Batches, Family, block, table
+from features.context.environment import Environment
+from features.context.events import Events
+from features.context.experience import Experience, FailureHistory
+from features.context.lots import Lots
 from features.context.vocabulary import Vocabulary, vocabulary
 from features.dictionary import Block
 from features.process import ProcessDefinition
 
-__all__ = ["Vocabulary", "context", "vocabulary"]
+__all__ = ["Asked", "Batches", "Family", "Vocabulary", "context", "prepare", "vocabulary"]
+
+
+def prepare(
+    batches: Batches,
+    history: Mapping[str, pd.DataFrame],
+    labels: pd.DataFrame,
+    process: ProcessDefinition,
+    words: Vocabulary,
+) -> tuple[Family, ...]:
+    """All families of the context, in the order of their columns; each answers for any batch and moment.
+
+    Args:
+        batches: All batches of the plant: other batches are a batch's context.
+        history: Run-history tables by name, of the whole plant; an absent table is empty.
+        labels: `features.contracts.LABELS`, all revisions.
+        process: The process definition.
+        words: Names for which there are columns.
+    """
+    happened, materials, tests = table(history, "events"), table(history, "materials"), table(history, "lot_results")
+    return (
+        Attributes.of(batches, process, words),
+        Lots.of(batches, materials, tests, labels, process, words),
+        FailureHistory.of(batches, labels),
+        Events.of(happened, batches.index, process, words),
+        Environment.of(batches, table(history, "environment"), words),
+        Experience.of(batches, happened, labels, process),
+    )
 
 
 def context(
@@ -40,13 +67,5 @@ def context(
         Blocks with the index of `rows`, for `features.dictionary.join`. NaN where nothing is known.
     """
     words = vocabulary(history, process) if words is None else words
-    batches, happened = table(history, "batches"), table(history, "events")
-    materials, tests = table(history, "materials"), table(history, "lot_results")
-    return [
-        attributes(rows, batches, process, words),
-        lots(rows, batches, materials, tests, labels, process, words),
-        failure_history(rows, batches, labels),
-        events(rows, happened, process, words),
-        environment(rows, batches, table(history, "environment"), words),
-        experience(rows, batches, happened, labels, process),
-    ]
+    batches = Batches.of(table(history, "batches"))
+    return [block(family, rows, batches.index) for family in prepare(batches, history, labels, process, words)]

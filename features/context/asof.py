@@ -65,28 +65,6 @@ class Timeline:
         """Rows of each group up to and including a moment."""
         return self.reach(group, at) - self.begin(group)
 
-    def total(self, amounts: Ints, group: Ints, at: Ints) -> Ints:
-        """Sum of whole numbers (in the original order of rows) of each group up to and including a moment."""
-        running = np.concatenate([[0], np.cumsum(amounts[self.order])])
-        return running[self.reach(group, at)] - running[self.begin(group)]
-
-    def best(self, rank: Ints, group: Ints, at: Ints) -> Ints:
-        """Original row with the highest rank of each group up to a moment, -1 where there is none.
-
-        Args:
-            rank: One different number per row, 0 to n - 1, in the original order of rows.
-            group: Groups asked for.
-            at: A moment for each.
-        """
-        if not len(self.order):
-            return np.full(len(group), -1)
-        size = len(rank)
-        leader = np.maximum.accumulate(self.group * size + rank[self.order]) % size
-        row_of_rank = np.empty(size, dtype=np.int64)
-        row_of_rank[rank] = np.arange(size)
-        stop = self.reach(group, at)
-        return np.where(stop > self.begin(group), row_of_rank[leader[stop - 1]], -1)
-
 
 def ranks(keys: Sequence[NDArray]) -> Ints:
     """Rank of each row by the first key, ties by the second, and so on: 0 to n - 1, all different."""
@@ -95,45 +73,29 @@ def ranks(keys: Sequence[NDArray]) -> Ints:
     return rank
 
 
-def matches(left: Ints, right: Ints) -> tuple[Ints, Ints]:
-    """Positions of all pairs of equal codes, sorted by `left`'s position, then by `right`'s; `right` is sorted."""
-    first = np.searchsorted(right, left, side="left")
-    number = np.searchsorted(right, left, side="right") - first
-    which = np.repeat(np.arange(len(left)), number)
-    return which, np.arange(len(which)) + np.repeat(first - (np.cumsum(number) - number), number)
+def starts(group: Ints, size: int) -> Ints:
+    """Where the rows of each group 0 to size - 1 begin among rows sorted by group; one more at the end."""
+    return np.searchsorted(group, np.arange(size + 1), side="left").astype(np.int64)
 
 
-@dataclass(frozen=True)
-class Window:
-    """What lay in each window: number of rows, their mean and maximum, time of the newest (`ALWAYS` where none)."""
-
-    number: Ints
-    mean: Floats
-    maximum: Floats
-    newest: Ints
+def running(amounts: Ints) -> Ints:
+    """Totals of the first 0, 1, 2, ... rows."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(amounts)])
 
 
-def window(  # the rows as columns, then one window per question
-    group: Ints, observed: Ints, available: Ints, value: Floats, *, of: Ints, after: Ints, as_of: Ints
-) -> Window:
-    """Rows of a group observed in `(after, as_of]` and available at `as_of`.
-
-    Args:
-        group: Group of each row, at least 0.
-        observed: When each row was observed or began.
-        available: When each row could be seen.
-        value: What it says.
-        of: Group asked for; -1 has no rows.
-        after: Open begin of each window.
-        as_of: Closed end of each window, and what was known.
-    """
-    line = Timeline.of(group, observed, available, value)
-    first = np.maximum(line.reach(of, after), line.begin(of))
-    columns = line.when, available[line.order], value[line.order]
-    return Window(*_scan(first, line.reach(of, as_of), *columns, as_of))
+@njit(cache=True, nogil=True)
+def upto(when, low, high, at):
+    """Behind the last of the sorted times `when[low:high]` that is not later than `at`."""
+    while low < high:
+        middle = (low + high) // 2
+        if when[middle] <= at:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _reach(group, when, of, at):
     """Bisection by (group, time), for each question."""
     found = np.empty(len(of), dtype=np.int64)
@@ -147,23 +109,3 @@ def _reach(group, when, of, at):
                 high = middle
         found[i] = low
     return found
-
-
-@njit(cache=True)
-def _scan(first, stop, observed, available, value, as_of):
-    number = np.zeros(len(first), dtype=np.int64)
-    mean = np.full(len(first), np.nan)
-    maximum = np.full(len(first), np.nan)
-    newest = np.full(len(first), np.iinfo(np.int64).min, dtype=np.int64)
-    for i in range(len(first)):
-        total = 0.0
-        for j in range(first[i], stop[i]):
-            if available[j] <= as_of[i]:
-                if number[i] == 0 or value[j] > maximum[i]:
-                    maximum[i] = value[j]
-                number[i] += 1
-                total += value[j]
-                newest[i] = observed[j]
-        if number[i]:
-            mean[i] = total / number[i]
-    return number, mean, maximum, newest

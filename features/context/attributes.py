@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import pandas as pd
 
-from features.context.columns import Cell, block, feature
+from features.context.asof import Floats
+from features.context.columns import Asked, Batches, block, feature
 from features.context.vocabulary import Vocabulary
-from features.dictionary import Block
+from features.dictionary import Block, Feature
 from features.process import CATEGORY, ProcessDefinition
 
 WINDOW = "before_start"
@@ -17,6 +21,44 @@ _IDENTITY = (  # column of `batches`, subject, label
 )
 
 
+@dataclass(frozen=True)
+class Attributes:
+    """Attributes of all batches.
+
+    Attributes:
+        features: One entry per column.
+        categories: Names by column.
+        known: One row per batch and an empty one behind them, for batches that are not in the plant.
+    """
+
+    features: tuple[Feature, ...]
+    categories: dict[int, tuple[str, ...]]
+    known: Floats
+
+    @classmethod
+    def of(cls, batches: Batches, process: ProcessDefinition, vocabulary: Vocabulary) -> Attributes:
+        """Read them from the table of batches."""
+        entries = _entries(process, vocabulary)
+        known = np.full((len(batches.index) + 1, len(entries)), np.nan)
+        categories = {}
+        for place, (column, entry) in enumerate(entries):
+            if column not in batches.frame:
+                values = np.full(len(batches.index), np.nan)
+            elif entry.unit == CATEGORY:
+                of, names = pd.factorize(batches.frame[column], sort=True)
+                values, categories[place] = np.where(of < 0, np.nan, of), tuple(str(name) for name in names)
+            else:
+                values = batches.frame[column].to_numpy(np.float64, na_value=np.nan)
+            if entry.unit == CATEGORY:
+                categories.setdefault(place, ())
+            known[:-1, place] = values
+        return cls(tuple(entry for _, entry in entries), categories, known)
+
+    def fill(self, asked: Asked, out: Floats) -> None:
+        """Attributes are known from the batch's start on, at whatever moment."""
+        out[:] = self.known[asked.batch]
+
+
 def attributes(rows: pd.DataFrame, batches: pd.DataFrame, process: ProcessDefinition, vocabulary: Vocabulary) -> Block:
     """Attributes as they stand in `batches`; they are known from the batch's start on.
 
@@ -24,14 +66,18 @@ def attributes(rows: pd.DataFrame, batches: pd.DataFrame, process: ProcessDefini
         `<attribute>.before_start.value` (float64, or `str` for categories), `product`, `site`, `process_version` as
         categories and `scale_l`; NaN where absent or where the batch is not in `batches`.
     """
-    own = batches.drop_duplicates("batch_id").set_index("batch_id").reindex(rows["batch_id"])
-    cells: list[Cell] = []
+    plant = Batches.of(batches)
+    return block(Attributes.of(plant, process, vocabulary), rows, plant.index)
+
+
+def _entries(process: ProcessDefinition, vocabulary: Vocabulary) -> list[tuple[str, Feature]]:
+    made = []
     for name in vocabulary.attributes:
         known = process[name]
         entry = feature(name, WINDOW, "value", label=known.label, unit=known.unit, meaning=f"{known.label} at start")
-        cells.append((entry, own[name]))
+        made.append((name, entry))
     for column, subject, label in _IDENTITY:
         entry = feature(subject, WINDOW, "value", label=label, unit=CATEGORY, meaning=f"{label} of the batch")
-        cells.append((entry, own[column]))
+        made.append((column, entry))
     scale = feature("scale_l", WINDOW, "value", label="Scale", unit="L", meaning="working volume of the batch")
-    return block(rows, [*cells, (scale, own["scale_l"])])
+    return [*made, ("scale_l", scale)]

@@ -3,18 +3,77 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.context.asof import HOUR, Ints
+from features.context.asof import HOUR, Floats, Ints, codes, micros
 from features.contracts import RUN_HISTORY
 from features.dictionary import Block, Feature
 
-Cell = tuple[Feature, NDArray | pd.Series]
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches of a plant, each once.
+
+    Attributes:
+        frame: `features.contracts.BATCHES` with attributes, a batch's first row.
+        index: Their ids; families know a batch by its place here.
+        started: When each began.
+    """
+
+    frame: pd.DataFrame
+    index: pd.Index
+    started: Ints
+
+    @classmethod
+    def of(cls, batches: pd.DataFrame) -> Batches:
+        """Batches of a table."""
+        frame = batches.drop_duplicates("batch_id")
+        return cls(frame, pd.Index(frame["batch_id"]), micros(frame["started_at"]))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Batches and moments asked for, as parallel arrays.
+
+    Attributes:
+        batch: Place of the batch in the index that a family was prepared with, -1 where it is not there.
+        started: When it began, microseconds.
+        as_of: The moment.
+    """
+
+    batch: Ints
+    started: Ints
+    as_of: Ints
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, index: pd.Index) -> Asked:
+        """The questions that rows of snapshots ask."""
+        return cls(codes(rows["batch_id"], index), micros(rows["started_at"]), micros(rows["as_of"]))
+
+
+class Family(Protocol):
+    """Features made together: prepared from frames once, then asked at any number of rows without a frame."""
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """One entry per column."""
+        ...
+
+    @property
+    def categories(self) -> Mapping[int, tuple[str, ...]]:
+        """Names of the categories by column; such a column holds the place of a name."""
+        ...
+
+    def fill(self, asked: Asked, out: Floats) -> None:
+        """Write one row per question into `out`, which has a column per feature and holds NaN."""
+        ...
 
 
 def slug(name: str) -> str:
@@ -27,13 +86,16 @@ def feature(subject: str, window: str, statistic: str, *, label: str, meaning: s
     return Feature(f"{subject}.{window}.{statistic}", subject, label, unit, window, statistic, meaning)
 
 
-def block(rows: pd.DataFrame, cells: Iterable[Cell]) -> Block:
-    """Columns beside the rows they belong to, by position."""
-    cells = tuple(cells)
-    values = {f.name: v.to_numpy() if isinstance(v, pd.Series) else v for f, v in cells}
-    frame = pd.DataFrame(values, index=rows.index)
-    types = {f.name: "str" if f.unit == "category" else "float64" for f, _ in cells}
-    return Block(frame.astype(types), tuple(f for f, _ in cells))
+def block(family: Family, rows: pd.DataFrame, index: pd.Index) -> Block:
+    """A family's columns beside the rows they belong to, by position."""
+    out = np.full((len(rows), len(family.features)), np.nan)
+    family.fill(Asked.of(rows, index), out)
+    columns = {f.name: out[:, place] for place, f in enumerate(family.features)}
+    for place, names in family.categories.items():
+        which = np.where(np.isnan(out[:, place]), len(names), out[:, place]).astype(np.int64)
+        columns[family.features[place].name] = np.array([*names, None], dtype=object)[which]
+    types = {f.name: "str" if i in family.categories else "float64" for i, f in enumerate(family.features)}
+    return Block(pd.DataFrame(columns, index=rows.index).astype(types), family.features)
 
 
 def table(history: Mapping[str, pd.DataFrame], name: str) -> pd.DataFrame:

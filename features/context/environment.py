@@ -2,15 +2,75 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
+from numba import njit
 
-from features.context.asof import HOUR, Floats, Ints, Timeline, codes, micros, ranks, window
-from features.context.columns import Cell, block, feature, hours, last, slug
+from features.context.asof import HOUR, Floats, Ints, codes, micros, starts, upto
+from features.context.columns import Asked, Batches, block, feature, last, slug
 from features.context.vocabulary import Vocabulary
-from features.dictionary import Block
+from features.dictionary import Block, Feature
 
 RECENT_H = 24.0
+_RECENT = round(RECENT_H * HOUR)
+_COLUMNS = 5  # of each metric
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Samples of each metric at each site, a group each: metric times the number of sites plus site.
+
+    Attributes:
+        features: One entry per column.
+        categories: None.
+        site: Site of each batch, -1 behind the last.
+        start: Where each group begins, and the end.
+        observed: When sampled; sorted by group, then by this, then by the other two.
+        available: When known.
+        value: The count.
+        known_when: When each sample was known, sorted by group, then by this.
+        known_newest: The newest sampling time known by then in the group.
+    """
+
+    features: tuple[Feature, ...]
+    categories: dict[int, tuple[str, ...]]
+    site: Ints
+    start: Ints
+    observed: Ints
+    available: Ints
+    value: Floats
+    known_when: Ints
+    known_newest: Ints
+
+    @classmethod
+    def of(cls, batches: Batches, environment: pd.DataFrame, vocabulary: Vocabulary) -> Environment:
+        """Sort the samples of the metrics that there are columns for."""
+        sites = pd.Index(batches.frame["site_id"].unique())
+        pairs = pd.MultiIndex.from_tuples(vocabulary.metrics, names=["metric", "grade"]) if vocabulary.metrics else None
+        asked = environment[["metric", "grade"]]
+        metric = np.full(len(environment), -1) if pairs is None else pairs.get_indexer(pd.MultiIndex.from_frame(asked))
+        where = codes(environment["site_id"], sites)
+        mine = (metric >= 0) & (where >= 0)
+        group = (metric * len(sites) + where)[mine].astype(np.int64)
+        own = environment[mine]
+        observed, available = micros(own["observed_at"]), micros(own["available_at"])
+        value = own["value"].to_numpy(np.float64)
+        order = np.lexsort((value, available, observed, group))
+        known = np.maximum(observed, available)
+        by_known = np.lexsort((observed, known, group))
+        start = starts(group[order], len(vocabulary.metrics) * len(sites))
+        site = np.append(codes(batches.frame["site_id"], sites), -1)
+        newest = _newest(start, observed[by_known])
+        columns = (observed[order], available[order], value[order], known[by_known], newest)
+        return cls(tuple(_entries(vocabulary)), {}, site, start, *columns)
+
+    def fill(self, asked: Asked, out: Floats) -> None:
+        """Counts at the site in `(as_of - 24 h, as_of]` and since the start, among the samples known."""
+        samples = (self.start, self.observed, self.available, self.value, self.known_when, self.known_newest)
+        _fill(self.site[asked.batch], asked.started, asked.as_of, len(self.features) // _COLUMNS, *samples, out)
 
 
 def environment(rows: pd.DataFrame, batches: pd.DataFrame, environment: pd.DataFrame, vocabulary: Vocabulary) -> Block:
@@ -22,29 +82,57 @@ def environment(rows: pd.DataFrame, batches: pd.DataFrame, environment: pd.DataF
         `environment.<metric>[_grade_<g>].{last_24h,since_start}.{max,mean}` and `.now.age_h`, the time since the newest
         known sample was taken; NaN where nothing is known.
     """
-    site_of = batches.drop_duplicates("batch_id").set_index("batch_id")["site_id"]
-    site_index = pd.Index(site_of.unique())
-    site = codes(site_of.reindex(rows["batch_id"]), site_index)
-    as_of, start = micros(rows["as_of"]), micros(rows["started_at"])
-    cells: list[Cell] = []
+    plant = Batches.of(batches)
+    return block(Environment.of(plant, environment, vocabulary), rows, plant.index)
+
+
+def _entries(vocabulary: Vocabulary) -> list[Feature]:
+    made = []
     for metric, grade in vocabulary.metrics:
-        own = environment[(environment["metric"] == metric) & (environment["grade"] == grade)]
-        where = codes(own["site_id"], site_index)
-        own, where = own[where >= 0], where[where >= 0]
-        columns = where, micros(own["observed_at"]), micros(own["available_at"]), own["value"].to_numpy(np.float64)
         name = f"{metric}, grade {grade}" if grade else metric
         subject = f"environment.{slug(metric)}" + (f"_grade_{slug(grade)}" if grade else "")
-        for within, after in ((last(RECENT_H), as_of - round(RECENT_H * HOUR)), ("since_start", start - 1)):
-            seen = window(*columns, of=site, after=after, as_of=as_of)
-            for statistic, values in (("max", seen.maximum), ("mean", seen.mean)):
+        for within in (last(RECENT_H), "since_start"):
+            for statistic in ("max", "mean"):
                 meaning = f"{statistic} of {name} at the site, {within.replace('_', ' ')}"
-                cells.append((feature(subject, within, statistic, label=name, meaning=meaning), values))
-        age = _age_h(*columns[:3], site, as_of)
+                made.append(feature(subject, within, statistic, label=name, meaning=meaning))
         meaning = f"time since the newest known sample of {name} at the site"
-        cells.append((feature(subject, "now", "age_h", label=name, unit="h", meaning=meaning), age))
-    return block(rows, cells)
+        made.append(feature(subject, "now", "age_h", label=name, unit="h", meaning=meaning))
+    return made
 
 
-def _age_h(where: Ints, observed: Ints, available: Ints, site: Ints, as_of: Ints) -> Floats:
-    newest = Timeline.of(where, np.maximum(observed, available)).best(ranks([observed]), site, as_of)
-    return np.where(newest >= 0, hours(as_of - np.append(observed, 0)[newest]), np.nan)
+def _newest(start: Ints, observed: Ints) -> Ints:
+    """Running maximum within each group."""
+    out = observed.copy()
+    for first, stop in pairwise(start):
+        out[first:stop] = np.maximum.accumulate(observed[first:stop])
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _fill(site, started, as_of, metrics, start, observed, available, value, known_when, known_newest, out):
+    sites = (len(start) - 1) // metrics if metrics else 0
+    for i in range(len(site)):
+        if site[i] < 0:
+            continue
+        for metric in range(metrics):
+            group = metric * sites + site[i]
+            begin, end, column = start[group], start[group + 1], metric * 5
+            _window(as_of[i] - _RECENT, as_of[i], begin, end, observed, available, value, out[i], column)
+            _window(started[i] - 1, as_of[i], begin, end, observed, available, value, out[i], column + 2)
+            stop = upto(known_when, begin, end, as_of[i])
+            if stop > begin:
+                out[i, column + 4] = (as_of[i] - known_newest[stop - 1]) / HOUR
+
+
+@njit(cache=True, nogil=True)
+def _window(after, as_of, begin, end, observed, available, value, out, column):
+    """Maximum and mean of what was observed in `(after, as_of]` and is known at `as_of`."""
+    number, total, highest = 0, 0.0, 0.0
+    for j in range(upto(observed, begin, end, after), upto(observed, begin, end, as_of)):
+        if available[j] <= as_of:
+            if number == 0 or value[j] > highest:
+                highest = value[j]
+            number += 1
+            total += value[j]
+    if number:
+        out[column], out[column + 1] = highest, total / number

@@ -6,16 +6,20 @@ under another name, which no predictor can extrapolate.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
+from numba import njit
 
-from features.context.asof import ALWAYS, HOUR, NEVER, Floats, Ints, Timeline, codes, micros, ranks
-from features.context.columns import Cell, block, feature, hours
-from features.context.failures import SATURATION, Members, base_rate, failure_cells, label_log, record
-from features.dictionary import Block
+from features.context.asof import ALWAYS, HOUR, NEVER, Floats, Ints, Timeline, codes, micros, starts, upto
+from features.context.columns import Asked, Batches, block, feature, hours
+from features.context.failures import SATURATION, Members, Records, failure_entries, label_log
+from features.dictionary import Block, Feature
 from features.process import ProcessDefinition
 
 QUARTER_H = 90 * 24.0
+_QUARTER = round(QUARTER_H * HOUR)
 _GROUPS = (  # column of `batches`, subject, label
     ("site_id", "site", "Site"),
     ("equipment_id", "equipment", "Equipment"),
@@ -24,23 +28,106 @@ _GROUPS = (  # column of `batches`, subject, label
 )
 
 
+@dataclass(frozen=True)
+class FailureHistory:
+    """Outcomes of the batches of the same site, equipment, subject and product.
+
+    Attributes:
+        features: One entry per column.
+        categories: None.
+        records: The four groupings.
+    """
+
+    features: tuple[Feature, ...]
+    categories: dict[int, tuple[str, ...]]
+    records: Records
+
+    @classmethod
+    def of(cls, batches: Batches, labels: pd.DataFrame) -> FailureHistory:
+        """Group the batches."""
+        places, size = np.arange(len(batches.index)), len(batches.index)
+        members = [Members.of(places, batches.frame[column], batches.started) for column, _, _ in _GROUPS]
+        entries = [e for _, subject, label in _GROUPS
+                   for e in failure_entries(subject, label, of=f"the same {label.lower()}")]  # fmt: skip
+        return cls(tuple(entries), {}, Records.of(members, label_log(labels, batches.index), size))
+
+    def fill(self, asked: Asked, out: Floats) -> None:
+        """Failures of other batches, as far as known."""
+        self.records.fill(asked, np.arange(0, 2 * len(_GROUPS), 2), out)
+
+
 def failure_history(rows: pd.DataFrame, batches: pd.DataFrame, labels: pd.DataFrame) -> Block:
     """Failure history of site, equipment, subject and product as of a time.
 
     Returns:
         `{site,equipment,subject,product}.now.{n_known,failure_excess}`; NaN where the batch has none.
     """
-    plant = batches.drop_duplicates("batch_id")
-    index, started = pd.Index(plant["batch_id"]), micros(plant["started_at"])
-    batch, as_of = codes(rows["batch_id"], index), micros(rows["as_of"])
-    log = label_log(labels, index)
-    base = base_rate(batch, as_of, log)
-    cells: list[Cell] = []
-    for column, subject, label in _GROUPS:
-        members = Members.of(np.arange(len(plant)), plant[column], started)
-        history = record(batch, as_of, members, log)
-        cells += failure_cells(subject, label, *history, base, of=f"the same {label.lower()}")
-    return block(rows, cells)
+    plant = Batches.of(batches)
+    return block(FailureHistory.of(plant, labels), rows, plant.index)
+
+
+@dataclass(frozen=True)
+class Experience:
+    """What subject, equipment, people and site have done before.
+
+    Attributes:
+        features: One entry per column.
+        categories: None.
+        before_start: Attempt, earlier batches on the equipment and hours since the last of them began, per batch and
+            an empty row behind the last.
+        seen_start: Where the persons of each batch begin, and the end.
+        seen_when: From when on a person is known to have worked in it, sorted within the batch.
+        seen_earlier: Other batches in which that person was seen before.
+        site: Site of each batch, -1 without one.
+        site_start: Where each site's batches begin, and the end.
+        begun: When they began, sorted within the site.
+        ended: When they no longer count as running, sorted within the site.
+        started: When each batch began.
+        ends: When each batch no longer counts as running.
+    """
+
+    features: tuple[Feature, ...]
+    categories: dict[int, tuple[str, ...]]
+    before_start: Floats
+    seen_start: Ints
+    seen_when: Ints
+    seen_earlier: Ints
+    site: Ints
+    site_start: Ints
+    begun: Ints
+    ended: Ints
+    started: Ints
+    ends: Ints
+
+    @classmethod
+    def of(cls, batches: Batches, events: pd.DataFrame, labels: pd.DataFrame, process: ProcessDefinition) -> Experience:
+        """Count what came before each batch."""
+        plant, started = batches.frame, batches.started
+        attempt, _ = _earlier(plant["subject_key"], started)
+        earlier, gap = _earlier(plant["equipment_id"], started)
+        before = np.column_stack([attempt + 1, np.minimum(earlier, SATURATION), gap])
+        ends, site = _planned_or_known_end(batches, labels, process), _group(plant["site_id"])
+        own = site >= 0
+        by_begin, by_end = (np.lexsort((times[own], site[own])) for times in (started, ends))
+        return cls(
+            tuple(_entries()),
+            {},
+            np.vstack([before, np.full((1, 3), np.nan)]),
+            *_people(events, batches),
+            site,
+            starts(site[own][by_begin], int(site.max(initial=-1)) + 1),
+            started[own][by_begin],
+            ends[own][by_end],
+            started,
+            ends,
+        )
+
+    def fill(self, asked: Asked, out: Floats) -> None:
+        """Experience before the start, and what has been seen of people and site since."""
+        out[:, :3] = self.before_start[asked.batch]
+        people = (self.seen_start, self.seen_when, self.seen_earlier)
+        site = (self.site, self.site_start, self.begun, self.ended, self.started, self.ends)
+        _fill(asked.batch, asked.as_of, *people, *site, out)
 
 
 def experience(
@@ -52,46 +139,21 @@ def experience(
         `subject.before_start.attempt`, `equipment.before_start.{n_batches,gap_h}`, `site.now.n_running`,
         `site.last_90d.n_batches`, `operators.since_start.{n,least_experience}`; NaN where not known.
     """
-    plant = batches.drop_duplicates("batch_id")
-    index, started = pd.Index(plant["batch_id"]), micros(plant["started_at"])
-    batch, as_of = codes(rows["batch_id"], index), micros(rows["as_of"])
-    own = np.where(batch >= 0, batch, len(index))  # one place behind the last: not in the plant
-    ends = _planned_or_known_end(plant, index, started, labels, process)
-    attempt, _ = _earlier(plant["subject_key"], started)
-    earlier, gap = _earlier(plant["equipment_id"], started)
-    persons, least = _people(events, index, started, batch, as_of)
+    plant = Batches.of(batches)
+    return block(Experience.of(plant, events, labels, process), rows, plant.index)
 
-    def spread(values: Floats) -> Floats:
-        return np.append(values, np.nan)[own]
 
+def _entries() -> list[Feature]:
     before, so_far = "before_start", "since_start"
     person = "earlier batches of the least experienced person seen"
-    cells: list[Cell] = [
-        (_entry("subject", before, "attempt", "attempt for the same patient or donor"), spread(attempt + 1)),
-        (
-            _entry("equipment", before, "n_batches", "earlier batches on the same equipment"),
-            spread(np.minimum(earlier, SATURATION)),
-        ),
-        (_entry("equipment", before, "gap_h", "time since the equipment's previous batch began", "h"), spread(gap)),
-        (_entry("operators", so_far, "n", "different persons seen in the batch"), persons),
-        (_entry("operators", so_far, "least_experience", person), least),
-    ]
-    return block(rows, [*cells, *_site_cells(_group(plant["site_id"]), started, ends, own, as_of)])
-
-
-def _site_cells(site: Ints, started: Ints, ends: Ints, own: Ints, as_of: Ints) -> list[Cell]:
-    """Other batches running at the site, and begun there in the last 90 days."""
-    where, long_ago = np.append(site, -1)[own], as_of - round(QUARTER_H * HOUR)
-    begun, ended = Timeline.of(site, started), Timeline.of(site, ends)
-    running = begun.count(where, as_of) - ended.count(where, as_of) - (np.append(ends, NEVER)[own] > as_of)
-    recent = begun.count(where, as_of) - begun.count(where, long_ago) - (np.append(started, ALWAYS)[own] > long_ago)
-    meaning = "other batches begun at the site in the last 90 days"
     return [
-        (
-            _entry("site", "now", "n_running", "other batches running at the site"),
-            np.where(where >= 0, running, np.nan),
-        ),
-        (_entry("site", "last_90d", "n_batches", meaning), np.where(where >= 0, recent, np.nan)),
+        _entry("subject", before, "attempt", "attempt for the same patient or donor"),
+        _entry("equipment", before, "n_batches", "earlier batches on the same equipment"),
+        _entry("equipment", before, "gap_h", "time since the equipment's previous batch began", "h"),
+        _entry("operators", so_far, "n", "different persons seen in the batch"),
+        _entry("operators", so_far, "least_experience", person),
+        _entry("site", "now", "n_running", "other batches running at the site"),
+        _entry("site", "last_90d", "n_batches", "other batches begun at the site in the last 90 days"),
     ]
 
 
@@ -116,27 +178,41 @@ def _earlier(keys: pd.Series, started: Ints) -> tuple[Floats, Floats]:
     return np.where(group >= 0, number, np.nan), gap
 
 
-def _planned_or_known_end(
-    plant: pd.DataFrame, index: pd.Index, started: Ints, labels: pd.DataFrame, process: ProcessDefinition
-) -> Ints:
+def _planned_or_known_end(batches: Batches, labels: pd.DataFrame, process: ProcessDefinition) -> Ints:
     """When a batch no longer counts as running: at its planned end, or earlier where its outcome is known earlier."""
-    planned = micros(plant["planned_end_at"])
-    recipe = started + round(process.process.planned_duration_h * HOUR)
+    planned = micros(batches.frame["planned_end_at"])
+    recipe = batches.started + round(process.process.planned_duration_h * HOUR)
     ends = np.where(planned == NEVER, recipe, planned)
-    batch = codes(labels["batch_id"], index)
+    batch = codes(labels["batch_id"], batches.index)
     np.minimum.at(ends, batch[batch >= 0], micros(labels["label_available_at"])[batch >= 0])
-    return np.maximum(ends, started)
+    return np.maximum(ends, batches.started)
 
 
-def _people(events: pd.DataFrame, index: pd.Index, started: Ints, batch: Ints, as_of: Ints) -> tuple[Floats, Floats]:
-    """Persons seen in a batch so far, and earlier batches of the one with the fewest."""
+def _people(events: pd.DataFrame, batches: Batches) -> tuple[Ints, Ints, Ints]:
+    """Persons seen in each batch: where a batch's begin, since when, and other batches they were seen in before."""
     known = np.maximum(micros(events["started_at"]), micros(events["available_at"], absent=ALWAYS))
-    worked_in = codes(events["batch_id"], index)
-    known = np.maximum(known, np.append(started, ALWAYS)[worked_in])  # a batch is known from its start on
+    worked_in = codes(events["batch_id"], batches.index)
+    known = np.maximum(known, np.append(batches.started, ALWAYS)[worked_in])  # a batch is known from its start on
     pairs = Members.of(worked_in, events["person_key"], known)
     earlier = Timeline.of(pairs.group, pairs.when).count(pairs.group, pairs.when - 1)
-    in_batch = Timeline.of(pairs.batch, pairs.when)
-    number = in_batch.count(batch, as_of)
-    least = in_batch.best(ranks([-earlier, pairs.group]), batch, as_of)
-    experience = np.append(np.minimum(earlier, SATURATION), 0)[least]
-    return np.where(number > 0, number, np.nan), np.where(number > 0, experience, np.nan)
+    order = np.lexsort((pairs.when, pairs.batch))
+    return starts(pairs.batch, len(batches.index)), pairs.when[order], earlier[order]
+
+
+@njit(cache=True, nogil=True)
+def _fill(batch, as_of, seen_start, seen_when, seen_earlier, site, site_start, begun, ended, started, ends, out):
+    for i in range(len(batch)):
+        b, at = batch[i], as_of[i]
+        if b < 0:
+            continue
+        first = seen_start[b]
+        stop = upto(seen_when, first, seen_start[b + 1], at)
+        if stop > first:
+            out[i, 3] = stop - first
+            out[i, 4] = min(seen_earlier[first:stop].min(), SATURATION)
+        if site[b] < 0:
+            continue
+        first, end, long_ago = site_start[site[b]], site_start[site[b] + 1], at - _QUARTER
+        so_far = upto(begun, first, end, at)
+        out[i, 5] = so_far - upto(ended, first, end, at) - (ends[b] > at)
+        out[i, 6] = so_far - upto(begun, first, end, long_ago) - (started[b] > long_ago)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numba import njit
 
-from features.context.asof import NEVER, Floats, Ints, Timeline, codes, matches, micros
-from features.context.columns import Cell, feature
+from features.context.asof import NEVER, Floats, Ints, codes, micros, running, starts, upto
+from features.context.columns import Asked, feature
+from features.dictionary import Feature
 
 PRIOR_BATCHES = 10.0  # weight of the overall rate, in batches
 SATURATION = 100  # counts stop here: beyond, they would only tell the calendar date
@@ -85,64 +88,146 @@ def label_log(labels: pd.DataFrame, batch_index: pd.Index) -> LabelLog:
     )
 
 
-def record(batch: Ints, as_of: Ints, members: Members, log: LabelLog) -> tuple[Floats, Floats]:
-    """Known and failed batches among the others of a batch's groups, as of a time.
+@dataclass(frozen=True)
+class Changes:
+    """Changes of outcomes in the order of a group, then of time, with running totals.
 
-    Several groups of a batch (lots of one material) are added up: a batch that shares two lots counts twice.
-
-    Returns:
-        Number known, number failed; NaN where the batch is not yet known to belong to a group.
+    Attributes:
+        start: Where each group's changes begin, and the end.
+        when: When.
+        known: Total of `LabelLog.known` in front of each change, and the end.
+        failed: The same of failures.
     """
-    change, member = matches(log.batch, members.batch)
-    line = Timeline.of(members.group[member], np.maximum(log.when[change], members.when[member]))
-    own = Timeline.of(log.batch, log.when)
-    row, mine = matches(batch, members.batch)
-    seen = members.when[mine] <= as_of[row]
-    row, mine = row[seen], mine[seen]
-    counted = np.bincount(row, minlength=len(batch)) > 0
 
-    def others(amounts: Ints) -> Floats:
-        each = line.total(amounts[change], members.group[mine], as_of[row])
-        each -= own.total(amounts, batch[row], as_of[row])
-        return np.where(counted, np.bincount(row, weights=each, minlength=len(batch)), np.nan)
+    start: Ints
+    when: Ints
+    known: Ints
+    failed: Ints
 
-    return others(log.known), others(log.failed)
+    @classmethod
+    def of(cls, group: Ints, when: Ints, known: Ints, failed: Ints, groups: int) -> Changes:
+        """Sort changes of groups 0 to `groups` - 1."""
+        order = np.lexsort((when, group))
+        return cls(starts(group[order], groups), when[order], running(known[order]), running(failed[order]))
 
-
-def base_rate(batch: Ints, as_of: Ints, log: LabelLog) -> Floats:
-    """Share of failures among all other batches known at a time; NaN where none is."""
-    line, own = Timeline.of(np.zeros_like(log.batch), log.when), Timeline.of(log.batch, log.when)
-    everything = np.zeros_like(batch)
-
-    def others(amounts: Ints) -> Ints:
-        return line.total(amounts, everything, as_of) - own.total(amounts, batch, as_of)
-
-    known, failed = others(log.known), others(log.failed)
-    return np.where(known > 0, failed / np.maximum(known, 1), np.nan)
+    @property
+    def columns(self) -> tuple[Ints, Ints, Ints, Ints]:
+        """The arrays, for the kernel."""
+        return self.start, self.when, self.known, self.failed
 
 
-def failure_cells(subject: str, label: str, known: Floats, failed: Floats, base: Floats, *, of: str) -> list[Cell]:
-    """`n_known` and `failure_excess` of a subject.
+@dataclass(frozen=True)
+class Records:
+    """Outcomes of the groups (lots, sites, ...) that batches belong to, for several groupings at once.
 
-    The excess is the group's rate less the overall one, `(failed - known * base) / (known + PRIOR_BATCHES)`: the mean of
-    a beta posterior whose prior has the overall rate known at that time (Casella, The American Statistician 39:83,
-    1985, on empirical Bayes), less that rate. The rate itself would be the plant's trend, and so the calendar, wherever
-    a group is large. NaN where the group is not known, or where no outcome at all is known yet.
+    Attributes:
+        member_start: Where the groups of a batch begin, shape (groupings, batches + 1).
+        member_group: Groups of the batches, numbered over all groupings.
+        member_when: From when on a batch is known to belong to a group.
+        by_group: Changes of the groups' members.
+        own: Changes of each batch.
+        everything: Changes of all batches, as one group.
     """
-    excess = (failed - known * base) / (known + PRIOR_BATCHES)
+
+    member_start: Ints
+    member_group: Ints
+    member_when: Ints
+    by_group: Changes
+    own: Changes
+    everything: Changes
+
+    @classmethod
+    def of(cls, groupings: Sequence[Members], log: LabelLog, batches: int) -> Records:
+        """Prepare groupings of `batches` batches."""
+        change, group, when, first = [], [], [], []
+        members, groups = 0, 0
+        own = Changes.of(log.batch, log.when, log.known, log.failed, batches)
+        order = np.lexsort((log.when, log.batch))
+        for grouping in groupings:
+            first.append(members + starts(grouping.batch, batches))
+            member, which = _changes_of(grouping.batch, own.start)
+            change.append(order[which])
+            group.append(grouping.group[member] + groups)
+            when.append(np.maximum(log.when[order[which]], grouping.when[member]))
+            members += len(grouping.batch)
+            groups += int(grouping.group.max(initial=-1)) + 1
+        of_group = np.cumsum([0, *(int(g.group.max(initial=-1)) + 1 for g in groupings)])[:-1]
+        all_of = _joined([g.group + at for g, at in zip(groupings, of_group, strict=True)])
+        which = _joined(change)
+        return cls(
+            np.array(first, np.int64).reshape(len(groupings), batches + 1),
+            all_of,
+            _joined([grouping.when for grouping in groupings]),
+            Changes.of(_joined(group), _joined(when), log.known[which], log.failed[which], groups),
+            own,
+            Changes.of(np.zeros_like(log.batch), log.when, log.known, log.failed, 1),
+        )
+
+    def fill(self, asked: Asked, columns: Ints, out: Floats) -> None:
+        """Write `n_known` and `failure_excess` of each grouping into a column and the one behind it.
+
+        Known and failed are counted among the other batches of a batch's groups. Several groups of a batch (lots of
+        one material) are added up: a batch that shares two lots counts twice. The excess is the group's rate less the
+        overall one, `(failed - known * base) / (known + PRIOR_BATCHES)`: the mean of a beta posterior whose prior has
+        the overall rate known at that time (Casella, The American Statistician 39:83, 1985, on empirical Bayes), less
+        that rate. The rate itself would be the plant's trend, and so the calendar, wherever a group is large. NaN
+        where the batch is not yet known to belong to a group, or where no outcome at all is known yet.
+
+        Args:
+            asked: Batches and moments.
+            columns: Column of `n_known` per grouping.
+            out: One row per question.
+        """
+        members = (self.member_start, self.member_group, self.member_when)
+        changes = (*self.by_group.columns, *self.own.columns, *self.everything.columns[1:])
+        _fill(asked.batch, asked.as_of, *members, *changes, columns, out)
+
+
+def failure_entries(subject: str, label: str, *, of: str) -> list[Feature]:
+    """`n_known` and `failure_excess` of a subject."""
+    rate = f"share of failures among other batches of {of}, above that of all batches"
     return [
-        (
-            feature(subject, "now", "n_known", label=label, meaning=f"other batches of {of} whose outcome is known"),
-            np.minimum(known, SATURATION),
-        ),
-        (
-            feature(
-                subject,
-                "now",
-                "failure_excess",
-                label=label,
-                meaning=f"share of failures among other batches of {of}, above that of all batches",
-            ),
-            excess,
-        ),
+        feature(subject, "now", "n_known", label=label, meaning=f"other batches of {of} whose outcome is known"),
+        feature(subject, "now", "failure_excess", label=label, meaning=rate),
     ]
+
+
+def _changes_of(batch: Ints, own_start: Ints) -> tuple[Ints, Ints]:
+    """Each member with each change of its batch: places of members, and of changes in the order of batches."""
+    number = own_start[batch + 1] - own_start[batch]
+    member = np.repeat(np.arange(len(batch)), number)
+    return member, np.arange(len(member)) + np.repeat(own_start[batch] - (np.cumsum(number) - number), number)
+
+
+def _joined(parts: Sequence[Ints]) -> Ints:
+    return np.concatenate([np.empty(0, np.int64), *parts])
+
+
+@njit(cache=True, nogil=True)
+def _fill(
+    batch, as_of, member_start, member_group, member_when, start, when, known, failed,
+    own_start, own_when, own_known, own_failed, all_when, all_known, all_failed, columns, out,
+):  # fmt: skip
+    for i in range(len(batch)):
+        b, at = batch[i], as_of[i]
+        own_k, own_f = np.int64(0), np.int64(0)
+        if b >= 0:
+            stop = upto(own_when, own_start[b], own_start[b + 1], at)
+            own_k = own_known[stop] - own_known[own_start[b]]
+            own_f = own_failed[stop] - own_failed[own_start[b]]
+        stop = upto(all_when, 0, len(all_when), at)
+        others = all_known[stop] - own_k
+        base = (all_failed[stop] - own_f) / others if others > 0 else np.nan
+        for g in range(len(member_start)):
+            belongs, n, f = False, np.int64(0), np.int64(0)
+            if b >= 0:
+                for m in range(member_start[g, b], member_start[g, b + 1]):
+                    if member_when[m] <= at:
+                        belongs = True
+                        first = start[member_group[m]]
+                        stop = upto(when, first, start[member_group[m] + 1], at)
+                        n += known[stop] - known[first] - own_k
+                        f += failed[stop] - failed[first] - own_f
+            if belongs:
+                out[i, columns[g]] = min(n, SATURATION)
+                out[i, columns[g] + 1] = (f - n * base) / (n + PRIOR_BATCHES)

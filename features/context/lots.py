@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numba import njit
 
-from features.context.asof import HOUR, NEVER, Floats, Ints, Timeline, codes, matches, micros, ranks
-from features.context.columns import Cell, block, feature, slug
-from features.context.failures import Members, base_rate, failure_cells, label_log, record
+from features.context.asof import HOUR, NEVER, Floats, Ints, codes, micros, ranks, starts, upto
+from features.context.columns import Asked, Batches, block, feature, slug
+from features.context.failures import Members, Records, failure_entries, label_log
 from features.context.vocabulary import Vocabulary
-from features.dictionary import Block
+from features.dictionary import Block, Feature
 from features.process import ProcessDefinition
 
 
@@ -38,38 +39,161 @@ class Uses:
     names: pd.Index
 
     @classmethod
-    def of(cls, materials: pd.DataFrame, batch_index: pd.Index, started: Ints) -> Uses:
+    def of(cls, materials: pd.DataFrame, batches: Batches) -> Uses:
         """Uses among the rows of one material."""
-        used = materials.assign(batch=codes(materials["batch_id"], batch_index))
+        used = materials.assign(batch=codes(materials["batch_id"], batches.index))
         used = used[used["batch"] >= 0].sort_values(["batch", "lot_id"])
         batch, consumed = used["batch"].to_numpy(dtype=np.int64), micros(used["consumed_at"])
         lot, names = pd.factorize(used["lot_id"])
+        started = batches.started[batch]
         return cls(
             batch=batch,
             lot=lot.astype(np.int64),
-            when=np.where(consumed == NEVER, started[batch], np.maximum(consumed, started[batch])),
+            when=np.where(consumed == NEVER, started, np.maximum(consumed, started)),
             quantity=used["quantity"].to_numpy(dtype=np.float64),
             unit=pd.factorize(used["unit"])[0].astype(np.int64),
             supplier=used["supplier"],
             names=pd.Index(names),
         )
 
+    def groupings(self) -> tuple[Members, Members]:
+        """Batches by lot, and by supplier."""
+        by_lot = Members.of(self.batch, pd.Series(self.names[self.lot]), self.when)
+        return by_lot, Members.of(self.batch, self.supplier, self.when)
+
 
 @dataclass(frozen=True)
-class Asked:
-    """Pairs of a row and a use of a lot known at the row's time, sorted by row, then by lot."""
+class Results:
+    """Results of one test on the lots of one material.
 
-    row: Ints
-    use: Ints
-    as_of: Ints
-    size: int
+    Attributes:
+        material: Place of the material.
+        start: Where each lot's results begin, and the end.
+        when: When each result was available, sorted within its lot.
+        newest: The newest sample's result, in its highest revision, known by then.
+    """
+
+    material: int
+    start: Ints
+    when: Ints
+    newest: Floats
 
     @classmethod
-    def of(cls, batch: Ints, as_of: Ints, uses: Uses) -> Asked:
-        """Uses that each row's batch is known to have made at the row's time."""
-        row, use = matches(batch, uses.batch)
-        seen = uses.when[use] <= as_of[row]
-        return cls(row[seen], use[seen], as_of[row[seen]], len(batch))
+    def of(cls, tests: pd.DataFrame, lots: pd.Index, material: int) -> Results:
+        """Results among the rows of one parameter and material."""
+        lot = codes(tests["lot_id"], lots)
+        known, lot = tests[lot >= 0], lot[lot >= 0]
+        value, available = known["value"].to_numpy(dtype=np.float64), micros(known["available_at"])
+        rank = ranks([micros(known["observed_at"]), known["revision"].to_numpy(), value])
+        order = np.lexsort((available, lot))
+        leader = np.maximum.accumulate(lot[order] * max(1, len(rank)) + rank[order]) % max(1, len(rank))
+        of_rank = np.empty(len(rank))
+        of_rank[rank] = value
+        return cls(material, starts(lot[order], len(lots)), available[order], of_rank[leader])
+
+
+@dataclass(frozen=True)
+class Lots:
+    """Lots of all materials.
+
+    Attributes:
+        features: One entry per column.
+        categories: None.
+        records: Outcomes by lot and by supplier of each material.
+        record_columns: Column of each of them.
+        use_columns: Column of `n_used` per material, `in_use_h` behind it.
+        use_start: Where each batch's uses of each material begin, and the end: shape (materials, batches + 1).
+        lot: Lot of each use, numbered over all materials.
+        when: When each use was known.
+        quantity: Quantity of each use.
+        unit: Its unit.
+        lot_start: Where the uses of each lot begin, and the end.
+        lot_when: When they were known, sorted within the lot.
+        first_lot: Number of the first lot of each material.
+        results: The tests.
+        result_columns: Column of each test.
+    """
+
+    features: tuple[Feature, ...]
+    categories: dict[int, tuple[str, ...]]
+    records: Records
+    record_columns: Ints
+    use_columns: Ints
+    use_start: Ints
+    lot: Ints
+    when: Ints
+    quantity: Floats
+    unit: Ints
+    lot_start: Ints
+    lot_when: Ints
+    first_lot: Ints
+    results: tuple[Results, ...]
+    result_columns: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        batches: Batches,
+        materials: pd.DataFrame,
+        lot_results: pd.DataFrame,
+        labels: pd.DataFrame,
+        process: ProcessDefinition,
+        vocabulary: Vocabulary,
+    ) -> Lots:
+        """Sort the uses of lots, and their tests."""
+        names = vocabulary.materials
+        uses = [Uses.of(materials[materials["material"] == name], batches) for name in names]
+        first_lot = np.cumsum([0, *(len(u.names) for u in uses)]).astype(np.int64)
+        use = np.cumsum([0, *(len(u.batch) for u in uses)])
+        lot = _joined([u.lot + at for u, at in zip(uses, first_lot, strict=False)], np.int64)
+        when = _joined([u.when for u in uses], np.int64)
+        by_lot = np.lexsort((when, lot))
+        entries, places = _entries(process, vocabulary)
+        first = [at + starts(u.batch, len(batches.index)) for u, at in zip(uses, use, strict=False)]
+        of = lot_results.groupby(["parameter", "material"], observed=True).indices
+        tests = [
+            Results.of(lot_results.iloc[of.get(pair, np.empty(0, np.int64))], uses[m].names, m)
+            for m, name in enumerate(names)
+            for pair in vocabulary.lot_tests
+            if pair[1] == name
+        ]
+        log = label_log(labels, batches.index)
+        return cls(
+            tuple(entries),
+            {},
+            Records.of([g for u in uses for g in u.groupings()], log, len(batches.index)),
+            places.records,
+            places.uses,
+            np.array(first, np.int64).reshape(len(names), len(batches.index) + 1),
+            lot,
+            when,
+            _joined([u.quantity for u in uses], np.float64),
+            _joined([u.unit for u in uses], np.int64),
+            starts(lot[by_lot], int(first_lot[-1])),
+            when[by_lot],
+            first_lot,
+            tuple(tests),
+            places.results,
+        )
+
+    def fill(self, asked: Asked, out: Floats) -> None:
+        """Everything of the lots that the batches are known to use."""
+        self.records.fill(asked, self.record_columns, out)
+        uses = (self.use_start, self.lot, self.when)
+        _fill_uses(asked.batch, asked.as_of, *uses, self.lot_start, self.lot_when, self.use_columns, out)
+        for test, column in zip(self.results, self.result_columns, strict=True):
+            known = (self.use_start[test.material], self.lot, self.when, self.quantity, self.unit)
+            first = self.first_lot[test.material]
+            _fill_results(asked.batch, asked.as_of, *known, first, test.start, test.when, test.newest, column, out)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Columns of a material's parts."""
+
+    records: Ints
+    uses: Ints
+    results: tuple[int, ...]
 
 
 def lots(
@@ -85,101 +209,95 @@ def lots(
 
     Returns:
         `lot.<material>.now.{n_known,failure_excess,n_used,in_use_h}`, `supplier.<material>.now.{n_known,failure_excess}`,
-        `<parameter>.lot.value` (`<parameter>.lot_<material>.value` where several materials are tested for it).
-        NaN where no lot of the material is known to be used yet.
+        `<parameter>.lot.value` (`<parameter>.lot_<material>.value` where several materials are tested for it): the
+        newest result of each lot in its highest revision available, averaged over the lots of a batch by quantity, or
+        plainly where a quantity is missing, where all are 0, or where their units differ. `n_used` counts the other
+        uses of the batch's lots so far, `in_use_h` the hours since the oldest of them was first used. NaN where no lot
+        of the material is known to be used yet.
     """
-    plant = batches.drop_duplicates("batch_id")
-    index, started = pd.Index(plant["batch_id"]), micros(plant["started_at"])
-    batch, as_of = codes(rows["batch_id"], index), micros(rows["as_of"])
-    log = label_log(labels, index)
-    base = base_rate(batch, as_of, log)
-    cells: list[Cell] = []
+    plant = Batches.of(batches)
+    return block(Lots.of(plant, materials, lot_results, labels, process, vocabulary), rows, plant.index)
+
+
+def _entries(process: ProcessDefinition, vocabulary: Vocabulary) -> tuple[list[Feature], _Places]:
+    made: list[Feature] = []
+    records, uses, results = [], [], []
     for material in vocabulary.materials:
-        uses = Uses.of(materials[materials["material"] == material], index, started)
-        asked = Asked.of(batch, as_of, uses)
-        by_lot = Members.of(uses.batch, pd.Series(uses.names[uses.lot]), uses.when)
-        by_supplier = Members.of(uses.batch, uses.supplier, uses.when)
         lot, supplier = f"lot.{slug(material)}", f"supplier.{slug(material)}"
-        cells += failure_cells(
-            lot, f"Lot of {material}", *record(batch, as_of, by_lot, log), base, of=f"the same lot of {material}"
-        )
-        cells += failure_cells(
-            supplier,
-            f"Supplier of {material}",
-            *record(batch, as_of, by_supplier, log),
-            base,
-            of=f"the same supplier of {material}",
-        )
-        cells += _use_cells(lot, material, uses, asked)
-        tests = lot_results[lot_results["material"] == material]
+        records += [len(made), len(made) + 2]
+        made += failure_entries(lot, f"Lot of {material}", of=f"the same lot of {material}")
+        made += failure_entries(supplier, f"Supplier of {material}", of=f"the same supplier of {material}")
+        uses.append(len(made))
+        made += _use_entries(lot, material)
         for parameter in (p for p, m in vocabulary.lot_tests if m == material):
-            known = process[parameter]
-            alone = sum(p == parameter for p, _ in vocabulary.lot_tests) == 1
-            entry = feature(
-                parameter,
-                "lot" if alone else f"lot_{slug(material)}",
-                "value",
-                label=known.label,
-                unit=known.unit,
-                meaning=known.label if alone else f"{known.label}, lot of {material}",
-            )
-            cells.append((entry, _tested(tests[tests["parameter"] == parameter], uses, asked)))
-    return block(rows, cells)
+            results.append(len(made))
+            made.append(_result_entry(parameter, material, process, vocabulary))
+    return made, _Places(np.array(records, np.int64), np.array(uses, np.int64), tuple(results))
 
 
-def _use_cells(subject: str, material: str, uses: Uses, asked: Asked) -> list[Cell]:
-    """Other uses of the batch's lots so far, and hours since the oldest of them was first used."""
-    line = Timeline.of(uses.lot, uses.when)
-    lot = uses.lot[asked.use]
-    others = line.count(lot, asked.as_of) - 1  # the batch's own use is known, or it would not be asked
-    first = line.when[line.begin(lot)]
-    used, age = np.zeros(asked.size), np.full(asked.size, np.nan)
-    np.add.at(used, asked.row, others)
-    np.fmax.at(age, asked.row, (asked.as_of - first) / HOUR)
-    used[np.isnan(age)] = np.nan
-    label = f"Lot of {material}"
+def _use_entries(subject: str, material: str) -> list[Feature]:
+    label, first = f"Lot of {material}", f"time since the lot of {material} was first used"
+    others = f"other batches that used the lot of {material}"
     return [
-        (
-            feature(subject, "now", "n_used", label=label, meaning=f"other batches that used the lot of {material}"),
-            used,
-        ),
-        (
-            feature(
-                subject,
-                "now",
-                "in_use_h",
-                label=label,
-                unit="h",
-                meaning=f"time since the lot of {material} was first used",
-            ),
-            age,
-        ),
+        feature(subject, "now", "n_used", label=label, meaning=others),
+        feature(subject, "now", "in_use_h", label=label, unit="h", meaning=first),
     ]
 
 
-def _tested(tests: pd.DataFrame, uses: Uses, asked: Asked) -> Floats:
-    """Newest result of each lot (its highest revision available), averaged over the lots of a batch by quantity.
-
-    The mean is plain where a quantity is missing, where all are 0, or where their units differ.
-    """
-    known = tests.assign(lot=codes(tests["lot_id"], uses.names))
-    known = known[known["lot"] >= 0]
-    lot, value = known["lot"].to_numpy(dtype=np.int64), known["value"].to_numpy(dtype=np.float64)
-    rank = ranks([micros(known["observed_at"]), known["revision"].to_numpy(), value])
-    newest = Timeline.of(lot, micros(known["available_at"])).best(rank, uses.lot[asked.use], asked.as_of)
-    has = newest >= 0
-    row, use = asked.row[has], asked.use[has]
-    return _mean(row, value[newest[has]], uses.quantity[use], uses.unit[use], asked.size)
+def _result_entry(parameter: str, material: str, process: ProcessDefinition, vocabulary: Vocabulary) -> Feature:
+    known = process[parameter]
+    alone = sum(p == parameter for p, _ in vocabulary.lot_tests) == 1
+    window = "lot" if alone else f"lot_{slug(material)}"
+    meaning = known.label if alone else f"{known.label}, lot of {material}"
+    return feature(parameter, window, "value", label=known.label, unit=known.unit, meaning=meaning)
 
 
-def _mean(row: Ints, value: Floats, quantity: Floats, unit: Ints, size: int) -> Floats:
-    """Quantity-weighted mean of the values of each row; a single value comes out as it is."""
-    low, high = np.full(size, NEVER), np.full(size, -1)
-    np.minimum.at(low, row, unit)
-    np.maximum.at(high, row, unit)
-    total = np.bincount(row, weights=quantity, minlength=size)  # NaN as soon as one is missing
-    plain = ~(total > 0) | (low != high)
-    weight = np.where(plain[row], 1.0, quantity)
-    total = np.bincount(row, weights=weight, minlength=size)
-    mean = np.bincount(row, weights=weight / total[row] * value, minlength=size)
-    return np.where(total > 0, mean, np.nan)
+def _joined(parts: list, kind: type) -> np.ndarray:
+    return np.concatenate([np.empty(0, kind), *parts])
+
+
+@njit(cache=True, nogil=True)
+def _fill_uses(batch, as_of, use_start, lot, when, lot_start, lot_when, columns, out):
+    for i in range(len(batch)):
+        b, at = batch[i], as_of[i]
+        if b < 0:
+            continue
+        for m in range(len(columns)):
+            others, oldest, used = 0, at, False
+            for u in range(use_start[m, b], use_start[m, b + 1]):
+                if when[u] <= at:
+                    first = lot_start[lot[u]]
+                    # the batch's own use is known, or it would not be asked
+                    others += upto(lot_when, first, lot_start[lot[u] + 1], at) - first - 1
+                    oldest, used = min(oldest, lot_when[first]), True
+            if used:
+                out[i, columns[m]], out[i, columns[m] + 1] = others, (at - oldest) / HOUR
+
+
+@njit(cache=True, nogil=True)
+def _fill_results(
+    batch, as_of, use_start, lot, when, quantity, unit, first_lot, start, known_when, newest, column, out
+):
+    for i in range(len(batch)):
+        b, at = batch[i], as_of[i]
+        if b < 0:
+            continue
+        total, number, mixed, code = 0.0, 0, False, np.int64(-1)
+        for u in range(use_start[b], use_start[b + 1]):
+            own = lot[u] - first_lot
+            if when[u] <= at and upto(known_when, start[own], start[own + 1], at) > start[own]:
+                total += quantity[u]  # NaN as soon as one is missing
+                mixed |= number > 0 and unit[u] != code
+                code = unit[u]
+                number += 1
+        if number == 0:
+            continue
+        plain = mixed or not total > 0
+        total = float(number) if plain else total
+        mean = 0.0
+        for u in range(use_start[b], use_start[b + 1]):
+            own = lot[u] - first_lot
+            stop = upto(known_when, start[own], start[own + 1], at)
+            if when[u] <= at and stop > start[own]:
+                mean += (1.0 if plain else quantity[u]) / total * newest[stop - 1]
+        out[i, column] = mean

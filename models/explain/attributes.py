@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from features.errors import ContractError
-from features.process import Interval
+from features.process import Interval, ProcessDefinition
 from models.explain.words import limits, number, percent, span, with_unit
+from models.learners.forecasts import Expected
 
 
 @dataclass(frozen=True)
@@ -76,3 +78,26 @@ class AttributeForecast:
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         return asdict(self) | {"sentence": self.sentence}
+
+
+def attribute_forecasts(expected: Expected, row: int, process: ProcessDefinition) -> list[AttributeForecast]:
+    """What one row's release attributes are expected to be, in the words and units of the process.
+
+    An attribute without a finite forecast is left out. An interval always holds its expected value, also where all
+    errors in training lay on one side.
+    """
+    value, low, high = expected.in_units
+    missed, margin = expected.miss_probability, expected.margins
+    made = []
+    for i, attribute in enumerate(expected.attributes):
+        numbers = [float(each[row, i]) for each in (value, low, high, missed, margin)]
+        if not all(math.isfinite(number) for number in numbers):
+            continue
+        parameter = process[attribute.parameter]
+        made.append(
+            AttributeForecast(
+                attribute.name, parameter.label, parameter.unit, numbers[0], min(numbers[0], numbers[1]),
+                max(numbers[0], numbers[2]), attribute.lower, attribute.upper, min(numbers[3], 1.0), numbers[4],
+            )
+        )  # fmt: skip
+    return made

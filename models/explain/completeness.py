@@ -10,15 +10,15 @@ import pandas as pd
 from features.dictionary import Feature
 from models.predictor import AGE, Predictor
 
-_NOT_A_VALUE = frozenset({"n", AGE, "n_missing", "n_bad"})  # known even where nothing was measured
-_NOT_MEASURED = ("lot.", "event.")  # subjects whose age is not that of a value: a lot in use, a deviation
-_ROUNDING_H = 1e-6  # an age is this much above the usual one before it is stale
+NOT_A_VALUE = frozenset({"n", AGE, "n_missing", "n_bad"})  # known even where nothing was measured
+NOT_MEASURED = ("lot.", "event.")  # subjects whose age is not that of a value: a lot in use, a deviation
+ROUNDING_H = 1e-6  # an age is this much above the usual one before it is stale
 
 
 def missing(predictor: Predictor, snapshots: pd.DataFrame) -> list[list[str]]:
     """Parameters that the model uses and of which a snapshot knows no value, by name."""
     places = by_parameter(predictor.features)
-    valued = {p: [f.name for f in fs if f.statistic not in _NOT_A_VALUE] for p, fs in places.items()}
+    valued = {p: [f.name for f in fs if f.statistic not in NOT_A_VALUE] for p, fs in places.items()}
     absent = pd.DataFrame(
         {p: snapshots[names].isna().all(axis=1) for p, names in valued.items() if names}, index=snapshots.index
     )
@@ -39,14 +39,14 @@ def stale(predictor: Predictor, snapshots: pd.DataFrame, features: tuple[Feature
         if f.statistic == AGE
         and f.name in snapshots
         and f.parameter in predictor.usual_ages
-        and not f.parameter.startswith(_NOT_MEASURED)
+        and not f.parameter.startswith(NOT_MEASURED)
     }
     out: list[dict[str, float]] = [{} for _ in range(len(snapshots))]
     for parameter, column in ages.items():
         usual = predictor.usual_ages[parameter]
         limit = snapshots["checkpoint_h"].map(lambda hours, usual=usual: usual_age(usual, hours)).to_numpy(float)
         age = snapshots[column].to_numpy(float)
-        for row in np.flatnonzero(age > limit + _ROUNDING_H):
+        for row in np.flatnonzero(age > limit + ROUNDING_H):
             out[row][parameter] = float(age[row])
     return out
 

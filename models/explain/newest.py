@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -57,9 +58,21 @@ def newest(snapshots: pd.DataFrame, features: tuple[Feature, ...]) -> list[dict[
     for row, as_of in enumerate(snapshots["as_of"]):
         known = {}
         for parameter, (feature, column) in columns.items():
-            value = plain(column[row])
-            age_h = plain(hours[parameter][row]) if parameter in hours else None
-            at = None if value is None or not isinstance(age_h, float) else as_of - pd.Timedelta(hours=age_h)
-            known[parameter] = Newest(feature.label, feature.unit, value, at, feature.window in _FIXED)
+            age_h = hours[parameter][row] if parameter in hours else None
+            known[parameter] = newest_of(feature, column[row], age_h, as_of)
         out.append(known)
     return out
+
+
+def newest_of(feature: Feature, value: Any, age_h: Any, as_of: pd.Timestamp) -> Newest:
+    """What was known last of a parameter, by the feature that is its newest value.
+
+    Args:
+        feature: Its statistic is one of `STATISTICS`.
+        value: A number, a category, or something that means nothing is known.
+        age_h: Age of the value in hours, where that is known.
+        as_of: When the question was asked.
+    """
+    value, age_h = plain(value), plain(age_h)
+    at = None if value is None or not isinstance(age_h, float) else as_of - pd.Timedelta(hours=age_h)
+    return Newest(feature.label, feature.unit, value, at, feature.window in _FIXED)  # ty: ignore[invalid-argument-type]

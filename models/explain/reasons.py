@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from models.explain.words import Value, duration, in_words, limits, number, plai
 from models.predictor import Predictor
 
 _LEVELS = frozenset({"value", "first", "last", "mean", "min", "max", "median"})  # comparable with the normal range
-_SMALLEST = 0.05  # percentage points: what would read as 0.0 is no reason
+SMALLEST = 0.05  # percentage points: what would read as 0.0 is no reason
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Reason:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; contributions are rounded to a hundredth of a point."""
-        return asdict(self) | {
+        return vars(self) | {
             "normal": list(self.normal),
             "usual": list(self.usual) if self.usual else None,
             "points": round(self.points, 2),
@@ -107,29 +107,41 @@ def reasons(
         total, hours = totals.iloc[i], float(snapshots["checkpoint_h"].iloc[i])
         group = groups[i] if groups is not None else None
         sensors = kinds_by_parameter(findings[i]) if findings is not None else {}
-        moment = _Moment(
+        moment = Moment(
             points.iloc[i], staged.iloc[i], snapshots.iloc[i], known[i], sensors, reference, hours, group, process
         )
         order = total.abs().sort_values(ascending=False, kind="stable").index[:top]
         out.append(
             tuple(
-                _reason(str(name), places[str(name)], float(total[name]), moment)
+                reason_of(str(name), places[str(name)], float(total[name]), moment)
                 for name in order
-                if abs(total[name]) >= _SMALLEST
+                if abs(total[name]) >= SMALLEST
             )
         )
     return out
 
 
 @dataclass(frozen=True)
-class _Moment:
-    """All that the reasons of one snapshot are made of."""
+class Moment:
+    """All that the reasons of one snapshot are made of.
 
-    points: pd.Series
-    staged: pd.Series
-    snapshot: pd.Series
-    newest: dict[str, Newest]
-    sensors: dict[str, str]
+    Attributes:
+        points: Percentage points by feature.
+        staged: Percentage points by parameter, then by stage.
+        snapshot: Values by feature, and `as_of`.
+        newest: What was known last, by parameter.
+        sensors: What a parameter's sensor was found to be.
+        reference: Says what is usual.
+        checkpoint_h: Hours since the start.
+        group: The reference's group of the batch.
+        process: For normal ranges.
+    """
+
+    points: Mapping[str, float] | pd.Series
+    staged: Mapping[str, Mapping[str, float]] | pd.Series
+    snapshot: Mapping[str, Any] | pd.Series
+    newest: Mapping[str, Newest]
+    sensors: Mapping[str, str]
     reference: ReferenceTrajectory | None
     checkpoint_h: float
     group: str | None
@@ -146,7 +158,15 @@ class _Moment:
         return dict(sorted(points.items(), key=lambda item: -abs(item[1])))
 
 
-def _reason(parameter: str, features: list[Feature], points: float, moment: _Moment) -> Reason:
+def reason_of(parameter: str, features: Sequence[Feature], points: float, moment: Moment) -> Reason:
+    """The reason that one parameter is.
+
+    Args:
+        parameter: Its name.
+        features: Its features in the model.
+        points: Percentage points of all of them together.
+        moment: What else is known.
+    """
     # the feature that pulls hardest in the direction of the sum
     spoken = max(features, key=lambda feature: (moment.points[feature.name] * np.sign(points), feature.name))
     value = plain(moment.snapshot[spoken.name])

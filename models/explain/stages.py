@@ -15,6 +15,9 @@ A process without phases has one, `running`.
 
 from __future__ import annotations
 
+from collections.abc import Container
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -29,13 +32,48 @@ _BEFORE_WINDOWS = frozenset({"before_start", "lot", "last_90d"})
 _RECORD = frozenset({"site", "equipment", "subject", "product", "operators", "process_version", "scale_l"})
 _RECORD_OF = ("lot.", "supplier.")
 _NO_TIME = frozenset({"progress", "completeness"})
-_CURRENT = "phase.now.name"  # the phase that the events say is running
+CURRENT = "phase.now.name"  # the phase that the events say is running
 
 
 def stage_labels(process: ProcessDefinition) -> dict[str, str]:
     """Every stage with its words, in order of time."""
     phases = {phase.name: phase.label for phase in process.phase} or {RUNNING: "Running"}
     return {BEFORE_START: "Before the start", **phases, SINCE_START: "Since the start"}
+
+
+@dataclass(frozen=True)
+class StageRule:
+    """Where the evidence of a feature lies: in a fixed stage, in the phase running, or where a value was measured.
+
+    Attributes:
+        stage: A key of `stage_labels`; empty where it depends on the snapshot.
+        age: Feature that says how old the newest value is; with it, the stage is that in which it was measured.
+    """
+
+    stage: str = ""
+    age: str = ""
+
+
+def stage_rule(feature: Feature, columns: Container[str], process: ProcessDefinition) -> StageRule:
+    """The rule of one feature.
+
+    Args:
+        feature: One entry of the dictionary.
+        columns: Names of all columns of the snapshots.
+        process: Gives the phases.
+    """
+    subject = feature.parameter
+    if feature.window in _BEFORE_WINDOWS or subject in _RECORD or subject.startswith(_RECORD_OF):
+        return StageRule(BEFORE_START)
+    phase = subject.removeprefix("phase.")
+    if phase != subject:
+        return StageRule(phase if phase in stage_labels(process) else SINCE_START)
+    if feature.window.startswith("last_") or (feature.window == "now" and subject not in _NO_TIME):
+        return StageRule()
+    age = f"{subject}.since_start.{AGE}"
+    if feature.statistic in ("last", AGE) and age in columns:
+        return StageRule(age=age)
+    return StageRule(SINCE_START)
 
 
 def stages(feature: Feature, snapshots: pd.DataFrame, process: ProcessDefinition) -> np.ndarray:
@@ -50,26 +88,27 @@ def stages(feature: Feature, snapshots: pd.DataFrame, process: ProcessDefinition
     Returns:
         Keys of `stage_labels`, shape (n,), object.
     """
-    subject = feature.parameter
-    if feature.window in _BEFORE_WINDOWS or subject in _RECORD or subject.startswith(_RECORD_OF):
-        return np.full(len(snapshots), BEFORE_START, object)
-    phase = subject.removeprefix("phase.")
-    if phase != subject:
-        return np.full(len(snapshots), phase if phase in stage_labels(process) else SINCE_START, object)
-    if feature.window.startswith("last_") or (feature.window == "now" and subject not in _NO_TIME):
-        return running(snapshots, process)
-    age = f"{subject}.since_start.{AGE}"
-    if feature.statistic in ("last", AGE) and age in snapshots:
-        return _measured_in(snapshots, snapshots[age].to_numpy(float), process)
-    return np.full(len(snapshots), SINCE_START, object)
+    rule = stage_rule(feature, snapshots, process)
+    if rule.stage:
+        return np.full(len(snapshots), rule.stage, object)
+    elapsed_h = snapshots["checkpoint_h"].to_numpy(float)
+    if rule.age:
+        return measured_in(elapsed_h, snapshots[rule.age].to_numpy(float), process)
+    recorded = snapshots[CURRENT].to_numpy(object) if CURRENT in snapshots else None
+    return running(elapsed_h, recorded, process)
 
 
-def running(snapshots: pd.DataFrame, process: ProcessDefinition) -> np.ndarray:
-    """The phase running at each snapshot, as recorded where it is a phase of the recipe, else as planned."""
-    planned = planned_phase(snapshots["checkpoint_h"].to_numpy(float), process)
-    if _CURRENT not in snapshots:
+def running(elapsed_h: np.ndarray, recorded: np.ndarray | None, process: ProcessDefinition) -> np.ndarray:
+    """The phase running at each hour since the start, as recorded where it is a phase of the recipe, else as planned.
+
+    Args:
+        elapsed_h: Hours, shape (n,).
+        recorded: Names that the events say (`CURRENT`), shape (n,), object; None where nothing is recorded.
+        process: Gives the phases.
+    """
+    planned = planned_phase(elapsed_h, process)
+    if recorded is None:
         return planned
-    recorded = snapshots[_CURRENT].to_numpy(object)
     known = np.isin(np.asarray([str(name) for name in recorded], object), [phase.name for phase in process.phase])
     return np.where(known, recorded, planned)
 
@@ -113,8 +152,8 @@ def by_parameter_and_stage(
     return pd.DataFrame(values, index=contributions.index, columns=columns)
 
 
-def _measured_in(snapshots: pd.DataFrame, age_h: np.ndarray, process: ProcessDefinition) -> np.ndarray:
-    """The phase in which the newest value was measured; before the start, or since it where nothing was measured."""
-    measured_h = snapshots["checkpoint_h"].to_numpy(float) - age_h
+def measured_in(elapsed_h: np.ndarray, age_h: np.ndarray, process: ProcessDefinition) -> np.ndarray:
+    """The phase in which a value of an age was measured; before the start, or since it where nothing was measured."""
+    measured_h = elapsed_h - age_h
     phase = np.where(measured_h <= 0, BEFORE_START, planned_phase(np.nan_to_num(measured_h), process))
     return np.where(np.isnan(measured_h), SINCE_START, phase)

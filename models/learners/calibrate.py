@@ -89,8 +89,8 @@ def fit_calibration(
         inside = (hours >= low) & ((hours < high) | (i == len(edges) - 2))
         if not inside.any():
             continue
-        # within a band a batch counts once: its snapshots say nearly the same thing
-        share = weight[inside] * (weight.sum() / max(weight[inside].sum(), 1e-12))
+        # within a band a batch counts once, by the checkpoints it can have there: its snapshots say nearly the same thing
+        share = weight[inside] * (len(np.unique(hours)) / len(np.unique(hours[inside])))
         middles.append(float(np.average(hours[inside])))
         fitted.append(_fit(raw[inside], y[inside], share, whole, np.full(2, PRIOR_FAILURES)))
     return Calibration(

@@ -36,11 +36,11 @@ class Conformal:
 
     def may_fail(self, log_odds: np.ndarray, checkpoint_h: np.ndarray) -> np.ndarray:
         """Whether failure is in the set of each score, booleans of its shape."""
-        return log_odds >= np.asarray(self.lowest_failed)[self._band(checkpoint_h)]
+        return ~(log_odds < np.asarray(self.lowest_failed)[self._band(checkpoint_h)])  # NaN rules nothing out
 
     def may_succeed(self, log_odds: np.ndarray, checkpoint_h: np.ndarray) -> np.ndarray:
         """Whether success is in the set of each score."""
-        return log_odds <= np.asarray(self.highest_good)[self._band(checkpoint_h)]
+        return ~(log_odds > np.asarray(self.highest_good)[self._band(checkpoint_h)])
 
     def _band(self, checkpoint_h: np.ndarray) -> np.ndarray:
         return np.maximum(np.searchsorted(self.starts_h, checkpoint_h, side="right") - 1, 0)
@@ -71,6 +71,7 @@ def fit_conformal(
     failed: np.ndarray,
     checkpoint_h: np.ndarray,
     edges_h: np.ndarray,
+    batch_id: np.ndarray,
     *,
     error_failed: float = ERROR,
     error_good: float = ERROR,
@@ -82,6 +83,7 @@ def fit_conformal(
         failed: Outcomes, shape (n,).
         checkpoint_h: Hours since the start, shape (n,).
         edges_h: Edges of the maturity bands, increasing, at least two.
+        batch_id: Of each score, shape (n,): scores of one batch are not independent, so n counts batches.
         error_failed: Share of failures that may be left out.
         error_good: Share of successes that may be left out.
     """
@@ -89,12 +91,19 @@ def fit_conformal(
     band = np.maximum(np.searchsorted(starts, checkpoint_h, side="right") - 1, 0)
     lowest, highest = [], []
     for i in range(len(starts)):
-        lowest.append(-_upper_bound(-log_odds[(band == i) & failed], error_failed))
-        highest.append(_upper_bound(log_odds[(band == i) & ~failed], error_good))
+        bad, good = (band == i) & failed, (band == i) & ~failed
+        lowest.append(-_upper_bound(-log_odds[bad], batch_id[bad], error_failed))
+        highest.append(_upper_bound(log_odds[good], batch_id[good], error_good))
     return Conformal(tuple(float(h) for h in starts), tuple(lowest), tuple(highest), error_failed, error_good)
 
 
-def _upper_bound(scores: np.ndarray, error: float) -> float:
-    """The ceil((n + 1)(1 - error))-th smallest score; infinite where n is too small to leave anything out."""
-    place = math.ceil((len(scores) + 1) * (1 - error) - 1e-9)
-    return float(np.sort(scores)[place - 1]) if 0 < place <= len(scores) else math.inf
+def _upper_bound(scores: np.ndarray, batch_id: np.ndarray, error: float) -> float:
+    """The ceil((n + 1)(1 - error)) / n quantile of scores of n batches; infinite where n is too small to leave any out.
+
+    With one score a batch it is the usual one. The scores of batches are pooled (Dunn, Wasserman and Ramdas, 2023).
+    """
+    n = len(np.unique(batch_id))
+    place = math.ceil((n + 1) * (1 - error) - 1e-9)
+    if not 0 < place <= n:
+        return math.inf
+    return float(np.sort(scores)[math.ceil(place / n * len(scores) - 1e-9) - 1])

@@ -16,6 +16,7 @@ _STATISTICS = frozenset({"last", "value", "mean", "slope", "failure_excess"})
 _LOGGED = frozenset({"last", "value", "mean"})
 _MOST_NAMES = 8  # categories with more names are left to the trees
 _KNOWN_SHARE = 0.5  # of a checkpoint's rows: a column known less often says nothing there
+_ROUNDING = 1e-9  # of a column's size: less is not movement but the last bits of a mean
 _NORMAL_68 = 2.0  # 16 % and 84 % of a normal distribution lie two standard deviations apart
 
 
@@ -107,8 +108,9 @@ def location_and_spread(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     filled = np.where(known, columns, 0.0)
     mean = filled.sum(axis=0) / np.maximum(n, 1)
     deviation = np.sqrt(np.where(known, (columns - mean) ** 2, 0.0).sum(axis=0) / np.maximum(n, 1))
-    spread = np.where(spread > 0, spread, deviation)
-    usable = (n >= _KNOWN_SHARE * len(columns)) & (spread > 0)
+    still = _ROUNDING * np.abs(middle)
+    spread = np.where(spread > still, spread, deviation)
+    usable = (n >= _KNOWN_SHARE * len(columns)) & (spread > still)
     return np.where(usable, middle, np.nan), np.where(usable, spread, np.nan)
 
 

@@ -94,7 +94,9 @@ class Forecasts:
         out = np.empty((len(columns), len(self.attributes)))
         for stage in np.unique(place):
             rows = place == stage
-            out[rows] = self.usual[stage] + self._z(columns[rows], stage) @ self.weights[stage]
+            # not a matrix product: BLAS rounds a row by how many stand beside it, and a score must not know its company
+            moved = np.einsum("nw,wa->na", self._z(columns[rows], stage), self.weights[stage], optimize=False)
+            out[rows] = self.usual[stage] + moved
         return out
 
     def _z(self, columns: np.ndarray, place: np.ndarray | int) -> np.ndarray:
@@ -227,7 +229,10 @@ def fit_forecasts(
     if not enough:
         return None, None
     target = np.column_stack([to_scale(a, rows["batch_id"].map(of_batch[a.name]).to_numpy(float)) for a in enough])
-    return _fit(tuple(enough), not_enough, design_of(encoder, features, X), X, rows, target)
+    design = design_of(encoder, features, X)
+    if not design.width or not _stages(rows["checkpoint_h"].to_numpy(float), np.isfinite(target)):
+        return None, None
+    return _fit(tuple(enough), not_enough, design, X, rows, target)
 
 
 def _fit(
@@ -238,10 +243,9 @@ def _fit(
     rows: pd.DataFrame,
     target: np.ndarray,
 ) -> tuple[Forecasts, Expected]:
-    hours, part = rows["checkpoint_h"].to_numpy(float), _time_blocks(rows["batch_id"])
-    columns = design.columns(X)
-    known = np.isfinite(target.sum(axis=1))
-    stages = [h for h in np.unique(hours) if (known & (hours == h)).sum() >= _LEAST_ROWS]
+    hours = rows["checkpoint_h"].to_numpy(float)
+    columns, known = design.columns(X), np.isfinite(target)
+    stages = _stages(hours, known)
     shape = (len(hours), len(attributes))
     value, error_scale = np.full(shape, np.nan), np.full(shape, np.nan)
     fitted: dict[str, list[np.ndarray]] = {name: [] for name in _ARRAYS}
@@ -249,9 +253,8 @@ def _fit(
         at = np.flatnonzero(hours == hour)
         location, spread = location_and_spread(columns[at])
         z = standardised(columns[at], location, spread)
-        usual, weights, held_out = _ridge(z, target[at], known[at], part[at])
-        errors = (target[at] - held_out)[known[at]]
-        low, lower, upper, high = np.quantile(errors, [0.05, 0.16, 0.84, 0.95], axis=0)
+        usual, weights, held_out = _each(z, target[at], known[at])
+        low, lower, upper, high = np.nanquantile(target[at] - held_out, [0.05, 0.16, 0.84, 0.95], axis=0)
         error = np.maximum((upper - lower) / 2, 1e-6)
         value[at], error_scale[at] = held_out, error
         made = (location, spread, weights, usual, low, high, error)
@@ -263,6 +266,23 @@ def _fit(
     before, _, _ = forecasts._between(hours)
     expected = Expected(attributes, value, value + low[before], value + high[before], error_scale)
     return forecasts, expected
+
+
+def _stages(hours: np.ndarray, known: np.ndarray) -> list[float]:
+    """Hours at which every attribute has results enough for a model."""
+    return [h for h in np.unique(hours) if (known[hours == h].sum(axis=0) >= _LEAST_ROWS).all()]
+
+
+def _each(z: np.ndarray, target: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`_ridge` of every attribute at one checkpoint by the batches that have its result, those with the same ones together."""
+    usual, weights = np.empty(target.shape[1]), np.empty((z.shape[1], target.shape[1]))
+    held_out = np.empty(target.shape)
+    patterns, which = np.unique(known, axis=1, return_inverse=True)
+    for i, pattern in enumerate(patterns.T):
+        of = np.flatnonzero(which == i)
+        made = _ridge(z, target[:, of], pattern, _time_blocks(pattern))
+        usual[of], weights[:, of], held_out[:, of] = made
+    return usual, weights, held_out
 
 
 def _ridge(
@@ -312,11 +332,13 @@ def _loss(errors: np.ndarray) -> np.ndarray:
     return np.mean(np.minimum(np.abs(errors), _ODD * errors.std(axis=0)) ** 2, axis=0)
 
 
-def _time_blocks(batch_ids: pd.Series) -> np.ndarray:
-    """Part of each row: batches in order of start in five blocks, so that a lot mostly stays in one."""
-    names = pd.unique(batch_ids)
-    block = pd.Series(np.arange(len(names)) * _PARTS // max(len(names), 1), index=names)
-    return batch_ids.map(block).to_numpy(int)
+def _time_blocks(known: np.ndarray) -> np.ndarray:
+    """Part of each batch, in order of start: five blocks with as many results each, so that a lot mostly stays in one.
+
+    By results and not by batches: an assay introduced late would otherwise lie in one block, which nothing then predicts.
+    """
+    before = np.cumsum(known) - known
+    return np.minimum(before * _PARTS // max(known.sum(), 1), _PARTS - 1).astype(int)
 
 
 def _nested(values: np.ndarray) -> list[Any]:

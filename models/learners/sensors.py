@@ -91,9 +91,12 @@ class SensorChecks:
         Args:
             snapshots: `checkpoint_h` and the checked columns.
         """
-        values, elapsed_h = self.values(snapshots), snapshots["checkpoint_h"].to_numpy("float64")
+        return self.findings_at(self.values(snapshots), snapshots["checkpoint_h"].to_numpy("float64"))
+
+    def findings_at(self, values: np.ndarray, elapsed_h: np.ndarray) -> list[tuple[SensorFinding, ...]]:
+        """The same of the checked columns alone, shape (n, checks), at hours since start, shape (n,)."""
         found = self.exceeded(values, elapsed_h)
-        made: list[tuple[SensorFinding, ...]] = [()] * len(snapshots)
+        made: list[tuple[SensorFinding, ...]] = [()] * len(values)
         for row in np.flatnonzero(found.any(axis=1)):
             made[row] = self._findings_of(found[row], values[row], elapsed_h[row : row + 1])
         return made

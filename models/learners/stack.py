@@ -6,7 +6,7 @@ from all training batches. What an upper layer learns from a lower one is always
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ from models.learners.sensor_limits import KIND_OF
 from models.learners.sensors import SensorChecks, fit_sensor_checks
 from models.learners.trees import Bins, Block, Plan, Progress, Settings, Tuned, fold_places, portable_text, tune
 
+ModesAt = Callable[[pd.Timestamp], pd.DataFrame]  # pairs `batch_id`, `mode` as known at a time
 ELAPSED = "progress.now.elapsed_h"
 _NO_RESULTS = pd.DataFrame(index=pd.Index([], name="batch_id", dtype="str"))
 
@@ -163,7 +164,7 @@ def forward(
         bins = Bins(made.inputs, plan, failed_share=float(failed.mean()))
         own = np.arange(len(train), len(train) + len(validation))
         layers.append(made)
-        blocks.append(Block(fold.name, bins, np.arange(len(train)), train_failed, own, validation_failed))
+        blocks.append(Block(fold.name, fold.cut, bins, np.arange(len(train)), train_failed, own, validation_failed))
         if progress:
             progress("forward folds", done, len(folds))
     tuned = tune(blocks, plan, progress=progress)
@@ -200,42 +201,52 @@ def bag_log_odds(bag: list, block: Block) -> np.ndarray:
 
 
 def fit_modes(
-    forward: Forward, inputs: Bins, modes: pd.DataFrame, failed: pd.Series, settings: Settings, minimum: int
+    forward: Forward, inputs: Bins, modes: ModesAt, failed: pd.Series, cut: pd.Timestamp, minimum: int
 ) -> tuple[tuple[ModeModel, ...], dict[str, int]]:
     """A model for every failure mode with enough cases, calibrated on the forward folds.
 
     Args:
         forward: The folds.
         inputs: The final trees' rows.
-        modes: From `models.learners.questions.modes_before`.
+        modes: Pairs `batch_id`, `mode` of the failed training batches, as known at a time.
         failed: Outcome of the training batches by batch_id.
-        settings: Of the trees.
+        cut: Of the sealed test.
         minimum: Failed batches a mode needs.
 
     Returns:
-        The models, and the number of cases of the modes without one.
+        The models, and the number of cases of the modes without one: those that are rarer, or that no fold could try.
     """
-    enough, few = enough_cases(modes, failed.index[failed.astype(bool)], minimum)
-    return tuple(_fit_mode(name, forward, inputs, modes, settings) for name in enough), few
+    known = modes(cut)
+    enough, few = enough_cases(known, failed.index[failed.astype(bool)], minimum)
+    models = []
+    for name in enough:
+        cases = known.loc[known["mode"] == name, "batch_id"]
+        calibration = _calibrate_mode(name, forward, modes, cases)
+        if calibration is None:
+            few[name] = int(cases.nunique())
+            continue
+        y = inputs.table.rows["batch_id"].isin(cases).to_numpy()
+        booster, _ = inputs.fit(inputs.rows(np.arange(len(y)), y), forward.tuned.settings)
+        models.append(ModeModel(name, int(cases.nunique()), portable_text(booster), calibration))
+    return tuple(models), few
 
 
-def _fit_mode(mode: str, forward: Forward, inputs: Bins, modes: pd.DataFrame, settings: Settings) -> ModeModel:
-    cases = modes.loc[modes["mode"] == mode, "batch_id"]
-    raw, hit, weight, hours = [], [], [], []
+def _calibrate_mode(mode: str, forward: Forward, modes: ModesAt, cases: pd.Series) -> Calibration | None:
+    """Calibration on the folds that knew a case at their cut; None where there is none, or they saw none later."""
+    parts = []
     for block in forward.blocks:
-        rows = block.bins.table.rows
-        is_case = rows["batch_id"].isin(cases).to_numpy()
-        train = block.bins.rows(block.train, is_case[block.train] & block.train_failed)
-        booster, _ = block.bins.fit(train, settings)
-        validated = rows.iloc[block.validation]
-        raw.append(bag_log_odds([booster], block))
-        hit.append(is_case[block.validation])
-        weight.append(validated["weight"].to_numpy())
-        hours.append(validated["checkpoint_h"].to_numpy(float))
-    calibration = fit_calibration(*(np.concatenate(part) for part in (raw, hit, weight, hours)))
-    y = inputs.table.rows["batch_id"].isin(cases).to_numpy()
-    booster, _ = inputs.fit(inputs.rows(np.arange(len(y)), y), settings)
-    return ModeModel(mode, int(cases.nunique()), portable_text(booster), calibration)
+        rows, then = block.bins.table.rows, modes(block.cut)
+        was_case = rows["batch_id"].isin(then.loc[then["mode"] == mode, "batch_id"]).to_numpy()
+        was_case = was_case[block.train] & block.train_failed
+        if not was_case.any():  # trees of nothing but successes say minus infinity, which no calibration takes back
+            continue
+        booster, _ = block.bins.fit(block.bins.rows(block.train, was_case), forward.tuned.settings)
+        seen = rows.iloc[block.validation]
+        hit, hours = seen["batch_id"].isin(cases).to_numpy(), seen["checkpoint_h"].to_numpy(float)
+        parts.append((bag_log_odds([booster], block), hit, seen["weight"].to_numpy(), hours))
+    if not any(hit.any() for _, hit, *_ in parts):
+        return None
+    return fit_calibration(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 def _aligned(numbers: list[np.ndarray], layers: list[Layers]) -> np.ndarray:

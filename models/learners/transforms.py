@@ -7,6 +7,7 @@ import numpy as np
 from features.process import QualityAttribute
 
 _LEAST_PERCENT = 0.5  # a percentage this close to 0 or 100 counts as this close: one odd result must not rule a fit
+_OF_LIMIT = 0.1  # of a percentage limit's own distance to 0 or 100: a limit of 0.1 % must stay one that can be missed
 _LEAST_SHARE = 1e-3  # of the nearer limit: the same for amounts
 
 
@@ -15,7 +16,8 @@ def to_scale(attribute: QualityAttribute, values: np.ndarray) -> np.ndarray:
     if attribute.transform == "log":
         return np.log(np.maximum(values, _floor(attribute)))
     if attribute.transform == "logit":
-        inside = np.clip(values, _LEAST_PERCENT, 100 - _LEAST_PERCENT)
+        least = _least_percent(attribute)
+        inside = np.clip(values, least, 100 - least)
         return np.log(inside / (100 - inside))
     return np.asarray(values, dtype=float)
 
@@ -39,3 +41,8 @@ def limits_on_scale(attribute: QualityAttribute) -> tuple[float, float]:
 def _floor(attribute: QualityAttribute) -> float:
     limits = [abs(x) for x in (attribute.lower, attribute.upper) if x]
     return _LEAST_SHARE * (min(limits) if limits else 1.0)
+
+
+def _least_percent(attribute: QualityAttribute) -> float:
+    to_end = [min(x, 100 - x) for x in (attribute.lower, attribute.upper) if x is not None and 0 < x < 100]
+    return min([_LEAST_PERCENT, *(_OF_LIMIT * distance for distance in to_end)])

@@ -177,6 +177,7 @@ class Block:
 
     Attributes:
         name: Of the fold.
+        cut: When its validation began: what became known later played no part.
         bins: Its rows: those that train and those that are predicted.
         train: Places of the rows that train.
         train_failed: Their outcomes as known at the fold's cut.
@@ -185,6 +186,7 @@ class Block:
     """
 
     name: str
+    cut: pd.Timestamp
     bins: Bins
     train: np.ndarray
     train_failed: np.ndarray

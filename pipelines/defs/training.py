@@ -106,15 +106,15 @@ def _of_model(model: RegisteredModel, uri: str) -> dict[str, dg.MetadataValue]:
 def _of_evaluation(evaluation: Evaluation) -> dict[str, dg.MetadataValue]:
     import base64
 
-    from models.report import charts
+    from models.report import alarm_charts, quality_charts
     from models.report.style import to_png
 
     shown = evaluation.checkpoints[["checkpoint_h", "n", "n_failed", "auroc", "auprc", "brier"]].round(3)
     lines = ["| " + " | ".join(shown.columns) + " |", "|" + "---|" * len(shown.columns)]
     lines += ["| " + " | ".join(str(v) for v in row) + " |" for row in shown.itertuples(index=False)]
     drawn = {
-        "precision_recall": charts.precision_recall(evaluation.scores),
-        "reliability": charts.reliability(evaluation.scores),
+        "first_alarms": alarm_charts.first_alarms(evaluation.first_calls.query("n > 0")),
+        "calibration": quality_charts.calibration_by_band(evaluation.reliability, evaluation.calibration),
     }
     images = {
         name: dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(to_png(chart)).decode()})")

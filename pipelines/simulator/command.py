@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -44,6 +45,9 @@ def simulate_command(
     hours: Annotated[
         float | None, typer.Option(help="--live: plant hours to play; absent: to the last disposition.")
     ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="--live: also tell a scoring endpoint, by the key in BATCHGUARD_KEY.")
+    ] = None,
 ) -> None:
     """Simulate a cell-therapy plant whose truth is known, reveal its truth, or play it on."""
     if reveal and live:
@@ -51,7 +55,7 @@ def simulate_command(
     if reveal:
         _reveal(out)
     elif live:
-        _live(out, speed, tick, hours)
+        _live(out, speed, tick, hours, endpoint)
     else:
         from pipelines.simulator.settings import SimulationSettings
 
@@ -97,13 +101,18 @@ def _reveal(out: Path) -> None:
         typer.echo(line)
 
 
-def _live(out: Path, speed: float, tick: float, hours: float | None) -> None:
+def _live(out: Path, speed: float, tick: float, hours: float | None, endpoint: str | None) -> None:
+    from pipelines.simulator.feed import Feed, sender
     from pipelines.simulator.live import play
 
+    feed = Feed(out / "history", sender(endpoint, os.environ.get("BATCHGUARD_KEY", ""))) if endpoint else None
     for step in play(out, speed=speed, tick_s=tick, hours=hours):
         now = datetime.fromtimestamp(step.now * 3600.0, UTC)
         rows = ", ".join(f"{n:,} {name}" for name, n in step.new_rows.items() if n) or "nothing new"
         typer.echo(f"{now:%Y-%m-%d %H:%M} UTC: {rows}; {step.n_in_progress} in progress")
+        for score in feed.advance(step.now) if feed else ():
+            first = next((reason["sentence"] for reason in score["reasons"]), "no single reason")
+            typer.echo(f"  {score['batch_id']}: {score['failure_probability']:.1%}  {first}")
 
 
 def _when(name: str, text: str) -> datetime:

@@ -1,6 +1,7 @@
 """A made-up plant that the tests of models and serving share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,8 +9,18 @@ import pandas as pd
 from features.dictionary import Feature
 from features.process import ProcessDefinition
 from models.learners.trees import Plan
+from models.train import Trained, train
 
+FLAT = "force_kn.now.flat_h"
 QUICK = Plan(trials=2, folds=2, most_rounds=40)
+
+
+@dataclass(frozen=True)
+class Release:
+    """What was found at release: a batch fails exactly where its purity misses 90 %; its hardness never does."""
+
+    observations: pd.DataFrame
+    dispositions: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -21,6 +32,7 @@ class Plant:
     features: tuple[Feature, ...]
     batches: pd.DataFrame
     log: pd.DataFrame
+    release: Release
 
 
 def make_process(**outcome: object) -> ProcessDefinition:
@@ -29,6 +41,11 @@ def make_process(**outcome: object) -> ProcessDefinition:
         "parameter": [
             {"name": "force_kn", "label": "Compression force", "unit": "kN", "kind": "sensor", "normal": [4, 6]},
             {"name": "purity_pct", "label": "Purity", "unit": "%", "kind": "assay", "excluded": True},
+            {"name": "hardness_n", "label": "Hardness", "unit": "N", "kind": "assay", "excluded": True},
+        ],
+        "quality_attribute": [
+            {"name": "purity", "parameter": "purity_pct", "lower": 90},
+            {"name": "hardness", "parameter": "hardness_n", "lower": 1, "upper": 1000, "transform": "log"},
         ],
         "outcome": outcome,
     })  # fmt: skip
@@ -51,7 +68,8 @@ def make_plant(n: int = 120, seed: int = 1) -> Plant:
     ids = np.array([f"B{i:03d}" for i in range(n)])
     started = pd.Series(utc("2026-01-01") + pd.to_timedelta(12 * np.arange(n), unit="h")).astype("datetime64[us, UTC]")
     force = rng.normal(5, 1, n)
-    failed = force + rng.normal(0, 0.5, n) > 5.8
+    excess = force + rng.normal(0, 0.5, n) - 5.8
+    failed = excess > 0
     blocks = []
     for hours in (0.0, 12.0, 24.0):
         seen = hours >= 12
@@ -93,4 +111,42 @@ def make_plant(n: int = 120, seed: int = 1) -> Plant:
     known = (started + pd.Timedelta(days=3)).astype("datetime64[us, UTC]")
     log = pd.DataFrame({"batch_id": pd.array(ids, dtype="str"), "failed": failed, "label_available_at": known})
     log = log.assign(censored=False, revision=np.int32(0))
-    return Plant(make_process(), snapshots, tuple(features), batches, log)
+    return Plant(make_process(), snapshots, tuple(features), batches, log, make_release(log, 90 - 2 * excess, rng))
+
+
+def make_release(log: pd.DataFrame, purity_pct: np.ndarray, rng: np.random.Generator) -> Release:
+    """Results a day before the label; two failures of three are of mode "hard", the third of mode "dusty"."""
+    known, n = log["label_available_at"], len(log)
+    head = {"batch_id": log["batch_id"], "revision": np.int32(0), "quality": "good"}
+    at = {"observed_at": known - pd.Timedelta(days=2), "available_at": known - pd.Timedelta(days=1)}
+    values = {"purity_pct": ("%", purity_pct), "hardness_n": ("N", np.exp(rng.normal(3, 0.3, n)))}
+    blocks = [
+        pd.DataFrame({**head, "parameter": name, "unit": unit, "value": v, **at}) for name, (unit, v) in values.items()
+    ]
+    mode = np.where(np.cumsum(log["failed"]) % 3 == 0, "dusty", "hard")
+    dispositions = pd.DataFrame(
+        {
+            "batch_id": log["batch_id"],
+            "revision": np.int32(0),
+            "outcome": np.where(log["failed"], "rejected", "released"),
+            "failure_modes": np.where(log["failed"], mode, ""),
+            "decided_at": known,
+        }
+    )
+    return Release(pd.concat(blocks, ignore_index=True), dispositions)
+
+
+def make_foreseen(n: int = 260, seed: int = 2) -> Plant:
+    """A history long enough to forecast purity and hardness, whose force sensor can be found flat-lined."""
+    plant = make_plant(n, seed)
+    flat_h = np.random.default_rng(seed).uniform(0, 1, len(plant.snapshots))
+    seen = plant.snapshots["checkpoint_h"] >= 12
+    snapshots = plant.snapshots.assign(**{FLAT: np.where(seen, flat_h, np.nan)})
+    entry = Feature(FLAT, "force_kn", "Compression force", "h", "now", "flat_h", "hours without change")
+    return replace(plant, snapshots=snapshots, features=(*plant.features, entry))
+
+
+def foresee(plant: Plant, **changes: Any) -> Trained:
+    """Train on everything the plant knows, release results and failure modes too."""
+    known = {"observations": plant.release.observations, "dispositions": plant.release.dispositions, "plan": QUICK}
+    return train(plant.process, plant.snapshots, plant.features, plant.batches, plant.log, **(known | changes))

@@ -15,7 +15,7 @@ from tests.models.plant import QUICK
 
 @pytest.fixture(scope="session")
 def judged(plant, trained) -> Evaluation:
-    return evaluate(plant.process, trained, plant.snapshots, plant.batches, plant.log)
+    return evaluate(plant.process, trained, plant.snapshots, plant.features, plant.batches, plant.log)
 
 
 @pytest.fixture(scope="session")
@@ -88,10 +88,11 @@ def test_mlflow_loads_the_logged_trees_as_a_booster(filled, model, trained, plan
 
     filled._client()
     booster = mlflow.lightgbm.load_model(f"models:/{model.name}/{model.version}")
-    X = trained.predictor.encoder.encode(plant.snapshots)
-    np.testing.assert_array_equal(booster.predict(X), trained.predictor.booster.predict(X))
+    hours = plant.snapshots["checkpoint_h"].to_numpy()
+    X = trained.predictor.assess(trained.predictor.encoder.encode(plant.snapshots), hours).inputs
+    np.testing.assert_array_equal(booster.predict(X), trained.predictor.boosters[0].predict(X))
     signature = mlflow.models.get_model_info(f"models:/{model.name}/{model.version}").signature
-    assert signature.inputs.input_names() == list(trained.predictor.encoder.columns)
+    assert signature.inputs.input_names() == list(trained.predictor.inputs)
 
 
 def test_a_second_model_becomes_challenger_and_leaves_the_champion_alone(filled, plant, judged, tmp_path):

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -7,7 +8,7 @@ from features.errors import TrainingError
 from models.evaluation.intervals import with_interval
 from models.evaluation.metrics import auroc
 from models.train import train
-from tests.models.plant import QUICK
+from tests.models.plant import QUICK, foresee
 
 
 def retrain(plant, **changes):
@@ -31,7 +32,7 @@ def test_the_same_input_in_another_order_gives_the_same_predictor_to_the_byte(pl
         batches=plant.batches.sample(frac=1, random_state=4),
         log=plant.log.sample(frac=1, random_state=5),
     )
-    assert again.predictor.model_text == trained.predictor.model_text
+    assert again.predictor.model_texts == trained.predictor.model_texts
     assert again.predictor.sha256 == trained.predictor.sha256
 
 
@@ -85,7 +86,7 @@ def test_snapshots_taken_when_the_outcome_was_known_are_left_out(plant):
 def test_out_of_fold_scores_find_the_signal_and_cover_the_validated_batches(trained):
     rows = trained.out_of_fold[trained.out_of_fold["checkpoint_h"] == 24]
     assert set(rows["batch_id"]) == {b for fold in trained.folds for b in fold.validation}
-    assert with_interval(auroc, *(rows[n].to_numpy() for n in ("failed", "raw", "batch_id"))).value > 0.8
+    assert with_interval(auroc, *(rows[n].to_numpy() for n in ("failed", "raw", "batch_id"))).low > 0.5
 
 
 def test_features_that_say_nothing_are_dropped(trained):
@@ -126,3 +127,10 @@ def test_no_subject_stands_on_both_sides(plant):
     assert set(donor[result.failed.index]) == {""}
     for fold in result.folds:
         assert not (set(donor[list(fold.train)]) & set(donor[list(fold.validation)])) - {""}
+
+
+def test_attributes_that_no_fold_had_enough_results_to_forecast_are_not_forecast_at_the_end(plant):
+    result = foresee(plant)  # 84 results in the end, but 52 at the last fold's cut
+    assert result.predictor.evidence.forecasts is None
+    assert len(result.predictor.blend.names) == len(result.predictor.evidence.ranking)
+    assert np.isfinite(result.predictor.predict(plant.snapshots)).all()

@@ -128,7 +128,7 @@ def _held_out(rows: pd.DataFrame, plan: DomainPlan) -> np.ndarray:
     names = subgroup_columns(rows)
     columns = ["batch_id", "started_at", *names]
     first = rows.sort_values(["started_at", "batch_id", "checkpoint_h"])[columns].drop_duplicates("batch_id")
-    cell = first[names].astype("str").agg("|".join, axis=1) if names else pd.Series("", index=first.index)
+    cell = first[names].astype("str").fillna("").agg("|".join, axis=1) if names else pd.Series("", index=first.index)
     place, size = first.groupby(cell).cumcount(), cell.map(cell.value_counts())
     older = np.ceil(size * (1 - plan.held_out))
     enough = (older >= plan.min_batches).to_numpy()

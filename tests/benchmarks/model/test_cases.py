@@ -50,16 +50,16 @@ def ground():
 
 def test_a_failure_is_observable_by_the_fault_without_which_the_batch_passes(ground):
     known = cases(ground)
-    assert known["failed"].to_dict() == dict(A=True, B=True, C=True, D=False, E=True, F=False, G=False)
+    assert known["failed"].to_dict() == {"A": True, "B": True, "C": True, "D": False, "E": True, "F": False, "G": False}
     assert known.index[known["observable"]].tolist() == ["A", "B"]
-    assert known["mode"].to_dict() == dict(A="M8", B="M3", C="none", D="", E="none", F="", G="")
+    assert known["mode"].to_dict() == {"A": "M8", "B": "M3", "C": "none", "D": "", "E": "none", "F": "", "G": ""}
     assert known.loc["A", "affected"] == ("perfusion_vvd", "ph")
 
 
 def test_in_the_strict_reading_a_supplied_batch_is_good(ground):
     known = cases(ground, LOST)
     assert known.index[known["failed"]].tolist() == ["A", "C", "E"]
-    assert known["mode"].to_dict() == dict(A="M8", B="", C="M11", D="", E="none", F="", G="")
+    assert known["mode"].to_dict() == {"A": "M8", "B": "", "C": "M11", "D": "", "E": "none", "F": "", "G": ""}
 
 
 def test_a_drifting_probe_counts_only_where_it_is_alone_and_the_batch_is_good(ground):

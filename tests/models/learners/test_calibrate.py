@@ -1,38 +1,48 @@
+import json
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import expit, logit
 
 from models.learners.calibrate import Calibration, fit_calibration
 
+STEP = Calibration((0.0, 10.0), (-1.0, 1.0), (0.5, 1.0), ((0.04, 0.0, 0.01), (0.04, 0.0, 0.01)))
+
+
+def exact(shares: tuple[float, ...], n: int) -> np.ndarray:
+    """n outcomes for each share, just as many of them failures."""
+    return np.concatenate([np.arange(n) < n * p for p in shares])
+
 
 def test_scores_that_are_right_are_left_alone():
     raw = np.repeat(logit([0.2, 0.5, 0.8]), 1000)
-    failed = np.concatenate([np.arange(1000) < 1000 * p for p in (0.2, 0.5, 0.8)])
-    fitted = fit_calibration(raw, failed, np.ones(3000))
-    assert fitted.intercept == pytest.approx(0, abs=1e-3)
-    assert fitted.slope == pytest.approx(1, abs=1e-3)
+    fitted = fit_calibration(raw, exact((0.2, 0.5, 0.8), 1000), np.ones(3000))
+    assert fitted.intercepts == pytest.approx((0,), abs=1e-3)
+    assert fitted.slopes == pytest.approx((1,), abs=1e-3)
 
 
 def test_scores_twice_too_sure_are_halved():
     raw = np.repeat(2 * logit([0.2, 0.5, 0.8]), 10_000)
-    failed = np.concatenate([np.arange(10_000) < 10_000 * p for p in (0.2, 0.5, 0.8)])
-    assert fit_calibration(raw, failed, np.ones(30_000)).slope == pytest.approx(0.5, abs=0.01)
+    assert fit_calibration(raw, exact((0.2, 0.5, 0.8), 10_000), np.ones(30_000)).slopes[0] == pytest.approx(
+        0.5, abs=0.01
+    )
 
 
 def test_few_failures_move_the_slope_less_than_many_of_the_same_kind():
     raw = np.array([-3.0, -2.5, -3.5, -3.0, 1.0])
     failed = np.array([True, False, False, False, False])
-    few = fit_calibration(raw, failed, np.ones(5)).slope
-    many = fit_calibration(np.tile(raw, 100), np.tile(failed, 100), np.ones(500)).slope
+    (few,) = fit_calibration(raw, failed, np.ones(5)).slopes
+    (many,) = fit_calibration(np.tile(raw, 100), np.tile(failed, 100), np.ones(500)).slopes
     assert many < 0.1 < 0.3 < few < 1
 
 
 def test_scores_the_wrong_way_round_are_flattened_never_turned():
     raw = np.repeat([-2.0, 2.0], 5000)
-    failed = np.repeat([True, False], 5000)
-    fitted = fit_calibration(raw, failed, np.ones(10_000))
-    assert fitted.slope == 0
-    assert fitted.probability(np.array([-2.0, 2.0])) == pytest.approx([0.5, 0.5])
+    fitted = fit_calibration(raw, np.repeat([True, False], 5000), np.ones(10_000))
+    assert fitted.slopes == pytest.approx((0,), abs=1e-2)
+    assert fitted.probability(np.array([-2.0, 2.0]), np.zeros(2)) == pytest.approx([0.5, 0.5], abs=0.01)
 
 
 def test_a_batch_counts_once_however_many_snapshots_it_has():
@@ -41,10 +51,48 @@ def test_a_batch_counts_once_however_many_snapshots_it_has():
     many = fit_calibration(
         np.array([0.0] * 5), np.array([True, False, False, False, False]), np.array([1, 0.25, 0.25, 0.25, 0.25])
     )
-    assert many.intercept == pytest.approx(once.intercept, abs=1e-6)
+    assert many.intercepts == pytest.approx(once.intercepts, abs=1e-6)
 
 
-def test_log_odds_are_affine():
-    calibration = Calibration(-0.5, 0.8)
-    assert calibration.log_odds(np.array([1.0]))[0] == pytest.approx(0.3)
-    assert calibration.probability(np.array([1.0]))[0] == pytest.approx(expit(0.3))
+def test_log_odds_are_affine_at_every_hour_and_their_numbers_lie_on_straight_lines():
+    found = STEP.log_odds(np.full(5, 2.0), np.array([-1.0, 0.0, 5.0, 10.0, 99.0]))
+    assert found == pytest.approx([0.0, 0.0, 1.5, 3.0, 3.0])  # at 5 h: 0 + 0.75 * 2
+    assert STEP.probability(np.array([2.0]), np.array([5.0])) == pytest.approx([expit(1.5)])
+
+
+def test_the_interval_is_that_of_intercept_and_slope_worked_by_hand():
+    assert STEP.half_width(np.array([0.0, 3.0]), np.array([0.0, 0.0])) == pytest.approx(
+        [1.645 * 0.2, 1.645 * np.sqrt(0.04 + 0.09)]
+    )
+
+
+def test_each_stage_gets_the_level_that_its_many_failures_ask_for():
+    hours = np.repeat([0.0, 12.0], 20_000)
+    failed = exact((0.2, 0.5), 20_000)
+    fitted = fit_calibration(np.zeros(40_000), failed, np.full(40_000, 0.5), hours)
+    assert fitted.probability(np.zeros(2), np.array([0.0, 12.0])) == pytest.approx([0.2, 0.5], abs=0.005)
+
+
+def test_a_late_stage_that_few_batches_reach_stays_near_all_stages():
+    # 1000 batches at 0 h, 100 of them failed; 4 go on to 12 h, 2 of these failed: two failures are no proof of one half
+    hours = np.r_[np.zeros(1000), np.full(4, 12.0)]
+    failed = np.r_[np.arange(1000) < 100, [True, True, False, False]]
+    fitted = fit_calibration(np.zeros(1004), failed, np.full(1004, 0.5), hours)
+    early, late = fitted.probability(np.zeros(2), np.array([0.0, 12.0]))
+    assert early == pytest.approx(0.1, abs=0.005)
+    assert early < late < 0.2
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40))
+def test_the_order_of_batches_at_an_hour_is_never_turned(seed, n):
+    rng = np.random.default_rng(seed)
+    hours = rng.choice([0.0, 6.0, 12.0, 18.0, 24.0, 30.0], n)
+    fitted = fit_calibration(rng.normal(0, 3, n), rng.random(n) < 0.3, np.full(n, 1 / 6), hours)
+    assert min(fitted.slopes) >= 0
+    raw = np.sort(rng.normal(0, 5, 20))
+    assert (np.diff(fitted.log_odds(raw, np.full(20, rng.uniform(-5, 40)))) >= 0).all()
+
+
+def test_it_survives_json():
+    assert Calibration.from_json(json.loads(json.dumps(STEP.to_json()))) == STEP

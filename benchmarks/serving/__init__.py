@@ -1,0 +1,1 @@
+"""Parts of `bench_serving`: a model of fixed size, a client, loads, outages."""

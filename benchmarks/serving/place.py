@@ -1,0 +1,131 @@
+"""A model of the size that the bounds speak of (500 trees, 31 leaves, about 300 features), its bundle, and batches to score."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from features.context import Vocabulary, vocabulary
+from features.contracts import RUN_HISTORY
+from features.process import ProcessDefinition
+from features.snapshots import checkpoint_rows, snapshots
+from features.summaries import SUMMARIES, grid_of, summarise
+from models.cohort.encode import fit_encoder
+from models.cohort.labels import label_log
+from models.learners.calibrate import Calibration
+from models.predictor import Predictor
+from serving.bundle.manifest import private_key
+from serving.bundle.store import BundleStore
+from serving.ids import iso, now_us
+from serving.scorer import Release
+
+N_PARAMETERS, HOURS, N_BATCHES = 13, 96, 80
+NAMES = [f"sensor_{i:02d}" for i in range(N_PARAMETERS)]
+PROCESS = ProcessDefinition.model_validate({
+    "process": {"id": "bench", "name": "Bench", "version": "1", "planned_duration_h": HOURS, "every_h": 12,
+                "windows_h": [6, 24]},
+    "parameter": [{"name": n, "label": n, "unit": "1", "kind": "sensor", "normal": [36, 38]} for n in NAMES],
+})  # fmt: skip
+HOUR_US = 3_600_000_000
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folder of everything, and the booster for the bare comparisons."""
+
+    root: Path
+    booster: lgb.Booster
+    columns: int
+
+    @property
+    def bundles(self) -> Path:
+        return self.root / "bundles"
+
+    @property
+    def data_dir(self) -> Path:
+        return self.root / "data"
+
+
+def make_place(root: Path) -> Place:
+    """Made-up readings, labels by chance, a booster that fits them: its speed is the question, not its judgement."""
+    rng = np.random.default_rng(11)
+    history = {name: table.arrow().empty_table().to_pandas() for name, table in RUN_HISTORY.items()}
+    starts = pd.Series(pd.Timestamp("2025-01-01", tz="UTC") + pd.to_timedelta(np.arange(N_BATCHES) * 12, unit="h"))
+    history["batches"] = _batches(starts)
+    labels = label_log(PROCESS, history["dispositions"])
+    rows, grid = checkpoint_rows(history["batches"], labels, PROCESS), grid_of(history["batches"], PROCESS)
+    readings = _readings(history["batches"], rng)
+    made = pa.Table.from_batches(summarise([lambda: readings], grid), SUMMARIES)
+    words = vocabulary(history, PROCESS)
+    frame, features = snapshots(rows, made, history, labels, PROCESS, words)
+    encoder = fit_encoder(frame)
+    X, y = encoder.encode(frame), rng.random(len(frame)) < 0.3
+    parameters = {"objective": "binary", "num_leaves": 31, "min_data_in_leaf": 5, "num_threads": 1, "verbose": -1,
+                  "deterministic": True, "force_row_wise": True, "learning_rate": 0.02}  # fmt: skip
+    booster = lgb.train(parameters, lgb.Dataset(X, y), 500)
+    by_name = {feature.name: feature for feature in features}
+    predictor = Predictor(
+        booster.model_to_string(), encoder, Calibration(1.0, 0.0), tuple(by_name[n] for n in encoder.columns),
+        "bench", "1", "0" * 64, "0" * 64, {},
+    )  # fmt: skip
+    place = Place(root, booster, len(encoder.columns))
+    release(place, predictor, words, "1")
+    return place
+
+
+def release(place: Place, predictor: Predictor, words: Vocabulary, version: str) -> str:
+    """Sign a version as the newest one."""
+    with tempfile.TemporaryDirectory() as folder:
+        predictor.save(Path(folder))
+        made = BundleStore(place.bundles).export(
+            Path(folder), Release("bench", version), PROCESS, words, private_key(place.data_dir / "keys" / "local.pem"),
+            released_us=now_us(),
+        )  # fmt: skip
+    return made.sha256
+
+
+def batch(started_us: int) -> dict[str, object]:
+    """A batch as the endpoint takes it."""
+    return {"site_id": "north", "started_at": iso(started_us), "origin": "simulated"}
+
+
+def observations(started_us: int, first_min: int, n_minutes: int, rng: np.random.Generator) -> list[dict[str, object]]:
+    """Readings of all parameters, one a minute."""
+    values = np.round(37 + rng.normal(0, 0.5, (n_minutes, N_PARAMETERS)), 3)
+    return [
+        {"parameter": name, "observed_at": iso(started_us + (first_min + minute) * 60_000_000), "value": float(values[minute, i]),
+         "unit": "1"}
+        for minute in range(n_minutes) for i, name in enumerate(NAMES)
+    ]  # fmt: skip
+
+
+def _batches(starts: pd.Series) -> pd.DataFrame:
+    schema = RUN_HISTORY["batches"].arrow()
+    n = len(starts)
+    columns = {name: [None] * n for name in schema.names} | {
+        "batch_id": [f"T{i:03d}" for i in range(n)], "started_at": list(starts), "site_id": ["north"] * n,
+        "product_id": ["p"] * n, "process_version": ["1"] * n, "equipment_id": [""] * n, "subject_key": [""] * n,
+        "origin": ["simulated"] * n,
+    }  # fmt: skip
+    return pa.table(columns, schema=schema).to_pandas()
+
+
+def _readings(batches: pd.DataFrame, rng: np.random.Generator) -> pa.Table:
+    n = HOURS * 4
+    parts = []
+    for batch_id, start in zip(batches["batch_id"], batches["started_at"], strict=True):
+        begun = round(start.timestamp() * 1e6)
+        for name in NAMES:
+            at = pa.array(begun + np.arange(1, n + 1) * HOUR_US // 4, pa.timestamp("us", "UTC"))
+            parts.append(pa.table({
+                "batch_id": [batch_id] * n, "parameter": [name] * n, "observed_at": at,
+                "revision": np.zeros(n, np.int32), "available_at": at,
+                "value": np.round(37 + np.cumsum(rng.normal(0, 0.1, n)), 3), "unit": ["1"] * n, "quality": ["good"] * n,
+            }, schema=RUN_HISTORY["observations"].arrow()))  # fmt: skip
+    return pa.concat_tables(parts)

@@ -1,0 +1,68 @@
+"""The endpoint of a place, in a process of its own, filled with one batch."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.serving.http import ask, request
+from benchmarks.serving.place import HOUR_US, Place, batch, observations
+from serving.access.keys import add_key
+from serving.audit import Actor
+from serving.commands import Cabinet
+from serving.ids import iso, now_us
+from tests.serving.served import Served, free_port
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A running endpoint and a batch `B1` in it that started four days ago."""
+
+    served: Served
+    started_us: int
+
+    @property
+    def port(self) -> int:
+        return self.served.port
+
+    def send(self, method: str, path: str, content: object = None, **headers: str) -> bytes:
+        """A request by the MES."""
+        body = b"" if content is None else json.dumps(content).encode()
+        return request(method, path, body, {"authorization": f"Bearer {self.served.key}"} | headers)
+
+    def score(self, i: int = 0) -> bytes:
+        """A request for the score at a moment of its own."""
+        return self.send("POST", "/v1/batches/B1/scores", {"as_of": iso(self.started_us + 90 * HOUR_US + i)})
+
+    def fill(self, first_h: int, n_hours: int) -> int:
+        """Send readings of all parameters, an hour a call; how many rows."""
+        rng, rows = np.random.default_rng(first_h), 0
+        for hour in range(first_h, first_h + n_hours):
+            sent = observations(self.started_us, hour * 60, 60, rng)
+            status, told = ask(self.port, self.send("POST", "/v1/batches/B1/observations", {"observations": sent}))
+            assert (status, told["accepted"]) == (200, len(sent)), told
+            rows += len(sent)
+        return rows
+
+
+@contextlib.contextmanager
+def endpoint(place: Place, records: Path, config: str = "") -> Iterator[Endpoint]:
+    """Start one over a fresh database."""
+    (place.data_dir / "endpoint.toml").write_text(f'records_url = "sqlite:///{records}"\n' + config)
+    with Cabinet(place.data_dir) as cabinet:
+        _, key = add_key(cabinet.records, name="MES", kind="service", role="mes", sites=["*"], expires_us=None,
+                         actor=Actor("bench", "operator", "bench"))  # fmt: skip
+    served = Served(place.data_dir, place.bundles, free_port(), key)
+    served.start()
+    found = Endpoint(served, now_us() - 96 * HOUR_US)
+    try:
+        status, _ = ask(found.port, found.send("PUT", "/v1/batches/B1", batch(found.started_us)))
+        assert status == 201
+        yield found
+    finally:
+        served.stop()

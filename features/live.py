@@ -1,0 +1,88 @@
+"""All that is known of one batch at a moment, as one row of numbers: the snapshot of a batch in progress.
+
+The same columns as `features.snapshots` makes for a whole history, from the same families, without a frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from features.context import Asked, Family
+from features.dictionary import Feature
+from features.incremental import BatchSeries
+from features.process import ProcessDefinition
+from features.runs import SeriesFamily
+from features.sensors import SensorSigns
+from features.series import SeriesPlan
+from features.snapshots import MISSING, PROGRESS
+from features.summaries import US_PER_H
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a row, and where each family writes its own.
+
+    Attributes:
+        of_series: Families that read a batch's summaries; the first is the plan of the series themselves.
+        context: Families of the context.
+    """
+
+    of_series: tuple[SeriesFamily, ...]
+    context: tuple[Family, ...]
+
+    @cached_property
+    def features(self) -> tuple[Feature, ...]:
+        """One entry per column."""
+        families = (*self.of_series, *self.context)
+        return (PROGRESS, MISSING, *(feature for family in families for feature in family.features))
+
+    @cached_property
+    def categories(self) -> dict[int, tuple[str, ...]]:
+        """Names of the categories by column; such a column holds the place of a name."""
+        names = {}
+        for family, place in zip(self.context, self._places[len(self.of_series) :], strict=True):
+            names |= {place.start + column: known for column, known in family.categories.items()}
+        return names
+
+    def row(self, series: BatchSeries, context: Sequence[tuple[Family, Asked]], as_of_us: int) -> np.ndarray:
+        """The row of a batch.
+
+        Args:
+            series: Its readings.
+            context: The families of the context, or others with the same columns, each with the question as it knows
+                the batch.
+            as_of_us: The moment, not before the batch's start.
+
+        Returns:
+            float64, shape (columns,); NaN where nothing is known.
+        """
+        out = np.full((1, len(self.features)), np.nan)
+        out[0, 0] = (as_of_us - series.started_us) / US_PER_H
+        runs = series.runs(as_of_us)
+        for family, place in zip(self.of_series, self._places, strict=False):
+            family.fill(runs, out[:, place])
+        out[0, 1] = np.count_nonzero(np.isnan(out[0, self._newest]))
+        for (family, question), place in zip(context, self._places[len(self.of_series) :], strict=True):
+            family.fill(question, out[:, place])
+        return out[0]
+
+    @cached_property
+    def _places(self) -> tuple[slice, ...]:
+        sizes = [len(family.features) for family in (*self.of_series, *self.context)]
+        ends = np.cumsum([2, *sizes])
+        return tuple(slice(int(end) - size, int(end)) for end, size in zip(ends[1:], sizes, strict=True))
+
+    @cached_property
+    def _newest(self) -> np.ndarray:
+        plan, first = self.of_series[0].features, self._places[0].start
+        places = [i for i, f in enumerate(plan) if f.window == "since_start" and f.statistic == "last"]
+        return np.array(places, np.int64) + first
+
+
+def series_families(process: ProcessDefinition) -> tuple[SeriesFamily, ...]:
+    """All families that read a batch's summaries, the series themselves first."""
+    return (SeriesPlan.of(process), SensorSigns.of(process))

@@ -1,0 +1,143 @@
+"""`batchguard serve`, `keys`, `audit` and `score --replay`: options in, one call of `serving.commands`, lines out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from features.errors import BatchguardError
+from pipelines.settings import Settings
+
+ProcessOption = Annotated[Path, typer.Option("--process", help="Process definition, a TOML file.")]
+DataOption = Annotated[Path, typer.Option("--data-dir", help="Where everything batchguard makes is kept.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="Settings of the endpoint; absent: endpoint.toml in the data directory.")
+]
+
+keys = typer.Typer(no_args_is_help=True, help="API keys of the endpoint.")
+trail = typer.Typer(no_args_is_help=True, help="The endpoint's audit trail.")
+
+
+def serve_command(
+    process: ProcessOption,
+    data_dir: DataOption = Path("var"),
+    config: ConfigOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; loopback unless --listen-anywhere.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8080,
+    listen_anywhere: Annotated[bool, typer.Option("--listen-anywhere", help="Other machines may connect.")] = False,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key, PEM.")] = None,
+    tls_client_ca: Annotated[Path | None, typer.Option(help="Clients need a certificate of this authority.")] = None,
+) -> None:
+    """Serve scores to an MES: HTTP on loopback, until Ctrl-C."""
+    from serving.commands import Listen, serve
+
+    listen = Listen(host, port, listen_anywhere, tls_cert, tls_key, tls_client_ca)
+    listen.check()
+    serve(_bundles(Settings(process, Path(), data_dir)), data_dir, config, listen)
+
+
+@keys.command("add")
+def keys_add(
+    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    role: Annotated[str, typer.Option(help="mes, viewer, reviewer, approver or admin.")],
+    site: Annotated[list[str], typer.Option(help="A site whose batches it sees, or * for all; may be repeated.")],
+    data_dir: DataOption = Path("var"),
+    config: ConfigOption = None,
+    person: Annotated[bool, typer.Option("--person", help="It belongs to a person: only they review.")] = False,
+    days: Annotated[int | None, typer.Option(min=1, help="Valid for so many days; absent: until revoked.")] = None,
+) -> None:
+    """Make a key and show it, for the only time."""
+    from serving.commands import Cabinet
+
+    with Cabinet(data_dir, config) as cabinet:
+        _say(cabinet.add_key(name, role=role, sites=site, person=person, days=days))
+
+
+@keys.command("list")
+def keys_list(data_dir: DataOption = Path("var"), config: ConfigOption = None) -> None:
+    """All keys, without their secrets, which nothing knows."""
+    from serving.commands import Cabinet
+
+    with Cabinet(data_dir, config) as cabinet:
+        _say(cabinet.list_keys())
+
+
+@keys.command("revoke")
+def keys_revoke(
+    key_id: Annotated[str, typer.Argument(help="As 'keys list' shows it.")],
+    why: Annotated[str, typer.Option(help="Goes into the audit trail.")],
+    data_dir: DataOption = Path("var"),
+    config: ConfigOption = None,
+) -> None:
+    """Make a key useless, within a second."""
+    from serving.commands import Cabinet
+
+    with Cabinet(data_dir, config) as cabinet:
+        _say(cabinet.revoke_key(key_id, why))
+
+
+@trail.command("verify")
+def audit_verify(data_dir: DataOption = Path("var"), config: ConfigOption = None) -> None:
+    """Hold the records against the trail and the trail against its anchor; exit code 1 where something differs."""
+    from serving.commands import Cabinet
+
+    with Cabinet(data_dir, config) as cabinet:
+        found = cabinet.verify()
+    for line in found.problems:
+        typer.echo(line, err=True)
+    typer.echo(f"{found.n_entries} entries, {found.n_records} records, {len(found.problems)} problems")
+    if found.problems:
+        raise typer.Exit(1)
+
+
+@trail.command("export")
+def audit_export(data_dir: DataOption = Path("var"), config: ConfigOption = None) -> None:
+    """The whole trail, one JSON object a line."""
+    from serving.commands import Cabinet
+
+    with Cabinet(data_dir, config) as cabinet:
+        _say(cabinet.export())
+
+
+def replay(score_id: str, process: Path, data_dir: Path) -> None:
+    """Make a stored score again; an error where it is not the same to the bit.
+
+    Raises:
+        BatchguardError: There is no such score, its model is gone, or it differs.
+    """
+    from pipelines.bundling import bundles_of
+    from pipelines.plant import Plant
+    from serving.commands import Cabinet
+
+    settings = Settings(process, Path(), data_dir)
+    with Cabinet(data_dir) as cabinet:
+        is_equal, line = cabinet.replay(score_id, bundles_of(settings, Plant(settings).process.id).root)
+    if not is_equal:
+        raise BatchguardError(line, remedy="The stored score counts; find out what changed: 'batchguard audit verify'.")
+    typer.echo(line)
+
+
+def _bundles(settings: Settings) -> Path:
+    """Folder of the bundles. Where there is none yet the model that speaks is signed with the local key, once.
+
+    From then on the registry is not asked: 'batchguard bundle' releases another version, to a running endpoint, too.
+    """
+    from pipelines.bundling import bundles_of, export
+    from pipelines.plant import Plant
+    from pipelines.scoring import speaking_model
+
+    plant = Plant(settings)
+    store = bundles_of(settings, plant.process.id)
+    if not store.root.exists():
+        manifest = export(settings, speaking_model(plant).version).manifest
+        typer.echo(f"{manifest.name} version {manifest.version}, {manifest.review}, signed with the local key")
+    return store.root
+
+
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(line)

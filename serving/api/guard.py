@@ -1,0 +1,82 @@
+"""Every route's door: who asks, may they, and is the body JSON. A route without a permission lets nobody in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+
+from serving.access.principals import ForbiddenError, Principal, UnauthenticatedError
+from serving.api.problems import request_id_of
+from serving.api.strict_json import strict_json
+from serving.records.answers import Call
+
+PERMISSION = "x-permission"
+
+
+class Verifier(Protocol):
+    """Keys or tokens."""
+
+    def is_quick(self, credential: str, /) -> bool:
+        """Whether `principal` answers at once."""
+        ...
+
+    def principal(self, credential: str, /) -> Principal:
+        """Whose it is.
+
+        Raises:
+            UnauthenticatedError: Nobody's.
+        """
+        ...
+
+
+class GuardedRoute(APIRoute):
+    """A route whose permission stands in its OpenAPI entry under `x-permission`."""
+
+    @property
+    def permission(self) -> str:
+        """What a role has to be allowed; empty: nobody is."""
+        return str((self.openapi_extra or {}).get(PERMISSION, ""))
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Checks, then the handler itself."""
+        handle = super().get_route_handler()
+        permission = self.permission
+
+        async def guarded(request: Request) -> Response:
+            if permission != "open":
+                request.state.principal = await _admitted(request, permission)
+            body = await request.body()
+            if body and "json" in request.headers.get("content-type", ""):
+                request._json = strict_json(body)
+            return await handle(request)
+
+        return guarded
+
+
+async def _admitted(request: Request, permission: str) -> Principal:
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not credential:
+        raise UnauthenticatedError("no key or token", expected="Authorization: Bearer ...")
+    verifiers = request.app.state.verifiers
+    kind = "key" if credential.startswith("bg_") else "token"
+    verifier: Verifier | None = verifiers.get(kind)
+    if verifier is None:
+        raise UnauthenticatedError(f"no {kind} is accepted here")
+    if verifier.is_quick(credential):
+        principal = verifier.principal(credential)
+    else:
+        principal = await run_in_threadpool(verifier.principal, credential)
+    if not principal.may(permission):  # ty: ignore[invalid-argument-type] - an unknown one is allowed to nobody
+        raise ForbiddenError(f"role {principal.role} of a {principal.kind} may not do this")
+    return principal
+
+
+def call_of(request: Request, key: str | None, body: bytes) -> Call:
+    """The call that a request makes."""
+    said = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
+    return Call(request.state.principal, request_id_of(request), key, hashlib.sha256(said + body).hexdigest())

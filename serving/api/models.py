@@ -1,0 +1,346 @@
+"""Shapes of requests and answers. What is read is strict: no unknown key, no text for a number, no flag for one either.
+
+These shapes say what JSON is accepted; whether a row is true (units, ranges, order of times) is said row by row by the
+contract of the run history.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from features.contracts import QUALITIES, SEVERITIES
+from features.process import OUTCOMES
+from serving.ids import iso, microseconds
+
+_PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
+_ID = r"^[A-Za-z0-9][A-Za-z0-9._:@+-]*$"
+MAX_ROWS = 20_000
+
+
+def _time(text: str) -> str:
+    try:
+        iso(microseconds(text))  # also refuses years that the calendar does not have
+    except (ValueError, OverflowError):
+        raise ValueError("not a time with offset from UTC, for example 2026-01-31T08:00:00+01:00") from None
+    return text
+
+
+Id = Annotated[str, Field(pattern=_ID, min_length=1, max_length=120)]
+Text = Annotated[str, Field(pattern=_PRINTABLE, max_length=200)]
+Moment = Annotated[
+    str,
+    AfterValidator(_time),
+    Field(max_length=40, json_schema_extra={"format": "date-time"}, examples=["2026-01-31T08:00:00+01:00"]),
+]
+RowTime = Annotated[  # a row's own fault, told with the row
+    str, Field(pattern=_PRINTABLE, max_length=40, examples=["2026-01-31T08:00:00+01:00"])
+]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Revision = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class _Read(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+_BATCH: dict[str, Any] = {
+    "product_id": "cart-19", "site_id": "north", "process_version": "2", "started_at": "2026-01-30T07:30:00+01:00",
+    "subject_key": "p-5f3a", "origin": "real", "attributes": {"apheresis_viability_pct": 96.5},
+}  # fmt: skip
+_ROWS: dict[str, Any] = {
+    "observations": [
+        {"parameter": "glucose_mm", "observed_at": "2026-01-31T06:00:00+01:00", "value": 18.4, "unit": "mmol/L",
+         "available_at": "2026-01-31T06:20:00+01:00"},
+    ],
+    "events": [{"kind": "phase", "code": "expansion", "started_at": "2026-01-31T05:00:00+01:00"}],
+    "materials": [{"material": "vector", "lot_id": "V-118", "consumed_at": "2026-01-31T05:30:00+01:00"}],
+}  # fmt: skip
+
+
+class Batch(_Read):
+    """A batch as it is known at its start."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_BATCH]})
+
+    product_id: Text | None = None
+    site_id: Id
+    process_version: Text | None = None
+    scale_l: Number | None = Field(None, description="Working volume, L")
+    equipment_id: Text | None = None
+    subject_key: Text | None = Field(None, description="Pseudonym of patient or donor, never an identity")
+    started_at: RowTime
+    planned_end_at: RowTime | None = None
+    origin: Literal["real", "simulated"]
+    attributes: dict[Text, Number | Text] = Field(
+        {}, max_length=200, description="Attributes of the process definition"
+    )
+
+    def row(self) -> dict[str, Any]:
+        """As a row of the run history."""
+        given = self.model_dump(exclude_none=True)
+        return given.pop("attributes") | given
+
+
+class Observation(_Read):
+    """One reading or result."""
+
+    parameter: Text
+    observed_at: RowTime
+    revision: Revision = Field(0, description="Higher for each correction")
+    available_at: RowTime | None = Field(None, description="When it could be seen; absent: when observed")
+    value: Number
+    unit: Text | None = Field(None, description="As reported; absent: the parameter's own")
+    quality: Literal[QUALITIES] | None = None  # ty: ignore[invalid-type-form] - a tuple of names
+
+
+class Event(_Read):
+    """A phase, deviation, intervention, alarm, calibration, handover, ..."""
+
+    kind: Text
+    code: Text | None = None
+    started_at: RowTime
+    ended_at: RowTime | None = None
+    available_at: RowTime | None = None
+    severity: Literal[SEVERITIES] | None = None  # ty: ignore[invalid-type-form] - a tuple of names
+    person_key: Text | None = Field(None, description="Pseudonym, never an identity")
+
+
+class Material(_Read):
+    """A lot of material that the batch used."""
+
+    material: Text
+    lot_id: Text
+    supplier: Text | None = None
+    quantity: Number | None = None
+    unit: Text | None = None
+    consumed_at: RowTime | None = None
+
+
+class Disposition(_Read):
+    """What was decided on the batch."""
+
+    revision: Revision = 0
+    outcome: Literal[OUTCOMES]  # ty: ignore[invalid-type-form] - a tuple of names
+    failure_modes: Text | None = Field(None, description="Separated by ;")
+    decided_at: RowTime
+    source: Text | None = None
+    verified_by: Text | None = None
+
+
+class Rows(_Read):
+    """Rows of one batch; any of the four tables."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_ROWS]})
+
+    observations: list[Observation] = Field([], max_length=MAX_ROWS)
+    events: list[Event] = Field([], max_length=MAX_ROWS)
+    materials: list[Material] = Field([], max_length=MAX_ROWS)
+    dispositions: list[Disposition] = Field([], max_length=MAX_ROWS)
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """By table of the run history, those without rows left out."""
+        given = {name: getattr(self, name) for name in ("observations", "events", "materials", "dispositions")}
+        return {name: [row.model_dump(exclude_none=True) for row in rows] for name, rows in given.items() if rows}
+
+
+class ScoreRequest(_Read):
+    """When the score shall speak of."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{}, {"as_of": "2026-01-31T08:00:00+01:00"}]})
+
+    as_of: Moment | None = Field(None, description="Nothing known later counts; absent: now")
+
+
+class InlineBatch(Batch):
+    """A batch with its id."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_BATCH | {"batch_id": "B-2026-0117"}]})
+
+    batch_id: Id
+
+
+class InlineRequest(Rows):
+    """One batch's whole history, to be scored without being taken in."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"batch": _BATCH | {"batch_id": "B-2026-0117"}, **_ROWS, "as_of": "2026-01-31T08:00:00+01:00"}]
+        }
+    )
+
+    batch: InlineBatch
+    as_of: Moment | None = None
+
+
+class ReviewRequest(_Read):
+    """What a person decided on a score."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"decision": "act", "reason": "second sample ordered", "deviation": "DEV-2026-031"}]
+        }
+    )
+
+    decision: Literal["agree", "disagree", "act", "no_action"]
+    reason: Annotated[str, Field(pattern=_PRINTABLE, min_length=3, max_length=2000)]
+    deviation: Id | None = Field(None, description="Linked deviation record")
+
+
+class Taken(BaseModel):
+    """What became of a batch."""
+
+    batch_id: str
+    verdict: Literal["accepted", "duplicate"]
+    revision: int
+
+
+class Rejection(BaseModel):
+    """Why a row was rejected; `index` counts in its table of the request, from 0."""
+
+    table: str
+    index: int
+    code: str
+    reason: str
+
+
+class RowsTaken(BaseModel):
+    """What became of rows; at most 100 rejections are explained, all are kept in the quarantine."""
+
+    batch_id: str
+    accepted: int
+    duplicates: int
+    rejected: int
+    rejections: list[Rejection]
+
+
+class Model(BaseModel):
+    """The model that speaks."""
+
+    name: str
+    version: str
+    sha256: str
+    review: Literal["unreviewed", "released"]
+    process_id: str
+    process_sha256: str
+    features_sha256: str
+
+
+class ModelNow(Model):
+    """The model that speaks now."""
+
+    stale_since_us: int | None = Field(
+        description="Since when a newer release cannot be used; null: this is the newest"
+    )
+
+
+class StaleModel(BaseModel):
+    """A newer release could not be used when this was scored."""
+
+    since: str
+    age_s: float
+
+
+class ScoreReason(BaseModel):
+    """Why the probability is not the base probability: one parameter, with its value, unit and normal range."""
+
+    model_config = ConfigDict(extra="allow")
+
+    parameter: str
+    label: str
+    value: float | str | None
+    unit: str
+    normal: list[float | None]
+    points: float = Field(description="Percentage points it adds to the probability")
+    sentence: str
+
+
+class ScoreContent(BaseModel):
+    """What a score says. A new version of the predictor may say more: clients ignore what they do not know."""
+
+    model_config = ConfigDict(extra="allow")
+
+    version: int = Field(description="Of this shape")
+    elapsed_h: float
+    failure_probability: float = Field(ge=0, le=1)
+    base_probability: float = Field(ge=0, le=1)
+    interval: list[float] | None = Field(None, description="Low and high end of the probability's interval")
+    decision: Literal["low", "elevated", "high", "undecided"] | None = Field(None, description="Absent: none is made")
+    cause: str | None = Field(None, description="Why it is undecided")
+    modes: dict[str, float] | None = Field(None, description="Probability by failure mode")
+    reasons: list[ScoreReason]
+    missing: list[str] = Field(description="Parameters without a value yet")
+    stale: dict[str, float] = Field(
+        description="Parameters whose newest value is older than usual, with its age in hours"
+    )
+    data_sha256: str
+    process_version: str
+    model: Model
+
+
+class Review(BaseModel):
+    """A review as it is kept."""
+
+    review_id: str
+    score_id: str
+    decision: str
+    reason: str
+    deviation: str | None
+    reviewer: str
+    score_sha256: str
+    reviewed_at: str
+    request_id: str
+
+
+class Score(ScoreContent):
+    """A score as it is kept: `supersedes` names the earlier one of the same batch and time."""
+
+    score_id: str
+    batch_id: str
+    site_id: str
+    as_of: str
+    scored_at: str
+    stale_model: StaleModel | None = Field(description="Null: the newest release spoke")
+    rows_seq: int = Field(description="Newest row that it rests on")
+    inline_sha256: str | None
+    body_sha256: str
+    supersedes: str | None
+    request_id: str
+    scored_for: str
+    reviews: list[Review] | None = None
+
+
+class BatchPage(BaseModel):
+    """Batches by id; `next` is the `after` of the next page, null at the end."""
+
+    batches: list[dict[str, Any]]
+    next: str | None
+
+
+class ScorePage(BaseModel):
+    """Scores, the newest made first; `next` is the `before` of the next page, null at the end."""
+
+    scores: list[Score]
+    next: str | None
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str | None = None
+    request_id: str | None = None
+    errors: list[dict[str, str]] | None = None
+
+
+class Health(BaseModel):
+    """`ok`, or what is not."""
+
+    status: Literal["ok", "unavailable"]
+    records: Literal["ok", "unavailable"] | None = None
+    model: Literal["ok", "stale", "unavailable"] | None = None

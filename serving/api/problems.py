@@ -1,0 +1,108 @@
+"""Refusals as RFC 9457 problems: what, never the body that was sent, and never more than 4 kB."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from features.errors import BatchguardError
+from serving.access.principals import ForbiddenError, UnauthenticatedError
+from serving.access.tokens import ProviderUnavailableError
+from serving.api.strict_json import BadJsonError
+from serving.desk.refusals import ConflictError, NotThereError, RefusedError
+from serving.records.answers import InFlightError, KeyReusedError
+from serving.records.store import RecordsUnavailableError
+from serving.seam import EngineError, UnscorableError, canonical
+
+MEDIA_TYPE = "application/problem+json"
+_MOST_ERRORS, _MOST_TEXT = 10, 300
+_RETRY: dict[str, str] = {"retry-after": "1"}
+_log = structlog.get_logger("batchguard.api")
+
+# Error -> status, title, headers. The title is the same for a kind of problem, the detail speaks of this one.
+_KINDS: Sequence[tuple[type[BatchguardError], int, str, Mapping[str, str]]] = (
+    (BadJsonError, 400, "The body is not JSON as it is accepted here", {}),
+    (UnauthenticatedError, 401, "Not authenticated", {"www-authenticate": "Bearer"}),
+    (ForbiddenError, 403, "Not allowed", {}),
+    (NotThereError, 404, "Not found", {}),
+    (InFlightError, 409, "Still being answered", _RETRY),
+    (KeyReusedError, 409, "Idempotency-Key used for another request", {}),
+    (ConflictError, 409, "Contradicts what is kept", {}),
+    (RefusedError, 422, "Cannot be accepted", {}),
+    (UnscorableError, 422, "Cannot be scored", {}),
+    (RecordsUnavailableError, 503, "The records cannot be used now", _RETRY),
+    (ProviderUnavailableError, 503, "The identity provider cannot be used now", _RETRY),
+    (EngineError, 503, "No model can speak", _RETRY),
+)
+
+
+def problem(
+    status: int,
+    title: str,
+    detail: str = "",
+    *,
+    request_id: str = "",
+    errors: Sequence[Mapping[str, Any]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A problem document."""
+    content: dict[str, Any] = {"type": "about:blank", "title": title, "status": status}
+    if detail:
+        content["detail"] = _printable(detail)
+    if request_id:
+        content["request_id"] = request_id
+    if errors:
+        content["errors"] = list(errors[:_MOST_ERRORS])
+        content["n_errors"] = len(errors)
+    return Response(canonical(content), status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the app as a problem."""
+    app.add_exception_handler(BatchguardError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+
+
+def of_error(error: BatchguardError, request_id: str) -> Response:
+    """The problem that stands for an error of ours."""
+    for kind, status, title, headers in _KINDS:
+        if isinstance(error, kind):
+            return problem(status, title, str(error), request_id=request_id, headers=headers)
+    _log.error("unforeseen refusal", kind=type(error).__name__, request_id=request_id)
+    return problem(422, "Cannot be carried out", str(error), request_id=request_id)
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BatchguardError)  # noqa: S101 - registered for this type
+    return of_error(error, request_id_of(request))
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
+    told = [
+        {"where": _printable("/".join(str(part) for part in found["loc"]), 100), "what": _printable(found["msg"], 150)}
+        for found in error.errors()
+    ]
+    return problem(422, "The request does not fit the schema", request_id=request_id_of(request), errors=told)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
+    return problem(error.status_code, str(error.detail), request_id=request_id_of(request), headers=error.headers)
+
+
+def request_id_of(request: Request) -> str:
+    """Our id of a request."""
+    return str(request.scope.get("state", {}).get("request_id", ""))
+
+
+def _printable(text: str, most: int = _MOST_TEXT) -> str:
+    """Text that JSON can hold whatever was sent, cut."""
+    clean = text.encode("utf-8", "replace").decode()
+    return clean if len(clean) <= most else clean[: most - 3] + "..."

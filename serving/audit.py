@@ -1,0 +1,248 @@
+"""The audit trail: who did what to which record, what it was and is, when and why. Each entry holds the hash of the one before.
+
+An entry is written in the transaction of what it tells of. Whoever rewrites or cuts the chain in the database has to
+do the same to the anchor, a file that should lie where the database's administrator cannot write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, insert, select
+
+from features.errors import StorageError
+from serving.ids import iso
+from serving.records.store import Head, Records
+from serving.records.tables import GENESIS, audit, inline_histories, reviews, rows, scores
+from serving.seam import canonical
+
+_HASHED = ("seq", "at_us", "who", "role", "action", "object", "old", "new", "why", "request_id", "previous")
+_AT_ONCE = 5_000
+_log = structlog.get_logger("batchguard.audit")
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts, in which role, by which request."""
+
+    who: str
+    role: str
+    request_id: str
+
+
+def append(
+    connection: Connection,
+    now: Head,
+    actor: Actor,
+    action: str,
+    target: str,
+    *,
+    at_us: int,
+    old: object = None,
+    new: object = None,
+    why: str = "",
+) -> None:
+    """Add an entry at the end of the chain, in a transaction that holds the head."""
+    entry: dict[str, Any] = {
+        "seq": now.audit_seq + 1,
+        "at_us": at_us,
+        "who": actor.who,
+        "role": actor.role,
+        "action": action,
+        "object": target,
+        "old": None if old is None else canonical(old).decode(),
+        "new": None if new is None else canonical(new).decode(),
+        "why": why,
+        "request_id": actor.request_id,
+        "previous": now.audit_hash,
+    }
+    entry["hash"] = entry_hash(entry)
+    connection.execute(insert(audit), entry)
+    now.audit_seq, now.audit_hash = entry["seq"], entry["hash"]
+
+
+def entry_hash(entry: Mapping[str, Any]) -> str:
+    """SHA-256 over all of an entry but the hash itself."""
+    return hashlib.sha256(canonical([entry[name] for name in _HASHED])).hexdigest()
+
+
+def entries(connection: Connection, after: int = 0) -> Iterator[dict[str, Any]]:
+    """All entries in order, from the one behind `after` on."""
+    while True:
+        found = connection.execute(select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(_AT_ONCE)).all()
+        if not found:
+            return
+        yield from ({str(name): value for name, value in row._mapping.items()} for row in found)
+        after = found[-1].seq
+
+
+def export(connection: Connection) -> Iterator[dict[str, Any]]:
+    """Entries for people and other systems: as stored, with the time spelled out."""
+    for entry in entries(connection):
+        yield {**entry, "at": iso(entry["at_us"])}
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a check of the trail found.
+
+    Attributes:
+        n_entries: Entries read.
+        n_records: Records compared with what the trail says of them.
+        problems: One line each; empty where all is as it was written.
+    """
+
+    n_entries: int
+    n_records: int
+    problems: tuple[str, ...]
+
+
+def verify(records: Records, anchor: Path | None) -> Verified:
+    """Recompute the chain, hold it against the anchor, and hold scores, reviews and rows against the chain.
+
+    Raises:
+        RecordsUnavailableError: The records cannot be read.
+        StorageError: The anchor cannot be read.
+    """
+    problems: list[str] = []
+    said: dict[str, list[str | None]] = {"score": [], "review": [], "rows": []}
+    anchored = _anchored(anchor)
+    with records.read() as connection:
+        expected, previous, n = 1, GENESIS, 0
+        for entry in entries(connection):
+            n += 1
+            problems += _faults(entry, expected, previous)
+            if anchored.pop(entry["seq"], entry["hash"]) != entry["hash"]:
+                problems.append(f"entry {entry['seq']} is not the one of the anchor: the chain was written anew")
+            if entry["action"] in said:
+                said[entry["action"]].append(entry["new"])
+            expected, previous = entry["seq"] + 1, entry["hash"]
+        problems += [f"entry {seq} of the anchor is gone: the chain was cut" for seq in sorted(anchored)]
+        kept = list(_kept(connection))
+    problems += _differences(said, kept)
+    return Verified(n, len(kept), tuple(problems))
+
+
+def _faults(entry: Mapping[str, Any], expected: int, previous: str) -> list[str]:
+    found = []
+    if entry["seq"] != expected:
+        found.append(f"entry {expected} is missing")
+    elif entry["previous"] != previous:
+        found.append(f"entry {entry['seq']} does not follow the one before it")
+    if entry_hash(entry) != entry["hash"]:
+        found.append(f"entry {entry['seq']} was changed")
+    return found
+
+
+def score_digest(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the trail says of a score: enough to notice any change of its record."""
+    names = ("score_id", "batch_id", "as_of_us", "scored_us", "rows_seq", "inline_sha256", "model_sha256", "model_stale_us", "body_sha256",
+             "supersedes")  # fmt: skip
+    return {name: row[name] for name in names}
+
+
+def review_digest(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the trail says of a review: all of it but the request."""
+    return {name: row[name] for name in row if name != "request_id"}
+
+
+def rows_digest(batch_id: str, table: str, contents: Iterable[tuple[int, str]]) -> dict[str, Any]:
+    """What the trail says of rows taken in by one request: how many, from which number on, and their digest."""
+    numbered = list(contents)
+    digest = hashlib.sha256()
+    for _, content in numbered:
+        digest.update(content.encode() + b"\n")
+    return {
+        "batch_id": batch_id,
+        "table": table,
+        "first": numbered[0][0] if numbered else 0,
+        "n": len(numbered),
+        "sha256": digest.hexdigest(),
+    }
+
+
+def _kept(connection: Connection) -> Iterator[tuple[str, str]]:
+    """(kind, what the trail should say) of every record; a record whose own digest is wrong says something else."""
+    for found in connection.execute(select(scores)).mappings():
+        body = hashlib.sha256(found["body"].encode()).hexdigest()
+        yield "score", canonical(score_digest({**found, "body_sha256": body})).decode()
+    for found in connection.execute(select(reviews)).mappings():
+        yield "review", canonical(review_digest(found)).decode()
+    for found in connection.execute(select(inline_histories)).mappings():
+        if hashlib.sha256(found["content"].encode()).hexdigest() != found["sha256"]:
+            yield "inline history", found["sha256"]
+    wanted: list[Any] = [rows.c.request_id, rows.c.batch_id, rows.c.table_name, rows.c.seq, rows.c.content]
+    group: list[Any] = []
+    for found in connection.execute(select(*wanted).order_by(rows.c.seq)):
+        if group and (found.request_id, found.batch_id, found.table_name) != tuple(group[0][:3]):
+            yield _rows_said(group)
+            group = []
+        group.append(found)
+    if group:
+        yield _rows_said(group)
+
+
+def _rows_said(group: list[Any]) -> tuple[str, str]:
+    _, batch_id, table, *_ = group[0]
+    return "rows", canonical(rows_digest(batch_id, table, [(row.seq, row.content) for row in group])).decode()
+
+
+def _differences(said: Mapping[str, list[str | None]], kept: list[tuple[str, str]]) -> list[str]:
+    found = []
+    for kind in ("score", "review", "rows", "inline history"):
+        told = {text for text in said.get(kind, []) if text is not None}
+        there = {text for name, text in kept if name == kind}
+        found += [f"{kind} without its entry in the trail, or changed since: {text[:120]}" for text in there - told]
+        found += [f"{kind} that the trail tells of is gone or changed: {text[:120]}" for text in told - there]
+    return found
+
+
+class Anchor:
+    """A file beside the chain: a line `seq hash time` at most once an interval, never rewritten."""
+
+    def __init__(self, path: Path, interval_us: int = 1_000_000) -> None:
+        self.path, self._interval_us = path, interval_us
+        self._last: tuple[int, int] = (0, 0)
+
+    def note(self, now: Head, at_us: int, *, at_once: bool = False) -> None:
+        """Write down the end of the chain, unless that was done just now.
+
+        What the chain tells of is committed already: an anchor that cannot be written is told in the log, and later.
+        """
+        seq, when = self._last
+        if now.audit_seq <= seq or (at_us - when < self._interval_us and not at_once):
+            return
+        try:
+            _append_line(self.path, f"{now.audit_seq} {now.audit_hash} {iso(at_us)}\n")
+        except OSError as error:
+            _log.error("anchor not written", path=str(self.path), error=error.strerror)
+            return
+        self._last = (now.audit_seq, at_us)
+
+
+def _append_line(path: Path, line: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    try:
+        os.write(handle, line.encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _anchored(path: Path | None) -> dict[int, str]:
+    if path is None or not path.exists():
+        return {}
+    found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        parts = line.split(" ")
+        if len(parts) != 3 or not parts[0].isdigit() or len(parts[1]) != 64:
+            raise StorageError(f"{path}:{number}: no line of an anchor", remedy="Restore the file from its backup.")
+        found[int(parts[0])] = parts[1]
+    return found

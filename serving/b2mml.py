@@ -1,0 +1,58 @@
+"""A score as a B2MML `WorkAlert` (MESA B2MML 0701): built by element name, in the order the standard asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lxml import etree
+
+NAMESPACE = "http://www.mesa.org/xml/B2MML"
+_PRIORITY = {"high": "1", "elevated": "2", "undecided": "3", "low": "4"}
+_NOT_XML = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 65534, 65535), " ")
+
+
+def work_alert(event_id: str, payload: Mapping[str, Any]) -> bytes:
+    """XML of one event.
+
+    Args:
+        event_id: Of the event; receivers drop a second one with the same id.
+        payload: `serving.outbox` payload: kind, time, score.
+    """
+    score = payload["score"]
+    root = etree.Element(f"{{{NAMESPACE}}}WorkAlert", nsmap={None: NAMESPACE})
+    _add(root, "ID", event_id)
+    _add(root, "PublishedDate", payload["at"])
+    _add(root, "MessageText", _message(score))
+    _add(root, "TimeStamp", score["as_of"])
+    _add(root, "Priority", _PRIORITY.get(str(score.get("decision")), "3"))
+    _add(root, "Category", payload["kind"])
+    for name, value in _properties(score):
+        entry = etree.SubElement(root, f"{{{NAMESPACE}}}WorkAlertProperty")
+        _add(entry, "ID", name)
+        _add(_add(entry, "Value", None), "ValueString", value)
+    return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
+
+
+def _add(parent: etree._Element, name: str, text: object) -> etree._Element:
+    element = etree.SubElement(parent, f"{{{NAMESPACE}}}{name}")
+    if text is not None:
+        element.text = str(text).translate(_NOT_XML)
+    return element
+
+
+def _message(score: Mapping[str, Any]) -> str:
+    decision = score.get("decision") or "risk"
+    first = next((reason["sentence"] for reason in score.get("reasons", ())), "no single reason")
+    return f"Batch {score['batch_id']}: {decision}, probability of failure {score['failure_probability']:.3f}. {first}"
+
+
+def _properties(score: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    yield "score_id", score["score_id"]
+    yield "batch_id", score["batch_id"]
+    yield "failure_probability", repr(score["failure_probability"])
+    yield "model_sha256", score["model"]["sha256"]
+    if score.get("decision") is not None:
+        yield "decision", score["decision"]
+    for number, reason in enumerate(score.get("reasons", ()), start=1):
+        yield f"reason_{number}", reason["sentence"]

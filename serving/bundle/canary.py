@@ -1,0 +1,96 @@
+"""The canary: a predictor is loaded and scores a few made-up rows in a process of its own, before it may speak.
+
+A model file that LightGBM cannot bear aborts or never ends; then only the child dies. The expected scores were
+recorded when the bundle was exported: another version of a library that computes otherwise is noticed, too.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from serving.bundle.manifest import BundleError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from models.predictor import Predictor
+    from serving.bundle.store import Bundle
+
+CANARY = "canary.json"
+TIMEOUT_S = 60.0
+_ROWS = 8
+
+
+def canary_of(folder: Path) -> tuple[bytes, str]:
+    """Rows and the probabilities that a predictor gives them, as JSON, and the digest of its manifest."""
+    from models.predictor import Predictor
+
+    predictor = Predictor.load(folder)
+    rows = _made_up(predictor)
+    found = [float(p) for p in predictor.predict(rows)]
+    return orjson.dumps({"probabilities": found}), predictor.sha256
+
+
+def sing(bundle: Bundle, *, timeout_s: float = TIMEOUT_S) -> None:
+    """Load and score in a child process.
+
+    Raises:
+        BundleError: The child died, took too long, or computed something else.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        bundle.write_predictor(Path(name))
+        command = [sys.executable, "-P", "-m", "serving.bundle.canary", name, bundle.manifest.model_sha256]
+        root = Path(__file__).parents[2]
+        environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+        try:
+            ran = subprocess.run(
+                command, capture_output=True, timeout=timeout_s, check=False, cwd=root, env=environment, text=True
+            )
+        except subprocess.TimeoutExpired:
+            raise BundleError(f"the canary of {bundle.sha256[:12]} took longer than {timeout_s:g} s") from None
+    if ran.returncode != 0:
+        last = (ran.stderr.strip().splitlines() or [f"exit code {ran.returncode}"])[-1][:300]
+        raise BundleError(f"the canary of {bundle.sha256[:12]} failed: {last}", remedy="Keep the former release.")
+
+
+def _made_up(predictor: Predictor) -> pd.DataFrame:
+    """Rows that reach many leaves: nothing known, then numbers of growing size, the same every time."""
+    import numpy as np
+    import pandas as pd
+
+    encoder, chance = predictor.encoder, np.random.default_rng(20261124)
+    scale = np.geomspace(0.01, 1000, _ROWS - 1)[:, None]
+    numbers = np.vstack(
+        [np.full(len(encoder.columns), np.nan), chance.normal(size=(_ROWS - 1, len(encoder.columns))) * scale]
+    )
+    columns: dict[str, Any] = {name: numbers[:, place] for place, name in enumerate(encoder.columns)}
+    for name, known in encoder.categories.items():
+        columns[name] = pd.array([None, *(known[i % len(known)] for i in range(_ROWS - 1))], dtype="str")
+    start = pd.Timestamp("2026-01-01T00:00Z").as_unit("us")
+    head = {"batch_id": pd.array(["canary"] * _ROWS, dtype="str"), "checkpoint_h": 12.0, "started_at": start,
+            "as_of": start + pd.Timedelta(hours=12)}  # fmt: skip
+    return pd.DataFrame({**head, **columns})
+
+
+def main(folder: Path, sha256: str) -> int:
+    """What the child does; 0 where every score is as it was when the bundle was made."""
+    from models.predictor import Predictor
+
+    predictor = Predictor.load(folder / "predictor", sha256=sha256)
+    expected = orjson.loads((folder / CANARY).read_bytes())["probabilities"]
+    found = [float(p) for p in predictor.predict(_made_up(predictor))]
+    if found != expected:
+        sys.stderr.write(f"scores {found} instead of {expected}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))

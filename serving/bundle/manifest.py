@@ -1,0 +1,166 @@
+"""What a bundle says of itself: a manifest of SHA-256s, and an Ed25519 signature over its bytes (RFC 8032)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import orjson
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from features.errors import StorageError
+from serving.seam import canonical
+
+FORMAT = 1
+MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
+_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}){0,3}$")
+
+
+class BundleError(StorageError):
+    """A bundle that must not be used: damaged, unsigned, older than one that was used, or failing its canary."""
+
+
+@dataclass(frozen=True)
+class File:
+    """Digest and size of a file."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything of a release that is signed.
+
+    Attributes:
+        name: Registered model.
+        version: Its version in the registry.
+        review: Whether a person released it.
+        released_us: When it was made a bundle, in microseconds UTC; a later one takes the place of an earlier one.
+        process_id: Process it was made for.
+        process_sha256: Digest of the process definition among the files.
+        features_sha256: Digest of the code that has to make its features.
+        model_sha256: Digest of the predictor's own manifest.
+        files: Digest and size by path inside the bundle.
+    """
+
+    name: str
+    version: str
+    review: Literal["unreviewed", "released"]
+    released_us: int
+    process_id: str
+    process_sha256: str
+    features_sha256: str
+    model_sha256: str
+    files: Mapping[str, File]
+
+    def to_bytes(self) -> bytes:
+        """The one spelling that is signed and hashed."""
+        return canonical({"format": FORMAT, **asdict(self)})
+
+    @property
+    def sha256(self) -> str:
+        """Address of the bundle."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Manifest:
+        """Read a manifest whose signature was verified.
+
+        Raises:
+            BundleError: It is none, or of another format.
+        """
+        try:
+            data = orjson.loads(content)
+            if data.pop("format") != FORMAT:
+                raise BundleError("the bundle has another format", expected=f"format {FORMAT}")
+            files = {str(path): File(**entry) for path, entry in data.pop("files").items()}
+            manifest = cls(**data, files=files)
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+            raise BundleError("the manifest of the bundle cannot be read") from None
+        if any(not _NAME.match(path) for path in files) or manifest.to_bytes() != content:
+            raise BundleError("the manifest of the bundle is not as this software writes it")
+        return manifest
+
+
+def sign(manifest: bytes, key: Ed25519PrivateKey) -> bytes:
+    """64 bytes."""
+    return key.sign(manifest)
+
+
+def verify(manifest: bytes, signature: bytes, trusted: Iterable[Ed25519PublicKey]) -> None:
+    """Whether one of the trusted keys signed these bytes.
+
+    Raises:
+        BundleError: None did.
+    """
+    for key in trusted:
+        try:
+            key.verify(signature, manifest)
+        except InvalidSignature:
+            continue
+        return
+    raise BundleError(
+        "no trusted key has signed the bundle",
+        expected="a signature by a key of the folder of trusted keys",
+        remedy="Export it with the release key, or trust its public key.",
+    )
+
+
+def private_key(path: Path) -> Ed25519PrivateKey:
+    """The key of a PEM file that only its owner may read; a local one is made where there is none.
+
+    Raises:
+        StorageError: The file is no Ed25519 key, or others may read it.
+    """
+    if not path.exists():
+        _make_key(path)
+    if path.stat().st_mode & 0o077:
+        raise StorageError(f"{path}: others may read this private key", remedy=f"chmod 600 {path}")
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except ValueError:
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise StorageError(f"{path}: not an Ed25519 private key in PEM", remedy="Name the release key.")
+    return key
+
+
+def trusted_keys(folder: Path) -> tuple[Ed25519PublicKey, ...]:
+    """The public keys (`*.pub`, PEM) of a folder.
+
+    Raises:
+        StorageError: A file is no Ed25519 key, or there is none.
+    """
+    keys = []
+    for path in sorted(folder.glob("*.pub")):
+        try:
+            key = serialization.load_pem_public_key(path.read_bytes())
+        except ValueError:
+            key = None
+        if not isinstance(key, Ed25519PublicKey):
+            raise StorageError(f"{path}: not an Ed25519 public key in PEM", remedy="Remove it from the trusted keys.")
+        keys.append(key)
+    if not keys:
+        raise StorageError(
+            f"{folder}: no trusted key", remedy="Run 'batchguard bundle', or copy the release key's .pub."
+        )
+    return tuple(keys)
+
+
+def _make_key(path: Path) -> None:
+    key = Ed25519PrivateKey.generate()
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+    path.with_suffix(".pub").write_bytes(public)

@@ -1,0 +1,168 @@
+"""The folder of bundles: each under its digest, and a pointer to the one that should speak."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from features.context import Vocabulary
+from features.errors import ProcessError, StorageError
+from features.process import ProcessDefinition
+from serving.bundle.canary import CANARY, canary_of
+from serving.bundle.digests import features_digest, process_digest
+from serving.bundle.files import read_folder, replace_file, write_folder
+from serving.bundle.manifest import MANIFEST, SIGNATURE, BundleError, File, Manifest, sign, verify
+from serving.scorer import Release
+from serving.seam import canonical
+
+POINTER = "current"
+PREDICTOR, PROCESS, VOCABULARY = "predictor", "process.json", "vocabulary.json"
+_DIGEST = re.compile(rb"^[0-9a-f]{64}$")
+_REMEDY = "Export the version again with 'batchguard bundle'."
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle of which every byte was verified.
+
+    Attributes:
+        sha256: Its address.
+        manifest: What it says of itself.
+        files: Its files by path, as verified: nothing is read from the folder again.
+    """
+
+    sha256: str
+    manifest: Manifest
+    files: Mapping[str, bytes]
+
+    @property
+    def process(self) -> ProcessDefinition:
+        """The process definition that the model was made for.
+
+        Raises:
+            BundleError: It is none of this software's.
+        """
+        try:
+            process = ProcessDefinition.model_validate_json(self.files[PROCESS])
+        except (ValueError, ProcessError):
+            raise BundleError("the process definition of the bundle cannot be read", remedy=_REMEDY) from None
+        if process_digest(process) != self.manifest.process_sha256:
+            raise BundleError("the process definition reads otherwise than when it was signed", remedy=_REMEDY)
+        return process
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Names of the history that the model's features were made with."""
+        data = orjson.loads(self.files[VOCABULARY])
+        return Vocabulary(
+            attributes=tuple(data["attributes"]),
+            materials=tuple(data["materials"]),
+            lot_tests=tuple((parameter, material) for parameter, material in data["lot_tests"]),
+            metrics=tuple((metric, grade) for metric, grade in data["metrics"]),
+            event_kinds=tuple(data["event_kinds"]),
+            phases=tuple(data["phases"]),
+        )
+
+    def write_predictor(self, folder: Path) -> None:
+        """Write the verified files of the predictor, and the canary, into a folder of our own."""
+        own = {path: content for path, content in self.files.items() if path.startswith(f"{PREDICTOR}/")}
+        for path, content in {**own, CANARY: self.files[CANARY]}.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+
+
+@dataclass(frozen=True)
+class BundleStore:
+    """Bundles in a folder."""
+
+    root: Path
+
+    def export(
+        self,
+        predictor: Path,
+        release: Release,
+        process: ProcessDefinition,
+        words: Vocabulary,
+        key: Ed25519PrivateKey,
+        *,
+        released_us: int,
+    ) -> Bundle:
+        """Make a signed bundle of a predictor's folder and let the pointer name it.
+
+        Args:
+            predictor: Folder made by `Predictor.save`.
+            release: Which model it is, and whether a person released it.
+            process: The process it was made for.
+            words: Names of the history that its features were made with.
+            key: Signs.
+            released_us: Now, in microseconds UTC.
+
+        Raises:
+            StorageError: The predictor is damaged, or the disk refuses.
+        """
+        canary, model_sha256 = canary_of(predictor)
+        files = {f"{PREDICTOR}/{path}": content for path, content in read_folder(predictor).items()}
+        files |= {
+            PROCESS: canonical(process.model_dump(mode="json")),
+            VOCABULARY: canonical(vars(words)),
+            CANARY: canary,
+        }
+        manifest = Manifest(
+            release.name, release.version, release.review, released_us, process.id, process_digest(process),
+            features_digest(), model_sha256, {path: _file(content) for path, content in sorted(files.items())},
+        )  # fmt: skip
+        content = manifest.to_bytes()
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            write_folder(self.root / manifest.sha256, {**files, MANIFEST: content, SIGNATURE: sign(content, key)})
+            replace_file(self.root / POINTER, manifest.sha256.encode() + b"\n")
+        except OSError as error:
+            raise StorageError(f"{self.root}: the bundle cannot be written: {error.strerror}") from None
+        return Bundle(manifest.sha256, manifest, files)
+
+    def pointed(self) -> str:
+        """Digest of the bundle that should speak.
+
+        Raises:
+            BundleError: There is no pointer, or it names nothing.
+        """
+        path = self.root / POINTER
+        try:
+            if path.is_symlink():
+                raise BundleError(f"{path} is a link", remedy=_REMEDY)
+            content = path.read_bytes()[:70].strip()
+        except OSError as error:
+            raise BundleError(f"{path}: {error.strerror}", remedy=_REMEDY) from None
+        if not _DIGEST.match(content):
+            raise BundleError(f"{path} names no bundle", expected="a SHA-256", remedy=_REMEDY)
+        return content.decode()
+
+    def read(self, sha256: str, trusted: Iterable[Ed25519PublicKey]) -> Bundle:
+        """A bundle, verified to its last byte: address, signature, every file, none missing and none more.
+
+        Raises:
+            BundleError: It is not what was signed.
+        """
+        files = read_folder(self.root / sha256)
+        content, signature = files.pop(MANIFEST, b""), files.pop(SIGNATURE, b"")
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise BundleError(f"bundle {sha256[:12]}: its manifest was changed or is another one's", remedy=_REMEDY)
+        verify(content, signature, trusted)
+        manifest = Manifest.from_bytes(content)
+        for path in sorted(set(files) ^ set(manifest.files)):
+            what = "is missing" if path in manifest.files else "was added"
+            raise BundleError(f"bundle {sha256[:12]}: {path} {what}", remedy=_REMEDY)
+        for path, wanted in manifest.files.items():
+            if _file(files[path]) != wanted:
+                raise BundleError(f"bundle {sha256[:12]}: {path} was changed", remedy=_REMEDY)
+        return Bundle(sha256, manifest, files)
+
+
+def _file(content: bytes) -> File:
+    return File(hashlib.sha256(content).hexdigest(), len(content))

@@ -1,0 +1,173 @@
+"""What the command line does with the endpoint: serve, keys, audit, replay. It gives lines; somebody else prints them."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from features.errors import BatchguardError
+from serving import audit
+from serving.access.keys import add_key, list_keys, revoke_key
+from serving.audit import Actor
+from serving.ids import iso, new_id, now_us
+from serving.main import CONFIG, DATA_DIR, MODELS
+from serving.models import KEYS, Models
+from serving.records.store import Records
+from serving.settings import LOOPBACK, EndpointSettings, load_settings
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Where the endpoint listens.
+
+    Attributes:
+        host: Loopback unless `anywhere`.
+        port: TCP port.
+        anywhere: Whether another address than loopback is meant.
+        tls_cert: PEM file; None: no TLS.
+        tls_key: PEM file.
+        tls_client_ca: PEM file of the authority that clients' certificates have to come from; None: any client.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    anywhere: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+
+    def check(self) -> None:
+        """Whether it can be meant.
+
+        Raises:
+            BatchguardError: The address is not loopback, or a file of TLS is missing.
+        """
+        if self.host not in LOOPBACK and not self.anywhere:
+            raise BatchguardError(
+                f"--host {self.host} is not loopback",
+                expected=" or ".join(LOOPBACK),
+                remedy="Say --listen-anywhere if other machines shall reach the endpoint, and give it TLS.",
+            )
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise BatchguardError("--tls-cert and --tls-key go together")
+        for path in (self.tls_cert, self.tls_key, self.tls_client_ca):
+            if path is not None and not path.is_file():
+                raise BatchguardError(f"{path}: no such file")
+
+
+def serve(models: Path, data_dir: Path, config: Path | None, listen: Listen) -> None:
+    """Serve until told to stop.
+
+    Raises:
+        BatchguardError: A setting is wrong, the records cannot be reached, or the address is not loopback.
+    """
+    listen.check()
+    settings = load_settings(data_dir, config)
+    records = Records(settings.records_url)
+    records.prepare()  # here, where an error is one line
+    records.close()
+    os.environ |= {MODELS: str(models.absolute()), DATA_DIR: str(data_dir.absolute())}
+    if config is not None:
+        os.environ[CONFIG] = str(config.absolute())
+    _granian(listen).serve()
+
+
+def _granian(listen: Listen) -> Any:
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
+    from granian.server import Server
+
+    return Server(
+        "serving.main:make", factory=True, interface=Interfaces.ASGI, address=listen.host, port=listen.port, workers=1,
+        http=HTTPModes.http1, http1_settings=HTTP1Settings(header_read_timeout=5_000, max_buffer_size=64 * 1024),
+        websockets=False, backlog=1024, workers_kill_timeout=10, respawn_failed_workers=True, log_access=False,
+        ssl_cert=listen.tls_cert, ssl_key=listen.tls_key, ssl_ca=listen.tls_client_ca,
+        ssl_client_verify=listen.tls_client_ca is not None,
+    )  # fmt: skip
+
+
+class Cabinet:
+    """The records, for a person at the machine.
+
+    Args:
+        data_dir: As for `serve`.
+        config: As for `serve`.
+    """
+
+    def __init__(self, data_dir: Path, config: Path | None = None) -> None:
+        self._data_dir = data_dir
+        self.settings: EndpointSettings = load_settings(data_dir, config)
+        self.records = Records(self.settings.records_url)
+        self.records.prepare()
+
+    def __enter__(self) -> Cabinet:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.records.close()
+
+    def add_key(self, name: str, *, role: str, sites: Sequence[str], person: bool, days: int | None) -> Iterator[str]:
+        """Make a key; its lines show it, for the only time."""
+        expires = None if days is None else now_us() + round(timedelta(days=days).total_seconds() * 1e6)
+        key_id, key = add_key(self.records, name=name, kind="person" if person else "service", role=role, sites=sites,
+                              expires_us=expires, actor=_operator())  # fmt: skip
+        yield f"{key_id}: role {role}, sites {', '.join(sites)}; the key is shown this once:"
+        yield key
+
+    def list_keys(self) -> Iterator[str]:
+        """One line a key."""
+        for row in list_keys(self.records):
+            state = "revoked " + iso(row["revoked_us"]) if row["revoked_us"] else "valid"
+            if row["expires_us"] is not None and not row["revoked_us"]:
+                state = ("expired " if row["expires_us"] <= now_us() else "valid until ") + iso(row["expires_us"])
+            sites = ", ".join(orjson.loads(row["sites"]))
+            yield f"{row['key_id']}  {row['kind']:7}  {row['role']:8}  {sites}  {row['name']}  {state}"
+
+    def revoke_key(self, key_id: str, why: str) -> Iterator[str]:
+        """Make a key useless."""
+        revoke_key(self.records, key_id, why=why, actor=_operator())
+        yield f"{key_id} is revoked"
+
+    def verify(self) -> audit.Verified:
+        """Hold the records against the audit trail, and the trail against its anchor."""
+        return audit.verify(self.records, self.settings.anchor)
+
+    def export(self) -> Iterator[str]:
+        """The audit trail, one JSON object a line."""
+        with self.records.read() as connection:
+            for entry in audit.export(connection):
+                yield orjson.dumps(entry).decode()
+
+    def replay(self, score_id: str, models: Path) -> tuple[bool, str]:
+        """Make a score again.
+
+        Returns:
+            Whether it is the same to the bit, and a line that says so.
+        """
+        from serving.desk.desk import Desk
+        from serving.desk.memory import Memory
+        from serving.desk.scoring import replay
+
+        make = Models(models, self._data_dir / KEYS).make
+        found = replay(
+            Desk(self.records, make, Memory(self.records, make), audit.Anchor(self.settings.anchor)), score_id
+        )
+        if found.is_equal:
+            return True, f"{score_id}: the same to the bit, probability {found.again['failure_probability']!r}"
+        differing = sorted(
+            k for k in found.stored.keys() | found.again.keys() if found.stored.get(k) != found.again.get(k)
+        )
+        return False, f"{score_id}: differs in {', '.join(differing)}"
+
+
+def _operator() -> Actor:
+    """The person at the machine, as its operating system knows them."""
+    now = datetime.now(UTC)
+    return Actor(f"local:{getpass.getuser()}", "operator", f"cli-{new_id(round(now.timestamp() * 1e6))}")

@@ -1,0 +1,93 @@
+"""What every request needs: the records, the memory over them, who is told, what time it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection
+
+from serving import audit
+from serving.access.principals import Principal
+from serving.desk.memory import EngineMaker, Memory
+from serving.desk.refusals import NotThereError
+from serving.ids import now_us
+from serving.records import answers
+from serving.records.answers import Answer, Call, InFlight
+from serving.records.rows import BatchRow, find_batch
+from serving.records.scores import find_score
+from serving.records.store import Records
+from serving.settings import Webhook
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One endpoint.
+
+    Attributes:
+        records: Prepared.
+        make_engine: Makes an empty engine over a model.
+        memory: The engine that scores, over the same records.
+        anchor: Where the end of the audit chain is written to.
+        hooks: Who is told of scores.
+        max_future_us: How far ahead of the clock a row may have become known.
+        clock: Microseconds UTC.
+        told: Called after events were committed.
+        stale_since_us: Since when a newer release cannot be used; None: the newest one speaks.
+    """
+
+    records: Records
+    make_engine: EngineMaker
+    memory: Memory
+    anchor: audit.Anchor
+    hooks: Sequence[Webhook] = ()
+    max_future_us: int = 300_000_000
+    clock: Callable[[], int] = now_us
+    told: Callable[[], None] = lambda: None
+    stale_since_us: Callable[[], int | None] = lambda: None
+    in_flight: InFlight = field(default_factory=InFlight)
+
+    def once(self, call: Call, work: Callable[[], Answer]) -> Answer:
+        """The stored answer of a request that was answered before, else that of the work.
+
+        Raises:
+            KeyReusedError: The key stands for another request.
+            InFlightError: The key's first request is not answered yet.
+        """
+        with self.in_flight.claim(call):
+            if call.key is not None:
+                with self.records.read() as connection:
+                    found = answers.find(connection, call)
+                if found is not None:
+                    return found
+            return work()
+
+    def close(self) -> None:
+        """Write the end of the chain to the anchor and let go of the database."""
+        self.anchor.note(self.records.head(), self.clock(), at_once=True)
+        self.records.close()
+
+
+def visible_batch(connection: Connection, principal: Principal, batch_id: str) -> BatchRow:
+    """A batch of one of the principal's sites.
+
+    Raises:
+        NotThereError: There is none; one of another site looks the same.
+    """
+    found = find_batch(connection, batch_id)
+    if found is None or not principal.sees(found.site_id):
+        raise NotThereError(f"no batch {batch_id!r}", remedy="PUT it first, or ask its site.")
+    return found
+
+
+def visible_score(connection: Connection, principal: Principal, score_id: str) -> Mapping[str, Any]:
+    """A score of a batch of one of the principal's sites.
+
+    Raises:
+        NotThereError: There is none; one of another site looks the same.
+    """
+    found = find_score(connection, score_id)
+    if found is None or not principal.sees(found["site_id"]):
+        raise NotThereError(f"no score {score_id!r}")
+    return found

@@ -1,0 +1,102 @@
+"""The engine as a cache over the records: it holds what is committed up to a number, or it is built anew."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection
+
+from serving.desk.locks import SharedLock
+from serving.records.rows import rows_between
+from serving.records.store import Records
+from serving.seam import Engine
+
+EngineMaker: TypeAlias = Callable[[Mapping[str, Any] | None], Engine]
+"""Makes an empty engine over the model that a score names; None: over the newest release."""
+
+
+class Change:
+    """A change of the engine that becomes true once its rows are committed."""
+
+    def __init__(self, catch_up: Callable[[Connection, int], Engine]) -> None:
+        self._catch_up = catch_up
+        self.begun = False
+        self.settled: int | None = None
+
+    def engine(self, connection: Connection, rows_seq: int) -> Engine:
+        """The engine with all rows up to `rows_seq`, for a writer that holds the head of the records."""
+        found = self._catch_up(connection, rows_seq)
+        self.begun = True
+        return found
+
+    def settle(self, rows_seq: int) -> None:
+        """The rows up to a number are committed, and held."""
+        self.settled = rows_seq
+
+
+class Memory:
+    """One engine and the number of the newest row that it holds.
+
+    Args:
+        records: The truth.
+        make: Makes an empty engine.
+    """
+
+    def __init__(self, records: Records, make: EngineMaker) -> None:
+        self._records, self._make = records, make
+        self._engine: Engine | None = None
+        self._held = 0
+        self._lock = SharedLock()
+
+    @contextlib.contextmanager
+    def reading(self) -> Generator[tuple[Engine, int]]:
+        """An engine that holds all that was committed when it was asked for, and the number it holds up to.
+
+        Raises:
+            RecordsUnavailableError: What was committed cannot be read now.
+            EngineError: No model can speak.
+        """
+        newest = self._records.head().rows_seq
+        while True:
+            with self._lock.shared():
+                if self._engine is not None and self._held >= newest:
+                    yield self._engine, self._held
+                    return
+            with self._lock.alone(), self._records.read() as connection:
+                self._catch_up(connection, newest)
+
+    @contextlib.contextmanager
+    def alone(self) -> Generator[Change]:
+        """Nobody scores meanwhile. An engine that was changed and not settled is thrown away at the end."""
+        with self._lock.alone():
+            change = Change(self._catch_up)
+            try:
+                yield change
+            finally:
+                if change.settled is not None:
+                    self._held = change.settled
+                elif change.begun:
+                    self._engine, self._held = None, 0
+
+    def renew(self, engine: Engine) -> None:
+        """Let another engine speak: filled beside the one that still does, and put in its place at once.
+
+        Raises:
+            RecordsUnavailableError: The rows cannot be read now; the old engine goes on.
+        """
+        held = self._records.head().rows_seq
+        with self._records.read() as connection:
+            engine.rebuild(rows_between(connection, 0, held))
+        with self._lock.alone():
+            self._engine, self._held = engine, held
+
+    def _catch_up(self, connection: Connection, until: int) -> Engine:
+        if self._engine is None:
+            self._engine, self._held = self._make(None), 0
+        if until > self._held:
+            engine, self._engine = self._engine, None  # half of the rows are no state
+            engine.rebuild(rows_between(connection, self._held, until))
+            self._engine, self._held = engine, until
+        return self._engine

@@ -1,0 +1,78 @@
+"""What people decided on scores, and what may be read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import insert
+
+from serving import audit
+from serving.access.principals import ALL_SITES, Principal
+from serving.desk.desk import Desk, visible_batch, visible_score
+from serving.ids import new_id
+from serving.records import answers
+from serving.records import scores as stored
+from serving.records.answers import Answer, Call
+from serving.records.rows import list_batches
+from serving.records.scores import list_reviews, review_json, score_json
+from serving.records.tables import reviews
+from serving.seam import canonical
+
+
+def review(desk: Desk, call: Call, score_id: str, decision: str, reason: str, deviation: str | None) -> Answer:
+    """Keep what a person decided on a score, bound to the score's digest.
+
+    Raises:
+        NotThereError: There is no such score at the principal's sites.
+        RecordsUnavailableError: It could not be kept.
+    """
+    return desk.once(call, lambda: _review(desk, call, score_id, decision, reason, deviation))
+
+
+def score_with_reviews(desk: Desk, principal: Principal, score_id: str) -> dict[str, Any]:
+    """A score with its reviews.
+
+    Raises:
+        NotThereError: There is no such score at the principal's sites.
+    """
+    with desk.records.read() as connection:
+        row = visible_score(connection, principal, score_id)
+        return score_json(row) | {"reviews": [review_json(found) for found in list_reviews(connection, score_id)]}
+
+
+def scores_of(
+    desk: Desk, principal: Principal, batch_id: str, *, before: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """Scores of a batch, the newest made first, behind an id.
+
+    Raises:
+        NotThereError: There is no such batch at the principal's sites.
+    """
+    with desk.records.read() as connection:
+        visible_batch(connection, principal, batch_id)
+        return [score_json(row) for row in stored.list_scores(connection, batch_id, before=before, limit=limit)]
+
+
+def batches_of(desk: Desk, principal: Principal, *, after: str, limit: int) -> list[dict[str, Any]]:
+    """Batches of the principal's sites, by id, behind an id."""
+    sites = None if ALL_SITES in principal.sites else principal.sites
+    with desk.records.read() as connection:
+        found = list_batches(connection, sites, after=after, limit=limit)
+    return [dict(row.content) | {"revision": row.revision} for row in found]
+
+
+def _review(desk: Desk, call: Call, score_id: str, decision: str, reason: str, deviation: str | None) -> Answer:
+    at_us = desk.clock()
+    with desk.records.write() as (connection, now):
+        score = visible_score(connection, call.principal, score_id)
+        row = {
+            "review_id": new_id(at_us), "score_id": score_id, "decision": decision, "reason": reason,
+            "deviation": deviation, "reviewer": call.principal.id, "score_sha256": score["body_sha256"],
+            "reviewed_us": at_us, "request_id": call.request_id,
+        }  # fmt: skip
+        connection.execute(insert(reviews), row)
+        new = audit.review_digest(row)
+        audit.append(connection, now, call.actor, "review", f"score:{score_id}", at_us=at_us, new=new, why=reason)
+        answer = answers.keep(connection, call, Answer(201, canonical(review_json(row))), at_us)
+    desk.anchor.note(now, at_us)
+    return answer

@@ -1,0 +1,172 @@
+"""Scores: made, kept, and only then answered; and made again from what was kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, insert, select
+
+from serving import audit, outbox
+from serving.access.principals import ForbiddenError
+from serving.desk.desk import Desk, visible_batch
+from serving.desk.refusals import NotThereError, RefusedError
+from serving.ids import iso, new_id
+from serving.records import answers
+from serving.records.answers import Answer, Call
+from serving.records.rows import rows_between
+from serving.records.scores import decision_before, find_score, inline_history, score_json, superseded
+from serving.records.store import Head
+from serving.records.tables import inline_histories, scores
+from serving.seam import ScoreBody, canonical
+
+History = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def score(desk: Desk, call: Call, batch_id: str, as_of_us: int | None) -> Answer:
+    """Score a batch with what was available at a time, the present one where none is given.
+
+    Raises:
+        NotThereError: There is no such batch at the principal's sites.
+        RefusedError: The time lies in the future.
+        UnscorableError: The batch had not started, or its snapshot cannot be read.
+        RecordsUnavailableError: The score could not be kept: there is none.
+    """
+    return desk.once(call, lambda: _score(desk, call, batch_id, as_of_us))
+
+
+def score_inline(desk: Desk, call: Call, batch_id: str, as_of_us: int | None, history: History) -> Answer:
+    """Score one batch's history that comes with the request; its rows are kept with the score and nowhere else.
+
+    Raises:
+        ForbiddenError: The site is not the principal's.
+        RefusedError, UnscorableError, RecordsUnavailableError: As for `score`.
+    """
+    return desk.once(call, lambda: _score_inline(desk, call, batch_id, as_of_us, history))
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A stored score and the one made again from its rows and its model."""
+
+    stored: ScoreBody
+    again: ScoreBody
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether they are the same to the bit."""
+        return canonical(self.stored) == canonical(self.again)
+
+
+def replay(desk: Desk, score_id: str) -> Replayed:
+    """Make a score again.
+
+    Raises:
+        NotThereError: There is no such score.
+        EngineError: Its model is not there.
+        RecordsUnavailableError: What it rests on cannot be read.
+    """
+    with desk.records.read() as connection:
+        row = find_score(connection, score_id)
+        if row is None:
+            raise NotThereError(f"no score {score_id!r}")
+        stored = orjson.loads(row["body"])
+        engine = desk.make_engine(stored["model"])
+        if row["inline_sha256"] is not None:
+            history = inline_history(connection, row["inline_sha256"])
+            return Replayed(stored, _lasting(engine.score_inline(history, row["batch_id"], row["as_of_us"])))
+        engine.rebuild(rows_between(connection, 0, row["rows_seq"]))
+    return Replayed(stored, _lasting(engine.score(row["batch_id"], row["as_of_us"])))
+
+
+def _score(desk: Desk, call: Call, batch_id: str, as_of_us: int | None) -> Answer:
+    as_of_us = _not_in_the_future(as_of_us, desk.clock())
+    with desk.records.read() as connection:
+        batch = visible_batch(connection, call.principal, batch_id)
+    with desk.memory.reading() as (engine, held):
+        body = engine.score(batch_id, as_of_us)
+    row = _row(desk, call, batch_id, batch.site_id, as_of_us, held, body)
+
+    def keep(connection: Connection, now: Head) -> tuple[Answer, Head]:
+        row["supersedes"] = superseded(connection, batch_id, as_of_us)
+        _tell(desk, connection, row, body.get("decision"))
+        return _keep(connection, now, call, row), replace(now)
+
+    answer, now = desk.records.together(keep)
+    desk.anchor.note(now, row["scored_us"])
+    desk.told()
+    return answer
+
+
+def _score_inline(desk: Desk, call: Call, batch_id: str, as_of_us: int | None, history: History) -> Answer:
+    as_of_us = _not_in_the_future(as_of_us, desk.clock())
+    site_id = str(history["batches"][0]["site_id"])
+    if not call.principal.sees(site_id):
+        raise ForbiddenError(f"site {site_id} is not one of this principal's")
+    with desk.memory.reading() as (engine, held):
+        body = engine.score_inline(history, batch_id, as_of_us)
+    content = canonical(history)
+    row = _row(desk, call, batch_id, site_id, as_of_us, held, body)
+    row["inline_sha256"] = hashlib.sha256(content).hexdigest()
+    with desk.records.write() as (connection, now):
+        _keep_history(connection, row["inline_sha256"], content.decode())
+        answer = _keep(connection, now, call, row)
+    desk.anchor.note(now, row["scored_us"])
+    return answer
+
+
+def _row(
+    desk: Desk, call: Call, batch_id: str, site_id: str, as_of_us: int, held: int, body: ScoreBody
+) -> dict[str, Any]:
+    text, scored_us = canonical(_lasting(body)), desk.clock()
+    return {
+        "score_id": new_id(scored_us), "batch_id": batch_id, "site_id": site_id, "as_of_us": as_of_us,
+        "scored_us": scored_us, "rows_seq": held, "inline_sha256": None, "model_sha256": body["model"]["sha256"],
+        "body": text.decode(), "body_sha256": hashlib.sha256(text).hexdigest(), "supersedes": None,
+        "request_id": call.request_id, "principal": call.principal.id, "model_stale_us": desk.stale_since_us(),
+    }  # fmt: skip
+
+
+def _lasting(body: ScoreBody) -> ScoreBody:
+    """What is the same whenever the score is made: whether a newer model waits is a fact of the moment, kept beside it."""
+    return body | {"model": {name: value for name, value in body["model"].items() if name != "stale_since_us"}}
+
+
+def _keep(connection: Connection, now: Head, call: Call, row: dict[str, Any]) -> Answer:
+    connection.execute(insert(scores), row)
+    target, new = f"score:{row['score_id']}", audit.score_digest(row)
+    audit.append(connection, now, call.actor, "score", target, at_us=row["scored_us"], new=new)
+    return answers.keep(connection, call, Answer(200, canonical(score_json(row))), row["scored_us"])
+
+
+def _keep_history(connection: Connection, sha256: str, content: str) -> None:
+    known = select(inline_histories.c.sha256).where(inline_histories.c.sha256 == sha256)
+    if connection.execute(known).one_or_none() is None:
+        connection.execute(insert(inline_histories), {"sha256": sha256, "content": content})
+
+
+def _tell(desk: Desk, connection: Connection, row: dict[str, Any], decision: str | None) -> None:
+    """Events of a score, before it is stored: the decision before is that of the newest one stored."""
+    if not desk.hooks:
+        return
+    before = decision_before(connection, row["batch_id"], row["as_of_us"])
+    said = score_json(row)
+    outbox.emit(connection, desk.hooks, "score.created", site_id=row["site_id"], score=said, at_us=row["scored_us"])
+    if decision is not None and decision != before:
+        outbox.emit(connection, desk.hooks, "decision.changed", site_id=row["site_id"], score=said,
+                    at_us=row["scored_us"], before=before)  # fmt: skip
+
+
+def _not_in_the_future(as_of_us: int | None, now_us: int) -> int:
+    if as_of_us is None:
+        return now_us
+    if as_of_us > now_us:
+        raise RefusedError(
+            f"as_of {iso(as_of_us)} lies in the future",
+            expected=f"a time up to {iso(now_us)}",
+            remedy="Compare the clocks of the two machines.",
+        )
+    return as_of_us

@@ -1,0 +1,118 @@
+"""The engine of the endpoint: a verified model over an incremental state."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from features.contracts import RUN_HISTORY
+from features.errors import ContractError
+from features.live import Columns
+from serving.bundle.keeper import Keeper, Speaking
+from serving.seam import BODY_VERSION, ModelInfo, RowVerdict, ScoreBody, StoredRow, UnscorableError
+from serving.speaker import Speaker
+from serving.state import PlantState
+
+Row = Mapping[str, Any]
+
+
+class LiveEngine:
+    """`serving.seam.Engine`: scores from incremental state by the newest model that may speak.
+
+    Args:
+        keeper: Gives the model; one that can speak must be there.
+
+    Raises:
+        EngineError: No model can speak.
+    """
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        bundle = keeper.refresh().bundle
+        self._process, self._words = bundle.process, bundle.vocabulary
+        self._state = PlantState(self._process, self._words)
+        self._speaker: tuple[str, Speaker] | None = None
+        self._joining = threading.Lock()
+
+    def model(self) -> ModelInfo:
+        """The model that speaks now."""
+        return _info(self._keeper.speaking())
+
+    def refresh(self) -> ModelInfo:
+        """Look for a newer release, and use it if it passes every check; call it every few seconds."""
+        speaking = self._keeper.refresh()
+        words = speaking.bundle.vocabulary
+        if words != self._words:  # a newer model may have learned of other materials, phases or rooms
+            self._state.use(words)
+            self._words = words
+        return _info(speaking)
+
+    def put_batch(self, batch: Row) -> RowVerdict:
+        """Check and take in the row of a batch, in the place of an earlier one."""
+        return self._state.put_batch(batch)
+
+    def add(self, batch_id: str, table: str, rows: Sequence[Row]) -> list[RowVerdict]:
+        """Check rows by the rules of the ingest and take in those that say something new."""
+        return self._state.add(batch_id, table, rows)
+
+    def rebuild(self, rows: Iterable[StoredRow]) -> None:
+        """Take in rows that were accepted before, in their order."""
+        self._state.rebuild(rows)
+
+    def score(self, batch_id: str, as_of_us: int) -> ScoreBody:
+        """Score a batch with what was available at a time."""
+        return self._say(self._state, batch_id, as_of_us)
+
+    def matrix(self, batch_id: str, as_of_us: int) -> np.ndarray:
+        """The row that the model sees of a batch at a time, shape (1, columns of the model)."""
+        row = self._state.row(batch_id, as_of_us)
+        return self._speaker_for(self._keeper.speaking(), row.columns).joined.matrix(row.values)
+
+    def score_inline(self, history: Mapping[str, Sequence[Row]], batch_id: str, as_of_us: int) -> ScoreBody:
+        """Score the given rows alone; nothing is kept."""
+        apart = PlantState(self._process, self._words)
+        verdicts = [apart.put_batch(batch) for batch in history.get("batches", ())]
+        for table in RUN_HISTORY:
+            if table != "batches" and history.get(table):
+                verdicts += apart.add(batch_id, table, history[table])
+        for verdict in verdicts:
+            if verdict.verdict == "rejected":
+                raise UnscorableError(verdict.reason, remedy="Correct the row and send the history again.")
+        return self._say(apart, batch_id, as_of_us)
+
+    def _say(self, state: PlantState, batch_id: str, as_of_us: int) -> ScoreBody:
+        speaking, row = self._keeper.speaking(), state.row(batch_id, as_of_us)
+        try:
+            said = self._speaker_for(speaking, row.columns).say(row.values, as_of_us)
+        except ContractError as error:
+            raise UnscorableError(f"batch {batch_id}: {error.what}", remedy=error.remedy) from None
+        return {
+            "version": BODY_VERSION,
+            "elapsed_h": row.elapsed_h,
+            **said,
+            "data_sha256": row.data_sha256,
+            "process_version": speaking.predictor.process_version,
+            "model": _info(speaking).to_json(),
+        }
+
+    def _speaker_for(self, speaking: Speaking, columns: Columns) -> Speaker:
+        """The model joined with the columns of a row; made again only when one of them changed."""
+        held = self._speaker
+        if held is None or held[0] != speaking.bundle.sha256 or held[1].columns is not columns:
+            with self._joining:
+                held = (speaking.bundle.sha256, Speaker(speaking.predictor, self._process, columns))
+                self._speaker = held
+        return held[1]
+
+
+def _info(speaking: Speaking) -> ModelInfo:
+    manifest = speaking.bundle.manifest
+    info = ModelInfo(
+        manifest.name, manifest.version, manifest.model_sha256, manifest.review, manifest.process_id,
+        manifest.process_sha256, manifest.features_sha256,
+    )  # fmt: skip
+    return replace(info, stale_since_us=speaking.stale_since_us)

@@ -1,0 +1,129 @@
+"""Rows of batches as the endpoint took them in: numbered, never changed; a correction is a row of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, func, insert, select
+
+from features.contracts import RUN_HISTORY
+from serving.ids import new_id
+from serving.records.store import Head
+from serving.records.tables import quarantine, rows
+from serving.seam import StoredRow, canonical
+
+_AT_ONCE = 20_000
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """The newest row of a batch."""
+
+    batch_id: str
+    site_id: str
+    revision: int
+    content: Mapping[str, Any]
+
+
+def append_rows(
+    connection: Connection,
+    now: Head,
+    batch_id: str,
+    site_id: str,
+    table: str,
+    keyed: Sequence[tuple[str, Mapping[str, Any]]],
+    *,
+    at_us: int,
+    request_id: str,
+) -> list[tuple[int, str]]:
+    """Number and store rows of one batch.
+
+    Args:
+        connection: A transaction that holds the head.
+        now: The head; its `rows_seq` moves on.
+        batch_id: The batch.
+        site_id: Its site.
+        table: Table of the run history.
+        keyed: Key and content of each row.
+        at_us: When.
+        request_id: By which request.
+
+    Returns:
+        Number and content of each row.
+    """
+    made = [(now.rows_seq + i, key, canonical(row).decode()) for i, (key, row) in enumerate(keyed, start=1)]
+    common = {
+        "batch_id": batch_id,
+        "site_id": site_id,
+        "table_name": table,
+        "recorded_us": at_us,
+        "request_id": request_id,
+    }
+    if made:
+        connection.execute(
+            insert(rows), [{**common, "seq": seq, "key": key, "content": content} for seq, key, content in made]
+        )
+        now.rows_seq = made[-1][0]
+    return [(seq, content) for seq, _, content in made]
+
+
+def key_of(table: str, row: Mapping[str, Any]) -> str:
+    """Key of a row among those of its batch and table."""
+    return canonical([row.get(name) for name in RUN_HISTORY[table].key if name != "batch_id"]).decode()
+
+
+def append_quarantine(
+    connection: Connection,
+    batch_id: str,
+    table: str,
+    rejected: Sequence[tuple[str, str, Mapping[str, Any]]],
+    *,
+    at_us: int,
+    request_id: str,
+) -> None:
+    """Keep rows that were rejected, each with the code and the reason, as they came."""
+    common = {"batch_id": batch_id, "table_name": table, "recorded_us": at_us, "request_id": request_id}
+    if rejected:
+        connection.execute(
+            insert(quarantine),
+            [{**common, "id": new_id(at_us), "code": code, "reason": reason, "content": canonical(row).decode()}
+             for code, reason, row in rejected],
+        )  # fmt: skip
+
+
+def rows_between(connection: Connection, after: int, until: int) -> Iterator[StoredRow]:
+    """Rows in their order, from the one behind `after` up to `until`."""
+    while True:
+        wanted = select(rows.c.seq, rows.c.batch_id, rows.c.table_name, rows.c.content)
+        found = connection.execute(
+            wanted.where(rows.c.seq > after, rows.c.seq <= until).order_by(rows.c.seq).limit(_AT_ONCE)
+        ).all()
+        if not found:
+            return
+        for row in found:
+            yield StoredRow(row.seq, row.batch_id, row.table_name, orjson.loads(row.content))
+        after = found[-1].seq
+
+
+def find_batch(connection: Connection, batch_id: str) -> BatchRow | None:
+    """The newest row of a batch, or None."""
+    where = (rows.c.batch_id == batch_id) & (rows.c.table_name == "batches")
+    found = connection.execute(select(rows).where(where).order_by(rows.c.seq.desc()).limit(1)).one_or_none()
+    return None if found is None else _batch(found)
+
+
+def list_batches(connection: Connection, sites: Collection[str] | None, *, after: str, limit: int) -> list[BatchRow]:
+    """Newest rows of the batches of some sites (None: of all), by id, behind an id."""
+    newest = select(func.max(rows.c.seq)).where(rows.c.table_name == "batches", rows.c.batch_id > after)
+    if sites is not None:
+        newest = newest.where(rows.c.site_id.in_(sorted(sites)))
+    newest = newest.group_by(rows.c.batch_id).order_by(rows.c.batch_id).limit(limit)
+    found = connection.execute(select(rows).where(rows.c.seq.in_(newest)).order_by(rows.c.batch_id)).all()
+    return [_batch(row) for row in found]
+
+
+def _batch(row: Any) -> BatchRow:
+    return BatchRow(row.batch_id, row.site_id, int(row.key), orjson.loads(row.content))

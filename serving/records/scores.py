@@ -1,0 +1,82 @@
+"""Scores and reviews as they were answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, select
+
+from serving.ids import iso
+from serving.records.tables import inline_histories, reviews, scores
+
+
+def find_score(connection: Connection, score_id: str) -> Mapping[str, Any] | None:
+    """A stored score, or None."""
+    return connection.execute(select(scores).where(scores.c.score_id == score_id)).mappings().one_or_none()
+
+
+def superseded(connection: Connection, batch_id: str, as_of_us: int) -> str | None:
+    """The newest score of a batch at a time, which a new one at the same time supersedes."""
+    where = (scores.c.batch_id == batch_id) & (scores.c.as_of_us == as_of_us) & scores.c.inline_sha256.is_(None)
+    newest = select(scores.c.score_id).where(where).order_by(scores.c.scored_us.desc(), scores.c.score_id.desc())
+    return connection.execute(newest.limit(1)).scalar_one_or_none()
+
+
+def decision_before(connection: Connection, batch_id: str, as_of_us: int) -> str | None:
+    """Decision of the newest score of a batch up to a time; None where there is none, or it decided nothing."""
+    where = (scores.c.batch_id == batch_id) & (scores.c.as_of_us <= as_of_us) & scores.c.inline_sha256.is_(None)
+    newest = select(scores.c.body).where(where).order_by(scores.c.as_of_us.desc(), scores.c.scored_us.desc())
+    body = connection.execute(newest.limit(1)).scalar_one_or_none()
+    return None if body is None else orjson.loads(body).get("decision")
+
+
+def list_scores(connection: Connection, batch_id: str, *, before: str | None, limit: int) -> list[Mapping[str, Any]]:
+    """Scores of a batch, the newest made first, behind an id."""
+    where = scores.c.batch_id == batch_id
+    if before is not None:
+        where &= scores.c.score_id < before
+    found = connection.execute(select(scores).where(where).order_by(scores.c.score_id.desc()).limit(limit))
+    return list(found.mappings())
+
+
+def list_reviews(connection: Connection, score_id: str) -> list[Mapping[str, Any]]:
+    """Reviews of a score, the first one first."""
+    found = select(reviews).where(reviews.c.score_id == score_id).order_by(reviews.c.reviewed_us, reviews.c.review_id)
+    return list(connection.execute(found).mappings())
+
+
+def inline_history(connection: Connection, sha256: str) -> Any:
+    """The history that came with a stateless score."""
+    where = inline_histories.c.sha256 == sha256
+    return orjson.loads(connection.execute(select(inline_histories.c.content).where(where)).scalar_one())
+
+
+def score_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A score as it is answered: its ids and times, and its body."""
+    return {
+        **orjson.loads(row["body"]),
+        "score_id": row["score_id"],
+        "batch_id": row["batch_id"],
+        "site_id": row["site_id"],
+        "as_of": iso(row["as_of_us"]),
+        "scored_at": iso(row["scored_us"]),
+        "stale_model": None if row["model_stale_us"] is None else _stale(row["model_stale_us"], row["scored_us"]),
+        "rows_seq": row["rows_seq"],
+        "inline_sha256": row["inline_sha256"],
+        "body_sha256": row["body_sha256"],
+        "supersedes": row["supersedes"],
+        "request_id": row["request_id"],
+        "scored_for": row["principal"],
+    }
+
+
+def _stale(since_us: int, scored_us: int) -> dict[str, Any]:
+    return {"since": iso(since_us), "age_s": (scored_us - since_us) / 1e6}
+
+
+def review_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A review as it is answered."""
+    names = ("review_id", "score_id", "decision", "reason", "deviation", "reviewer", "score_sha256", "request_id")
+    return {name: row[name] for name in names} | {"reviewed_at": iso(row["reviewed_us"])}

@@ -1,0 +1,222 @@
+"""The database behind the endpoint: SQLite in a file, or PostgreSQL. Either a transaction is on disk, or it never was."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import Connection, Engine, create_engine, event, select, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from features.errors import StorageError
+from serving.records.migrate import migrate
+from serving.records.tables import head
+
+WAIT_S = 2.0  # for a lock or a connection: an MES gives up after 5 s
+_WRITES = {"batchguard_writes": True}
+_MOST_TOGETHER = 64
+_T = TypeVar("_T")
+
+
+class RecordsUnavailableError(StorageError):
+    """The records cannot be read or written now; nothing was kept, and the same request may be sent again."""
+
+
+@dataclass
+class Head:
+    """Ends of the audit chain and of the rows, while a writer holds them."""
+
+    audit_seq: int
+    audit_hash: str
+    rows_seq: int
+
+
+class _Work:
+    """A piece of work that waits for a commit."""
+
+    def __init__(self, work: Callable[[Connection, Head], Any]) -> None:
+        self._work = work
+        self.result: Any = None
+        self.error: Exception | None = None
+        self.is_done = False
+
+    def run(self, connection: Connection, now: Head) -> None:
+        """Do it behind a savepoint; an error is kept for the one who waits."""
+        before = replace(now)
+        try:
+            with _told_as_unavailable(), connection.begin_nested():
+                self.result = self._work(connection, now)
+        except Exception as error:
+            self.error = error
+            now.audit_seq, now.audit_hash, now.rows_seq = before.audit_seq, before.audit_hash, before.rows_seq
+
+
+class Records:
+    """Transactions on the records.
+
+    Args:
+        url: `sqlite:///path` or `postgresql+psycopg://...`; `postgresql://` is read as the latter.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+        self._queue: list[_Work] = []
+        self._queue_lock, self._leads = threading.Lock(), threading.Lock()
+
+    def prepare(self) -> None:
+        """Bring the database to the newest shape.
+
+        Raises:
+            StorageError: It cannot be reached, or is of a newer shape.
+        """
+        with _told_as_unavailable(), self._begin(_WRITES) as connection:
+            migrate(connection)
+
+    @contextlib.contextmanager
+    def read(self) -> Generator[Connection]:
+        """A connection that sees one state of the records.
+
+        Raises:
+            RecordsUnavailableError: They cannot be read now.
+        """
+        with _told_as_unavailable(), self._begin({}) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self) -> Generator[tuple[Connection, Head]]:
+        """A transaction that has the head for itself: writers come one after the other, so numbers follow commits.
+
+        What the caller changes in the head is stored at the end; an exception leaves no trace of the transaction.
+
+        Raises:
+            RecordsUnavailableError: It cannot begin or commit.
+        """
+        with _told_as_unavailable(), self._begin(_WRITES) as connection:
+            found = connection.execute(_HEAD.with_for_update()).one()
+            now = Head(found.audit_seq, found.audit_hash, found.rows_seq)
+            yield connection, now
+            connection.execute(
+                update(head).values(audit_seq=now.audit_seq, audit_hash=now.audit_hash, rows_seq=now.rows_seq)
+            )
+
+    def together(self, work: Callable[[Connection, Head], _T]) -> _T:
+        """`write` for many small transactions at once: those that wait while one is being committed share the next commit.
+
+        A commit costs a turn of the disk, whoever shares it. Each piece of work has a savepoint of its own: one that
+        fails takes nothing of the others along, and nobody returns before the commit.
+
+        Raises:
+            RecordsUnavailableError: It cannot begin or commit.
+            Exception: What the work raised.
+        """
+        mine = _Work(work)
+        with self._queue_lock:
+            self._queue.append(mine)
+        with self._leads:
+            while not mine.is_done:
+                with self._queue_lock:
+                    group, self._queue = self._queue[:_MOST_TOGETHER], self._queue[_MOST_TOGETHER:]
+                self._commit(group)
+        if mine.error is not None:
+            raise mine.error
+        return cast("_T", mine.result)
+
+    def _commit(self, group: list[_Work]) -> None:
+        try:
+            with self.write() as (connection, now):
+                for one in group:
+                    one.run(connection, now)
+        except Exception as error:  # nothing was committed: nobody's work was done
+            for one in group:
+                one.error = one.error or error
+        finally:
+            for one in group:
+                one.is_done = True
+
+    def head(self) -> Head:
+        """The head as it is, without holding it.
+
+        Raises:
+            RecordsUnavailableError: It cannot be read now.
+        """
+        with self.read() as connection:
+            found = connection.execute(_HEAD).one()
+            return Head(found.audit_seq, found.audit_hash, found.rows_seq)
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self.engine.dispose()
+
+    @contextlib.contextmanager
+    def _begin(self, options: dict[str, Any]) -> Generator[Connection]:
+        with self.engine.connect() as connection, connection.execution_options(**options).begin():
+            yield connection
+
+
+_HEAD = select(head.c.audit_seq, head.c.audit_hash, head.c.rows_seq)
+
+
+def default_url(data_dir: Path) -> str:
+    """The embedded database of a data directory."""
+    return f"sqlite:///{(data_dir / 'records.db').absolute()}"
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.drivername in ("postgresql", "postgres"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.get_backend_name() == "sqlite":
+            return _sqlite(parsed)
+        if parsed.get_backend_name() == "postgresql":
+            return _postgresql(parsed)
+    except (ArgumentError, NoSuchModuleError):
+        pass
+    raise StorageError(
+        "BATCHGUARD_RECORDS_URL cannot be used", expected="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE"
+    )
+
+
+def _sqlite(url: Any) -> Engine:
+    if url.database in (None, "", ":memory:"):
+        raise StorageError("records in memory are no records", expected="sqlite:///PATH")
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, pool_size=10, max_overflow=40, pool_timeout=WAIT_S, connect_args={"timeout": WAIT_S})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # BEGIN is ours: Python's own would take the lock too late
+        for line in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+            connection.execute(f"PRAGMA {line}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("batchguard_writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgresql(url: Any) -> Engine:
+    limit = int(WAIT_S * 1000)
+    arguments = {
+        "connect_timeout": 2,
+        "options": f"-c lock_timeout={limit} -c statement_timeout={2 * limit} -c idle_in_transaction_session_timeout=30000",
+    }
+    return create_engine(url, pool_size=10, max_overflow=40, pool_timeout=WAIT_S, connect_args=arguments)
+
+
+@contextlib.contextmanager
+def _told_as_unavailable() -> Generator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise RecordsUnavailableError(
+            f"the records cannot be used now ({type(cause).__name__})", remedy="Send the same request again."
+        ) from error

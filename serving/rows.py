@@ -1,0 +1,119 @@
+"""Rows that a client sends, by the contract of the run history: typed, with a verdict for each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features.checks import DUPLICATE_REASONS, check_columns, check_rows
+from features.contracts import Table
+from features.errors import BatchguardError
+from features.process import ProcessDefinition
+from features.rules import attribute_columns
+from serving.seam import RowVerdict
+
+Row = Mapping[str, Any]
+REPEATED = RowVerdict("duplicate", reason=DUPLICATE_REASONS["repeated"])
+CONTRADICTS = RowVerdict("rejected", "duplicate_key", DUPLICATE_REASONS["duplicate_key"])
+
+
+@dataclass(frozen=True)
+class TypedRows:
+    """Rows that keep the contract, and verdicts on the others.
+
+    Attributes:
+        frame: Typed rows, all columns of the contract (and all attributes), index 0 to n - 1.
+        plain: The same rows as plain JSON values, absent ones left out.
+        places: Place of each row among those sent.
+        rejected: Verdicts on the other rows by their place.
+    """
+
+    frame: pd.DataFrame
+    plain: list[dict[str, Any]]
+    places: np.ndarray
+    rejected: dict[int, RowVerdict]
+
+
+def typed(
+    table: Table,
+    rows: Sequence[Row],
+    process: ProcessDefinition,
+    batches: Collection[str] | None = None,
+    *,
+    without: Mapping[int, RowVerdict] | None = None,
+) -> TypedRows:
+    """Type and check rows by the rules of the ingest.
+
+    Keys are not compared here: which of two rows with one key stays depends on what is held.
+
+    Args:
+        table: Their contract.
+        rows: As sent; a row may leave out what may be absent.
+        process: Parameters with units and ranges.
+        batches: Known batch ids; rows of others are rejected. None: not checked.
+        without: Rows that are rejected already, by their place.
+    """
+    rejected = _strangers(table, rows, process) | dict(without or {})
+    places = np.array([i for i in range(len(rows)) if i not in rejected], np.int64)
+    names = [*table.names, *(attribute_columns(process) if table.attributes else ())]
+    columns = {name: [rows[i].get(name) for i in places] for name in names}
+    frame = pd.DataFrame({name: pd.Series(values, dtype=_kind(values)) for name, values in columns.items()})
+    checked = check_rows(frame, table, process, source=table.name, batches=batches, whole=False, validated=False)
+    gone = checked.quarantined
+    for number, code, reason in zip(gone["row"], gone["code"], gone["reason"], strict=True):
+        rejected[int(places[number - 1])] = RowVerdict("rejected", str(code), str(reason))
+    return TypedRows(checked.kept, plain_rows(checked.kept), places[checked.rows - 1], rejected)
+
+
+def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Typed rows as plain JSON values: times in ISO 8601 UTC with microseconds; absent values and "" are left out."""
+    columns = [_plain(frame[name]) for name in frame.columns]
+    names = [str(name) for name in frame.columns]
+    return [
+        {name: value for name, value in zip(names, values, strict=True) if value is not None and value != ""}
+        for values in zip(*columns, strict=True)
+    ]
+
+
+def _plain(column: pd.Series) -> list[Any]:
+    absent = column.isna().to_numpy()
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        stamps = column.to_numpy(dtype="datetime64[us]")
+        values = [f"{text}+00:00" for text in np.datetime_as_string(stamps, unit="us")]
+    else:
+        values = column.tolist()
+    if not absent.any():
+        return values
+    return [None if gone else value for value, gone in zip(values, absent, strict=True)]
+
+
+def _kind(values: list[Any]) -> str | None:
+    """Plain numbers stay numbers; whatever is mixed goes to the rules as it came."""
+    numbers = all(type(value) in (int, float) or value is None for value in values)
+    return None if numbers and any(value is not None for value in values) else "object"
+
+
+def _strangers(table: Table, rows: Sequence[Row], process: ProcessDefinition) -> dict[int, RowVerdict]:
+    """Rows with columns that the contract does not know."""
+    verdicts: dict[frozenset[str], RowVerdict | None] = {}
+    found = {}
+    for i, row in enumerate(rows):
+        names = frozenset(row)
+        if names not in verdicts:
+            verdicts[names] = _stranger(table, names, process)
+        verdict = verdicts[names]
+        if verdict is not None:
+            found[i] = verdict
+    return found
+
+
+def _stranger(table: Table, names: frozenset[str], process: ProcessDefinition) -> RowVerdict | None:
+    try:
+        check_columns([*table.must_have, *sorted(names - set(table.must_have))], table, process, source=table.name)
+    except BatchguardError as error:
+        return RowVerdict("rejected", "unknown_column", str(error))
+    return None

@@ -1,0 +1,120 @@
+"""Settings of the endpoint: an `endpoint.toml` and, for the database, the environment."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from features.errors import BatchguardError
+from serving.records.store import default_url
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Webhook(_Part):
+    """Who is told of scores.
+
+    Attributes:
+        name: Shown in logs; an event is delivered once per name.
+        url: `https://`, or `http://` inside the plant.
+        secret_file: File with the secret that signs (Standard Webhooks), 24 bytes or more.
+        format: `json`, or `b2mml` for a WorkAlert.
+        events: Which kinds.
+        sites: Whose batches; `*` for all.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,79}$")
+    url: str = Field(pattern=r"^https?://[^\s]+$", max_length=2000)
+    secret_file: Path
+    format: Literal["json", "b2mml"] = "json"
+    events: tuple[Literal["score.created", "decision.changed"], ...] = ("score.created", "decision.changed")
+    sites: tuple[str, ...] = ("*",)
+
+
+class Identity(_Part):
+    """The identity provider, `serving.access.tokens.Provider`."""
+
+    issuer: str
+    audience: str
+    jwks_url: str = Field(pattern=r"^https?://[^\s]+$")
+    role_claim: str = "batchguard_role"
+    sites_claim: str = "batchguard_sites"
+
+
+class EndpointSettings(_Part):
+    """How the endpoint runs.
+
+    Attributes:
+        records_url: Database of the records.
+        anchor: File that the end of the audit chain is written to; best on another machine's disk.
+        max_body_bytes: Larger requests are refused.
+        body_timeout_s: A body that takes longer to arrive is refused.
+        max_future_s: How far ahead of the endpoint's clock a reading may have become available.
+        identity: Provider of people's tokens; None: keys only.
+        webhook: Receivers of events.
+    """
+
+    records_url: str
+    anchor: Path
+    max_body_bytes: int = Field(default=2_000_000, ge=1_000)
+    body_timeout_s: float = Field(default=5.0, gt=0)
+    max_future_s: float = Field(default=300.0, ge=0)
+    identity: Identity | None = None
+    webhook: tuple[Webhook, ...] = ()
+
+
+def load_settings(
+    data_dir: Path, config: Path | None = None, environment: Mapping[str, str] = os.environ
+) -> EndpointSettings:
+    """Settings of a data directory.
+
+    Args:
+        data_dir: Holds `records.db` and `audit.anchor` unless told otherwise.
+        config: An `endpoint.toml`; None: `data_dir/endpoint.toml` where there is one.
+        environment: `BATCHGUARD_RECORDS_URL` comes before the file.
+
+    Raises:
+        BatchguardError: The file cannot be read, or a key is unknown or wrong.
+    """
+    path = config or data_dir / "endpoint.toml"
+    given = {}
+    if config is not None or path.exists():
+        try:
+            given = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise BatchguardError(f"{path}: cannot be read as TOML ({error})") from None
+    url = environment.get("BATCHGUARD_RECORDS_URL")
+    defaults = {"records_url": default_url(data_dir), "anchor": data_dir / "audit.anchor"}
+    try:
+        settings = EndpointSettings.model_validate(defaults | given | ({"records_url": url} if url else {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BatchguardError(f"{path}: {'.'.join(str(p) for p in first['loc'])}: {first['msg']}") from None
+    names = [hook.name for hook in settings.webhook]
+    if len(names) != len(set(names)):
+        raise BatchguardError(f"{path}: two webhooks of one name", expected="a name of its own for each")
+    return settings
+
+
+def secret_of(hook: Webhook) -> bytes:
+    """The secret that signs what a webhook gets.
+
+    Raises:
+        BatchguardError: The file cannot be read, or the secret is too short.
+    """
+    try:
+        secret = hook.secret_file.read_bytes().strip()
+    except OSError as error:
+        raise BatchguardError(f"webhook {hook.name}: {hook.secret_file}: {error.strerror}") from None
+    if len(secret) < 24:
+        raise BatchguardError(f"webhook {hook.name}: its secret is too short", expected="24 bytes or more")
+    return secret

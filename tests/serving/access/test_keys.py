@@ -1,0 +1,97 @@
+import pytest
+from sqlalchemy import select
+
+from serving import audit
+from serving.access.keys import KeyRing, add_key, list_keys, revoke_key
+from serving.access.principals import AccessError, UnauthenticatedError
+from serving.audit import Actor
+from serving.ids import now_us
+from serving.records.tables import api_keys
+
+ADMIN = Actor("cli:root", "admin", "cli")
+
+
+def add(records, **more):
+    given = {"name": "MES", "kind": "service", "role": "mes", "sites": ["north"], "expires_us": None} | more
+    return add_key(records, **given, actor=ADMIN)
+
+
+def test_a_key_speaks_for_its_role_and_sites(records):
+    key_id, key = add(records)
+    found = KeyRing(records).principal(key)
+    assert (found.id, found.role, found.sites, found.kind) == (f"key:{key_id}", "mes", frozenset({"north"}), "service")
+
+
+def test_the_secret_is_nowhere(records):
+    key_id, key = add(records)
+    secret = key.removeprefix(f"bg_{key_id}_")
+    with records.read() as connection:
+        row = connection.execute(select(api_keys)).one()
+        trail = str(list(audit.entries(connection)))
+    assert row.secret_hash.startswith("$argon2id$")
+    assert secret not in str(row) + trail + str(list_keys(records))
+    assert row.secret_hash not in trail + str(list_keys(records))
+
+
+def test_a_revoked_key_is_refused_within_a_second(records):
+    clock = now_us()
+    ring = KeyRing(records, lambda: clock)
+    key_id, key = add(records)
+    ring.principal(key)
+    revoke_key(records, key_id, why="lost", actor=ADMIN)
+    clock += 1_000_000
+    with pytest.raises(UnauthenticatedError, match="revoked"):
+        ring.principal(key)
+
+
+def test_an_expired_key_is_refused(records):
+    _, key = add(records, expires_us=now_us() - 1)
+    with pytest.raises(UnauthenticatedError, match="expired"):
+        KeyRing(records).principal(key)
+
+
+def test_wrong_keys_are_all_refused_alike(records):
+    _, key = add(records)
+    ring = KeyRing(records)
+    wrong = key[:-1] + ("A" if key[-1] != "A" else "B")
+    for other in (wrong, wrong, f"bg_{'0' * 12}_{key[-43:]}", "bg_", "", key + "x", "bg_\ud800"):
+        with pytest.raises(UnauthenticatedError, match="the key is not known"):
+            ring.principal(other)
+    assert ring.principal(key).name == "MES"
+
+
+def test_a_key_is_verified_once_and_remembered(records, monkeypatch):
+    _, key = add(records)
+    ring = KeyRing(records)
+    assert not ring.is_quick(key)
+    first = ring.principal(key)
+    monkeypatch.setattr("serving.access.keys._verifies", lambda *_: pytest.fail("verified again"))
+    assert ring.is_quick(key)
+    assert ring.principal(key) == first
+
+
+@pytest.mark.parametrize("role", ["reviewer", "approver", "admin"])
+def test_a_service_never_gets_a_role_that_decides(records, role):
+    with pytest.raises(AccessError, match="person"):
+        add(records, role=role)
+    assert add(records, role=role, kind="person")
+
+
+@pytest.mark.parametrize("wrong", [{"role": "boss"}, {"kind": "robot"}, {"sites": []}, {"sites": [""]}, {"name": " "}])
+def test_a_key_that_makes_no_sense_is_not_made(records, wrong):
+    with pytest.raises(AccessError):
+        add(records, **wrong)
+    assert list_keys(records) == []
+
+
+def test_revoking_is_told_once(records):
+    key_id, _ = add(records)
+    revoke_key(records, key_id, why="lost", actor=ADMIN)
+    for wrong in (key_id, "nothing"):
+        with pytest.raises(AccessError):
+            revoke_key(records, wrong, why="", actor=ADMIN)
+    with records.read() as connection:
+        assert [(e["action"], e["who"], e["why"]) for e in audit.entries(connection)] == [
+            ("key_added", "cli:root", ""),
+            ("key_revoked", "cli:root", "lost"),
+        ]

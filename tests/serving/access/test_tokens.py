@@ -1,0 +1,117 @@
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from serving.access.principals import UnauthenticatedError
+from serving.access.tokens import Provider, ProviderUnavailableError, Tokens
+
+MINE, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+
+
+def public(key, kid="k1"):
+    return json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key())) | {"kid": kid, "use": "sig", "alg": "EdDSA"}
+
+
+class Keys(BaseHTTPRequestHandler):
+    asked = 0
+
+    def do_GET(self):
+        type(self).asked += 1
+        body = json.dumps({"keys": [public(MINE)]}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def jwks_url():
+    server = HTTPServer(("127.0.0.1", 0), Keys)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/jwks"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def tokens(jwks_url):
+    return Tokens(Provider("https://id.plant", "batchguard", jwks_url))
+
+
+def token(key=MINE, kid="k1", **claims):
+    now = datetime.now(UTC)
+    said = {
+        "iss": "https://id.plant", "aud": "batchguard", "sub": "anna", "iat": now, "exp": now + timedelta(minutes=5),
+        "batchguard_role": "reviewer", "batchguard_sites": ["north"],
+    } | claims  # fmt: skip
+    return jwt.encode({k: v for k, v in said.items() if v is not None}, key, algorithm="EdDSA", headers={"kid": kid})
+
+
+def test_a_token_of_the_provider_speaks_for_a_person(tokens):
+    found = tokens.principal(token())
+    assert (found.id, found.kind, found.role, found.sites) == ("user:anna", "person", "reviewer", frozenset({"north"}))
+    assert found.may("review")
+
+
+def test_keys_are_fetched_once(tokens):
+    before = Keys.asked
+    assert not tokens.is_quick(token())
+    for _ in range(3):
+        tokens.principal(token())
+    assert tokens.is_quick(token())
+    assert Keys.asked == before + 1
+
+
+PAST = datetime.now(UTC) - timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"aud": "another"}, {"iss": "https://evil"}, {"exp": PAST}, {"exp": None}, {"sub": None}, {"iat": None},
+        {"batchguard_role": None}, {"batchguard_role": "boss"}, {"batchguard_role": ["reviewer", "admin"]},
+        {"batchguard_sites": None}, {"batchguard_sites": []}, {"batchguard_sites": "north"}, {"batchguard_sites": [1]},
+        {"nbf": datetime.now(UTC) + timedelta(hours=1)},
+    ],
+)  # fmt: skip
+def test_a_token_that_says_something_else_is_refused(tokens, claims):
+    with pytest.raises(UnauthenticatedError):
+        tokens.principal(token(**claims))
+
+
+def test_a_token_that_someone_else_signed_is_refused(tokens):
+    for forged in (token(OTHER), token(OTHER, kid="k2"), "not.a.token", "", token()[:-4] + "AAAA"):
+        with pytest.raises(UnauthenticatedError):
+            tokens.principal(forged)
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS256"])
+def test_an_unsigned_token_or_one_of_a_shared_secret_is_refused(tokens, algorithm):
+    claims = {"iss": "https://id.plant", "aud": "batchguard", "sub": "anna", "iat": 0, "exp": 2**33,
+              "batchguard_role": "admin", "batchguard_sites": ["*"]}  # fmt: skip
+    secret = None if algorithm == "none" else "x" * 32
+    with pytest.raises(UnauthenticatedError):
+        tokens.principal(jwt.encode(claims, secret, algorithm=algorithm, headers={"kid": "k1"}))
+
+
+def test_a_provider_that_is_away_is_no_wrong_token():
+    with pytest.raises(ProviderUnavailableError):
+        Tokens(Provider("https://id.plant", "batchguard", "http://127.0.0.1:9/jwks")).principal(token())
+
+
+def test_keys_that_were_fetched_serve_on_while_the_provider_is_away(tokens, monkeypatch):
+    tokens.principal(token())
+    monkeypatch.setattr(tokens, "_fetched_s", -1e9)  # an hour later
+    monkeypatch.setattr(tokens, "_tried_s", -1e9)
+    monkeypatch.setattr(tokens._client, "uri", "http://127.0.0.1:9/jwks")
+    assert tokens.principal(token()).id == "user:anna"

@@ -1,0 +1,67 @@
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from serving.access.principals import Principal, UnauthenticatedError
+from serving.api.app import make_app
+from serving.desk.desk import Desk
+from serving.records.store import Records
+from serving.settings import EndpointSettings
+from tests.serving.conftest import sqlite_url
+from tests.serving.desks import MES, NORTH, REVIEWER, SOUTH, make_desk
+
+ADMIN = Principal("user:root", "Root", "person", "admin", frozenset({"*"}))
+APPROVER = Principal("user:qa", "QA", "person", "approver", frozenset({"*"}))
+VIEWER = Principal("key:view", "Board", "service", "viewer", frozenset({"north"}))
+PRINCIPALS = {"mes": MES, "north": NORTH, "south": SOUTH, "reviewer": REVIEWER, "viewer": VIEWER, "admin": ADMIN,
+              "approver": APPROVER}  # fmt: skip
+
+
+class Names:
+    """Takes `bg_NAME` for the principal of that name."""
+
+    def is_quick(self, credential: str) -> bool:
+        return True
+
+    def principal(self, credential: str) -> Principal:
+        found = PRINCIPALS.get(credential.removeprefix("bg_"))
+        if found is None:
+            raise UnauthenticatedError("the key is not known")
+        return found
+
+
+@dataclass(frozen=True)
+class Api:
+    app: FastAPI
+    desk: Desk
+    client: TestClient
+
+    def __call__(self, method: str, path: str, *, who: str = "mes", headers: dict | None = None, **more):
+        return self.client.request(
+            method, path, headers={"authorization": f"Bearer bg_{who}"} | (headers or {}), **more
+        )
+
+
+def make_api(records: Records, folder: Path) -> Api:
+    desk = make_desk(records, folder)
+    settings = EndpointSettings(records_url="sqlite:///unused", anchor=folder / "anchor", max_body_bytes=200_000)
+    app = make_app(desk, {"key": Names()}, settings)
+    return Api(app, desk, TestClient(app, raise_server_exceptions=False))
+
+
+@pytest.fixture
+def api(records: Records, tmp_path: Path) -> Iterator[Api]:
+    yield make_api(records, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_api(sqlite_shape: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """One for the tests of a module that do not care what the others left in it."""
+    folder = tmp_path_factory.mktemp("api")
+    records = Records(sqlite_url(sqlite_shape, folder))
+    yield make_api(records, folder)
+    records.close()

@@ -1,0 +1,53 @@
+import jsonschema_rs
+import pytest
+
+from serving.api.app import openapi
+from tests.serving.schema_cases import run_cases
+
+
+@pytest.fixture(scope="module")
+def description(shared_api):
+    return openapi(shared_api.app)
+
+
+def operations(description):
+    for path, methods in description["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def test_every_operation_says_what_it_does_what_it_needs_and_how_it_refuses(description):
+    for name, operation in operations(description):
+        assert operation["description"], name
+        assert "x-permission" in operation, name
+        is_open = operation["x-permission"] == "open"
+        assert (operation["security"] == []) is is_open, name
+        assert is_open or {"401", "403"} <= set(operation["responses"]), name
+        schemas = str(operation["responses"])
+        assert "HTTPValidationError" not in schemas, name
+
+
+def test_every_body_has_an_example_that_fits_its_schema(description):
+    found = 0
+    for name, operation in operations(description):
+        if "requestBody" not in operation:
+            continue
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        reference = schema.get("$ref") or next(s["$ref"] for s in schema["anyOf"] if "$ref" in s)
+        model = description["components"]["schemas"][reference.rsplit("/", 1)[1]]
+        assert model["examples"], name
+        validator = jsonschema_rs.validator_for({"$ref": reference, "components": description["components"]})
+        for example in model["examples"]:
+            assert validator.is_valid(example), (name, example)
+            found += 1
+    assert found >= 6
+
+
+def test_the_description_is_given_out(shared_api, description):
+    assert shared_api("GET", "/openapi.json").json()["paths"].keys() == description["paths"].keys()
+
+
+def test_cases_made_from_the_description_give_no_server_error_and_no_surprise(shared_api):
+    answers = run_cases(shared_api, 8)
+    assert sum(answers.values()) >= 150
+    assert answers[200] > 20

@@ -1,0 +1,105 @@
+import pytest
+
+from tests.serving.desks import BATCH, reading
+
+SCORES = "/v1/batches/B1/scores"
+ROWS = "/v1/batches/B1/observations"
+
+
+@pytest.fixture
+def running(api):
+    assert api("PUT", "/v1/batches/B1", json=BATCH).status_code == 201
+    assert api("POST", ROWS, json={"observations": [reading(1, 5.0), reading(2, 7.0)]}).json()["accepted"] == 2
+    return api
+
+
+def test_a_batch_is_put_filled_scored_reviewed_and_read_back(running):
+    score = running("POST", SCORES, json={"as_of": "2026-03-01T20:00:00+01:00"}).json()
+    assert (score["failure_probability"], score["as_of"]) == (0.5, "2026-03-01T19:00:00.000000Z")
+    review = running("POST", f"/v1/scores/{score['score_id']}/reviews", who="reviewer",
+                     json={"decision": "agree", "reason": "saw it"})  # fmt: skip
+    assert review.status_code == 201
+    assert running("GET", f"/v1/scores/{score['score_id']}", who="viewer").json() == score | {
+        "reviews": [review.json()]
+    }
+    assert running("GET", SCORES, who="viewer").json() == {"scores": [score], "next": None}
+    [batch] = running("GET", "/v1/batches").json()["batches"]
+    assert (batch["batch_id"], batch["revision"], batch["site_id"]) == ("B1", 0, "north")
+    assert running("GET", "/v1/model").json() == score["model"] | {"stale_since_us": None}
+
+
+def test_a_score_without_a_body_speaks_of_now(running):
+    assert running("POST", SCORES).json()["as_of"] == "2026-03-02T12:00:00.000000Z"
+
+
+def test_a_history_inline_is_scored_without_being_taken_in(api):
+    body = {"batch": BATCH | {"batch_id": "X"}, "observations": [reading(1, 9.0)]}
+    score = api("POST", "/v1/scores", json=body).json()
+    assert (score["failure_probability"], score["batch_id"]) == (1.0, "X")
+    assert api("GET", "/v1/batches").json()["batches"] == []
+
+
+def test_the_same_key_and_bytes_are_answered_the_same_and_another_body_is_a_conflict(running):
+    headers = {"idempotency-key": "abc"}
+    first = running("POST", SCORES, headers=headers, json={"as_of": "2026-03-01T20:00:00Z"})
+    again = running("POST", SCORES, headers=headers, json={"as_of": "2026-03-01T20:00:00Z"})
+    other = running("POST", SCORES, headers=headers, json={"as_of": "2026-03-01T21:00:00Z"})
+    assert (again.content, again.headers["idempotent-replayed"]) == (first.content, "true")
+    assert "idempotent-replayed" not in first.headers
+    assert (other.status_code, other.headers["content-type"]) == (409, "application/problem+json")
+    assert len(running("GET", SCORES).json()["scores"]) == 1
+
+
+def test_rows_that_are_all_rejected_are_422_with_the_reason_of_each(running):
+    told = running("POST", ROWS, json={"observations": [reading(3, 5.0, unit="mol"), reading(4, 999.0)]})
+    assert told.status_code == 422
+    assert [r["code"] for r in told.json()["rejections"]] == ["unit_mismatch", "out_of_range"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("POST", "/v1/batches/none/scores", 404), ("GET", "/v1/batches/none/scores", 404), ("GET", f"/v1/scores/{'0' * 36}", 404),
+     ("GET", "/v1/nothing", 404), ("DELETE", "/v1/batches/B1", 405), ("GET", "/v1/batches/", 404)],
+)  # fmt: skip
+def test_what_is_not_there_is_a_problem(api, method, path, status):
+    answer = api(method, path)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert answer.json()["status"] == status
+
+
+def test_every_answer_has_our_request_id_and_says_not_to_be_kept(running):
+    answer = running("POST", SCORES)
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_health_needs_no_key_and_metrics_do(running):
+    assert running.client.get("/health/live").json() == {"status": "ok"}
+    assert running.client.get("/health/ready").json() == {"status": "ok", "records": "ok", "model": "ok"}
+    assert running.client.get("/metrics").status_code == 401
+    running("POST", SCORES)
+    text = running("GET", "/metrics", who="viewer").text
+    assert "batchguard_scores_total 1.0" in text
+    assert 'batchguard_rows_total{verdict="accepted"} 2.0' in text
+    assert 'route="/v1/batches/{batch_id}/scores"' in text
+
+
+def test_an_error_of_the_endpoint_is_a_problem_that_tells_nothing(running, monkeypatch):
+    monkeypatch.setattr("serving.desk.scoring._score", lambda *_: 1 / 0)
+    answer = running("POST", SCORES)
+    assert answer.status_code == 500
+    assert "ZeroDivision" not in answer.text
+
+
+def test_records_that_are_away_give_503_and_no_score(running, monkeypatch):
+    monkeypatch.setattr(running.desk.records, "_begin", broken)
+    answer = running("POST", SCORES)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert "failure_probability" not in answer.text
+    assert running.client.get("/health/ready").json() == {"status": "unavailable", "records": "unavailable"}
+
+
+def broken(_):
+    from sqlalchemy.exc import OperationalError
+
+    raise OperationalError("SELECT secret", {}, Exception("password=1"))

@@ -1,0 +1,55 @@
+import json
+
+import pytest
+
+from tests.serving.desks import BATCH, reading
+
+INFER = "/v2/models/soup/infer"
+
+
+@pytest.fixture
+def api(shared_api):
+    shared_api("PUT", "/v1/batches/B1", json=BATCH)
+    shared_api("POST", "/v1/batches/B1/observations", json={"observations": [reading(1, 5.0), reading(2, 7.0)]})
+    return shared_api
+
+
+def tensor(name, *data, **more):
+    return {"name": name, "datatype": "BYTES", "shape": [len(data)], "data": list(data)} | more
+
+
+def test_every_row_gives_a_kept_score(api):
+    as_of = tensor("as_of", "2026-03-01T01:30:00Z", "2026-03-01T05:00:00Z")
+    told = api("POST", INFER, json={"id": "q", "inputs": [tensor("batch_id", "B1", "B1"), as_of]}).json()
+    by_name = {output["name"]: output["data"] for output in told["outputs"]}
+    assert (told["id"], told["model_name"], told["model_version"]) == ("q", "soup", "3")
+    assert by_name["failure_probability"] == [0.0, 0.5]
+    kept = [api("GET", f"/v1/scores/{score_id}").json() for score_id in by_name["score_id"]]
+    assert [json.loads(text) | {"reviews": []} for text in by_name["score"]] == kept
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        [],
+        [tensor("as_of", "2026-03-01T05:00:00Z")],
+        [tensor("batch_id", "B1"), tensor("batch_id", "B1")],
+        [tensor("batch_id", "B1", shape=[2])],
+        [tensor("batch_id", "B1"), tensor("as_of", "2026-03-01T05:00:00Z", "2026-03-01T06:00:00Z")],
+        [tensor("batch_id", *["B1"] * 33)],
+        [tensor("batch_id", "B1"), tensor("as_of", "now")],
+        [tensor("batch_id", "B1", datatype="FP32")],
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(api, inputs):
+    assert api("POST", INFER, json={"inputs": inputs}).status_code == 422
+
+
+def test_only_the_model_that_speaks_is_there(api):
+    assert api("GET", "/v2/models/soup").json()["versions"] == ["3"]
+    assert api("GET", "/v2/models/soup/ready").json() == {"name": "soup", "ready": True}
+    for path in ("/v2/models/stew", "/v2/models/stew/ready"):
+        assert api("GET", path).status_code == 404
+    assert api("POST", "/v2/models/stew/infer", json={"inputs": [tensor("batch_id", "B1")]}).status_code == 404
+    assert api.client.get("/v2/health/ready").json() == {"ready": True}
+    assert api.client.get("/v2/health/live").json() == {"live": True}

@@ -1,0 +1,144 @@
+import contextlib
+import sqlite3
+import threading
+import time
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from features.errors import StorageError
+from serving.records.store import Records, RecordsUnavailableError
+from serving.records.tables import metadata
+
+
+def test_the_migrations_make_what_the_tables_say(records):
+    with records.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_preparing_again_changes_nothing(records):
+    records.prepare()
+    assert records.head().rows_seq == 0
+
+
+def test_records_of_a_newer_version_are_refused(records):
+    with records.engine.connect() as connection, connection.begin():
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StorageError, match="newer shape"):
+        records.prepare()
+
+
+def test_a_failed_transaction_leaves_no_trace(records):
+    with pytest.raises(RuntimeError), records.write() as (_, now):
+        now.rows_seq = 7
+        raise RuntimeError
+    assert records.head().rows_seq == 0
+
+
+def test_writers_come_one_after_the_other(records):
+    """Forty threads count up without losing one."""
+
+    def count():
+        for _ in range(5):
+            with records.write() as (_, now):
+                now.rows_seq += 1
+
+    threads = [threading.Thread(target=count) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert records.head().rows_seq == 40
+
+
+def test_a_locked_database_is_told_within_seconds(sqlite_shape, tmp_path):
+    (tmp_path / "r.db").write_bytes(sqlite_shape.read_bytes())
+    records, other = Records(f"sqlite:///{tmp_path / 'r.db'}"), sqlite3.connect(tmp_path / "r.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(RecordsUnavailableError), records.write():
+        pass
+    assert records.head().rows_seq == 0  # reading goes on
+    other.execute("ROLLBACK")
+    with records.write() as (_, now):
+        now.rows_seq = 1
+    assert records.head().rows_seq == 1
+    other.close()
+    records.close()
+
+
+def test_a_database_that_is_no_more_is_told():
+    records = Records("postgresql://nobody@127.0.0.1:9/none")
+    with pytest.raises(RecordsUnavailableError):
+        records.head()
+
+
+@pytest.mark.parametrize("url", ["mysql://x/y", "nonsense", "sqlite://", "sqlite:///:memory:"])
+def test_other_urls_are_refused_without_repeating_them(url):
+    with pytest.raises(StorageError) as error:
+        Records(url)
+    assert "mysql" not in str(error.value)
+
+
+def test_what_was_committed_is_on_the_disk(records):
+    if records.engine.dialect.name == "sqlite":
+        with records.read() as connection:
+            assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 2
+            assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
+    else:
+        with records.read() as connection:
+            assert connection.execute(text("SHOW synchronous_commit")).scalar_one() == "on"
+
+
+def test_what_waits_for_one_commit_shares_the_next_and_a_failure_takes_nobody_along(records):
+    """The first holds the commit back until nine others wait: they fail or count each for itself, in one transaction."""
+    waiting, commits, begin = threading.Event(), [], records._begin
+    results: dict[int, object] = {}
+
+    @contextlib.contextmanager
+    def counted(options):
+        commits.append(options)
+        with begin(options) as connection:
+            yield connection
+
+    def work(i):
+        def count(_, now):
+            if i == 0:
+                waiting.wait(5)
+            now.rows_seq += 1
+            if i == 5:
+                raise ValueError(i)
+            return now.rows_seq
+
+        try:
+            results[i] = records.together(count)
+        except ValueError as error:
+            results[i] = error
+
+    records._begin = counted
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(10)]
+    threads[0].start()
+    while not commits:
+        time.sleep(0.001)
+    for thread in threads[1:]:
+        thread.start()
+    while len(records._queue) < 9:
+        time.sleep(0.001)
+    waiting.set()
+    for thread in threads:
+        thread.join()
+    assert len(commits) == 2
+    assert isinstance(results.pop(5), ValueError)
+    assert sorted(results.values()) == list(range(1, 10))
+    assert records.head().rows_seq == 9
+
+
+def test_work_whose_commit_fails_was_not_done(records, monkeypatch):
+    def broken(_):
+        raise OperationalError("BEGIN", {}, Exception())
+
+    monkeypatch.setattr(records, "_begin", broken)
+    with pytest.raises(RecordsUnavailableError):
+        records.together(lambda connection, now: "done")

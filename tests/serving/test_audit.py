@@ -1,0 +1,139 @@
+import orjson
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from features.errors import StorageError
+from serving import audit
+from serving.audit import Actor, Anchor
+from serving.desk import intake, reviewing, scoring
+from serving.records.store import Head
+from serving.records.tables import APPEND_ONLY, metadata
+from serving.settings import Webhook
+from tests.serving.desks import BATCH, MES, NOON, REVIEWER, call, make_desk, reading
+
+ACTOR = Actor("key:1", "mes", "r1")
+
+
+def write(records, n=3):
+    for i in range(n):
+        with records.write() as (connection, now):
+            audit.append(connection, now, ACTOR, "note", f"thing:{i}", at_us=i, new={"i": i})
+
+
+def bypassed(records, *statements):
+    """As someone with the rights of the database's owner: the triggers are taken away first."""
+    with records.engine.connect() as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SET session_replication_role = replica"))
+        else:
+            names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all()
+            for name in names:
+                connection.execute(text(f"DROP TRIGGER {name}"))
+        for statement in statements:
+            assert connection.exec_driver_sql(statement).rowcount
+    return audit
+
+
+def test_each_entry_holds_the_hash_of_the_one_before(records):
+    write(records)
+    with records.read() as connection:
+        found = list(audit.entries(connection))
+    assert [e["previous"] for e in found] == ["0" * 64, *(e["hash"] for e in found[:-1])]
+    assert audit.verify(records, None) == audit.Verified(3, 0, ())
+
+
+def test_no_record_is_changed_or_removed(records, tmp_path):
+    hook = Webhook(name="mes", url="http://127.0.0.1:9/", secret_file=tmp_path / "none")
+    desk = make_desk(records, tmp_path, hooks=[hook])
+    intake.put_batch(desk, call(key="k"), "B1", BATCH, "")
+    intake.add_rows(desk, call(), "B1", {"observations": [reading(1, 5.0), reading(2, 5.0, unit="mol")]})
+    scoring.score_inline(desk, call(), "B1", NOON, {"batches": [{"batch_id": "B1", **BATCH}]})
+    made = orjson.loads(scoring.score(desk, call(), "B1", NOON).body)
+    reviewing.review(desk, call(REVIEWER), made["score_id"], "agree", "looks right", None)
+    for table in APPEND_ONLY:
+        name = metadata.tables[table].columns.keys()[0]
+        for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET {name} = {name}"):  # noqa: S608 - our own names
+            with pytest.raises(DBAPIError, match="append-only"), records.engine.connect() as connection:
+                connection.exec_driver_sql(statement)
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE audit SET why = 'because' WHERE seq = 2", "entry 2 was changed"),
+        ("DELETE FROM audit WHERE seq = 2", "entry 2 is missing"),
+    ],
+)
+def test_a_changed_or_missing_entry_is_found(records, statement, said):
+    write(records)
+    bypassed(records, statement)
+    assert said in audit.verify(records, None).problems
+
+
+def test_a_chain_that_was_cut_is_found_by_the_anchor_alone(records, tmp_path):
+    anchor = Anchor(tmp_path / "anchor")
+    write(records)
+    anchor.note(records.head(), NOON)
+    bypassed(records, "DELETE FROM audit WHERE seq = 3")
+    assert audit.verify(records, None).problems == ()
+    assert audit.verify(records, anchor.path).problems == ("entry 3 of the anchor is gone: the chain was cut",)
+
+
+def test_a_chain_written_anew_is_found_by_the_anchor_alone(records, tmp_path):
+    anchor = Anchor(tmp_path / "anchor")
+    write(records)
+    anchor.note(records.head(), NOON)
+    with records.read() as connection:
+        last = list(audit.entries(connection))[-1]
+    forged = audit.entry_hash({**last, "why": "another"})
+    bypassed(records, f"UPDATE audit SET why = 'another', hash = '{forged}' WHERE seq = 3")  # noqa: S608
+    assert audit.verify(records, None).problems == ()
+    assert audit.verify(records, anchor.path).problems == (
+        "entry 3 is not the one of the anchor: the chain was written anew",
+    )
+
+
+def test_the_anchor_notes_once_an_interval_and_never_goes_back(tmp_path):
+    anchor = Anchor(tmp_path / "anchor", interval_us=10)
+    for seq, at_us in ((1, 100), (2, 105), (3, 111), (3, 999)):
+        anchor.note(Head(seq, "a" * 64, 0), at_us)
+    assert [line.split(" ")[0] for line in anchor.path.read_text().splitlines()] == ["1", "3"]
+
+
+def test_an_anchor_that_is_none_is_said(records, tmp_path):
+    (tmp_path / "anchor").write_text("1 short\n")
+    with pytest.raises(StorageError, match="anchor:1"):
+        audit.verify(records, tmp_path / "anchor")
+
+
+def test_an_anchor_that_cannot_be_written_stops_nobody(tmp_path):
+    (tmp_path / "file").write_text("")
+    Anchor(tmp_path / "file" / "anchor").note(Head(1, "a" * 64, 0), NOON)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE scores SET body = replace(body, '\"failure_probability\":1.0', '\"failure_probability\":0.1')",
+        "UPDATE scores SET as_of_us = as_of_us + 1",
+        "UPDATE rows SET content = replace(content, '7.0', '5.0') WHERE table_name = 'observations'",
+        "DELETE FROM rows WHERE table_name = 'observations'",
+        "DELETE FROM scores",
+    ],
+)
+def test_a_record_that_is_not_what_the_trail_says_is_found(records, tmp_path, statement):
+    desk = make_desk(records, tmp_path)
+    intake.put_batch(desk, call(request_id="r1"), "B1", BATCH, "")
+    intake.add_rows(desk, call(request_id="r2"), "B1", {"observations": [reading(1, 7.0)]})
+    scoring.score(desk, call(MES, request_id="r3"), "B1", NOON)
+    assert audit.verify(records, None).problems == ()
+    bypassed(records, statement)
+    assert audit.verify(records, None).problems
+
+
+def test_an_export_says_the_time_in_words(records):
+    write(records, 1)
+    with records.read() as connection:
+        [entry] = audit.export(connection)
+    assert (entry["at"], entry["object"]) == ("1970-01-01T00:00:00.000000Z", "thing:0")

@@ -1,0 +1,301 @@
+"""The engine says of a batch told row by row what the bulk scorer says of its history, to the last bit."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.checks import check_rows
+from features.context import Vocabulary, vocabulary
+from features.contracts import RUN_HISTORY
+from features.dictionary import Feature
+from features.process import ProcessDefinition, load_process
+from features.snapshots import checkpoint_rows, rows_as_of, snapshots
+from features.summaries import SUMMARIES, grid_of, summarise
+from models.cohort.labels import label_log
+from models.explain.completeness import usual_age
+from models.judge import judge
+from models.predictor import Predictor
+from models.train import train
+from serving.bundle.keeper import Keeper
+from serving.bundle.store import BundleStore
+from serving.engine import LiveEngine
+from serving.joined import UsualAges
+from serving.rows import plain_rows
+from serving.scorer import Release, score
+from serving.seam import StoredRow, UnscorableError, canonical
+from tests.models.plant import QUICK
+from tests.pipelines.small_plant import PROCESS, history
+
+RELEASE = Release("small", "4")
+HOUR = 3_600_000_000
+
+
+@dataclass(frozen=True)
+class Place:
+    """A small plant, a predictor trained on it, and a folder of bundles."""
+
+    process: ProcessDefinition
+    tables: dict[str, pd.DataFrame]
+    words: Vocabulary
+    predictor: Predictor
+    store: BundleStore
+    key: Ed25519PrivateKey
+
+    def engine(self) -> LiveEngine:
+        return LiveEngine(Keeper(self.store, (self.key.public_key(),), canary=lambda bundle: None))
+
+    def full(self, only: set[str] | None = None) -> LiveEngine:
+        """An engine that was told the whole history."""
+        engine = self.engine()
+        engine.rebuild(self.stored(only))
+        return engine
+
+    def stored(self, only: set[str] | None = None) -> list[StoredRow]:
+        rows = [(name, row) for name, frame in self.tables.items() for row in plain_rows(frame)]
+        kept = [(n, r) for n, r in rows if only is None or n != "observations" or r["batch_id"] in only]
+        return [StoredRow(i, row.get("batch_id", ""), name, row) for i, (name, row) in enumerate(kept)]
+
+    def snapshot(
+        self, rows: pd.DataFrame, known_by: pd.Timestamp | None = None
+    ) -> tuple[pd.DataFrame, tuple[Feature, ...]]:
+        batches, readings = self.tables["batches"], self.tables["observations"]
+        own = readings[readings["batch_id"].isin(rows["batch_id"])]
+        own = own if known_by is None else own[own["available_at"] <= known_by]
+        own = own.sort_values(["batch_id", "parameter", "observed_at", "revision"])
+        table = pa.Table.from_pandas(own, schema=RUN_HISTORY["observations"].arrow(), preserve_index=False)
+        made = pa.Table.from_batches(
+            summarise([lambda: table], grid_of(batches[batches["batch_id"].isin(rows["batch_id"])], self.process)),
+            SUMMARIES,
+        )
+        labels = label_log(self.process, self.tables["dispositions"])
+        return snapshots(rows, made, self.tables, labels, self.process, self.words)
+
+    def live(self, batch_id: str, as_of: pd.Timestamp) -> tuple[pd.DataFrame, tuple[Feature, ...]]:
+        batches = self.tables["batches"]
+        return self.snapshot(rows_as_of(batches[batches["batch_id"] == batch_id], as_of), as_of)
+
+    def bulk(self, batch_id: str, as_of: pd.Timestamp) -> pd.Series:
+        frame, features = self.live(batch_id, as_of)
+        return score(self.predictor, frame, features, self.process, release=RELEASE, data_version="d").iloc[0]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Place:
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "small.toml").write_text(PROCESS, encoding="utf-8")
+    process = load_process(folder / "small.toml")
+    raw, tables = history(), {}
+    for name in ("batches", "materials", "dispositions", "observations"):
+        tables[name] = check_rows(raw[name], RUN_HISTORY[name], process, source=name).kept
+    words = vocabulary(tables, process)
+    store, key = BundleStore(folder / "bundles"), Ed25519PrivateKey.generate()
+    untrained = Place(process, tables, words, None, store, key)  # type: ignore[arg-type]
+    labels = label_log(process, tables["dispositions"])
+    rows, features = untrained.snapshot(checkpoint_rows(tables["batches"], labels, process))
+    predictor = train(process, rows, features, tables["batches"], labels, plan=QUICK).predictor
+    predictor.save(folder / "predictor")
+    store.export(folder / "predictor", RELEASE, process, words, key, released_us=1)
+    return Place(process, tables, words, predictor, store, key)
+
+
+@pytest.fixture(scope="module")
+def engine(place) -> LiveEngine:
+    return place.full()
+
+
+@pytest.mark.parametrize("batch_id", ["B003", "B060", "B119"])
+@pytest.mark.parametrize("hours", [0.0, 5.75, 11.8, 30.0])
+def test_a_score_is_that_of_the_bulk_scorer(place, engine, batch_id, hours):
+    start = place.tables["batches"].set_index("batch_id")["started_at"][batch_id]
+    as_of = (start + pd.Timedelta(hours=hours)).as_unit("us")
+    expected, said = place.bulk(batch_id, as_of), engine.score(batch_id, as_of.value // 1000)
+    for name in ("failure_probability", "base_probability", "elapsed_h"):
+        assert said[name] == expected[name], name
+    for name in ("reasons", "missing", "stale"):
+        assert json.loads(json.dumps(said[name])) == json.loads(expected[name]), name
+    assert said["model"]["sha256"] == expected["model_sha256"]
+    assert (said["model"]["version"], said["model"]["review"], said["model"]["stale_since_us"]) == (
+        "4",
+        "unreviewed",
+        None,
+    )
+
+
+@pytest.mark.parametrize("batch_id", ["B003", "B119"])
+@pytest.mark.parametrize("hours", [0.0, 11.8, 30.0])
+def test_interval_decision_modes_and_domain_are_those_of_the_sealed_test(place, engine, batch_id, hours):
+    start = place.tables["batches"].set_index("batch_id")["started_at"][batch_id]
+    as_of = (start + pd.Timedelta(hours=hours)).as_unit("us")
+    frame, features = place.live(batch_id, as_of)
+    judged, said = judge(place.predictor, frame, features), engine.score(batch_id, as_of.value // 1000)
+    assert said["interval"] == [float(end[0]) for end in judged.assessment.interval]
+    assert (said["decision"], said["cause"]) == (judged.decisions[0], judged.causes[0] or None)
+    assert said["possible"] == [
+        n for n, may in (("failed", judged.may_fail), ("succeeded", judged.may_succeed)) if may[0]
+    ]
+    modes = place.predictor.mode_probabilities(judged.assessment, frame["checkpoint_h"].to_numpy(float))
+    assert said["modes"] == {mode: float(p[0]) for mode, p in modes.items()}
+    assert said["domain"] == [finding.to_json() for finding in judged.domains[0].findings]
+    assert [found["text"] for found in said["sensors"]] == [found.text for found in judged.sensors[0]]
+    canonical(said)  # plain JSON values all through
+
+
+def test_a_model_that_speaks_differently_for_warm_batches_was_trained(place, engine):
+    start = place.tables["batches"].set_index("batch_id")["started_at"]
+    risks = [engine.score(b, start[b].value // 1000 + 24 * HOUR)["failure_probability"] for b in start.index[:60]]
+    assert max(risks) > 0.5 > 0.2 > min(risks)
+
+
+def test_inline_history_scores_as_the_same_rows_kept_and_leaves_nothing_behind(place, engine):
+    batch_id = "B119"
+    inline = {
+        name: [r for r in plain_rows(frame) if r.get("batch_id") == batch_id] for name, frame in place.tables.items()
+    }
+    moment = pd.Timestamp(inline["batches"][0]["started_at"]).value // 1000 + 6 * HOUR
+    alone = place.engine()
+    before = engine.score(batch_id, moment)
+    said = engine.score_inline(inline, batch_id, moment)
+    alone.rebuild([StoredRow(0, batch_id, n, r) for n, rows in inline.items() for r in rows])
+    assert canonical(said) == canonical(alone.score(batch_id, moment))
+    assert canonical(engine.score(batch_id, moment)) == canonical(before)
+    broken = inline | {"observations": [inline["observations"][0] | {"value": 900.0}]}
+    with pytest.raises(UnscorableError, match="physically impossible"):
+        engine.score_inline(broken, batch_id, moment)
+
+
+def test_a_reading_changes_the_digest_and_a_repetition_does_not(place):
+    engine = place.full({"B119"})
+    start = place.tables["batches"].set_index("batch_id")["started_at"]["B119"]
+    moment = start.value // 1000 + 8 * HOUR
+    before = engine.score("B119", moment)
+    row = {"parameter": "temperature_c", "observed_at": (start + pd.Timedelta("7.9h")).isoformat(), "value": 41.0}
+    assert engine.add("B119", "observations", [row])[0].verdict == "accepted"
+    after = engine.score("B119", moment)
+    assert after["data_sha256"] != before["data_sha256"]
+    assert after["failure_probability"] != before["failure_probability"]
+    assert engine.add("B119", "observations", [row])[0].verdict == "duplicate"
+    assert canonical(engine.score("B119", moment)) == canonical(after)
+
+
+def test_scores_in_many_threads_are_equal_to_the_bit_while_rows_of_others_come_in(place):
+    engine = place.full({"B118", "B119"})
+    start = place.tables["batches"].set_index("batch_id")["started_at"]["B119"]
+    moment, said, failures = start.value // 1000 + 8 * HOUR, set(), []
+
+    def ask() -> None:
+        try:
+            for _ in range(30):
+                body = engine.score("B119", moment)
+                body.pop("data_sha256")
+                said.add(canonical(body))
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for minute in range(20):
+        row = {
+            "parameter": "glucose_mm",
+            "observed_at": (start + pd.Timedelta(minutes=minute)).isoformat(),
+            "value": 9.0,
+        }
+        engine.add("B118", "observations", [row])
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(said) == 1
+
+
+def test_rows_are_judged_one_by_one_and_in_any_grouping_alike(place):
+    start = place.tables["batches"].set_index("batch_id")["started_at"]["B119"]
+
+    def reading(hours: float, value: object, **more) -> dict:
+        at = (start + pd.Timedelta(hours=hours)).isoformat()
+        return {"parameter": "glucose_mm", "observed_at": at, "value": value} | more
+
+    rows = [
+        reading(1, 9.0), reading(1, 9.0), reading(1, 8.0), reading(1, 8.0, revision=1), reading(2, "9.5"),
+        reading(3, 900), reading(4, 9.0, unit="mg/L"), reading(5, 9.0) | {"observed_at": "2025-01-01T00:00:00"},
+        reading(6, 9.0, parameter="glucose"), reading(7, 9.0, colour="red"), {"parameter": "glucose_mm"},
+        reading(8, True), reading(9, 9.0, batch_id="B001"), reading(10, float("nan")),
+    ]  # fmt: skip
+    wanted = [
+        ("accepted", ""), ("duplicate", ""), ("rejected", "duplicate_key"), ("accepted", ""), ("accepted", ""),
+        ("rejected", "out_of_range"), ("rejected", "unit_mismatch"), ("rejected", "naive_time"),
+        ("rejected", "unknown_parameter"), ("rejected", "unknown_column"), ("rejected", "absent_value"),
+        ("rejected", "not_a_number"), ("rejected", "other_batch"), ("rejected", "absent_value"),
+    ]  # fmt: skip
+    together, apart = place.full({"B000"}), place.full({"B000"})
+    found = together.add("B119", "observations", rows)
+    assert [(v.verdict, v.code) for v in found] == wanted
+    assert [(v.verdict, v.code) for row in rows for v in apart.add("B119", "observations", [row])] == wanted
+    moment = start.value // 1000 + 8 * HOUR
+    assert canonical(together.score("B119", moment)) == canonical(apart.score("B119", moment))
+    assert found[4].row["value"] == 9.5
+    assert found[4].row["observed_at"].endswith("+00:00")
+
+
+def test_rows_of_an_unknown_batch_are_rejected(place):
+    engine = place.engine()
+    row = {"parameter": "glucose_mm", "observed_at": "2025-01-01T00:00:00Z", "value": 9.0}
+    for table, one in (("observations", row), ("events", {"kind": "phase", "started_at": "2025-01-01T00:00:00Z"})):
+        assert [v.code for v in engine.add("nobody", table, [one])] == ["unknown_batch"]
+    with pytest.raises(UnscorableError, match="not known"):
+        engine.score("nobody", 0)
+
+
+def test_the_end_of_an_event_may_be_told_later_and_nothing_else_of_it(place):
+    engine = place.full({"B119"})
+    begun = {"kind": "deviation", "code": "D1", "started_at": "2025-06-01T00:00:00Z"}
+    ended = begun | {"ended_at": "2025-06-01T02:00:00Z"}
+    told = [begun, ended, ended, begun | {"ended_at": "2025-06-01T03:00:00Z"}, ended | {"severity": "major"}]
+    verdicts = [engine.add("B119", "events", [row])[0] for row in told]
+    assert [v.verdict for v in verdicts] == ["accepted", "accepted", "duplicate", "rejected", "rejected"]
+    assert verdicts[3].code == "duplicate_key"
+
+
+def test_a_new_release_with_other_words_speaks_without_a_restart(place, tmp_path):
+    store = BundleStore(tmp_path / "bundles")
+    place.predictor.save(tmp_path / "predictor")
+    moved = Place(place.process, place.tables, place.words, place.predictor, store, place.key)
+    store.export(tmp_path / "predictor", RELEASE, place.process, Vocabulary(), place.key, released_us=1)
+    engine = moved.full({"B119"})
+    start = place.tables["batches"].set_index("batch_id")["started_at"]["B119"]
+    moment = start.value // 1000 + 6 * HOUR
+    engine.score("B119", moment)
+    store.export(tmp_path / "predictor", Release("small", "5"), place.process, place.words, place.key, released_us=2)
+    assert engine.refresh().version == "5"
+    said, fresh = engine.score("B119", moment), place.full({"B119"}).score("B119", moment)
+    assert {**said, "model": 0} == {**fresh, "model": 0}
+
+
+def test_an_infinite_feature_gives_no_score(place, engine, monkeypatch):
+    def row(columns, *_) -> np.ndarray:
+        name = place.predictor.encoder.columns[0]
+        return np.array([np.inf if f.name == name else np.nan for f in columns.features])
+
+    monkeypatch.setattr("features.live.Columns.row", row)
+    start = place.tables["batches"].set_index("batch_id")["started_at"]["B119"]
+    with pytest.raises(UnscorableError, match="is infinite"):
+        engine.score("B119", start.value // 1000)
+
+
+@given(
+    st.lists(st.dictionaries(st.sampled_from(["0", "6", "12", "24"]), st.floats(0, 100), min_size=1), max_size=4),
+    st.floats(0, 60),
+)
+@settings(max_examples=100, deadline=None)
+def test_usual_ages_between_knots_are_those_of_the_definition(usual, elapsed_h):
+    expected = [usual_age(each, elapsed_h) for each in usual]
+    np.testing.assert_allclose(UsualAges.of(usual).at(elapsed_h), expected, rtol=1e-12, atol=1e-12)

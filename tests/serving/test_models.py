@@ -1,0 +1,128 @@
+"""Which model speaks while releases come, are damaged and are taken back."""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import pytest
+
+from serving.audit import Anchor
+from serving.desk import intake, scoring
+from serving.desk.desk import Desk
+from serving.desk.memory import Memory
+from serving.models import Models, Watch
+from serving.records.store import Records
+from serving.seam import EngineError
+from tests.serving.conftest import sqlite_url
+from tests.serving.desks import BATCH, NOON, call, reading
+from tests.serving.small_plant import SmallPlant
+
+
+@dataclass(frozen=True)
+class Place:
+    plant: SmallPlant
+    root: Path
+    keys: Path
+    models: Models
+    desk: Desk
+
+    def release(self, version: str) -> str:
+        return self.plant.bundle(self.root, self.keys, version)
+
+    def score(self) -> dict:
+        return orjson.loads(scoring.score(self.desk, call(), "B1", NOON).body)
+
+
+@pytest.fixture
+def place(small_plant, sqlite_shape, tmp_path, monkeypatch):
+    monkeypatch.setattr("serving.bundle.keeper.sing", lambda bundle: None)  # its child process has tests of its own
+    monkeypatch.setattr("serving.models.sing", lambda bundle: None)
+    root, keys = tmp_path / "bundles", tmp_path / "keys"
+    small_plant.bundle(root, keys, "1")
+    models, records = Models(root, keys), Records(sqlite_url(sqlite_shape, tmp_path))
+    desk = Desk(records, models.make, Memory(records, models.make), Anchor(tmp_path / "anchor"), clock=lambda: NOON,
+                stale_since_us=models.stale_since_us)  # fmt: skip
+    intake.put_batch(desk, call(), "B1", BATCH, "")
+    intake.add_rows(desk, call(), "B1", {"observations": [reading(h, 7.0) for h in range(1, 6)]})
+    yield Place(small_plant, root, keys, models, desk)
+    records.close()
+
+
+def test_a_newer_release_speaks_of_the_same_rows_and_older_scores_are_still_made_again(place):
+    first = place.score()
+    place.release("2")
+    place.models.look(place.desk.memory)
+    second = place.score()
+    assert (first["model"]["version"], second["model"]["version"]) == ("1", "2")
+    assert second["failure_probability"] == first["failure_probability"]
+    assert [scoring.replay(place.desk, s["score_id"]).is_equal for s in (first, second)] == [True, True]
+
+
+def test_a_damaged_release_leaves_the_last_one_speaking_and_says_so(place):
+    sha256 = place.release("2")
+    model = place.root / sha256 / "predictor" / "model.txt"
+    content = model.read_bytes()
+    for damaged in (content[:1000], content.replace(b"leaf_value=", b"leaf_value=9", 1), b""):
+        model.write_bytes(damaged)
+        place.models.look(place.desk.memory)
+        score = place.score()
+        assert (score["model"]["version"], score["stale_model"]["age_s"] <= 0) == ("1", True)
+        assert scoring.replay(place.desk, score["score_id"]).is_equal
+    model.write_bytes(content)
+    place.models.look(place.desk.memory)
+    assert (place.score()["model"]["version"], place.score()["stale_model"]) == ("2", None)
+
+
+def test_an_older_release_does_not_come_back_by_its_pointer(place):
+    old = place.models.store.pointed()
+    place.release("2")
+    place.models.look(place.desk.memory)
+    (place.root / "current").write_text(old)
+    place.models.look(place.desk.memory)
+    assert (place.score()["model"]["version"], place.models.stale_since_us() is None) == ("2", False)
+
+
+def test_a_release_by_an_unknown_key_does_not_speak(place, tmp_path):
+    place.plant.bundle(place.root, tmp_path / "others", "2")
+    place.models.look(place.desk.memory)
+    assert place.score()["model"]["version"] == "1"
+
+
+def test_scores_go_on_while_models_change_and_each_is_made_again(place):
+    made, stop = [], threading.Event()
+
+    def work():
+        while not stop.is_set():
+            made.append(place.score())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    for version in ("2", "3", "4"):
+        place.release(version)
+        place.models.look(place.desk.memory)
+    stop.set()
+    thread.join()
+    assert place.score()["model"]["version"] == "4"
+    assert len({s["failure_probability"] for s in made}) == 1
+
+
+def test_without_a_model_there_is_no_score(place, tmp_path):
+    with pytest.raises(EngineError):
+        Models(tmp_path / "none", place.keys).make(None)
+    with pytest.raises(EngineError, match="no bundle holds model"):
+        place.models.make(place.score()["model"] | {"sha256": "0" * 64})
+    with pytest.raises(EngineError, match="other feature code"):
+        place.models.make(place.score()["model"] | {"features_sha256": "0" * 64})
+
+
+def test_the_watch_looks_by_itself(place):
+    place.score()
+    place.release("2")
+    watch = Watch(place.models, place.desk.memory, every_s=0.01)
+    watch.start()
+    for _ in range(500):
+        if place.score()["model"]["version"] == "2":
+            break
+    watch.stop()
+    assert place.score()["model"]["version"] == "2"

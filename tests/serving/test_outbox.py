@@ -1,0 +1,193 @@
+import base64
+import hashlib
+import hmac
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import orjson
+import pytest
+from lxml import etree
+from sqlalchemy import select
+
+from serving.b2mml import NAMESPACE, work_alert
+from serving.desk import intake, scoring
+from serving.outbox import MAX_ATTEMPTS, Courier, Receiver, signature, wait_s
+from serving.records.tables import deliveries
+from serving.settings import Webhook
+from serving.webhooks import post
+from tests.serving.desks import BATCH, NOON, call, make_desk, reading
+
+SECRET = b"s" * 32
+
+
+def hook(folder, name="mes", **more):
+    return Webhook(name=name, url="http://127.0.0.1:9/in?x=1", secret_file=folder / "secret", **more)
+
+
+class Post:
+    """Remembers what is sent; answers what it is told to."""
+
+    def __init__(self, *answers):
+        self.answers, self.sent = list(answers), []
+
+    def __call__(self, url, body, headers):
+        self.sent.append((url, body, headers))
+        answer = self.answers.pop(0) if self.answers else 204
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def scored(records, folder, hooks, *values):
+    desk = make_desk(records, folder, hooks=hooks)
+    intake.put_batch(desk, call(), "B1", BATCH, "")
+    for hour, value in enumerate(values, start=1):
+        intake.add_rows(desk, call(), "B1", {"observations": [reading(hour, value)]})
+        scoring.score(desk, call(), "B1", NOON - 60_000_000 + hour)
+    return desk
+
+
+def courier(records, send, hooks, now=NOON):
+    return Courier(records, [Receiver(h, SECRET) for h in hooks], send, clock=lambda: now)
+
+
+def kinds(send):
+    return [orjson.loads(body)["kind"] for _, body, _ in send.sent]
+
+
+def test_each_score_and_each_change_of_decision_is_told_once(records, tmp_path):
+    hooks, send = [hook(tmp_path)], Post()
+    scored(records, tmp_path, hooks, 5.0, 7.0, 7.0, 7.0)  # shares above 6: 0, 1/2, 2/3, 3/4; high above a half
+    assert courier(records, send, hooks).deliver_due() == 6
+    created, changed = "score.created", "decision.changed"
+    assert sorted(kinds(send)) == sorted([created] * 4 + [changed] * 2)
+    change = [orjson.loads(body) for _, body, _ in send.sent if orjson.loads(body)["kind"] == changed][-1]
+    assert (change["decision_before"], change["score"]["decision"]) == ("low", "high")
+    assert courier(records, send, hooks).deliver_due() == 0
+
+
+def test_nothing_is_told_of_a_score_that_was_not_kept(records, tmp_path, monkeypatch):
+    hooks, send = [hook(tmp_path)], Post()
+    desk = scored(records, tmp_path, hooks)
+    monkeypatch.setattr("serving.records.answers.keep", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        scoring.score(desk, call(), "B1", NOON)
+    assert courier(records, send, hooks).deliver_due() == 0
+
+
+def test_what_fails_comes_again_later_and_later_under_the_same_id(records, tmp_path):
+    hooks, send, now = [hook(tmp_path, events=["score.created"])], Post(OSError("away"), 500, 302, 200), NOON
+    scored(records, tmp_path, hooks, 5.0)
+    waits = []
+    for _ in range(4):
+        assert courier(records, send, hooks, now).deliver_due() == 1
+        assert courier(records, send, hooks, now).deliver_due() == 0
+        with records.read() as connection:
+            row = connection.execute(select(deliveries)).one()
+        if row.next_us is not None:
+            waits.append((row.next_us - now) / 1e6)
+            now = row.next_us
+    assert waits == [2.0, 4.0, 8.0]
+    assert (row.attempts, row.error, row.delivered_us) == (4, "", now)
+    assert len({headers["webhook-id"] for _, _, headers in send.sent}) == 1
+
+
+def test_the_wait_has_an_end_and_so_have_the_attempts(records, tmp_path):
+    assert wait_s(MAX_ATTEMPTS) == 6 * 3600
+    hooks, now = [hook(tmp_path, events=["score.created"])], NOON
+    scored(records, tmp_path, hooks, 5.0)
+    for _ in range(MAX_ATTEMPTS):
+        assert courier(records, Post(500), hooks, now).deliver_due() == 1
+        now += 7 * 3600 * 1_000_000
+    assert courier(records, Post(500), hooks, now).deliver_due() == 0
+    with records.read() as connection:
+        row = connection.execute(select(deliveries)).one()
+    assert (row.next_us, row.delivered_us, row.error) == (None, None, "status 500")
+
+
+def test_each_receiver_gets_its_own_and_one_that_is_away_stops_no_other(records, tmp_path):
+    hooks = [hook(tmp_path, "a", sites=["north"]), hook(tmp_path, "b", sites=["south"]), hook(tmp_path, "c")]
+    scored(records, tmp_path, hooks, 5.0)
+    send = Post(OSError(), 200, OSError(), 200)
+    assert courier(records, send, hooks).deliver_due() == 4  # two events, to a and c
+    with records.read() as connection:
+        done = [r.webhook for r in connection.execute(select(deliveries)) if r.delivered_us]
+    assert len(done) == 2
+
+
+def test_a_delivery_is_signed_as_the_specification_says(records, tmp_path):
+    hooks, send = [hook(tmp_path)], Post()
+    scored(records, tmp_path, hooks, 5.0)
+    courier(records, send, hooks).deliver_due()
+    _, body, headers = send.sent[0]
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    expected = base64.b64encode(hmac.new(SECRET, signed, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
+    assert headers["webhook-timestamp"] == str(NOON // 1_000_000)
+    assert signature(b"other" * 8, headers["webhook-id"], NOON // 1_000_000, body) != headers["webhook-signature"]
+
+
+def test_a_work_alert_has_the_elements_of_the_standard_in_their_order(records, tmp_path):
+    hooks, send = [hook(tmp_path, format="b2mml", events=["score.created"])], Post()
+    scored(records, tmp_path, hooks, 7.0)
+    courier(records, send, hooks).deliver_due()
+    _, body, headers = send.sent[0]
+    root = etree.fromstring(body, etree.XMLParser(resolve_entities=False, no_network=True))
+    assert headers["content-type"] == "application/xml"
+    assert root.tag == f"{{{NAMESPACE}}}WorkAlert"
+    names = [etree.QName(child).localname for child in root]
+    fixed = ["ID", "PublishedDate", "MessageText", "TimeStamp", "Priority", "Category"]
+    assert names == fixed + ["WorkAlertProperty"] * (len(names) - 6)
+    text = {etree.QName(child).localname: child.text for child in root}
+    assert (text["ID"], text["Priority"], text["Category"]) == (headers["webhook-id"], "1", "score.created")
+    assert text["MessageText"] == "Batch B1: high, probability of failure 1.000. Force: 1 readings"
+
+
+def test_text_that_xml_cannot_hold_becomes_blank():
+    score = {"batch_id": "B<1>&\x00\x0b", "failure_probability": 0.25, "score_id": "s", "as_of": "t", "reasons": [],
+             "model": {"sha256": "d"}}  # fmt: skip
+    body = work_alert("e", {"kind": "score.created", "at": "t", "score": score})
+    assert "Batch B<1>&  : risk" in etree.fromstring(body).findtext(f"{{{NAMESPACE}}}MessageText")
+
+
+def test_a_courier_delivers_by_itself_and_stops(records, tmp_path):
+    hooks, send, arrived = [hook(tmp_path)], Post(), threading.Event()
+    desk = scored(records, tmp_path, hooks)
+    carrier = Courier(records, [Receiver(h, SECRET) for h in hooks], lambda *a: arrived.set() or send(*a))
+    carrier.start(idle_s=30)
+    scoring.score(desk, call(), "B1", NOON)
+    carrier.wake()
+    assert arrived.wait(5)
+    carrier.stop()
+    assert kinds(send)[0] == "score.created"
+
+
+@pytest.fixture
+def receiver():
+    class Receive(BaseHTTPRequestHandler):
+        def do_POST(self):
+            got.append((self.path, self.rfile.read(int(self.headers["content-length"])), self.headers["webhook-id"]))
+            self.send_response(302 if self.path == "/away" else 200)
+            self.send_header("location", "/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    got = []
+    server = HTTPServer(("127.0.0.1", 0), Receive)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", got
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_post_sends_what_it_is_given_and_follows_nowhere(receiver):
+    url, got = receiver
+    assert post(f"{url}/in?x=1", b"body", {"webhook-id": "e1"}) == 200
+    assert post(f"{url}/away", b"body", {"webhook-id": "e2"}) == 302
+    assert got == [("/in?x=1", b"body", "e1"), ("/away", b"body", "e2")]
+    with pytest.raises(OSError):
+        post("http://127.0.0.1:9/", b"", {})

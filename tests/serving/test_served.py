@@ -1,0 +1,154 @@
+"""The whole endpoint over real sockets: what an MES gets, and what slow, idle and killed clients and servers do to it."""
+
+import importlib.util
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from serving import audit
+from serving.commands import Cabinet
+from serving.records.tables import rows, scores
+from tests.serving.desks import BATCH, reading
+from tests.serving.served import ROOT, Served, served
+
+pytestmark = pytest.mark.slow
+
+
+def example():
+    spec = importlib.util.spec_from_file_location("mes_client", ROOT / "examples" / "mes_client.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["mes_client"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def endpoint(small_plant, tmp_path_factory):
+    with served(tmp_path_factory.mktemp("served"), small_plant, config="body_timeout_s = 1.0\n") as found:
+        yield found
+
+
+@pytest.fixture
+def client(endpoint):
+    return example().Client(endpoint.url, endpoint.key)
+
+
+def test_an_mes_gets_a_score_with_reasons_and_the_command_line_makes_it_again(endpoint, client):
+    client.put_batch("B1", BATCH | {"attributes": {"line": "a"}})
+    assert client.add("B1", observations=[reading(h, 7.5) for h in range(1, 7)])["accepted"] == 6
+    low, high = client.score("B1", "2026-03-01T00:30:00Z"), client.score("B1", "2026-03-01T06:30:00Z")
+    assert high["failure_probability"] > low["failure_probability"]
+    assert high["reasons"][0]["sentence"].startswith("Compression force")
+    assert high["model"]["review"] == "unreviewed"
+    with Cabinet(endpoint.data_dir) as cabinet:
+        assert cabinet.replay(high["score_id"], endpoint.models)[0]
+        assert cabinet.verify().problems == ()
+
+
+def test_a_refusal_is_shown_as_no_score(endpoint, client, capsys, monkeypatch):
+    monkeypatch.setenv("BATCHGUARD_KEY", endpoint.key)
+    assert example().main(endpoint.url, "B7", "south", "force_kn", "5", "kN") == 2
+    assert capsys.readouterr().out.startswith("NO SCORE for B7: 403")
+
+
+def test_the_log_has_ids_and_no_payloads(endpoint, client):
+    client.put_batch("B2", BATCH | {"subject_key": "subject-4711"})
+    lines = [json.loads(line) for line in endpoint.log.splitlines() if line.startswith("{")]
+    [said] = [line for line in lines if line.get("route") == "/v1/batches/{batch_id}" and line["status"] == 201][-1:]
+    assert {"request_id", "principal", "ms", "timestamp"} <= set(said)
+    assert "subject-4711" not in endpoint.log
+    assert endpoint.key not in endpoint.log
+
+
+def closed_within(connection: socket.socket, seconds: float) -> bytes:
+    """What came until the other side closed."""
+    connection.settimeout(seconds)
+    found = b""
+    while part := connection.recv(65536):
+        found += part
+    return found
+
+
+def connect(endpoint: Served) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", endpoint.port))
+
+
+def test_slow_headers_and_idle_connections_are_closed_while_others_are_served(endpoint, client):
+    idle = [connect(endpoint) for _ in range(100)]
+    slow = connect(endpoint)
+    slow.sendall(b"GET /health/live HTTP/1.1\r\nhost: x\r\nx-slow: ")
+    client.put_batch("B3", BATCH)
+    for connection in (slow, *idle):
+        closed_within(connection, 10)
+        connection.close()
+
+
+def test_a_body_that_trickles_in_is_refused(endpoint):
+    with connect(endpoint) as connection:
+        head = (f"POST /v1/batches/B1/scores HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {endpoint.key}\r\n"
+                "content-type: application/json\r\ncontent-length: 1000\r\n\r\n{")  # fmt: skip
+        connection.sendall(head.encode())
+        answer = closed_within(connection, 10)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_server_that_is_killed_loses_and_doubles_nothing(small_plant, tmp_path):
+    """Clients repeat under the same key until they are answered; what was answered is there, once."""
+    module = example()
+    module.WAITS_S = (0.2,) * 100
+    answered: list[tuple[int, str]] = []
+
+    def work(first: int) -> None:
+        client = module.Client(endpoint.url, endpoint.key)
+        for i in range(first, first + 15):
+            client.add("B1", observations=[reading(1, 5.0, observed_at=f"2026-03-01T01:{i // 60:02d}:{i % 60:02d}Z")])
+            answered.append((i, client.score("B1", "2026-03-01T06:00:00Z")["score_id"]))
+
+    with served(tmp_path, small_plant) as endpoint:
+        module.Client(endpoint.url, endpoint.key).put_batch("B1", BATCH)
+        threads = [threading.Thread(target=work, args=(first,)) for first in (0, 100)]
+        for thread in threads:
+            thread.start()
+        for _ in range(2):
+            before = len(answered)
+            while len(answered) < before + 3 and any(t.is_alive() for t in threads):
+                time.sleep(0.01)
+            endpoint.stop(signal.SIGKILL)
+            endpoint.start()
+        for thread in threads:
+            thread.join()
+        endpoint.stop()
+        with Cabinet(endpoint.data_dir) as cabinet, cabinet.records.read() as connection:
+            kept = set(connection.execute(select(scores.c.score_id)).scalars())
+            n_rows = connection.execute(select(func.count()).where(rows.c.table_name == "observations")).scalar_one()
+            assert audit.verify(cabinet.records, cabinet.settings.anchor).problems == ()
+    assert len(answered) == 30
+    assert kept == {score_id for _, score_id in answered}
+    assert n_rows == 30
+
+
+def test_the_serving_process_imports_neither_the_orchestrator_nor_the_registry():
+    code = (
+        "import sys, serving.main, serving.commands, serving.models, serving.api.app; "
+        "print(sorted({'mlflow', 'dagster', 'pipelines', 'shap', 'matplotlib', 'sklearn'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+def test_another_address_than_loopback_has_to_be_meant(tmp_path):
+    from features.errors import BatchguardError
+    from serving.commands import Listen, serve
+
+    with pytest.raises(BatchguardError, match="not loopback"):
+        serve(tmp_path, tmp_path, None, Listen(host="0.0.0.0"))  # noqa: S104 - that it is refused is the test
+    with pytest.raises(BatchguardError, match="go together"):
+        serve(tmp_path, tmp_path, None, Listen(tls_cert=Path("x")))

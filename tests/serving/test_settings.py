@@ -1,0 +1,53 @@
+import pytest
+
+from features.errors import BatchguardError
+from serving.settings import load_settings, secret_of
+
+HOOK = '[[webhook]]\nname = "mes"\nurl = "https://mes.plant/in"\nsecret_file = "{secret}"\n'
+
+
+def test_without_a_file_everything_lies_in_the_data_directory(tmp_path):
+    found = load_settings(tmp_path, environment={})
+    assert found.records_url == f"sqlite:///{tmp_path / 'records.db'}"
+    assert (found.anchor, found.identity, found.webhook) == (tmp_path / "audit.anchor", None, ())
+
+
+def test_the_environment_names_the_database(tmp_path):
+    (tmp_path / "endpoint.toml").write_text('records_url = "sqlite:///a"\nmax_body_bytes = 5000\n')
+    assert load_settings(tmp_path, environment={}).records_url == "sqlite:///a"
+    found = load_settings(tmp_path, environment={"BATCHGUARD_RECORDS_URL": "postgresql://x/y"})
+    assert (found.records_url, found.max_body_bytes) == ("postgresql://x/y", 5000)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("max_bodybytes = 5", "max_bodybytes"),
+        ("max_body_bytes = 5", "max_body_bytes"),
+        ("nonsense", "cannot be read as TOML"),
+        ('[[webhook]]\nname = "a"\nurl = "ftp://x"\nsecret_file = "s"', "url"),
+        (HOOK + HOOK, "two webhooks of one name"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_named(tmp_path, text, said):
+    (tmp_path / "endpoint.toml").write_text(text)
+    with pytest.raises(BatchguardError, match=said):
+        load_settings(tmp_path, environment={})
+
+
+def test_a_file_that_is_named_and_not_there_is_an_error(tmp_path):
+    with pytest.raises(BatchguardError, match="none"):
+        load_settings(tmp_path, tmp_path / "none.toml", {})
+
+
+def test_a_secret_comes_from_its_file_and_is_long_enough(tmp_path):
+    path = tmp_path / "secret"
+    (tmp_path / "endpoint.toml").write_text(HOOK.format(secret=path))
+    [hook] = load_settings(tmp_path, environment={}).webhook
+    with pytest.raises(BatchguardError, match="No such file"):
+        secret_of(hook)
+    path.write_text("short")
+    with pytest.raises(BatchguardError, match="too short"):
+        secret_of(hook)
+    path.write_text("x" * 24 + "\n")
+    assert secret_of(hook) == b"x" * 24
