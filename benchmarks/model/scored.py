@@ -9,11 +9,7 @@ import pandas as pd
 from scipy.special import expit
 
 from benchmarks.model.plant import Ground, Say
-from features.dictionary import Feature
-from models.decide import decide
-from models.explain.completeness import missing, stale
-from models.learners.applicability.check import check
-from models.learners.applicability.domain import Domain
+from models.judge import judge
 from models.learners.trees import Plan
 from models.predictor import Predictor
 from models.train import Trained, train
@@ -62,25 +58,23 @@ def scored(ground: Ground, predictor: Predictor, later: pd.DataFrame, say: Say =
         later: Snapshots before harvest (`Ground.before_harvest`).
         say: Told what goes on.
     """
-    X, hours = predictor.encoder.encode(later), later["checkpoint_h"].to_numpy(float)
-    found = predictor.assess(X, hours, contributions=False)
-    say(f"seed {ground.seed}: {len(later):,} scores; now whether the predictor applies to each")
-    domains = domains_of(predictor, later, X, ground.features)
-    decisions, causes = decide(found.log_odds, hours, predictor.thresholds, predictor.decision_sets, domains)
+    say(f"seed {ground.seed}: {len(later):,} scores, with decisions")
+    judged = judge(predictor, later, ground.features, contributions=False)
+    found = judged.assessment
     rows = later[["batch_id", "checkpoint_h", "as_of"]].reset_index(drop=True)
     rows = rows.assign(
         end_at=rows["batch_id"].map(ground.end_at),
         failed=rows["batch_id"].map(ground.labels["failed"]).astype(bool),
         failure_probability=expit(found.log_odds),
         log_odds=found.log_odds,
-        may_fail=predictor.sets.may_fail(found.log_odds, hours),
-        may_succeed=predictor.sets.may_succeed(found.log_odds, hours),
-        decision=decisions,
-        cause=causes,
+        may_fail=judged.may_fail,
+        may_succeed=judged.may_succeed,
+        decision=list(judged.decisions),
+        cause=list(judged.causes),
     )
     expected = found.seen.expected
     if expected is None:
-        return Scored(predictor, rows, X)
+        return Scored(predictor, rows, judged.X)
     names, (value, low, high) = [a.name for a in expected.attributes], expected.in_units
     seen = ground.plant.observations_of([q.parameter for q in ground.process.quality_attribute])
     actual = final_results(ground.process, seen)
@@ -88,22 +82,7 @@ def scored(ground: Ground, predictor: Predictor, later: pd.DataFrame, say: Say =
         parts = {"expected": value[:, i], "low": low[:, i], "high": high[:, i]}
         rows = rows.assign(**{f"{name}.{part}": values for part, values in parts.items()})
         rows[f"{name}.actual"] = rows["batch_id"].map(actual[expected.attributes[i].parameter])
-    return Scored(predictor, rows, X)
-
-
-def domains_of(predictor: Predictor, rows: pd.DataFrame, X: np.ndarray, features: tuple[Feature, ...]) -> list[Domain]:
-    """Whether the predictor applies to each row."""
-    domain = predictor.applicability
-    if domain is None:
-        raise ValueError("a predictor without its domain")
-    hours = rows["checkpoint_h"].to_numpy(float)
-    names = [name for name in dict.fromkeys([*domain.categories, *domain.support]) if name in rows]
-    said = rows[names].to_dict("records")
-    absent, old = missing(predictor, rows), stale(predictor, rows, features)
-    return [
-        check(domain, X[i], said[i], float(hours[i]), missing=absent[i], stale=old[i])  # ty: ignore[invalid-argument-type]
-        for i in range(len(rows))
-    ]
+    return Scored(predictor, rows, judged.X)
 
 
 def worst_additivity(scores: Scored) -> float:
