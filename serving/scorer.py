@@ -95,7 +95,7 @@ def score(
             "modes": _texts(_modes(predictor, judged, rows)),
             "changes": _texts(_changes(predictor, judged, rows, before, features, process, top)),
             "what_if": _texts(_what_if(predictor, judged, rows, features, process)),
-            "sensors": _texts([[vars(finding) for finding in row] for row in judged.sensors]),
+            "sensors": _texts([[finding.to_json() for finding in row] for row in judged.sensors]),
             "domain": _texts(_domain(judged, len(rows))),
             "missing": _texts(list(judged.missing)),
             "stale": _texts(list(judged.stale)),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from models.learners.sensor_limits import Check
+
+_ENDS = ("usual_low", "usual_high")
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,11 @@ class SensorFinding:
     usual_low: float
     usual_high: float
     text: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values; a side without a limit is null."""
+        ends = {name: float(end) if math.isfinite(end := getattr(self, name)) else None for name in _ENDS}
+        return asdict(self) | ends | {"value": float(self.value)}
 
 
 def finding(check: Check, value: float, low: float, high: float) -> SensorFinding:

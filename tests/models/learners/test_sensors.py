@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from features.dictionary import Feature
 from features.errors import ContractError
+from models.learners.sensor_words import SensorFinding
 from models.learners.sensors import SensorChecks, fit_sensor_checks
 
 LABEL = {"ph": "pH", "flow": "Flow"}
@@ -134,6 +136,14 @@ def test_a_quiet_gap_or_a_single_spike_is_no_fault_even_where_the_training_batch
     fitted = fit_sensor_checks(calm, FEATURES, pd.Index([f"B{i}" for i in range(400)]))
     assert fitted.findings(snapshot(flow_now_flat_h=2.0, flow_last_24h_spike_share=1 / 22)) == [()]
     assert len(fitted.findings(snapshot(flow_now_flat_h=2.5, flow_last_24h_spike_share=2 / 22))[0]) == 2
+
+
+def test_a_finding_without_a_lower_limit_can_be_written_as_json():
+    found = SensorFinding("flow", "flat-lined", 9.0, -math.inf, 2.0, "Flow has not changed for 9 h")
+    assert json.loads(json.dumps(found.to_json(), allow_nan=False)) == {
+        "parameter": "flow", "kind": "flat-lined", "value": 9.0, "usual_low": None, "usual_high": 2.0,
+        "text": "Flow has not changed for 9 h",
+    }  # fmt: skip
 
 
 def test_all_windows_of_a_faulty_sensor_are_hidden_and_nothing_else():
