@@ -57,7 +57,7 @@ class Speaker:
             "possible": [name for name, may in zip(OUTCOMES, _possible(judged), strict=True) if may],
             "modes": {mode: float(p[0]) for mode, p in predictor.mode_probabilities(found, hours).items()},
             "attributes": self._attributes(judged),
-            "reasons": self._reasons(judged, values, pd.to_datetime(as_of_us, unit="us", utc=True).as_unit("us")),
+            "reasons": self._reasons(judged, values, _timestamp(as_of_us)),
             "missing": judged.missing[0],
             "stale": judged.stale[0],
             "sensors": [_finding(finding) for finding in judged.sensors[0]],
@@ -75,6 +75,10 @@ class Speaker:
     def _attributes(self, judged: Judged) -> list[dict[str, Any]]:
         expected = judged.assessment.seen.expected
         return [] if expected is None else [a.to_json() for a in attribute_forecasts(expected, 0, self._process)]
+
+
+def _timestamp(at_us: int) -> pd.Timestamp:
+    return pd.Timestamp(at_us, unit="us", tz="UTC").as_unit("us")  # ty: ignore[invalid-return-type]
 
 
 def _possible(judged: Judged) -> tuple[bool, bool]:

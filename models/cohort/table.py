@@ -60,6 +60,11 @@ def before_the_label(snapshots: pd.DataFrame, log: pd.DataFrame) -> pd.DataFrame
     return snapshots[~(snapshots["as_of"] >= known)]
 
 
+def between_checkpoints(checkpoint_h: pd.Series) -> float:
+    """Hours between two checkpoints at most; 0 where there is one."""
+    return float(np.diff(np.unique(checkpoint_h.to_numpy(float))).max(initial=0.0))
+
+
 def end_of_batches(batches: pd.DataFrame, log: pd.DataFrame, process: ProcessDefinition) -> pd.DataFrame:
     """When each batch ended: at its planned end, or when its first label was known where that came earlier.
 
