@@ -78,7 +78,7 @@ class Speaker:
 
 
 def _timestamp(at_us: int) -> pd.Timestamp:
-    return pd.Timestamp(at_us, unit="us", tz="UTC").as_unit("us")  # ty: ignore[invalid-return-type]
+    return pd.Timestamp(at_us, unit="us", tz="UTC").as_unit("us")  # ty: ignore[invalid-explicit-return]
 
 
 def _possible(judged: Judged) -> tuple[bool, bool]:
