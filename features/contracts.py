@@ -320,10 +320,19 @@ RISK_SCORE = Table(
         Column(
             "failure_probability", "number", "Calibrated probability that the batch fails", required=True, low=0, high=1
         ),
+        Column("probability_low", "number", "Lower end of its 90 % interval", required=True, low=0, high=1),
+        Column("probability_high", "number", "Upper end of its 90 % interval", required=True, low=0, high=1),
+        _text(
+            "decision",
+            "What it comes to; it never changes a batch's status",
+            allowed=("low", "elevated", "high", "undecided"),
+            default=None,
+        ),
+        _text("cause", "Why there is no decision, separated by '; '; empty where there is one"),
         Column(
             "base_probability",
             "number",
-            "The probability before anything is known of the batch",
+            "The probability of a batch of which only the hour is known",
             required=True,
             low=0,
             high=1,
@@ -334,6 +343,32 @@ RISK_SCORE = Table(
             "Parameters in order of contribution: sentence, value, unit, normal and usual range, percentage points by stage",
             required=True,
         ),
+        Column(
+            "attributes",
+            "json",
+            "Release attributes: expected value, interval, limits, chance of a miss",
+            required=True,
+        ),
+        Column(
+            "modes",
+            "json",
+            "The likeliest failure mode, all that have a model, and those with too few cases",
+            required=True,
+        ),
+        Column(
+            "changes",
+            "json",
+            "What changed since the batch's last score by this model; null at the first",
+            required=True,
+        ),
+        Column(
+            "what_if",
+            "json",
+            "The smallest change that brings the risk below the alarm; null where none is needed",
+            required=True,
+        ),
+        Column("sensors", "json", "Sensors found faulty and taken out of the score", required=True),
+        Column("domain", "json", "What speaks against applying the model here", required=True),
         Column("missing", "json", "Parameters that the model uses and that have no value yet", required=True),
         Column("stale", "json", "Parameters whose newest value is older than usual, with their age", required=True),
         _text("model_name", "Registered model", default=None),

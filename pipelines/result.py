@@ -19,6 +19,7 @@ from pipelines.plant import Plant
 if TYPE_CHECKING:
     from rich.console import Console
 
+LIKELY_MISS = 0.1  # chance of missing a limit from which the console names a release attribute
 CHECKPOINT_FIGURES = ("checkpoint_h", "n", "n_failed", "auroc", "auroc_low", "auroc_high", "auprc", "brier")
 
 
@@ -92,9 +93,12 @@ def newest_scores(plant: Plant) -> pd.DataFrame:
 def _score(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "batch_id": row["batch_id"], "as_of": row["as_of"].isoformat(), "elapsed_h": row["elapsed_h"],
-        "failure_probability": row["failure_probability"], "reasons": json.loads(row["reasons"]),
-        "missing": json.loads(row["missing"]), "stale": json.loads(row["stale"]),
-    }  # fmt: skip
+        "failure_probability": row["failure_probability"], "interval": [row["probability_low"], row["probability_high"]],
+        "decision": row["decision"], "cause": row["cause"],
+    } | {name: json.loads(row[name]) for name in _JSON}  # fmt: skip
+
+
+_JSON = ("reasons", "attributes", "modes", "changes", "what_if", "sensors", "domain", "missing", "stale")
 
 
 def write_json(path: Path, result: dict[str, Any]) -> None:
@@ -184,7 +188,7 @@ def show_scores(plant: Plant, console: Console, *, most: int | None = None) -> N
         title_justify="left",
         show_lines=True,
     )
-    for name in ("batch", "hours", "risk", "why", "missing, stale"):
+    for name in ("batch", "hours", "risk", "decision", "why", "missing, stale"):
         table.add_column(name, justify="right" if name in ("hours", "risk") else "left")
     for row in scores.head(most or len(scores)).to_dict("records"):
         reasons = json.loads(row["reasons"])[:3]
@@ -193,11 +197,20 @@ def show_scores(plant: Plant, console: Console, *, most: int | None = None) -> N
         table.add_row(
             row["batch_id"],
             f"{row['elapsed_h']:.0f}",
-            f"{row['failure_probability']:.0%}",
-            "\n".join(r["sentence"] for r in reasons),
+            f"{row['failure_probability']:.0%}\n{row['probability_low']:.0%}-{row['probability_high']:.0%}",
+            "\n".join([row["decision"], *row["cause"].split("; ")]).strip(),
+            "\n".join([*(r["sentence"] for r in reasons), *_more(row)]),
             "\n".join(absent),
         )
     console.print(table)
+
+
+def _more(row: dict[str, Any]) -> list[str]:
+    """Release attributes that may well miss their limit, sensors out of the score, what changed, what would help."""
+    likely = [a["sentence"] for a in json.loads(row["attributes"]) if a["missing_probability"] >= LIKELY_MISS]
+    sensors = [finding["sentence"] for finding in json.loads(row["sensors"])]
+    more = [found["sentence"] for name in ("changes", "what_if") if (found := json.loads(row[name]))]
+    return [*likely, *sensors, *more]
 
 
 def _interval(row: dict[str, Any]) -> str:

@@ -18,6 +18,8 @@ from pipelines.featuring import read_dictionary
 from pipelines.plant import Plant
 from serving.scorer import Release, score
 
+VERSIONS_BACK = 50  # a day of scoring every half hour: further back nothing is looked for
+
 
 def speaking_model(plant: Plant) -> RegisteredModel:
     """The model whose scores count: the champion, or the challenger where nobody has a champion.
@@ -59,6 +61,26 @@ def _fault(check: Callable[[], object]) -> str:
     return ""
 
 
+def last_scored(plant: Plant, snapshots: pd.DataFrame) -> pd.DataFrame | None:
+    """The batches in progress as they stood when they were last scored, from the versions of their table.
+
+    Args:
+        plant: Where they are stored.
+        snapshots: As they stand now.
+
+    Returns:
+        Snapshots of the newest version with an earlier `as_of`; None where there is none, or its features were others.
+    """
+    if snapshots.empty:
+        return None
+    newest, now = plant.features.version("in_progress_features"), snapshots["as_of"].max()
+    for version in range(newest - 1, max(newest - 1 - VERSIONS_BACK, -1), -1):
+        earlier = plant.features.read("in_progress_features", version=version).to_pandas()
+        if len(earlier) and earlier["as_of"].max() < now:
+            return earlier if list(earlier.columns) == list(snapshots.columns) else None
+    return None
+
+
 def publish_scores(plant: Plant) -> tuple[pd.DataFrame, RegisteredModel]:
     """Score the batches in progress and append the records; a record once published never changes.
 
@@ -77,7 +99,7 @@ def publish_scores(plant: Plant) -> tuple[pd.DataFrame, RegisteredModel]:
     scores = score(
         predictor, snapshots, read_dictionary(plant), plant.process,
         release=Release(model.name, model.version, "released" if model.review == "released" else "unreviewed"),
-        data_version=plant.data_version(),
+        data_version=plant.data_version(), before=last_scored(plant, snapshots),
     )  # fmt: skip
     validate(scores, RISK_SCORE)
     if len(scores):

@@ -8,17 +8,20 @@ from dataclasses import dataclass
 import pandas as pd
 import pyarrow as pa
 
+from features.dictionary import Feature
 from features.errors import StorageError
 from features.process import LabelRule, ProcessDefinition
 from models.cohort.labels import label_log
 from models.cohort.splits import Seal, known_before, record_reading, seal_test, subject_groups
+from models.cohort.table import before_the_label
 from models.evaluation.compare import compare_splits
-from models.evaluation.evaluate import Evaluation, evaluate, sealed_rows
-from models.evaluation.figures import last_checkpoint
+from models.evaluation.evaluate import Evaluation, evaluate
+from models.evaluation.scoring import sealed_rows
 from models.learners.trees import Plan
 from models.registry import RegisteredModel, Registry
 from models.train import Trained, train
 from pipelines.featuring import read_dictionary
+from pipelines.foreknowledge import Foreknowledge, check_foreknowledge
 from pipelines.history import last_report
 from pipelines.plant import Plant, digest
 
@@ -58,6 +61,18 @@ def write_training_set(plant: Plant) -> tuple[pd.Series, Seal]:
     failed = known_before(batches, plant.labels(), seal.cut, away_from=seal.batch_ids, groups=subject_groups(batches))
     _write(plant, "training_set", _snapshots_of(plant, tuple(failed.index)), digest(sorted(failed.index)))
     return failed, seal
+
+
+def foreknowledge(plant: Plant, failed: pd.Series) -> Foreknowledge:
+    """Whether a feature of the training set knows a release result, or the outcome, before the end.
+
+    Args:
+        plant: With its training set written.
+        failed: Outcome by batch of the training set.
+    """
+    stored = before_the_label(plant.features.read("training_set").to_pandas(), plant.labels())
+    results = plant.observations_of([q.parameter for q in plant.process.quality_attribute])
+    return check_foreknowledge(plant.process, stored, failed, results)
 
 
 def _snapshots_of(plant: Plant, batch_ids: tuple[str, ...]) -> pa.Table:
@@ -100,13 +115,13 @@ def make_challenger(plant: Plant, say: Say) -> tuple[RegisteredModel, Evaluation
 
     A predictor that was registered before keeps its figures: the sealed test is scored once per model.
     """
-    batches, labels, dictionary = plant.table("batches"), plant.labels(), read_dictionary(plant)
-    snapshots = plant.features.read("snapshot_features").to_pandas()
-    plan = Plan(trials=plant.settings.trials)
+    history = _read(plant)
     seal = Seal.load(plant.models_dir / "sealed_test.json")
     trained = train(
-        plant.process, snapshots, dictionary, batches, labels, seal=seal, plan=plan, progress=_every_fifth(say)
-    )
+        plant.process, history.snapshots, history.dictionary, history.batches, history.labels,
+        observations=history.observations, dispositions=history.dispositions, seal=seal,
+        plan=Plan(trials=plant.settings.trials), progress=_every_fifth(say),
+    )  # fmt: skip
     trained.predictor.save(plant.models_dir / trained.predictor.sha256)
     registry = Registry(plant.settings.data_dir)
     known = registry.find(plant.process.id, sha256=trained.predictor.sha256)
@@ -115,32 +130,51 @@ def make_challenger(plant: Plant, say: Say) -> tuple[RegisteredModel, Evaluation
         known = registry.as_challenger(known)
         evaluation, report = registry.evaluation(known), registry.report(known)
     else:
-        evaluation, report, known = _judge(plant, trained, snapshots, batches, labels, registry, say)
+        evaluation, report, known = _judge(plant, trained, history, registry, say)
     plant.report_path.parent.mkdir(parents=True, exist_ok=True)
     plant.report_path.write_text(report, encoding="utf-8")
     return known, evaluation
 
 
+@dataclass(frozen=True)
+class _History:
+    """What training and test read of a plant."""
+
+    snapshots: pd.DataFrame
+    dictionary: tuple[Feature, ...]
+    batches: pd.DataFrame
+    labels: pd.DataFrame
+    observations: pd.DataFrame
+    dispositions: pd.DataFrame
+
+
+def _read(plant: Plant) -> _History:
+    """Snapshots and labels, and the results of the release attributes and the failure modes behind them."""
+    return _History(
+        snapshots=plant.features.read("snapshot_features").to_pandas(),
+        dictionary=read_dictionary(plant),
+        batches=plant.table("batches"),
+        labels=plant.labels(),
+        observations=plant.observations_of(q.parameter for q in plant.process.quality_attribute),
+        dispositions=plant.table("dispositions"),
+    )
+
+
 def _judge(
-    plant: Plant,
-    trained: Trained,
-    snapshots: pd.DataFrame,
-    batches: pd.DataFrame,
-    labels: pd.DataFrame,
-    registry: Registry,
-    say: Say,
+    plant: Plant, trained: Trained, history: _History, registry: Registry, say: Say
 ) -> tuple[Evaluation, str, RegisteredModel]:
-    from models.report.html import charts_of, html_report
+    from models.report.html import html_report
+    from models.report.pictures import charts_of
     from models.report.shap_plots import shap_plots
     from models.report.style import to_png
 
     process = plant.process
     say("comparing a random split with forward in time")
     splits = compare_splits(
-        snapshots,
-        batches,
-        _questions(plant, labels),
-        groups=subject_groups(batches),
+        history.snapshots,
+        history.batches,
+        _questions(plant, history.labels),
+        groups=subject_groups(history.batches),
         settings=trained.tuned.settings,
         plan=trained.plan,
     )
@@ -149,11 +183,16 @@ def _judge(
         purpose=f"evaluate predictor {trained.predictor.sha256}", at=pd.Timestamp.now("UTC"),
     )  # fmt: skip
     say(f"scoring the sealed test of {len(trained.seal.batch_ids)} batches, once")
-    evaluation = evaluate(process, trained, snapshots, batches, labels, splits=splits)
+    evaluation = evaluate(
+        process, trained, history.snapshots, history.dictionary, history.batches, history.labels,
+        observations=history.observations, dispositions=history.dispositions, splits=splits,
+    )  # fmt: skip
     say("drawing figures and writing the report")
-    shap_images = shap_plots(trained.predictor, last_checkpoint(sealed_rows(snapshots, labels, trained.seal)))
+    shap_images = shap_plots(
+        trained.predictor, sealed_rows(history.snapshots, history.labels, trained.seal, only_last=True)
+    )
     report = html_report(process, trained, evaluation, images=shap_images, more=_history_facts(plant))
-    drawn = {f"{name}.png": to_png(chart) for name, chart in charts_of(evaluation, trained.out_of_fold).items()}
+    drawn = {f"{name}.png": to_png(chart) for name, chart in charts_of(process, trained.predictor, evaluation).items()}
     files = {f"{_file_name(name)}.png": image for name, image in shap_images.items()}
     say("registering the model with MLflow")
     more = {"data_version": plant.data_version(), "process_digest": plant.process_digest()}

@@ -6,17 +6,24 @@ Production degrades instead of failing: what is missing or stale is stamped on t
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from scipy.special import expit
 
 from features.contracts import RISK_SCORE
 from features.dictionary import Feature
 from features.process import ProcessDefinition
-from models.explain.completeness import missing, stale
+from models.explain.attributes import attribute_forecasts
+from models.explain.changes import Scored, changes
+from models.explain.modes import top_mode
+from models.explain.newest import newest
 from models.explain.reasons import reasons
+from models.explain.what_if import what_if
+from models.judge import Judged, judge
 from models.predictor import Predictor
 
 
@@ -43,6 +50,7 @@ def score(
     *,
     release: Release,
     data_version: str,
+    before: pd.DataFrame | None = None,
     top: int = 5,
 ) -> pd.DataFrame:
     """One record per snapshot.
@@ -54,6 +62,8 @@ def score(
         process: The process, for normal ranges.
         release: Which model speaks.
         data_version: Digest of the run history that the snapshots rest on.
+        before: Snapshots of the last time these batches were scored, at most one per batch: what changed since then is
+            said by the same model. None says nothing of changes.
         top: Reasons per record at most.
 
     Returns:
@@ -63,17 +73,32 @@ def score(
         ContractError: The snapshots lack a feature of the predictor, or hold an infinite value.
     """
     rows = snapshots.sort_values(["batch_id", "as_of"]).reset_index(drop=True)
-    why = reasons(predictor, rows, process, top=top, features=features)
+    judged = judge(predictor, rows, features)
+    low, high = judged.assessment.interval
+    why = reasons(
+        predictor, rows, process, top=top, features=features, reference=predictor.evidence,
+        groups=predictor.evidence.groups(judged.X), findings=judged.sensors,
+    )  # fmt: skip
     return pd.DataFrame(
         {
             "batch_id": rows["batch_id"].astype("str"),
             "as_of": rows["as_of"],
             "elapsed_h": (rows["as_of"] - rows["started_at"]) / pd.Timedelta(hours=1),
-            "failure_probability": predictor.predict(rows),
-            "base_probability": expit(predictor.base_log_odds(rows["checkpoint_h"].to_numpy(float))),
+            "failure_probability": judged.assessment.probability,
+            "probability_low": low,
+            "probability_high": high,
+            "decision": pd.Series(judged.decisions, index=rows.index, dtype="str"),
+            "cause": pd.Series(judged.causes, index=rows.index, dtype="str"),
+            "base_probability": expit(judged.assessment.base_log_odds),
             "reasons": _texts([[reason.to_json() for reason in row] for row in why]),
-            "missing": _texts(missing(predictor, rows)),
-            "stale": _texts(stale(predictor, rows, features)),
+            "attributes": _texts(_attributes(judged, process)),
+            "modes": _texts(_modes(predictor, judged, rows)),
+            "changes": _texts(_changes(predictor, judged, rows, before, features, process, top)),
+            "what_if": _texts(_what_if(predictor, judged, rows, features, process)),
+            "sensors": _texts([[vars(finding) for finding in row] for row in judged.sensors]),
+            "domain": _texts(_domain(judged, len(rows))),
+            "missing": _texts(list(judged.missing)),
+            "stale": _texts(list(judged.stale)),
             "model_name": _text(release.name, rows),
             "model_version": _text(release.version, rows),
             "model_sha256": _text(predictor.sha256, rows),
@@ -85,8 +110,93 @@ def score(
     )[list(RISK_SCORE.names)]
 
 
-def _texts(values: list) -> pd.Series:
-    return pd.Series([json.dumps(value, ensure_ascii=False, allow_nan=False) for value in values], dtype="str")
+def _attributes(judged: Judged, process: ProcessDefinition) -> list[list[dict[str, Any]]]:
+    expected = judged.assessment.seen.expected
+    if expected is None:
+        return [[] for _ in range(len(judged.X))]
+    forecasts = [attribute_forecasts(expected, row, process) for row in range(len(judged.X))]
+    return [[forecast.to_json() | {"sentence": forecast.sentence} for forecast in row] for row in forecasts]
+
+
+def _modes(predictor: Predictor, judged: Judged, rows: pd.DataFrame) -> list[dict[str, Any]]:
+    by_mode = predictor.mode_probabilities(judged.assessment, rows["checkpoint_h"].to_numpy(float))
+    out = []
+    for row in range(len(rows)):
+        here = {mode: float(p[row]) for mode, p in by_mode.items()}
+        out.append(top_mode(here, not_enough_cases=predictor.few_cases).to_json() | {"probabilities": here})
+    return out
+
+
+def _changes(
+    predictor: Predictor,
+    judged: Judged,
+    rows: pd.DataFrame,
+    before: pd.DataFrame | None,
+    features: tuple[Feature, ...],
+    process: ProcessDefinition,
+    top: int,
+) -> list[dict[str, Any] | None]:
+    if before is None or before.empty:
+        return [None] * len(rows)
+    earlier = before[before["batch_id"].isin(rows["batch_id"])].reset_index(drop=True)
+    last = dict(
+        zip(
+            earlier["batch_id"], _scored(predictor, judge(predictor, earlier, features), earlier, features), strict=True
+        )
+    )
+    now = _scored(predictor, judged, rows, features)
+    labels = {parameter.name: parameter.label for parameter in process.parameter} | {
+        feature.parameter: feature.label for feature in predictor.features
+    }
+    out: list[dict[str, Any] | None] = []
+    for batch_id, scored in zip(rows["batch_id"], now, strict=True):
+        then = last.get(batch_id)
+        known = then is not None and then.as_of < scored.as_of
+        out.append(changes(then, scored, labels=labels, top=top).to_json() if known and then is not None else None)
+    return out
+
+
+def _scored(predictor: Predictor, judged: Judged, rows: pd.DataFrame, features: tuple[Feature, ...]) -> list[Scored]:
+    found = judged.assessment
+    added = pd.DataFrame(found.contributions, columns=list(predictor.encoder.columns))
+    by_parameter: list[Mapping[str, float]] = [
+        {str(name): float(value) for name, value in row.items()}
+        for row in predictor.by_parameter(added).to_dict("records")
+    ]
+    return [
+        Scored(
+            rows["as_of"].iloc[i], float(found.probability[i]), float(found.base_log_odds[i]), by_parameter[i], known
+        )
+        for i, known in enumerate(newest(rows, features))
+    ]
+
+
+def _what_if(
+    predictor: Predictor, judged: Judged, rows: pd.DataFrame, features: tuple[Feature, ...], process: ProcessDefinition
+) -> list[dict[str, Any] | None]:
+    """The smallest change of the batches that raise an alarm; None for the others."""
+    alarmed = np.flatnonzero(judged.assessment.probability > predictor.thresholds.high)
+    out: list[dict[str, Any] | None] = [None] * len(rows)
+    found = what_if(predictor.predict, rows.iloc[alarmed], process, features, threshold=predictor.thresholds.high)
+    for place, answer in zip(alarmed, found, strict=True):
+        out[place] = answer.to_json()
+    return out
+
+
+def _domain(judged: Judged, n: int) -> list[dict[str, Any]]:
+    return [{}] * n if judged.domains is None else [domain.to_json() for domain in judged.domains]
+
+
+def _texts(values: Sequence[Any]) -> pd.Series:
+    return pd.Series(
+        [json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain) for value in values], dtype="str"
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is no plain value")
 
 
 def _text(value: str, rows: pd.DataFrame) -> pd.Series:

@@ -1,4 +1,4 @@
-"""The sealed test, scored once per model, and all that a report says of a predictor."""
+"""All that a report says of a predictor on its sealed test, which is scored once per model."""
 
 from __future__ import annotations
 
@@ -8,20 +8,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from features.errors import TrainingError
+from features.dictionary import Feature
 from features.process import ProcessDefinition
-from models.cohort.labels import labels_as_of
-from models.cohort.splits import Seal
-from models.cohort.table import before_the_label
-from models.evaluation.figures import auroc_of_timing, by_checkpoint, figures, last_checkpoint, lead_time_figures
+from models.evaluation import decisions
+from models.evaluation.calibration import calibration_by_band
+from models.evaluation.coverage import interval_coverage, set_coverage
+from models.evaluation.figures import auroc_of_timing, by_checkpoint, figures, last_checkpoint
+from models.evaluation.modes import mode_table
+from models.evaluation.reliability import reliability_by_band
+from models.evaluation.scoring import Scored, score_test
+from models.evaluation.stability import set_sizes, undecided_by_checkpoint
+from models.evaluation.subgroups import BY, subgroup_table
+from models.learners.questions import modes_before
 from models.predictor import Predictor
 from models.train import Trained
 
 SIMULATED = "Simulated batches are among these rows: the figures verify the software and validate no model."
+COMMON = 0.95  # share of the batches that must have a score at the checkpoint at which subgroups are compared
 
-_FRAMES = ("scores", "checkpoints", "leads", "importance", "splits", "excluded")
+_FRAMES = (
+    "scores", "checkpoints", "alarms", "shares", "first_calls", "calls", "costs", "calibration", "reliability", "sets", "set_sizes",
+    "attributes", "flips", "undecided", "causes", "subgroups", "modes", "sensors", "importance", "splits", "excluded",
+)  # fmt: skip
 _PLAIN = "figures.json"
 
 
@@ -29,27 +40,65 @@ _PLAIN = "figures.json"
 class Evaluation:
     """Figures of one predictor on its sealed test; everything in it is a frame or a plain value.
 
+    A frame is empty where the process or the test gives nothing to fill it with; `absent` says why.
+
     Attributes:
-        scores: Every scored snapshot of the test (`score_test`).
+        scores: Every scored snapshot of the test (`models.evaluation.scoring.Scored.rows`).
         overall: `models.evaluation.figures.figures` of each test batch at its last checkpoint before its label, and
             `auroc_of_timing`: what the hour of that checkpoint alone would reach.
         checkpoints: The same figures per checkpoint.
-        leads: Failures caught and how early (`models.evaluation.figures.lead_time_figures`).
+        alarms: What came of the decisions (`models.evaluation.decisions.alarm_table`).
+        shares: Recall at fixed shares of the good batches (`models.evaluation.recall.recall_at_shares`).
+        first_calls: Share of failed and good batches called high by each hour.
+        calls: What failed and good batches were called at each stage (`models.evaluation.decisions.calls_by_band`).
+        costs: `models.evaluation.decisions.cost_table`.
+        calibration: `models.evaluation.calibration.calibration_by_band`.
+        reliability: `models.evaluation.reliability.reliability_by_band`.
+        sets: `models.evaluation.coverage.set_coverage` of the nominal 90 % sets.
+        set_sizes: `models.evaluation.stability.set_sizes`.
+        attributes: `models.evaluation.coverage.interval_coverage` of the release attributes.
+        flips: `models.evaluation.decisions.flips_table`.
+        undecided: `models.evaluation.stability.undecided_by_checkpoint`.
+        causes: `models.evaluation.decisions.undecided_by_cause`.
+        subgroups: `models.evaluation.subgroups.subgroup_table` of the attributes with several values.
+        modes: `models.evaluation.modes.mode_table`.
+        sensors: `models.evaluation.decisions.sensors_table`.
         importance: `parameter`, `label`, `mean_abs_points`: how far a parameter moves test scores, largest first.
-        splits: What a random split would have claimed (`models.evaluation.compare.compare_splits`); may be empty.
+        splits: What a random split would have claimed (`models.evaluation.compare.compare_splits`).
         excluded: Where every snapshot went (`models.cohort.table.exclusions`).
         counts: Batches of the training part and of the test, and how many of them failed.
+        compared_at_h: Checkpoint at which subgroups are compared; NaN takes each batch's last.
+        additivity: Largest |base + contributions - log-odds| of any test row.
+        absent: Why a frame is empty, by its name.
         note: What must stand beside the figures, for example that rows were simulated; may be empty.
     """
 
     scores: pd.DataFrame
     overall: dict[str, float]
     checkpoints: pd.DataFrame
-    leads: pd.DataFrame
+    alarms: pd.DataFrame
+    shares: pd.DataFrame
+    first_calls: pd.DataFrame
+    calls: pd.DataFrame
+    costs: pd.DataFrame
+    calibration: pd.DataFrame
+    reliability: pd.DataFrame
+    sets: pd.DataFrame
+    set_sizes: pd.DataFrame
+    attributes: pd.DataFrame
+    flips: pd.DataFrame
+    undecided: pd.DataFrame
+    causes: pd.DataFrame
+    subgroups: pd.DataFrame
+    modes: pd.DataFrame
+    sensors: pd.DataFrame
     importance: pd.DataFrame
     splits: pd.DataFrame
     excluded: pd.DataFrame
     counts: dict[str, int]
+    compared_at_h: float
+    additivity: float
+    absent: dict[str, str]
     note: str
 
     def save(self, folder: Path) -> None:
@@ -57,7 +106,8 @@ class Evaluation:
         folder.mkdir(parents=True, exist_ok=True)
         for name in _FRAMES:
             getattr(self, name).to_parquet(folder / f"{name}.parquet", index=False)
-        plain = {"overall": _without_nan(self.overall), "counts": self.counts, "note": self.note}
+        plain = {name: getattr(self, name) for name in ("counts", "additivity", "absent", "note")}
+        plain |= {"overall": _without_nan(self.overall)} | _without_nan({"compared_at_h": self.compared_at_h})
         (folder / _PLAIN).write_text(json.dumps(plain, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
     @classmethod
@@ -65,47 +115,21 @@ class Evaluation:
         """Read it back."""
         plain = json.loads((folder / _PLAIN).read_text(encoding="utf-8"))
         plain["overall"] = {name: math.nan if value is None else value for name, value in plain["overall"].items()}
+        plain["compared_at_h"] = math.nan if plain["compared_at_h"] is None else plain["compared_at_h"]
         frames: dict[str, Any] = {name: pd.read_parquet(folder / f"{name}.parquet") for name in _FRAMES}
         return cls(**frames, **plain)
-
-
-def score_test(predictor: Predictor, snapshots: pd.DataFrame, log: pd.DataFrame, seal: Seal) -> pd.DataFrame:
-    """Score the sealed test. Once per predictor; the caller records the reading (`models.cohort.splits.record_reading`).
-
-    Args:
-        predictor: Frozen.
-        snapshots: `features.contracts.SNAPSHOT`.
-        log: `features.contracts.LABELS`.
-        seal: The test set.
-
-    Returns:
-        `batch_id`, `checkpoint_h`, `as_of`, `failed`, `label_available_at`, `failure_probability`, by start; snapshots
-        taken when the outcome was already known are left out.
-
-    Raises:
-        TrainingError: No snapshot of the test was taken before its batch's outcome was known.
-    """
-    usable = sealed_rows(snapshots, log, seal)
-    if usable.empty:
-        raise TrainingError(
-            f"{seal.process_id}: none of the {len(seal.batch_ids)} test batches has a snapshot before its outcome",
-            remedy="Move the checkpoints of the process definition to an earlier time.",
-        )
-    labels = labels_as_of(log)
-    return usable[["batch_id", "checkpoint_h", "as_of"]].assign(
-        failed=usable["batch_id"].map(labels["failed"]).astype(bool),
-        label_available_at=usable["batch_id"].map(labels["first_available_at"]),
-        failure_probability=predictor.predict(usable),
-    )
 
 
 def evaluate(
     process: ProcessDefinition,
     trained: Trained,
     snapshots: pd.DataFrame,
+    features: tuple[Feature, ...],
     batches: pd.DataFrame,
     log: pd.DataFrame,
     *,
+    observations: pd.DataFrame | None = None,
+    dispositions: pd.DataFrame | None = None,
     splits: pd.DataFrame | None = None,
 ) -> Evaluation:
     """Judge a predictor on its sealed test.
@@ -114,75 +138,119 @@ def evaluate(
         process: The process.
         trained: What was trained, with its seal.
         snapshots: `features.contracts.SNAPSHOT`.
-        batches: `batch_id`, `origin`.
+        features: Dictionary of their columns.
+        batches: `features.contracts.BATCHES`.
         log: `features.contracts.LABELS`.
+        observations: `features.contracts.OBSERVATIONS` of the release attributes.
+        dispositions: `features.contracts.DISPOSITIONS`, for failure modes.
         splits: From `models.evaluation.compare.compare_splits`.
     """
-    scores = score_test(trained.predictor, snapshots, log, trained.seal)
-    rows = last_checkpoint(sealed_rows(snapshots, log, trained.seal))
-    part = batches[batches["batch_id"].isin([*trained.failed.index, *trained.seal.batch_ids])]
-    last = last_checkpoint(scores)
+    seal, predictor = trained.seal, trained.predictor
+    scored = score_test(process, predictor, snapshots, features, batches, log, seal, observations=observations)
+    last = last_checkpoint(scored.rows)
+    part = batches[batches["batch_id"].isin([*trained.failed.index, *seal.batch_ids])]
+    modes = None if dispositions is None else _all_modes(process, dispositions)
+    common_h = common_checkpoint(scored.rows)
+    frames = _frames(process, predictor, scored, modes, common_h)
     return Evaluation(
-        scores=scores,
+        **frames,
         overall=figures(last) | {"auroc_of_timing": auroc_of_timing(last)},
-        checkpoints=by_checkpoint(scores),
-        leads=lead_time_figures(scores, trained.out_of_fold),
-        importance=parameter_importance(trained.predictor, rows),
         splits=pd.DataFrame() if splits is None else splits,
         excluded=trained.excluded,
         counts={
             "training_batches": len(trained.failed),
             "training_failed": int(trained.failed.sum()),
-            "test_batches": len(trained.seal.batch_ids),
+            "test_batches": len(seal.batch_ids),
+            "test_scored": len(last),
             "test_failed": int(last["failed"].sum()),
         },
+        compared_at_h=math.nan if common_h is None else common_h,
+        additivity=scored.additivity,
+        absent=_absent(process, predictor, frames),
         note=SIMULATED if (part["origin"] == "simulated").any() else "",
     )
 
 
-def summary(evaluation: Evaluation, *, question: str) -> dict[str, Any]:
-    """The figures as plain JSON values: `test`, `by_checkpoint`, `random_split`.
-
-    Args:
-        evaluation: Of one predictor.
-        question: Which question of `evaluation.splits` is the process's own.
-
-    Returns:
-        A figure that cannot be computed is None.
-    """
-    overall = _without_nan(evaluation.overall)
-    names = ("n_batches", "n_failed", "base_rate", "auroc", "auprc", "brier", "ece")
-    test: dict[str, Any] = {name: overall.get(name) for name in names}
-    test["auroc_ci"] = [overall.get("auroc_low"), overall.get("auroc_high")]
-    columns = [name for name in ("checkpoint_h", "n", "n_failed", "auroc", "auprc") if name in evaluation.checkpoints]
-    checkpoints = [_without_nan(row) for row in evaluation.checkpoints[columns].to_dict("records")]
-    return {"test": test, "by_checkpoint": checkpoints, "random_split": _random(evaluation.splits, question)}
-
-
-def _random(splits: pd.DataFrame, question: str) -> dict[str, Any]:
-    if splits.empty:
-        return {"auroc": None}
-    row = splits[(splits["question"] == question) & (splits["split"] == "random")].iloc[0]
-    names = ("n", "n_failed", "auroc", "auroc_low", "auroc_high")
-    return _without_nan({name: row[name].item() for name in names})
-
-
-def sealed_rows(snapshots: pd.DataFrame, log: pd.DataFrame, seal: Seal) -> pd.DataFrame:
-    """Snapshots of the test taken before their batch's label, in order of start and checkpoint."""
-    usable = before_the_label(snapshots[snapshots["batch_id"].isin(seal.batch_ids)], log)
-    return usable.sort_values(["started_at", "batch_id", "checkpoint_h"]).reset_index(drop=True)
-
-
-def parameter_importance(predictor: Predictor, rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean absolute contribution per parameter in percentage points: `parameter`, `label`, `mean_abs_points`."""
-    points = predictor.by_parameter(
-        predictor.percentage_points(predictor.contributions(rows), rows["checkpoint_h"].to_numpy(float))
-    )
-    labels = {feature.parameter: feature.label for feature in predictor.features}
-    mean = points.abs().mean().sort_values(ascending=False, kind="stable")
-    names = mean.index.astype("str")
-    return pd.DataFrame({"parameter": names, "label": [labels[n] for n in names], "mean_abs_points": mean.to_numpy()})
+def _frames(
+    process: ProcessDefinition,
+    predictor: Predictor,
+    scored: Scored,
+    modes: pd.DataFrame | None,
+    common_h: float | None,
+) -> dict[str, pd.DataFrame]:
+    rows, cost = scored.rows, process.cost
+    useful_lead_h = cost.useful_lead_h if cost else 0.0
+    ahead_h = ahead_of(process)
+    return {
+        "scores": rows,
+        "checkpoints": by_checkpoint(rows),
+        "alarms": decisions.alarm_table(rows, predictor.thresholds, useful_lead_h=useful_lead_h, ahead_h=ahead_h),
+        "shares": decisions.alarms_at_shares(rows, ahead_h=ahead_h),
+        "first_calls": decisions.first_calls(rows),
+        "calls": decisions.calls_by_band(rows, missed_asked=process.decision.missed_failures),
+        "costs": decisions.cost_table(rows, cost),
+        "calibration": calibration_by_band(rows),
+        "reliability": reliability_by_band(rows),
+        "sets": set_coverage(rows),
+        "set_sizes": set_sizes(rows),
+        "attributes": interval_coverage(rows),
+        "flips": decisions.flips_table(rows),
+        "undecided": undecided_by_checkpoint(rows),
+        "causes": decisions.undecided_by_cause(rows),
+        "subgroups": _subgroups(rows, predictor, common_h),
+        "modes": pd.DataFrame() if modes is None else mode_table(rows, predictor, modes),
+        "sensors": decisions.sensors_table(rows),
+        "importance": scored.importance,
+    }
 
 
-def _without_nan(values: dict[Any, Any]) -> dict[str, float | None]:
-    return {str(name): None if math.isnan(value) else value for name, value in values.items()}
+def ahead_of(process: ProcessDefinition) -> float:
+    """Hours ahead that count as an early warning: 48, or a quarter of a process shorter than 8 days."""
+    return min(decisions.WARNED_AHEAD_H, process.process.planned_duration_h / 4)
+
+
+def common_checkpoint(scores: pd.DataFrame, share: float = COMMON) -> float | None:
+    """The latest checkpoint at which this share of the batches has a score; None where there is none."""
+    n_batches = scores["batch_id"].nunique()
+    hours, n = np.unique(scores["checkpoint_h"].to_numpy(float), return_counts=True)
+    enough = hours[n >= share * n_batches]
+    return float(enough[-1]) if len(enough) else None
+
+
+def _subgroups(rows: pd.DataFrame, predictor: Predictor, common_h: float | None) -> pd.DataFrame:
+    several = [name for name in BY if len(rows[name].dropna().unique()) > 1]
+    if not several:
+        return pd.DataFrame()
+    return subgroup_table(rows, predictor.thresholds.high, by=several, at_h=common_h)
+
+
+def _all_modes(process: ProcessDefinition, dispositions: pd.DataFrame) -> pd.DataFrame:
+    end = dispositions["decided_at"].max() + pd.Timedelta(seconds=1)
+    return modes_before(process, dispositions, end)
+
+
+def _absent(process: ProcessDefinition, predictor: Predictor, frames: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """Why frames are empty, in the order of the report."""
+    why = {
+        "shares": "No batch of the test succeeded: there is no share of good batches to alarm.",
+        "costs": "The process definition has no [cost]: nothing can be said of money.",
+        "attributes": _no_forecasts(process, predictor),
+        "subgroups": "All test batches are of one site, process version and scale.",
+        "modes": "No failed training batch has a failure mode.",
+        "sensors": "No sensor was found at fault in the test."
+        if predictor.sensors.checks
+        else "No sensor has enough batches, or an assay to check it by.",
+    }
+    return {name: text for name, text in why.items() if frames[name].empty}
+
+
+def _no_forecasts(process: ProcessDefinition, predictor: Predictor) -> str:
+    if not process.quality_attribute:
+        return "The process definition names no release attribute."
+    if predictor.evidence.forecasts is None:
+        return "No release attribute has enough results in training."
+    return "No forecast of a release attribute could be made."
+
+
+def _without_nan(values: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in values.items()}

@@ -10,6 +10,7 @@ import pandas as pd
 
 FEW = 10  # failures below which a figure is hardly more than an anecdote
 _APART = 2.0  # standard deviations between expected and observed failures beyond which calibration is poor
+_FAR = 1.25  # times as many failures as stated, or as few, within which an error beyond chance is a small one
 _UNEVEN = 2.0  # times the calibration error that a perfect model would show
 _GAP = 0.02  # AUROC between random and forward that deserves a word
 
@@ -31,7 +32,7 @@ def ranking(overall: Mapping[str, float]) -> str:
     if low <= 0.5 <= high:
         said += " The interval includes chance: this test does not show that the predictor knows anything."
     if n_failed < FEW:
-        said += f" It rests on {_failures(n_failed)} only."
+        said += f" It rests on {failures(n_failed)} only."
     return said
 
 
@@ -51,14 +52,17 @@ def calibration(last: pd.DataFrame, overall: Mapping[str, float]) -> str:
     expected, spread = float(p.sum()), float(np.sqrt((p * (1 - p)).sum()))
     counts = f"the stated probabilities add up to {expected:.1f} failures, and {n_failed} came"
     if abs(n_failed - expected) > _APART * spread:
-        side = "low" if n_failed > expected else "high"
+        side, ratio = ("low" if n_failed > expected else "high"), n_failed / expected
+        if 1 / _FAR <= ratio <= _FAR:
+            said = f"Probabilities are a little too {side}, beyond chance: {counts}."
+            return f"{said} For every 10 failures that were stated, {10 * ratio:.1f} came."
         return (
             f"The calibration is poor: probabilities are too {side}; {counts}. "
             f"Do not take a probability at its word{_order(overall)}."
         )
     if overall["ece"] > _UNEVEN * overall["ece_floor"]:
         return f"The calibration is uneven: {counts}, but not at the probabilities stated for them."
-    weak = f" With {_failures(n_failed)} this is a weak test." if n_failed < 3 * FEW else ""
+    weak = f" With {failures(n_failed)} this is a weak test." if n_failed < 3 * FEW else ""
     return f"Nothing speaks against the calibration: {counts}.{weak}"
 
 
@@ -68,24 +72,44 @@ def _order(overall: Mapping[str, float]) -> str:
     return "; the order of the batches still says something" if low > 0.5 else ", nor rely on the order of the batches"
 
 
-def alarms(leads: pd.DataFrame) -> str:
-    """Whether thresholds set in training hold on the test.
+def budgets(alarms: pd.DataFrame) -> str:
+    """Whether the thresholds hold on later batches what they were set for in training.
 
     Args:
-        leads: `models.evaluation.figures.lead_time_figures`.
+        alarms: `models.evaluation.decisions.alarm_table`.
     """
-    if leads.empty or not leads["n_good"].iloc[0]:
+    rows = alarms[(alarms["by"] == "probability") & (alarms["n_good"] > 0)]
+    if rows.empty:
         return ""
-    most = leads.sort_values("planned_false_alarm_rate").iloc[-1]
-    planned, seen = most["planned_false_alarm_rate"], most["false_alarms"] / most["n_good"]
-    said = (
-        f"Planned for false alarms on {100 * planned:.0f} % of the good batches, the most liberal threshold caught "
-        f"{most['caught']:.0f} of {_failures(int(most['n_failed']))} at {100 * seen:.0f} % false alarms."
-    )
-    sure = 2 * math.sqrt(planned * (1 - planned) / most["n_good"])
-    if abs(seen - planned) > sure:
-        said += " The thresholds of the training did not carry over to the test: set them anew before any use."
-    return said
+    came = [
+        f"{row['call']}: {100 * row['asked']:g} % asked, {100 * row['good_alarmed']:.1f} % came"
+        for row in rows.to_dict("records")
+    ]
+    said = f"Of {int(rows['n_good'].iloc[0])} good batches ever above the threshold of {'; of '.join(came)}."
+    off = [r for r in rows.to_dict("records") if not r["good_alarmed_low"] <= r["asked"] <= r["good_alarmed_high"]]
+    more = [r["call"] for r in off if r["good_alarmed"] > r["asked"]]
+    if more:
+        return f"{said} More than asked, beyond chance: set the thresholds anew before any use."
+    return f"{said} Fewer than asked, beyond chance: the thresholds are stricter than they need be." if off else said
+
+
+def coverage(sets: pd.DataFrame, nominal: float) -> str:
+    """Whether conformal sets hold the outcome as often as they promise, for each class.
+
+    Args:
+        sets: `models.evaluation.coverage.set_coverage`.
+        nominal: Promised share.
+    """
+    rows = sets[(sets["band"] == "all") & (sets["n"] > 0)]
+    said = []
+    for row in rows.to_dict("records"):
+        low, high = row["coverage_low"], row["coverage_high"]
+        within = "as promised" if low <= nominal <= high else ("too few" if high < nominal else "more than promised")
+        n = failures(int(row["n_failed"])) if row["outcome"] == "failed" else f"{row['n_batches']} good batches"
+        said.append(
+            f"{100 * row['coverage']:.1f} % of the scores of {n} ({100 * low:.1f} to {100 * high:.1f}; {within})"
+        )
+    return f"The {100 * nominal:g} % sets hold the outcome in {' and in '.join(said)}." if said else ""
 
 
 def split_gap(splits: pd.DataFrame) -> str:
@@ -109,5 +133,6 @@ def split_gap(splits: pd.DataFrame) -> str:
     return f"{said} Shuffling lets a batch be judged by its neighbours in time, which no prediction of the future has."
 
 
-def _failures(n: int) -> str:
+def failures(n: int) -> str:
+    """A number of failures in words."""
     return "1 failure" if n == 1 else f"{n} failures"

@@ -8,29 +8,13 @@ import numpy as np
 import pandas as pd
 
 from models.evaluation.bands import banded
-from models.evaluation.intervals import clopper_pearson, share_with_interval
-
-
-def reliability_table(last: pd.DataFrame, *, bins: int = 8) -> pd.DataFrame:
-    """`stated`, `failed`, `low`, `high`, `n`, `n_failed` per bin of equal numbers of batches.
-
-    Args:
-        last: `failed`, `failure_probability`, one row per batch: the bounds are Clopper and Pearson's.
-        bins: At most as many as rows.
-    """
-    rows = []
-    for part in _bins(last, bins):
-        n, k = len(part), int(part["failed"].sum())
-        low, high = clopper_pearson(k, n)
-        stated = part["failure_probability"].mean()
-        rows.append({"stated": stated, "failed": k / n, "low": low, "high": high, "n": n, "n_failed": k})
-    return pd.DataFrame(rows)
+from models.evaluation.intervals import share_with_interval
 
 
 def reliability_by_band(
     scores: pd.DataFrame, edges: Sequence[float] | np.ndarray | None = None, *, bins: int = 6
 ) -> pd.DataFrame:
-    """The same for every maturity band, where a batch has several scores and is resampled whole.
+    """Per maturity band; a batch has several scores and is resampled whole.
 
     Args:
         scores: `batch_id`, `checkpoint_h`, `failed`, `failure_probability`.

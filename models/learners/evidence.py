@@ -20,12 +20,14 @@ from models.cohort.encode import Encoder
 from models.learners import deviations
 from models.learners.deviations import Deviations, fit_deviations
 from models.learners.forecasts import Expected, Forecasts, fit_forecasts
+from models.learners.reference import Usual
 
 MARGIN, MISS = "margin", "miss_probability"
 LEAST_MARGIN, MISS_LOG_ODDS = "attributes.at_release.least_margin", "attributes.at_release.miss_log_odds"
 _LEAST_PROBABILITY = 1e-6
 _FAR_MARGIN = 8.0  # standard deviations from the limit beyond which nothing more is learned
 _ENOUGH_GOOD = 200  # successful batches from which on a median hardly knows its own members
+_NEWEST = (".since_start.last", ".lot.value", ".before_start.value")
 _SITE, _VERSION = "site.before_start.value", "process_version.before_start.value"
 
 
@@ -98,7 +100,7 @@ class Evidence:
             for i, attribute in enumerate(seen.expected.attributes):
                 pull = _toward_limit(attribute, behind[:, :, i]) * behind[:, :, i]
                 share = of_attribute[:, i, None] * _with_the_risk(pull, of_attribute[:, i])
-                np.add.at(out, (slice(None), self.forecasts.design.owners), share)
+                np.add.at(out.T, self.forecasts.design.owners, share.T)
         shares = deviations.behind(seen.distance)
         places = self._places[seen.view]
         rows = np.arange(len(out))[:, None]
@@ -118,6 +120,23 @@ class Evidence:
         owners = np.array(self.deviations.owners)
         order = np.argsort(owners, kind="stable")
         return order, np.flatnonzero(np.r_[True, owners[order][1:] != owners[order][:-1]]) if len(owners) else order
+
+    def usual(self, parameter: str, checkpoint_h: float, group: str | None = None) -> Usual | None:
+        """What successful batches usually show of a parameter's newest value at an hour; None where that is not known.
+
+        Args:
+            parameter: Of the process.
+            checkpoint_h: Hours since the start.
+            group: From `groups`; None, or one without numbers of its own, takes all batches.
+        """
+        view = self._newest.get(parameter)
+        return self.deviations.reference.usual(view, checkpoint_h, group) if view else None
+
+    @cached_property
+    def _newest(self) -> dict[str, str]:
+        """The view of each parameter that is its newest value."""
+        owner = dict(zip(self.deviations.reference.parameters, self.deviations.owners, strict=True))
+        return {owner[view]: view for view in owner if view.endswith(_NEWEST)}
 
     def _farthest(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Largest |z| of each parameter's views and which view it is (of equals the first), both (n, parameters)."""

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.evaluation.figures import false_alarm_threshold, last_checkpoint, lead_times
-from models.evaluation.reliability import reliability_table
-from models.report.style import BLUE, GREY, RED, altair, percent, styled, unit
+from models.evaluation.figures import last_checkpoint
+from models.report.style import BLUE, GREY, altair, percent, styled, unit
 
 
 def auroc_by_checkpoint(checkpoints: pd.DataFrame) -> Any:
@@ -54,61 +53,6 @@ def precision_recall_curve(last: pd.DataFrame) -> pd.DataFrame:
     return curve.groupby("recall", as_index=False)["precision"].max()
 
 
-def reliability(scores: pd.DataFrame, *, bins: int = 8) -> Any:
-    """Observed failure rate against stated probability in bins of equal size, with 95 % Clopper-Pearson intervals."""
-    alt = altair()
-    table = reliability_table(last_checkpoint(scores), bins=bins)
-    most = float(max(0.05, table[["stated", "high"]].to_numpy().max()))
-    span = alt.Scale(domain=[0, min(1.0, most * 1.05)], nice=False)
-    x = alt.X("stated:Q", title="Stated probability", axis=percent(), scale=span)
-    ideal = alt.Chart(pd.DataFrame({"stated": [0.0, span.domain[1]], "failed": [0.0, span.domain[1]]}))
-    bars = alt.Chart(table).mark_rule(color=BLUE).encode(x=x, y="low:Q", y2="high:Q")
-    points = (
-        alt.Chart(table)
-        .mark_circle(color=BLUE, opacity=1, size=55)
-        .encode(x=x, y=alt.Y("failed:Q", title="Share that failed", axis=percent(), scale=span))
-    )
-    diagonal = ideal.mark_line(strokeDash=[5, 4], color=GREY).encode(x=x, y=alt.Y("failed:Q", scale=span))
-    return styled(diagonal + bars + points)
-
-
-def lead_time(scores: pd.DataFrame, out_of_fold: pd.DataFrame, rates: tuple[float, ...] = (0.05, 0.1, 0.2)) -> Any:
-    """Share of the failed batches already flagged, against the hours left until their label, per false-alarm rate."""
-    alt = altair()
-    curve = lead_time_curve(scores, out_of_fold, rates)
-    chart = (
-        alt.Chart(curve)
-        .mark_line(interpolate="step-after")
-        .encode(
-            x=alt.X(
-                "hours_left:Q", title="Hours before the outcome is known", scale=alt.Scale(reverse=True, zero=False)
-            ),
-            y=alt.Y("share:Q", title="Failed batches flagged", axis=percent(), scale=unit()),
-            color=alt.Color(
-                "false alarms:N",
-                title="False alarms in training folds",
-                sort=None,
-                scale=alt.Scale(range=[GREY, BLUE, RED]),
-            ),
-        )
-    )
-    return styled(chart)
-
-
-def lead_time_curve(scores: pd.DataFrame, out_of_fold: pd.DataFrame, rates: tuple[float, ...]) -> pd.DataFrame:
-    """`hours_left`, `share`, `false alarms` (as text): what `lead_time` draws; empty without failures."""
-    blocks = []
-    for rate in rates:
-        leads = lead_times(scores, false_alarm_threshold(out_of_fold, rate))
-        lead = leads.loc[leads["failed"], "lead_h"]
-        failed = scores[scores["failed"]]
-        left = (failed["label_available_at"] - failed["as_of"]) / pd.Timedelta(hours=1)
-        hours = np.unique(left.to_numpy(float))
-        share = [float((lead >= hour - 1e-9).mean()) for hour in hours]
-        blocks.append(pd.DataFrame({"hours_left": hours, "share": share, "false alarms": f"{rate:.0%}"}))
-    return pd.concat(blocks, ignore_index=True)
-
-
 def importance(table: pd.DataFrame, *, top: int = 15) -> Any:
     """Parameters by the mean absolute percentage points they move test scores."""
     alt = altair()
@@ -116,7 +60,11 @@ def importance(table: pd.DataFrame, *, top: int = 15) -> Any:
         alt.Chart(table.head(top))
         .mark_bar(color=BLUE, height=11)
         .encode(
-            x=alt.X("mean_abs_points:Q", title="Mean contribution, percentage points (absolute)"),
+            x=alt.X(
+                "mean_abs_points:Q",
+                title="Mean contribution, percentage points (absolute)",
+                axis=alt.Axis(tickCount=5),
+            ),
             y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=240, ticks=False, domain=False)),
         )
     )

@@ -1,4 +1,7 @@
-"""The validation report: one HTML file with everything in it, readable without a network and printable."""
+"""The validation report: one HTML file with everything in it, readable without a network and printable.
+
+The first page is for the process engineer, the others for the statistician.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +10,20 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from features.process import ProcessDefinition
-from models.evaluation import findings
+from models.evaluation import answers, findings
 from models.evaluation.evaluate import Evaluation
 from models.evaluation.figures import last_checkpoint
-from models.report import charts
+from models.predictor import Predictor
+from models.report.pictures import ATTRIBUTE, charts_of
 from models.report.style import to_svg
 from models.train import Trained
 
 _TEMPLATES = Path(__file__).parent / "templates"
-
-
-def charts_of(evaluation: Evaluation, out_of_fold: pd.DataFrame) -> dict:
-    """The report's charts as Altair objects: `by_checkpoint`, `precision_recall`, `reliability`, `lead_time`, `importance`."""
-    return {
-        "by_checkpoint": charts.auroc_by_checkpoint(evaluation.checkpoints),
-        "precision_recall": charts.precision_recall(evaluation.scores),
-        "reliability": charts.reliability(evaluation.scores),
-        "lead_time": charts.lead_time(evaluation.scores, out_of_fold),
-        "importance": charts.importance(evaluation.importance),
-    }
 
 
 def html_report(
@@ -51,36 +46,70 @@ def html_report(
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
-    environment.filters["figure"] = figure
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"figure": figure, "percent": percent, "rows": rows_of, "hours": hours, "plain": plain}
+    drawn = charts_of(process, trained.predictor, evaluation)
     # our own drawing: its texts were escaped by the SVG writer
-    svg = {name: Markup(to_svg(chart)) for name, chart in charts_of(evaluation, trained.out_of_fold).items()}  # noqa: S704
+    svg = {name: Markup(to_svg(chart)) for name, chart in drawn.items()}  # noqa: S704
     return environment.get_template("report.html").render(
         process=process,
         evaluation=evaluation,
-        seal=trained.seal,
-        folds=trained.folds,
-        tuned=trained.tuned,
+        trained=trained,
         predictor=trained.predictor,
-        said=findings_of(evaluation),
+        answers=answers_of(process, evaluation),
+        said=findings_of(trained.predictor, evaluation),
         questions=by_question(evaluation.splits),
         excluded=evaluation.excluded.sort_values(["used", "rows"], ascending=False),
+        calls=called(evaluation.alarms),
+        base=base_probabilities(trained.predictor, evaluation),
+        sizes=list(zip(rows_of(evaluation.set_sizes), rows_of(evaluation.undecided), strict=True)),
+        attribute_charts=[name for name in svg if name.startswith(ATTRIBUTE)],
         svg=svg,
         images={name: base64.b64encode(data).decode() for name, data in (images or {}).items()},
         more=dict(more or {}),
         interval=interval,
-        hours=hours,
     )
 
 
-def findings_of(evaluation: Evaluation) -> dict[str, str]:
-    """The report's sentences: `ranking`, `calibration`, `alarms`, `split_gap`."""
+def answers_of(process: ProcessDefinition, evaluation: Evaluation) -> list[str]:
+    """The first page's sentences, those that have something to say."""
+    said = [
+        answers.caught(evaluation.alarms),
+        answers.early(evaluation.alarms),
+        answers.price(evaluation.alarms),
+        answers.money(evaluation.costs, process.cost),
+        answers.undecided(evaluation.undecided, evaluation.causes),
+        answers.reassured(evaluation.calls),
+    ]
+    return [sentence for sentence in said if sentence]
+
+
+def findings_of(predictor: Predictor, evaluation: Evaluation) -> dict[str, str]:
+    """The statistician's sentences: `ranking`, `calibration`, `budgets`, `coverage`, `split_gap`; some may be empty."""
     return {
         "ranking": findings.ranking(evaluation.overall),
         "calibration": findings.calibration(last_checkpoint(evaluation.scores), evaluation.overall),
-        "alarms": findings.alarms(evaluation.leads),
+        "budgets": findings.budgets(evaluation.alarms),
+        "coverage": findings.coverage(evaluation.sets, 1 - predictor.sets.error_failed),
         "split_gap": findings.split_gap(evaluation.splits),
     }
+
+
+def called(alarms: pd.DataFrame) -> list[dict]:
+    """Rows of the alarms by decision, for the first page."""
+    return alarms[alarms["by"] == "decision"].to_dict("records")
+
+
+def base_probabilities(predictor: Predictor, evaluation: Evaluation) -> list[tuple[float, float]]:
+    """Hours and the probability of a batch of which only the hour is known, at the first and the last checkpoint."""
+    at = np.unique(evaluation.checkpoints["checkpoint_h"].to_numpy(float)[[0, -1]])
+    return [(float(h), float(p)) for h, p in zip(at, expit(predictor.base_log_odds(at)), strict=True)]
 
 
 def by_question(splits: pd.DataFrame) -> list[dict]:
@@ -93,17 +122,34 @@ def by_question(splits: pd.DataFrame) -> list[dict]:
     ]
 
 
+def rows_of(table: pd.DataFrame) -> list[dict]:
+    """A table's rows for a template."""
+    return table.to_dict("records")
+
+
 def figure(value: float) -> str:
     """A figure between 0 and 1 with three decimals; a dash where it cannot be computed."""
     return "–" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
-def interval(row: Mapping[str, float], name: str) -> str:
-    """The interval of a figure, in words that fit a table."""
-    low, high = row.get(f"{name}_low", math.nan), row.get(f"{name}_high", math.nan)
-    return "no interval" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
+def percent(value: float) -> str:
+    """A share in percent with one decimal, or a dash."""
+    return "–" if math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def plain(value: float) -> str:
+    """A number with at most three digits, or a dash."""
+    return "–" if math.isnan(value) else f"{value:.3g}"
 
 
 def hours(value: float) -> str:
     """Hours, or a dash."""
-    return "–" if math.isnan(value) else f"{value:.1f} h"
+    return "–" if math.isnan(value) else f"{value:.0f} h"
+
+
+def interval(row: Mapping[str, float], name: str, *, as_percent: bool = False) -> str:
+    """The interval of a figure, in words that fit a table."""
+    low, high = row.get(f"{name}_low", math.nan), row.get(f"{name}_high", math.nan)
+    if math.isnan(low):
+        return "no interval"
+    return f"{100 * low:.0f} to {100 * high:.0f} %" if as_percent else f"{low:.3f} to {high:.3f}"

@@ -131,7 +131,7 @@ def attribute(
     shown = _thinned(table).assign(batches=lambda t: np.where(t["failed"], "failed", "good"))
     ends = [float(f(shown[["expected", "actual"]].to_numpy())) for f in (np.min, np.max)]
     span = alt.Scale(type="log" if log else "linear", zero=False, domain=ends, nice=not log, clamp=True)
-    shape = "~g" if ends[1] < 1e4 else ".0e"
+    shape = "~r" if ends[1] < 1e4 else ".0e"  # plain digits, as many as the ticks need
     axis = alt.Axis(format=shape, values=_log_ticks(*ends)) if log else alt.Axis(format=shape, tickCount=5)
     x = alt.X("expected:Q", title=f"Expected {label}", scale=span, axis=axis)
     y = alt.Y("actual:Q", title=f"Actual {label}", scale=span, axis=axis)

@@ -7,7 +7,14 @@ import dagster as dg
 from models.evaluation.evaluate import Evaluation
 from models.registry import RegisteredModel
 from pipelines.defs.plant import PlantResource
-from pipelines.training import check_seal, make_challenger, verified, write_test_set, write_training_set
+from pipelines.training import (
+    check_seal,
+    foreknowledge,
+    make_challenger,
+    verified,
+    write_test_set,
+    write_training_set,
+)
 
 
 @dg.asset(deps=["snapshot_features"], group_name="model")
@@ -27,7 +34,9 @@ def test_set(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.Mate
 @dg.asset(
     deps=["snapshot_features", "test_set"],
     group_name="model",
-    check_specs=[dg.AssetCheckSpec("sealed_test", asset="training_set", blocking=True)],
+    check_specs=[
+        dg.AssetCheckSpec(name, asset="training_set", blocking=True) for name in ("sealed_test", "foreknowledge")
+    ],
 )
 def training_set(
     context: dg.AssetExecutionContext, plant: PlantResource
@@ -40,6 +49,17 @@ def training_set(
     yield dg.AssetCheckResult(
         check_name="sealed_test", passed=check.passed, metadata={"test_sha256": seal.sha256, "breaches": str(check)}
     )
+    known = foreknowledge(place, failed)
+    yield dg.AssetCheckResult(
+        check_name="foreknowledge",
+        passed=known.passed,
+        metadata={
+            "copies": dg.MetadataValue.md("\n".join(known.copies[:20]) or "none"),
+            "to_be_explained": dg.MetadataValue.md("\n".join(known.suspicious[:20]) or "none"),
+        },
+    )
+    for line in known.suspicious[:3]:
+        context.log.info(f"to be explained: {line}")
     context.log.info(f"training set of {len(failed)} batches, {int(failed.sum())} of them failed")
     yield dg.MaterializeResult(metadata={"batches": len(failed), "failed": int(failed.sum()), "snapshots": len(stored)})
 
@@ -86,15 +106,15 @@ def _of_model(model: RegisteredModel, uri: str) -> dict[str, dg.MetadataValue]:
 def _of_evaluation(evaluation: Evaluation) -> dict[str, dg.MetadataValue]:
     import base64
 
-    from models.report import charts
+    from models.report import alarm_charts, quality_charts
     from models.report.style import to_png
 
     shown = evaluation.checkpoints[["checkpoint_h", "n", "n_failed", "auroc", "auprc", "brier"]].round(3)
     lines = ["| " + " | ".join(shown.columns) + " |", "|" + "---|" * len(shown.columns)]
     lines += ["| " + " | ".join(str(v) for v in row) + " |" for row in shown.itertuples(index=False)]
     drawn = {
-        "precision_recall": charts.precision_recall(evaluation.scores),
-        "reliability": charts.reliability(evaluation.scores),
+        "first_alarms": alarm_charts.first_alarms(evaluation.first_calls.query("n > 0")),
+        "calibration": quality_charts.calibration_by_band(evaluation.reliability, evaluation.calibration),
     }
     images = {
         name: dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(to_png(chart)).decode()})")

@@ -1,7 +1,9 @@
 import pytest
 
+from models.evaluation.evaluate import Evaluation
 from models.train import Trained, train
 from tests.models.plant import QUICK, Plant, foresee, make_foreseen, make_plant
+from tests.models.rich import Rich, make_rich
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +25,13 @@ def foreseen_plant() -> Plant:
 def foreseen(foreseen_plant: Plant) -> Trained:
     """With forecasts of release attributes, failure modes and a sensor that is checked."""
     return foresee(foreseen_plant)
+
+
+@pytest.fixture(scope="session")
+def rich() -> Rich:
+    return make_rich()
+
+
+@pytest.fixture(scope="session")
+def rich_judged(rich: Rich) -> Evaluation:
+    return rich.evaluate()

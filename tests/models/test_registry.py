@@ -15,7 +15,7 @@ from tests.models.plant import QUICK
 
 @pytest.fixture(scope="session")
 def judged(plant, trained) -> Evaluation:
-    return evaluate(plant.process, trained, plant.snapshots, plant.batches, plant.log)
+    return evaluate(plant.process, trained, plant.snapshots, plant.features, plant.batches, plant.log)
 
 
 @pytest.fixture(scope="session")

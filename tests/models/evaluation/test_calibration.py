@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import expit, logit
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from models.evaluation.calibration import calibration_by_band, recalibration
 from models.evaluation.metrics import calibration_floor, expected_calibration_error, weighted_calibration_error
-from models.evaluation.reliability import reliability_by_band, reliability_table
+from models.evaluation.reliability import reliability_by_band
 from tests.models.evaluation.frames import trail
 
 
@@ -99,6 +99,3 @@ def test_reliability_by_band_bins_each_band_for_itself():
     assert table["stated"].tolist() == pytest.approx([0.15, 0.6, 0.45, 0.7])
     assert table["failed"].tolist() == [0, 1, 0, 1]
     assert table["n_failed"].tolist() == [0, 2, 0, 2]
-    one = reliability_table(scores[scores["checkpoint_h"] == 0], bins=2)
-    assert one["failed"].tolist() == [0, 1]
-    assert logit(one["stated"]).is_monotonic_increasing

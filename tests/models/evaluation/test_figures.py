@@ -1,14 +1,7 @@
 import pandas as pd
 import pytest
 
-from models.evaluation.figures import (
-    by_checkpoint,
-    false_alarm_threshold,
-    figures,
-    last_checkpoint,
-    lead_time_figures,
-    lead_times,
-)
+from models.evaluation.figures import by_checkpoint, figures, last_checkpoint
 from tests.models.plant import utc
 
 
@@ -38,21 +31,3 @@ def test_every_checkpoint_has_its_own_count_of_failures():
         scores(("A", 0, True, 0.1), ("B", 0, False, 0.5), ("A", 12, True, 0.9), ("C", 12, False, 0.1))
     )
     assert table[["checkpoint_h", "n", "n_failed", "auroc"]].to_numpy().tolist() == [[0, 2, 1, 0], [12, 2, 1, 1]]
-
-
-def test_lead_time_runs_from_the_first_score_above_the_threshold_to_the_label():
-    table = scores(
-        ("A", 0, True, 0.1), ("A", 12, True, 0.6), ("A", 24, True, 0.7), ("B", 0, False, 0.2), ("C", 0, True, 0.5)
-    )
-    leads = lead_times(table, 0.5)
-    assert leads.loc["A", "lead_h"] == 88
-    assert leads.loc[["B", "C"], "lead_h"].isna().all()
-
-
-def test_the_threshold_comes_from_good_batches_of_the_training_folds():
-    folds = scores(*[(f"G{i}", h, False, i / 10 - h / 1000) for i in range(11) for h in (0, 12)], ("F", 0, True, 1.0))
-    assert false_alarm_threshold(folds, 0.1) == pytest.approx(0.9)
-    found = lead_time_figures(
-        scores(("A", 0, True, 0.95), ("B", 0, True, 0.9), ("C", 0, False, 1.0)), folds, (0.1,)
-    ).iloc[0]
-    assert (found["caught"], found["n_failed"], found["false_alarms"], found["median_lead_h"]) == (1, 2, 1, 100)

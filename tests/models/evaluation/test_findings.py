@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.evaluation.findings import alarms, calibration, ranking, split_gap
+from models.evaluation.findings import budgets, calibration, coverage, ranking, split_gap
 
 
 def overall(auroc=0.865, low=0.767, high=0.946, n_failed=27, ece=0.03, ece_floor=0.025):
@@ -42,6 +42,9 @@ def test_few_failures_are_named():
         (0.04, 8, "The calibration is poor: probabilities are too low"),
         (0.04, 7, "Nothing speaks against the calibration: the stated probabilities add up to 4.0 failures, and 7 came. With 7 failures this is a weak test."),
         (0.5, 30, "The calibration is poor: probabilities are too high"),
+        # 50 expected, standard deviation 5: 61 is beyond chance, and 1.22 times what was stated
+        (0.5, 61, "Probabilities are a little too low, beyond chance: the stated probabilities add up to 50.0 failures, and 61 came. For every 10 failures that were stated, 12.2 came."),
+        (0.5, 63, "The calibration is poor: probabilities are too low"),
     ],
 )  # fmt: skip
 def test_calibration_compares_expected_with_observed_failures(p, n_failed, says):
@@ -59,20 +62,37 @@ def test_the_right_number_at_the_wrong_probabilities_is_uneven():
     assert "No batch" in calibration(judged(0.4, 0, 0), {})
 
 
-def leads(caught: int, false_alarms: int) -> pd.DataFrame:
-    return pd.DataFrame({
-        "planned_false_alarm_rate": [0.05, 0.2], "caught": [0, caught], "n_failed": 27, "n_good": 100,
-        "false_alarms": [0, false_alarms],
-    })  # fmt: skip
+def came(asked: float, good_alarmed: float, low: float, high: float, n_good: int = 100) -> pd.DataFrame:
+    row = {
+        "call": "high",
+        "asked": asked,
+        "good_alarmed": good_alarmed,
+        "good_alarmed_low": low,
+        "good_alarmed_high": high,
+    }
+    return pd.DataFrame([row | {"by": by, "n_good": n_good} for by in ("decision", "probability")])
 
 
 def test_thresholds_that_do_not_carry_over_are_called_so():
-    # 20 % of 100 good batches, two standard deviations: 8
-    held = "Planned for false alarms on 20 % of the good batches, the most liberal threshold caught 9 of 27 failures at 13 % false alarms."
-    assert alarms(leads(9, 13)) == held
-    assert alarms(leads(2, 0)).endswith("set them anew before any use.")
-    assert alarms(leads(27, 29)).endswith("set them anew before any use.")
-    assert alarms(pd.DataFrame()) == ""
+    said = "Of 100 good batches ever above the threshold of high: 5 % asked, 4.0 % came."
+    assert budgets(came(0.05, 0.04, 0.01, 0.08)) == said
+    assert budgets(came(0.05, 0.11, 0.06, 0.17)).endswith(
+        "More than asked, beyond chance: set the thresholds anew before any use."
+    )
+    assert budgets(came(0.05, 0.01, 0.0, 0.03)).endswith("the thresholds are stricter than they need be.")
+    assert budgets(came(0.05, math.nan, math.nan, math.nan, n_good=0)) == ""
+
+
+def test_coverage_is_said_of_each_class_with_its_number_of_batches():
+    rows = [("failed", 8, 0.75, 0.5, 0.95), ("good", 200, 0.95, 0.93, 0.97)]
+    columns = ["outcome", "n_batches", "coverage", "coverage_low", "coverage_high"]
+    sets = pd.DataFrame(rows, columns=columns).assign(band="all", n=10, n_failed=[8, 0])
+    assert coverage(sets, 0.9) == (
+        "The 90 % sets hold the outcome in 75.0 % of the scores of 8 failures (50.0 to 95.0; as promised) and in 95.0 % of the "
+        "scores of 200 good batches (93.0 to 97.0; more than promised)."
+    )
+    assert "too few" in coverage(sets.assign(coverage_high=0.8, coverage_low=0.5), 0.9)
+    assert coverage(sets.assign(n=0), 0.9) == ""
 
 
 def claims(random: float, forward: float, **other: tuple[float, float]) -> pd.DataFrame:

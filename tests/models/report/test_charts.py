@@ -2,7 +2,6 @@ import pandas as pd
 import pytest
 
 from models.evaluation.figures import by_checkpoint
-from models.evaluation.reliability import reliability_table
 from models.report import charts
 from models.report.shap_plots import shap_plots
 from models.report.style import to_png, to_svg
@@ -18,22 +17,6 @@ def test_precision_and_recall_by_hand():
     assert curve.to_numpy().tolist() == [[0.5, 1.0], [1.0, pytest.approx(2 / 3)]]
 
 
-def test_reliability_bins_hold_equal_numbers_and_clopper_pearson_intervals():
-    rows = scores(*[(f"B{i}", 0, i == 9, i / 10) for i in range(10)])
-    table = reliability_table(rows, bins=2)
-    assert table[["n", "n_failed"]].to_numpy().tolist() == [[5, 0], [5, 1]]
-    assert table["low"].iloc[0] == 0
-    assert table["high"].iloc[0] == pytest.approx(1 - 0.025 ** (1 / 5))
-    assert table["failed"].iloc[1] == pytest.approx(0.2)
-
-
-def test_the_lead_time_curve_rises_as_the_outcome_comes_near():
-    folds = scores(("G", 0, False, 0.5), ("F", 0, True, 0.9))
-    test = scores(("A", 0, True, 0.1), ("A", 12, True, 0.6), ("B", 0, True, 0.7), ("B", 12, True, 0.7))
-    curve = charts.lead_time_curve(test, folds, (0.1,)).set_index("hours_left")["share"]
-    assert curve.to_dict() == {100.0: 0.5, 88.0: 1.0}
-
-
 def test_every_chart_becomes_svg_and_png_without_a_network():
     table = pd.DataFrame({"parameter": ["a"], "label": ["A & <B>"], "mean_abs_points": [2.0]})
     checkpoints = by_checkpoint(TEST)
@@ -42,8 +25,6 @@ def test_every_chart_becomes_svg_and_png_without_a_network():
         charts.auroc_by_checkpoint(checkpoints),
         charts.auroc_by_checkpoint(checkpoints.assign(auroc_low=float("nan"), auroc_high=float("nan"))),
         charts.precision_recall(TEST),
-        charts.reliability(TEST),
-        charts.lead_time(TEST, TEST),
         charts.importance(table),
     ):
         assert to_svg(chart).startswith("<svg")

@@ -7,9 +7,10 @@ from markupsafe import escape
 
 from models.cohort.splits import subject_groups
 from models.evaluation.compare import compare_splits
-from models.evaluation.evaluate import Evaluation, evaluate, sealed_rows
-from models.evaluation.figures import last_checkpoint
-from models.report.html import by_question, figure, findings_of, html_report, interval
+from models.evaluation.evaluate import Evaluation, evaluate
+from models.evaluation.scoring import sealed_rows
+from models.report.html import answers_of, by_question, figure, findings_of, hours, html_report, interval, percent
+from models.report.pictures import charts_of
 from models.report.shap_plots import shap_plots
 from tests.models.plant import QUICK
 
@@ -41,12 +42,12 @@ def judged(plant, trained) -> Evaluation:
         plant.snapshots, plant.batches, {"failed": plant.log}, groups=subject_groups(plant.batches), plan=QUICK
     )
     batches = plant.batches.assign(origin="simulated")
-    return evaluate(plant.process, trained, plant.snapshots, batches, plant.log, splits=splits)
+    return evaluate(plant.process, trained, plant.snapshots, plant.features, batches, plant.log, splits=splits)
 
 
 @pytest.fixture(scope="module")
 def page(plant, trained, judged) -> str:
-    rows = last_checkpoint(sealed_rows(plant.snapshots, plant.log, trained.seal))
+    rows = sealed_rows(plant.snapshots, plant.log, trained.seal, only_last=True)
     images = shap_plots(trained.predictor, rows, dependence=1)
     return html_report(plant.process, trained, judged, images=images, more={"Run history": "<b>120</b> batches"})
 
@@ -82,15 +83,39 @@ def test_the_report_compares_the_splits_and_accounts_for_every_row(page, judged)
 
 def test_the_report_says_that_simulated_batches_validate_nothing(page, plant, trained, judged):
     assert judged.note in page
-    real = evaluate(plant.process, trained, plant.snapshots, plant.batches, plant.log)
+    real = evaluate(plant.process, trained, plant.snapshots, plant.features, plant.batches, plant.log)
     assert "imulated" not in html_report(plant.process, trained, real)
 
 
-def test_the_report_says_what_its_figures_mean(page, judged):
-    said = findings_of(judged)
+def test_the_first_page_answers_the_engineer_and_the_others_the_statistician(page, plant, trained, judged):
+    answered, said = answers_of(plant.process, judged), findings_of(trained.predictor, judged)
+    assert len(answered) == 5  # nothing of money: the process has no costs
     assert all(said.values())
-    for sentence in said.values():
-        assert str(escape(sentence)) in page
+    where = {sentence: page.index(str(escape(sentence))) for sentence in (*answered, *said.values())}
+    statistician = page.index('id="figures"')
+    assert all(where[sentence] < statistician for sentence in answered)
+    assert where[said["ranking"]] > statistician
+    assert judged.absent["costs"] in page[:statistician]
+
+
+def test_whatever_is_absent_is_said_in_the_report(page, judged):
+    for name in ("costs", "subgroups", "modes", "sensors", "attributes"):
+        assert name in judged.absent
+        assert str(escape(judged.absent[name])) in page
+
+
+def test_costs_attributes_sites_and_modes_have_their_tables_and_pictures(rich, rich_judged):
+    process, predictor = rich.plant.process, rich.trained.predictor
+    drawn = charts_of(process, predictor, rich_judged)
+    assert {"net_cost", "first_alarms", "undecided", "importance", "calibration", "by_checkpoint"} <= set(drawn)
+    assert {"subgroups", "attribute_purity"} <= set(drawn)
+    page = html_report(process, rich.trained, rich_judged)
+    assert "against never acting" in page
+    assert "not enough cases" in page
+    assert ">nan" not in page
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
 
 
 def test_the_own_question_comes_first_with_both_splits():
@@ -109,13 +134,16 @@ def test_texts_from_outside_are_escaped(page):
 
 def test_a_figure_that_cannot_be_computed_is_a_dash():
     assert figure(float("nan")) == "–"
+    assert (percent(float("nan")), hours(float("nan"))) == ("–", "–")
     assert interval({"auroc": 0.5}, "auroc") == "no interval"
+    assert interval({"auroc_low": 0.123, "auroc_high": 0.567}, "auroc", as_percent=True) == "12 to 57 %"
 
 
 def test_a_test_without_failures_still_gives_a_report_that_says_so(plant, trained):
     good = plant.log.assign(failed=plant.log["failed"] & ~plant.log["batch_id"].isin(trained.seal.batch_ids))
-    judged = evaluate(plant.process, trained, plant.snapshots, plant.batches, good)
+    judged = evaluate(plant.process, trained, plant.snapshots, plant.features, plant.batches, good)
     page = html_report(plant.process, trained, judged)
     assert "0 failed" in page
+    assert "No batch of the test failed: nothing can be said of what it catches." in page
     assert "no interval" in page
     assert ">nan<" not in page

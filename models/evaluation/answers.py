@@ -1,0 +1,143 @@
+"""What a process engineer asks of a predictor, answered in fixed sentences with numbers and failures."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from features.process import Cost
+from models.evaluation.decisions import DECISION
+from models.evaluation.findings import FEW, failures
+
+_CAUSES_NAMED = 2
+
+
+def caught(alarms: pd.DataFrame) -> str:
+    """How many failing batches were called high before they ended.
+
+    Args:
+        alarms: `models.evaluation.decisions.alarm_table`.
+    """
+    row = _high(alarms)
+    n, k = int(row["n_failed"]), int(row["n_caught"])
+    if not n:
+        return "No batch of the test failed: nothing can be said of what it catches."
+    said = f"It called {k} of {failures(n)} high before the batch ended ({_share(row, 'recall')})."
+    return f"{said} With {failures(n)} this says little." if n < FEW else said
+
+
+def early(alarms: pd.DataFrame) -> str:
+    """How long before the end, and whether anything could still be done."""
+    row = _high(alarms)
+    n, k = int(row["n_failed"]), int(row["n_caught"])
+    if not k:
+        return "No failing batch was called high, so there is no lead time."
+    said = f"Half of these {k} calls came {row['median_lead_h']:.0f} h or more before the end"
+    if row["ahead_h"] > row["useful_lead_h"]:
+        said += f"; {int(row['n_warned'])} of {failures(n)} were called {row['ahead_h']:g} h ahead or earlier"
+    lead_h = row["useful_lead_h"]
+    if not lead_h:
+        return f"{said}."
+    return f"{said}, and {int(row['n_in_time'])} while something could still be done, {lead_h:g} h before the end."
+
+
+def price(alarms: pd.DataFrame) -> str:
+    """How many good batches were called high, beside what was asked, and how many calls were right."""
+    row = _high(alarms)
+    n, k, right = int(row["n_good"]), int(row["n_good_alarmed"]), int(row["n_caught"])
+    if not n:
+        return "No batch of the test succeeded: nothing can be said of false alarms."
+    asked = f"asked for: {100 * row['asked']:g} %"
+    said = f"The price: {k} of {n} good batches were called high at some time ({_share(row, 'good_alarmed')}; {asked})."
+    if k + right:
+        said += f" Of {k + right} batches called high, {right} failed."
+    return said
+
+
+def money(costs: pd.DataFrame, cost: Cost | None) -> str:
+    """What the calls save per batch against never and always alarming; empty without costs.
+
+    Args:
+        costs: `models.evaluation.decisions.cost_table`.
+        cost: `[cost]` of the process.
+    """
+    if cost is None or costs.empty:
+        return ""
+    row = costs[costs["by"] == DECISION].iloc[0]
+    never, always = row["saved_against_never"], row["saved_against_always"]
+    said = (
+        f"At {cost.failed_batch:,.0f} {cost.currency} for a failed batch and {cost.false_alarm:,.0f} for a false alarm, acting "
+        f"on these calls {_saved(never, cost)} per batch against never acting "
+        f"(95 % interval {row['saved_against_never_low']:,.0f} to {row['saved_against_never_high']:,.0f}) and "
+        f"{_saved(always, cost)} against acting on every batch "
+        f"({row['saved_against_always_low']:,.0f} to {row['saved_against_always_high']:,.0f})."
+    )
+    assumed = " This assumes that a batch called in time is saved whole: it is the most that could be gained."
+    doubt = " The interval includes a loss." if row["saved_against_never_low"] < 0 < never else ""
+    return said + doubt + assumed
+
+
+def undecided(table: pd.DataFrame, causes: pd.DataFrame) -> str:
+    """How often there is no decision at the start, half way and at the end, and why.
+
+    Args:
+        table: `models.evaluation.stability.undecided_by_checkpoint`.
+        causes: `models.evaluation.decisions.undecided_by_cause`.
+    """
+    if not table["n_undecided"].sum():
+        return "Every score had a decision."
+    places = sorted({0, len(table) // 2, len(table) - 1})
+    shares = [f"{100 * table['undecided'].iloc[i]:.0f} % at {table['checkpoint_h'].iloc[i]:g} h" for i in places]
+    total = causes.groupby("cause")["n_undecided"].sum().sort_values(ascending=False, kind="stable")
+    why = [f"{name} ({100 * n / total.sum():.0f} %)" for name, n in total.head(_CAUSES_NAMED).items()]
+    return f"It says undecided instead of guessing: {_listed(shares)} of the scores. Most often: {_listed(why)}."
+
+
+def reassured(calls: pd.DataFrame) -> str:
+    """How often failing batches were called low, at the stage where it happened most, beside what was asked.
+
+    Args:
+        calls: `models.evaluation.decisions.calls_by_band`.
+    """
+    rows = calls[(calls["outcome"] == "failed") & (calls["band"] != "all") & (calls["n"] > 0)]
+    if rows.empty:
+        return ""
+    worst = rows.loc[rows["low"].idxmax()]
+    asked = worst["missed_asked"]
+    said = (
+        f"Low is not a promise: at {worst['band']} failing batches were called low in {100 * worst['low']:.0f} % of their "
+        "scores "
+        f"({_bounds(worst, 'low')}; {failures(int(worst['n_failed']))}; asked: at most {100 * asked:g} % at any stage)."
+    )
+    if not math.isnan(worst["low_low"]) and worst["low_low"] > asked:
+        said += " That is more than was asked."
+    return said
+
+
+def _high(alarms: pd.DataFrame) -> pd.Series:
+    return alarms[(alarms["call"] == "high") & (alarms["by"] == DECISION)].iloc[0]
+
+
+def _share(row: pd.Series, name: str) -> str:
+    return f"{100 * row[name]:.{_digits(name)}f} %, {_bounds(row, name)}"
+
+
+def _digits(name: str) -> int:
+    """Shares of the many good batches are said more finely than those of the few failures."""
+    return 1 if name == "good_alarmed" else 0
+
+
+def _bounds(row: pd.Series, name: str) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    if math.isnan(low):
+        return "no interval"
+    return f"95 % interval {100 * low:.{_digits(name)}f} to {100 * high:.{_digits(name)}f}"
+
+
+def _saved(value: float, cost: Cost) -> str:
+    return f"saves {value:,.0f} {cost.currency}" if value >= 0 else f"loses {-value:,.0f} {cost.currency}"
+
+
+def _listed(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

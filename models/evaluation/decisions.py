@@ -1,0 +1,148 @@
+"""What came of the decisions on later batches, beside what was asked of them.
+
+A decision is not a threshold: outside what the model knows a score may be undecided however high its probability is. So
+everything here is counted twice, by the decision a record would have carried and by the probability alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from features.process import Cost
+from models.decide import Thresholds
+from models.evaluation.alarms import first_alarm_curve
+from models.evaluation.bands import banded, counts
+from models.evaluation.costs import cost_curve
+from models.evaluation.intervals import share_with_interval
+from models.evaluation.recall import WARNED_AHEAD_H, recall_at_shares, recall_at_threshold
+from models.evaluation.stability import flip_rate, undecided_causes
+from models.evaluation.trajectories import Trajectories, trajectories
+
+HIGH, ELEVATED = ("high",), ("elevated", "high")
+DECISION, PROBABILITY = "decision", "probability"
+_DECISIONS = ("low", "elevated", "high", "undecided")
+_CALLED = 0.5  # between the 0 and 1 that stand for a decision
+
+
+def as_calls(scores: pd.DataFrame, decisions: tuple[str, ...] = HIGH) -> pd.DataFrame:
+    """Scores whose probability is 1 where the decision is one of these and 0 elsewhere: above 0.5 is a call."""
+    return scores.assign(failure_probability=scores["decision"].isin(decisions).astype(float))
+
+
+def alarm_table(
+    scores: pd.DataFrame, thresholds: Thresholds, *, useful_lead_h: float = 0.0, ahead_h: float = WARNED_AHEAD_H
+) -> pd.DataFrame:
+    """Batches ever called high, and ever called at least elevated.
+
+    Args:
+        scores: `models.evaluation.scoring.score_test`.
+        thresholds: Of the predictor, with what was asked.
+        useful_lead_h: Hours before its end at which a batch can last be saved.
+        ahead_h: Hours ahead for `warned`.
+
+    Returns:
+        `call` (high; elevated or high), `by` (decision; probability), `asked` (share of the good batches), the figures of
+        `models.evaluation.recall.recall_at_threshold`, the same for `in_time` (failures called at least `useful_lead_h`
+        before the end: `n_in_time`, `in_time`, `in_time_low`, `in_time_high`), and `useful_lead_h`.
+    """
+    rows = []
+    calls = (("high", HIGH, thresholds.high, thresholds.alarm_budget),)
+    calls += (("elevated or high", ELEVATED, thresholds.elevated, thresholds.watch_budget),)
+    by_probability = trajectories(scores)
+    for call, decisions, threshold, asked in calls:
+        for by in (DECISION, PROBABILITY):
+            arranged = by_probability if by == PROBABILITY else trajectories(as_calls(scores, decisions))
+            at = threshold if by == PROBABILITY else _CALLED
+            found = recall_at_threshold(arranged, at, ahead_h=ahead_h)
+            head = {"call": call, "by": by, "asked": asked} | found | {"threshold": threshold}
+            rows.append(head | _in_time(arranged, at, useful_lead_h))
+    return pd.DataFrame(rows)
+
+
+def _in_time(arranged: Trajectories, threshold: float, useful_lead_h: float) -> dict[str, float]:
+    found = recall_at_threshold(arranged, threshold, ahead_h=useful_lead_h)
+    named = {f"in_time{end}": found[f"warned{end}"] for end in ("", "_low", "_high")}
+    return {"n_in_time": found["n_warned"]} | named | {"useful_lead_h": useful_lead_h}
+
+
+def alarms_at_shares(scores: pd.DataFrame, *, ahead_h: float = WARNED_AHEAD_H) -> pd.DataFrame:
+    """`models.evaluation.recall.recall_at_shares` by probability; empty without a good batch."""
+    if scores["failed"].all():
+        return pd.DataFrame()
+    return recall_at_shares(scores, ahead_h=ahead_h)
+
+
+def first_calls(scores: pd.DataFrame) -> pd.DataFrame:
+    """`models.evaluation.alarms.first_alarm_curve` of the batches called high."""
+    return first_alarm_curve(as_calls(scores), _CALLED)
+
+
+def cost_table(scores: pd.DataFrame, cost: Cost | None) -> pd.DataFrame:
+    """Cost per batch, by probability over all thresholds and, as one row, by the decision `high`.
+
+    Returns:
+        `by` and the columns of `models.evaluation.costs.cost_curve`; empty where the process has no `[cost]`.
+    """
+    if cost is None:
+        return pd.DataFrame()
+    curve = cost_curve(scores, cost).assign(by=PROBABILITY)
+    decided = cost_curve(as_calls(scores), cost, [_CALLED]).assign(by=DECISION, threshold=np.nan)
+    return pd.concat([decided, curve], ignore_index=True)
+
+
+def flips_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """`models.evaluation.stability.flip_rate` of all changes, and of those into or out of `high`: `of` says which."""
+    every, high = flip_rate(scores).assign(of="any decision"), flip_rate(scores, of="high").assign(of="high")
+    return pd.concat([every, high], ignore_index=True)
+
+
+def undecided_by_cause(scores: pd.DataFrame) -> pd.DataFrame:
+    """`models.evaluation.stability.undecided_causes` by the cause that weighs most."""
+    return undecided_causes(scores.assign(cause=scores["cause"].str.split("; ").str[0]))
+
+
+def calls_by_band(scores: pd.DataFrame, *, missed_asked: float) -> pd.DataFrame:
+    """What failed and good batches were called in each maturity band, and over all bands.
+
+    Args:
+        scores: `models.evaluation.scoring.score_test`.
+        missed_asked: Share of failing batches that may be called low at any stage, as the process asks.
+
+    Returns:
+        `band` (or "all"), `outcome` (failed or good), `n` (scores), `n_batches`, `n_failed`, the shares `low`, `elevated`,
+        `high`, `undecided` of the scores, `low_low`, `low_high` (over resampled batches), `missed_asked`.
+    """
+    parts = [("all", scores), *((band["band"], part) for band, part in banded(scores))]
+    rows = []
+    for band, part in parts:
+        for outcome, mask in (("failed", part["failed"]), ("good", ~part["failed"])):
+            found = part[mask]
+            shares = {name: (found["decision"] == name).to_numpy() for name in _DECISIONS}
+            low = share_with_interval(shares["low"], found["batch_id"].to_numpy()).named("low")
+            means = {name: float(hit.mean()) if len(hit) else np.nan for name, hit in shares.items()}
+            rows.append({"band": band, "outcome": outcome} | counts(found) | means | low)
+    return pd.DataFrame(rows).assign(missed_asked=missed_asked)
+
+
+def sensors_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Sensors that were found at fault and hidden.
+
+    Returns:
+        `parameter`, `kind` (what was found), `n` (scores), `n_batches`, `n_failed` (of these), `n_good_called` (good batches
+        called high at a score with that sensor hidden); empty where none was found.
+    """
+    found = scores[scores["sensors"] != ""]
+    if found.empty:
+        return pd.DataFrame()
+    each = found.assign(sensor=found["sensors"].str.split("; ")).explode("sensor")
+    each[["parameter", "kind"]] = each["sensor"].str.split(" ", n=1, expand=True)
+    each = each.assign(called=each["batch_id"].where((each["decision"] == "high") & ~each["failed"]))
+    each = each.assign(lost=each["batch_id"].where(each["failed"]))
+    table = each.groupby(["parameter", "kind"]).agg(
+        n=("batch_id", "size"),
+        n_batches=("batch_id", "nunique"),
+        n_failed=("lost", "nunique"),
+        n_good_called=("called", "nunique"),
+    )
+    return table.sort_values("n_batches", ascending=False, kind="stable").reset_index()

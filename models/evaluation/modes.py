@@ -1,0 +1,48 @@
+"""How well the questions about single failure modes are answered, and which could not be asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from models.evaluation.bands import banded
+from models.evaluation.intervals import with_interval
+from models.evaluation.metrics import auroc
+from models.evaluation.scoring import MODE
+from models.predictor import Predictor
+
+ASKED, TOO_FEW = "answered", "not enough cases"
+
+
+def mode_table(scores: pd.DataFrame, predictor: Predictor, modes: pd.DataFrame) -> pd.DataFrame:
+    """Whether batches that failed in a mode score above all others in that mode's own question.
+
+    Each batch counts once per maturity band, with the mean of its probabilities there: batches that end early have
+    fewer, not lower ones.
+
+    Args:
+        scores: `models.evaluation.scoring.score_test`.
+        predictor: Says which modes have a model, and from how many cases.
+        modes: Pairs `batch_id`, `mode` of all failed batches (`models.learners.questions.modes_before`).
+
+    Returns:
+        `mode`, `training_cases`, `verdict` (answered; not enough cases), `band` (empty where not answered), `n_batches`,
+        `n_failed` (test batches that failed in this mode), `auroc` with `_low` and `_high`; most training cases first.
+    """
+    rows = []
+    tested = pd.Index(scores["batch_id"].unique())
+    for model in sorted(predictor.modes, key=lambda m: (-m.n_cases, m.mode)):
+        cases = modes.loc[modes["mode"] == model.mode, "batch_id"]
+        head = {"mode": model.mode, "training_cases": model.n_cases, "verdict": ASKED}
+        for band, part in banded(scores):
+            mean = part.groupby("batch_id")[MODE + model.mode].mean()
+            case = mean.index.isin(cases)
+            span = with_interval(auroc, case, mean.to_numpy(), mean.index.to_numpy(str))
+            counts = {"n_batches": len(mean), "n_failed": int(case.sum())}
+            rows.append(head | {"band": band["band"]} | counts | span.named("auroc"))
+    for mode, n_cases in sorted(predictor.few_cases.items(), key=lambda item: (-item[1], item[0])):
+        n_failed = int(tested.isin(modes.loc[modes["mode"] == mode, "batch_id"]).sum())
+        head = {"mode": mode, "training_cases": n_cases, "verdict": TOO_FEW, "band": ""}
+        none = dict.fromkeys(("auroc", "auroc_low", "auroc_high"), np.nan)
+        rows.append(head | {"n_batches": len(tested), "n_failed": n_failed} | none)
+    return pd.DataFrame(rows)

@@ -1,0 +1,96 @@
+import math
+
+import pandas as pd
+import pytest
+
+from features.process import Cost
+from models.evaluation.answers import caught, early, money, price, reassured, undecided
+
+COST = Cost(currency="EUR", failed_batch=100000, false_alarm=2000, useful_lead_h=12)
+
+
+def alarms(**changes: float) -> pd.DataFrame:
+    row = {
+        "call": "high", "by": "decision", "asked": 0.05, "n_good": 200, "n_failed": 40, "n_good_alarmed": 12, "n_caught": 30,
+        "n_warned": 20, "n_in_time": 28, "ahead_h": 48.0, "useful_lead_h": 12.0, "median_lead_h": 84.0,
+        "recall": 0.75, "recall_low": 0.6, "recall_high": 0.875,
+        "good_alarmed": 0.06, "good_alarmed_low": 0.03, "good_alarmed_high": 0.095,
+    }  # fmt: skip
+    return pd.DataFrame([row | {"by": "probability", "n_caught": 99}, row | changes])
+
+
+def test_what_it_catches_comes_from_the_decisions_with_failures_and_interval():
+    assert caught(alarms()) == "It called 30 of 40 failures high before the batch ended (75 %, 95 % interval 60 to 88)."
+    assert caught(alarms(n_failed=4, n_caught=3)).endswith("With 4 failures this says little.")
+    assert caught(alarms(n_failed=0)) == "No batch of the test failed: nothing can be said of what it catches."
+
+
+def test_how_early_counts_only_what_could_still_be_saved():
+    assert early(alarms()) == (
+        "Half of these 30 calls came 84 h or more before the end; 20 of 40 failures were called 48 h ahead or earlier, and 28 "
+        "while something could still be done, 12 h before the end."
+    )
+    assert early(alarms(useful_lead_h=0.0)).endswith("were called 48 h ahead or earlier.")
+    assert early(alarms(n_caught=0)) == "No failing batch was called high, so there is no lead time."
+
+
+def test_the_price_stands_beside_what_was_asked():
+    assert price(alarms()) == (
+        "The price: 12 of 200 good batches were called high at some time (6.0 %, 95 % interval 3.0 to 9.5; asked for: 5 %). "
+        "Of 42 batches called high, 30 failed."
+    )
+    assert "nothing can be said of false alarms" in price(alarms(n_good=0))
+
+
+def costs(never: float, low: float) -> pd.DataFrame:
+    row = {
+        "by": "decision",
+        "saved_against_never": never,
+        "saved_against_never_low": low,
+        "saved_against_never_high": 900,
+    }
+    return pd.DataFrame(
+        [row | {"saved_against_always": -50, "saved_against_always_low": -90, "saved_against_always_high": 10}]
+    )
+
+
+def test_money_is_said_with_its_assumption_and_a_possible_loss():
+    said = money(costs(500, -20), COST)
+    assert "saves 500 EUR per batch against never acting (95 % interval -20 to 900)" in said
+    assert "loses 50 EUR against acting on every batch (-90 to 10)" in said
+    assert "The interval includes a loss." in said
+    assert said.endswith("it is the most that could be gained.")
+    assert "includes a loss" not in money(costs(500, 20), COST)
+    assert "loses 500 EUR per batch against never acting" in money(costs(-500, -900), COST)
+
+
+def test_a_process_without_costs_says_nothing_of_money():
+    assert money(pd.DataFrame(), None) == ""
+
+
+def test_undecided_is_said_at_the_start_half_way_and_at_the_end_with_its_causes():
+    table = pd.DataFrame({"checkpoint_h": [6.0, 12.0, 18.0], "n_undecided": [8, 5, 1], "undecided": [0.8, 0.5, 0.1]})
+    causes = pd.DataFrame({"cause": ["a", "b", "a", "c"], "n_undecided": [8, 3, 2, 1]})
+    assert undecided(table, causes) == (
+        "It says undecided instead of guessing: 80 % at 6 h, 50 % at 12 h and 10 % at 18 h of the scores. "
+        "Most often: a (71 %) and b (21 %)."
+    )
+    assert undecided(table.head(1), causes.head(1)).startswith("It says undecided instead of guessing: 80 % at 6 h of")
+    assert undecided(table.assign(n_undecided=0), causes) == "Every score had a decision."
+
+
+def calls(low: float, low_low: float) -> pd.DataFrame:
+    bands = pd.DataFrame({"band": ["all", "0-12 h", "18-24 h", "0-12 h"], "outcome": ["failed"] * 3 + ["good"]})
+    return bands.assign(n=20, n_failed=7, low=[0.9, 0.1, low, 1.0], low_low=low_low, low_high=0.8, missed_asked=0.25)
+
+
+@pytest.mark.parametrize(("low_low", "more"), [(0.3, True), (0.2, False), (math.nan, False)])
+def test_the_worst_stage_says_how_often_failing_batches_were_called_low(low_low, more):
+    said = reassured(calls(0.4, low_low))
+    assert said.startswith("Low is not a promise: at 18-24 h failing batches were called low in 40 % of their scores")
+    assert "7 failures; asked: at most 25 % at any stage" in said
+    assert said.endswith("That is more than was asked.") == more
+
+
+def test_without_failures_nothing_is_said_of_missing_them():
+    assert reassured(calls(0.4, 0.3).assign(n=0)) == ""
