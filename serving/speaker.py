@@ -16,9 +16,8 @@ from features.live import Columns
 from features.process import ProcessDefinition
 from models.explain.attributes import attribute_forecasts
 from models.judge import Judged, judge_rows
-from models.learners.sensor_words import SensorFinding
 from models.predictor import Predictor, mean_slope
-from serving.joined import Joined, plain
+from serving.joined import Joined
 from serving.why import Why
 
 OUTCOMES = ("failed", "succeeded")
@@ -60,7 +59,7 @@ class Speaker:
             "reasons": self._reasons(judged, values, _timestamp(as_of_us)),
             "missing": judged.missing[0],
             "stale": judged.stale[0],
-            "sensors": [_finding(finding) for finding in judged.sensors[0]],
+            "sensors": [finding.to_json() for finding in judged.sensors[0]],
             "domain": [finding.to_json() for finding in judged.domains[0].findings] if judged.domains else [],
         }
 
@@ -85,7 +84,3 @@ def _timestamp(at_us: int) -> pd.Timestamp:
 def _possible(judged: Judged) -> tuple[bool, bool]:
     """Whether failure and success are in the conformal set at the nominal level."""
     return bool(judged.may_fail[0]), bool(judged.may_succeed[0])
-
-
-def _finding(found: SensorFinding) -> dict[str, Any]:
-    return {name: plain(value) for name, value in vars(found).items()}

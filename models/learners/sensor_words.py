@@ -35,7 +35,9 @@ class SensorFinding:
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; a side without a limit is null."""
         ends = {name: float(end) if math.isfinite(end := getattr(self, name)) else None for name in _ENDS}
-        return asdict(self) | ends | {"value": float(self.value)}
+        plain = asdict(self) | ends | {"value": float(self.value), "sentence": self.text}
+        del plain["text"]  # as every part of a record calls it
+        return plain
 
 
 def finding(check: Check, value: float, low: float, high: float) -> SensorFinding:

@@ -146,7 +146,7 @@ def test_interval_decision_modes_and_domain_are_those_of_the_sealed_test(place, 
     modes = place.predictor.mode_probabilities(judged.assessment, frame["checkpoint_h"].to_numpy(float))
     assert said["modes"] == {mode: float(p[0]) for mode, p in modes.items()}
     assert said["domain"] == [finding.to_json() for finding in judged.domains[0].findings]
-    assert [found["text"] for found in said["sensors"]] == [found.text for found in judged.sensors[0]]
+    assert [found["sentence"] for found in said["sensors"]] == [found.text for found in judged.sensors[0]]
     canonical(said)  # plain JSON values all through
 
 

@@ -142,7 +142,7 @@ def test_a_finding_without_a_lower_limit_can_be_written_as_json():
     found = SensorFinding("flow", "flat-lined", 9.0, -math.inf, 2.0, "Flow has not changed for 9 h")
     assert json.loads(json.dumps(found.to_json(), allow_nan=False)) == {
         "parameter": "flow", "kind": "flat-lined", "value": 9.0, "usual_low": None, "usual_high": 2.0,
-        "text": "Flow has not changed for 9 h",
+        "sentence": "Flow has not changed for 9 h",
     }  # fmt: skip
 
 
