@@ -13,14 +13,15 @@ from features.errors import StorageError
 from features.process import LabelRule, ProcessDefinition
 from models.cohort.labels import label_log
 from models.cohort.splits import Seal, known_before, record_reading, seal_test, subject_groups
+from models.cohort.table import before_the_label
 from models.evaluation.compare import compare_splits
 from models.evaluation.evaluate import Evaluation, evaluate
-from models.evaluation.figures import last_checkpoint
 from models.evaluation.scoring import sealed_rows
 from models.learners.trees import Plan
 from models.registry import RegisteredModel, Registry
 from models.train import Trained, train
 from pipelines.featuring import read_dictionary
+from pipelines.foreknowledge import Foreknowledge, check_foreknowledge
 from pipelines.history import last_report
 from pipelines.plant import Plant, digest
 
@@ -60,6 +61,18 @@ def write_training_set(plant: Plant) -> tuple[pd.Series, Seal]:
     failed = known_before(batches, plant.labels(), seal.cut, away_from=seal.batch_ids, groups=subject_groups(batches))
     _write(plant, "training_set", _snapshots_of(plant, tuple(failed.index)), digest(sorted(failed.index)))
     return failed, seal
+
+
+def foreknowledge(plant: Plant, failed: pd.Series) -> Foreknowledge:
+    """Whether a feature of the training set knows a release result, or the outcome, before the end.
+
+    Args:
+        plant: With its training set written.
+        failed: Outcome by batch of the training set.
+    """
+    stored = before_the_label(plant.features.read("training_set").to_pandas(), plant.labels())
+    results = plant.observations_of([q.parameter for q in plant.process.quality_attribute])
+    return check_foreknowledge(plant.process, stored, failed, results)
 
 
 def _snapshots_of(plant: Plant, batch_ids: tuple[str, ...]) -> pa.Table:
@@ -176,7 +189,7 @@ def _judge(
     )  # fmt: skip
     say("drawing figures and writing the report")
     shap_images = shap_plots(
-        trained.predictor, last_checkpoint(sealed_rows(history.snapshots, history.labels, trained.seal))
+        trained.predictor, sealed_rows(history.snapshots, history.labels, trained.seal, only_last=True)
     )
     report = html_report(process, trained, evaluation, images=shap_images, more=_history_facts(plant))
     drawn = {f"{name}.png": to_png(chart) for name, chart in charts_of(process, trained.predictor, evaluation).items()}

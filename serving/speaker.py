@@ -36,7 +36,7 @@ class Speaker:
     def __init__(self, predictor: Predictor, process: ProcessDefinition, columns: Columns) -> None:
         self._predictor, self._process, self.columns = predictor, process, columns
         self.joined = Joined(predictor, columns)
-        self._why = Why(self.joined, process)
+        self._why = Why(self.joined, process, reference=predictor.evidence)
 
     def say(self, values: np.ndarray, as_of_us: int) -> dict[str, Any]:
         """What the model says of one row of `columns`, asked at a time in microseconds UTC.
@@ -70,7 +70,8 @@ class Speaker:
             return []
         change, base = found.contributions[0], found.base_log_odds
         points = 100.0 * mean_slope(base, base + change.sum()) * change
-        return self._why.reasons(points, values, as_of, findings=judged.sensors[0])
+        group = self._predictor.evidence.groups(judged.X)[0]
+        return self._why.reasons(points, values, as_of, findings=judged.sensors[0], group=group)
 
     def _attributes(self, judged: Judged) -> list[dict[str, Any]]:
         expected = judged.assessment.seen.expected
@@ -78,7 +79,7 @@ class Speaker:
 
 
 def _timestamp(at_us: int) -> pd.Timestamp:
-    return pd.Timestamp(at_us, unit="us", tz="UTC").as_unit("us")  # ty: ignore[invalid-return-type]
+    return pd.Timestamp(at_us, unit="us", tz="UTC").as_unit("us")  # ty: ignore[invalid-explicit-return]
 
 
 def _possible(judged: Judged) -> tuple[bool, bool]:

@@ -54,7 +54,8 @@ def calibration(last: pd.DataFrame, overall: Mapping[str, float]) -> str:
     if abs(n_failed - expected) > _APART * spread:
         side, ratio = ("low" if n_failed > expected else "high"), n_failed / expected
         if 1 / _FAR <= ratio <= _FAR:
-            return f"Probabilities are a little too {side}, beyond chance: {counts}. For every 10 failures that were stated, {10 * ratio:.1f} came."
+            said = f"Probabilities are a little too {side}, beyond chance: {counts}."
+            return f"{said} For every 10 failures that were stated, {10 * ratio:.1f} came."
         return (
             f"The calibration is poor: probabilities are too {side}; {counts}. "
             f"Do not take a probability at its word{_order(overall)}."

@@ -7,7 +7,14 @@ import dagster as dg
 from models.evaluation.evaluate import Evaluation
 from models.registry import RegisteredModel
 from pipelines.defs.plant import PlantResource
-from pipelines.training import check_seal, make_challenger, verified, write_test_set, write_training_set
+from pipelines.training import (
+    check_seal,
+    foreknowledge,
+    make_challenger,
+    verified,
+    write_test_set,
+    write_training_set,
+)
 
 
 @dg.asset(deps=["snapshot_features"], group_name="model")
@@ -27,7 +34,9 @@ def test_set(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.Mate
 @dg.asset(
     deps=["snapshot_features", "test_set"],
     group_name="model",
-    check_specs=[dg.AssetCheckSpec("sealed_test", asset="training_set", blocking=True)],
+    check_specs=[
+        dg.AssetCheckSpec(name, asset="training_set", blocking=True) for name in ("sealed_test", "foreknowledge")
+    ],
 )
 def training_set(
     context: dg.AssetExecutionContext, plant: PlantResource
@@ -40,6 +49,17 @@ def training_set(
     yield dg.AssetCheckResult(
         check_name="sealed_test", passed=check.passed, metadata={"test_sha256": seal.sha256, "breaches": str(check)}
     )
+    known = foreknowledge(place, failed)
+    yield dg.AssetCheckResult(
+        check_name="foreknowledge",
+        passed=known.passed,
+        metadata={
+            "copies": dg.MetadataValue.md("\n".join(known.copies[:20]) or "none"),
+            "to_be_explained": dg.MetadataValue.md("\n".join(known.suspicious[:20]) or "none"),
+        },
+    )
+    for line in known.suspicious[:3]:
+        context.log.info(f"to be explained: {line}")
     context.log.info(f"training set of {len(failed)} batches, {int(failed.sum())} of them failed")
     yield dg.MaterializeResult(metadata={"batches": len(failed), "failed": int(failed.sum()), "snapshots": len(stored)})
 

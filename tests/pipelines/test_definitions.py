@@ -17,6 +17,7 @@ BLOCKING = {
     ("snapshot_features", "keys"),
     ("snapshot_features", "leakage"),
     ("training_set", "sealed_test"),
+    ("training_set", "foreknowledge"),
 }
 WARNING = {("score_monitoring", "drift"), ("score_monitoring", "freshness")}
 SCHEDULES = {
