@@ -90,7 +90,13 @@ def budgets(alarms: pd.DataFrame) -> str:
     more = [r["call"] for r in off if r["good_alarmed"] > r["asked"]]
     if more:
         return f"{said} More than asked, beyond chance: set the thresholds anew before any use."
-    return f"{said} Fewer than asked, beyond chance: the thresholds are stricter than they need be." if off else said
+    if all(r["raised_by_cost"] for r in off):
+        return (
+            f"{said} Fewer than asked, because below that probability an alarm costs more than it saves."
+            if off
+            else said
+        )
+    return f"{said} Fewer than asked, beyond chance: the thresholds are stricter than they need be."
 
 
 def coverage(sets: pd.DataFrame, nominal: float) -> str:
