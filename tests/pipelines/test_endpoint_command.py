@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from pipelines.bundling import KEYS, bundles_of, export
+from pipelines.endpoint_command import _bundles
 from pipelines.plant import Plant
 from serving.audit import Anchor
 from serving.commands import Cabinet
@@ -108,6 +109,16 @@ def test_the_endpoint_says_what_the_plants_own_run_says_and_says_it_again(run, r
     replayed = run("score", "--replay", score["score_id"], *options)
     assert (replayed.exit_code, "the same to the bit" in replayed.output) == (0, True)
     assert run("score", "--replay", "nothing", *options).exit_code == 1
+
+
+def test_the_first_start_signs_the_model_that_speaks_and_later_ones_ask_no_registry(clone, capsys):
+    root = _bundles(clone.settings())
+    assert "small version 1, unreviewed, signed with the local key" in capsys.readouterr().out
+    named = (root / "current").read_bytes()
+    (clone.data_dir / "mlflow.db").unlink()
+    assert _bundles(clone.settings()) == root
+    assert (root / "current").read_bytes() == named
+    assert capsys.readouterr().out == ""
 
 
 def test_scoring_without_a_history_is_a_wrong_call(run, clone):
