@@ -125,6 +125,16 @@ class QualityAttribute(_Part):
     upper: float | None = None
     transform: Literal["log", "logit", "none"] = "none"
 
+    @model_validator(mode="after")
+    def _limits(self) -> QualityAttribute:
+        limits = [limit for limit in (self.lower, self.upper) if limit is not None]
+        if not limits or limits != sorted(set(limits)):
+            raise ValueError(f"{self.name!r} needs a lower or an upper limit, the lower one below the upper")
+        on_scale = {"log": limits[0] > 0, "logit": limits[0] > 0 and limits[-1] < 100, "none": True}
+        if not on_scale[self.transform]:
+            raise ValueError(f"{self.name!r} has a limit that transform = {self.transform!r} cannot show")
+        return self
+
 
 class LabelRule(_Part):
     """`parameter compare limit`, for example `batch_yield_pct < 97`: true means failed."""
@@ -222,6 +232,10 @@ class ProcessDefinition(_Part):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"parameter {twice[0]!r} is defined twice")
+        attributes = [q.name for q in self.quality_attribute]
+        again = sorted({n for n in attributes if attributes.count(n) > 1})
+        if again:
+            raise ValueError(f"quality_attribute {again[0]!r} is defined twice")
         rules = [r for r in (self.outcome.label_rule, *self.outcome.compare_splits_on) if r]
         wanted = [LabelRule.parse(rule).parameter for rule in rules]
         wanted += [q.parameter for q in self.quality_attribute]

@@ -144,6 +144,8 @@ def _sensors(predictor: Predictor, rows: Rows, faulty: np.ndarray) -> tuple[tupl
     """Findings about the sensors that were hidden, and about no other."""
     made: list[tuple[SensorFinding, ...]] = [()] * len(rows.X)
     which = np.flatnonzero(faulty.any(axis=1)) if faulty.size else np.array([], int)
+    if not len(which):
+        return tuple(made)
     parameters = predictor.sensors.parameters
     found = predictor.sensors.findings_at(rows.signs[which], rows.checkpoint_h[which])
     for row, each in zip(which, found, strict=True):

@@ -20,6 +20,7 @@ from scipy.special import expit
 from features.dictionary import Feature
 from features.errors import StorageError
 from models.cohort.encode import Encoder
+from models.cohort.table import between_checkpoints
 from models.decide import Thresholds
 from models.learners.applicability.model import Applicability
 from models.learners.blend import Blend
@@ -358,11 +359,15 @@ def mean_slope(base_log_odds: np.ndarray | float, log_odds: np.ndarray) -> np.nd
 
 
 def usual_ages(rows: pd.DataFrame, features: tuple[Feature, ...]) -> dict[str, dict[str, float]]:
-    """How old the newest value of each parameter usually is, per checkpoint, from the training rows."""
+    """How old the newest value of each parameter usually is at the most, per checkpoint, from the training rows.
+
+    Asked between two checkpoints, a value may be older by the hours between them: these are added.
+    """
+    between_h = between_checkpoints(rows["checkpoint_h"])
     ages = {f.name: f.parameter for f in features if f.statistic == AGE and f.name in rows}
     usual = rows.groupby("checkpoint_h")[list(ages)].quantile(USUAL) if ages else pd.DataFrame()
     return {
-        parameter: {f"{hours:g}": float(age) for hours, age in usual[name].dropna().items()}
+        parameter: {f"{hours:g}": float(age) + between_h for hours, age in usual[name].dropna().items()}
         for name, parameter in ages.items()
     }
 

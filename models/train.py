@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from features.dictionary import Feature
 from features.process import ProcessDefinition
@@ -52,6 +53,7 @@ class Trained:
     plan: Plan
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # BLAS rounds a sum by the number of its threads
 def train(
     process: ProcessDefinition,
     snapshots: pd.DataFrame,

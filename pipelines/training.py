@@ -16,7 +16,6 @@ from models.cohort.splits import Seal, known_before, record_reading, seal_test, 
 from models.cohort.table import before_the_label
 from models.evaluation.compare import compare_splits
 from models.evaluation.evaluate import Evaluation, evaluate
-from models.evaluation.figures import last_checkpoint
 from models.evaluation.scoring import sealed_rows
 from models.learners.trees import Plan
 from models.registry import RegisteredModel, Registry
@@ -190,7 +189,7 @@ def _judge(
     )  # fmt: skip
     say("drawing figures and writing the report")
     shap_images = shap_plots(
-        trained.predictor, last_checkpoint(sealed_rows(history.snapshots, history.labels, trained.seal))
+        trained.predictor, sealed_rows(history.snapshots, history.labels, trained.seal, only_last=True)
     )
     report = html_report(process, trained, evaluation, images=shap_images, more=_history_facts(plant))
     drawn = {f"{name}.png": to_png(chart) for name, chart in charts_of(process, trained.predictor, evaluation).items()}

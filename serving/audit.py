@@ -24,6 +24,7 @@ from serving.seam import canonical
 
 _HASHED = ("seq", "at_us", "who", "role", "action", "object", "old", "new", "why", "request_id", "previous")
 _AT_ONCE = 5_000
+_INSERT = insert(audit)
 _log = structlog.get_logger("batchguard.audit")
 
 
@@ -63,7 +64,7 @@ def append(
         "previous": now.audit_hash,
     }
     entry["hash"] = entry_hash(entry)
-    connection.execute(insert(audit), entry)
+    connection.execute(_INSERT, entry)
     now.audit_seq, now.audit_hash = entry["seq"], entry["hash"]
 
 

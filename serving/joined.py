@@ -100,9 +100,9 @@ class Joined:
 
     def missing(self, values: np.ndarray) -> list[str]:
         """`models.explain.completeness.missing` of one row."""
-        known = ~np.isnan(values[self.take])
-        known[self._absent] = False
-        return [name for name, places in self._valued if not known[places].any()]
+        names, group, places = self._valued
+        known = ~np.isnan(values[places])
+        return [names[i] for i in np.flatnonzero(np.bincount(group, known, minlength=len(names)) == 0)]
 
     def stale(self, values: np.ndarray) -> dict[str, float]:
         """`models.explain.completeness.stale` of one row."""
@@ -137,12 +137,16 @@ class Joined:
         return made
 
     @cached_property
-    def _valued(self) -> list[tuple[str, np.ndarray]]:
-        """Parameters that have a value of their own, and the places of its features in the matrix."""
-        at = {feature.name: i for i, feature in enumerate(self.predictor.features)}
+    def _valued(self) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """Parameters with a value of their own; of each column that is one, its parameter and its place in the state.
+
+        A column that the state does not have is left out: it is known of no batch.
+        """
         groups = by_parameter(self.predictor.features).items()
-        of = {p: [at[f.name] for f in fs if f.statistic not in NOT_A_VALUE] for p, fs in groups}
-        return [(parameter, np.array(places, np.int64)) for parameter, places in of.items() if places]
+        of = {p: [f.name for f in fs if f.statistic not in NOT_A_VALUE] for p, fs in groups}
+        names = [parameter for parameter, features in of.items() if features]
+        there = [(i, self.place[f]) for i, name in enumerate(names) for f in of[name] if f in self.place]
+        return names, np.array([i for i, _ in there], np.int64), np.array([at for _, at in there], np.int64)
 
     @cached_property
     def _ages(self) -> tuple[list[str], np.ndarray, UsualAges]:

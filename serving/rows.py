@@ -61,12 +61,20 @@ def typed(
     places = np.array([i for i in range(len(rows)) if i not in rejected], np.int64)
     names = [*table.names, *(attribute_columns(process) if table.attributes else ())]
     columns = {name: [rows[i].get(name) for i in places] for name in names}
-    frame = pd.DataFrame({name: pd.Series(values, dtype=_kind(values)) for name, values in columns.items()})
-    checked = check_rows(frame, table, process, source=table.name, batches=batches, whole=False, validated=False)
-    gone = checked.quarantined
-    for number, code, reason in zip(gone["row"], gone["code"], gone["reason"], strict=True):
-        rejected[int(places[number - 1])] = RowVerdict("rejected", str(code), str(reason))
-    return TypedRows(checked.kept, plain_rows(checked.kept), places[checked.rows - 1], rejected)
+    parts = []
+    for alike in _alike(columns, len(places)):
+        own = {name: _series([values[i] for i in alike]) for name, values in columns.items()}
+        checked = check_rows(
+            pd.DataFrame(own), table, process, source=table.name, batches=batches, whole=False, validated=False
+        )
+        gone = checked.quarantined
+        for number, code, reason in zip(gone["row"], gone["code"], gone["reason"], strict=True):
+            rejected[int(places[alike[number - 1]])] = RowVerdict("rejected", str(code), str(reason))
+        parts.append((checked.kept, places[alike[checked.rows - 1]]))
+    kept = np.concatenate([at for _, at in parts])
+    order = np.argsort(kept)
+    frame = parts[0][0] if len(parts) == 1 else pd.concat([f for f, _ in parts]).iloc[order].reset_index(drop=True)
+    return TypedRows(frame, plain_rows(frame), kept[order], rejected)
 
 
 def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -91,10 +99,33 @@ def _plain(column: pd.Series) -> list[Any]:
     return [None if gone else value for value, gone in zip(values, absent, strict=True)]
 
 
-def _kind(values: list[Any]) -> str | None:
-    """Plain numbers stay numbers; whatever is mixed goes to the rules as it came."""
+def _alike(columns: Mapping[str, list[Any]], n: int) -> list[np.ndarray]:
+    """Rows to be checked together: a column of mixed types would be read as text, and a row by its company."""
+    kinds = {name: [_kind(value, i) for i, value in enumerate(values)] for name, values in columns.items()}
+    mixed = [each for each in kinds.values() if len(set(each) - {""}) > 1]
+    if not mixed:
+        return [np.arange(n)]
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for i, signature in enumerate(zip(*mixed, strict=True)):
+        groups.setdefault(signature, []).append(i)
+    return [np.array(members, np.int64) for members in groups.values()]
+
+
+def _kind(value: Any, place: int) -> str:
+    """What a value is to a column; one that no column holds without loss is a kind of its own."""
+    if value is None:
+        return ""
+    if type(value) is int and abs(value) < 2**53:
+        return "number"
+    if type(value) in (float, str, bool):
+        return "number" if type(value) is float else type(value).__name__
+    return f"{type(value).__name__} {place}"
+
+
+def _series(values: list[Any]) -> pd.Series:
+    """Plain numbers stay numbers; all else goes to the rules as it came."""
     numbers = all(type(value) in (int, float) or value is None for value in values)
-    return None if numbers and any(value is not None for value in values) else "object"
+    return pd.Series(values, dtype=None if numbers and any(value is not None for value in values) else "object")
 
 
 def _strangers(table: Table, rows: Sequence[Row], process: ProcessDefinition) -> dict[int, RowVerdict]:

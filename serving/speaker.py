@@ -36,7 +36,7 @@ class Speaker:
     def __init__(self, predictor: Predictor, process: ProcessDefinition, columns: Columns) -> None:
         self._predictor, self._process, self.columns = predictor, process, columns
         self.joined = Joined(predictor, columns)
-        self._why = Why(self.joined, process)
+        self._why = Why(self.joined, process, reference=predictor.evidence)
 
     def say(self, values: np.ndarray, as_of_us: int) -> dict[str, Any]:
         """What the model says of one row of `columns`, asked at a time in microseconds UTC.
@@ -57,7 +57,7 @@ class Speaker:
             "possible": [name for name, may in zip(OUTCOMES, _possible(judged), strict=True) if may],
             "modes": {mode: float(p[0]) for mode, p in predictor.mode_probabilities(found, hours).items()},
             "attributes": self._attributes(judged),
-            "reasons": self._reasons(judged, values, pd.to_datetime(as_of_us, unit="us", utc=True).as_unit("us")),
+            "reasons": self._reasons(judged, values, _timestamp(as_of_us)),
             "missing": judged.missing[0],
             "stale": judged.stale[0],
             "sensors": [_finding(finding) for finding in judged.sensors[0]],
@@ -70,11 +70,16 @@ class Speaker:
             return []
         change, base = found.contributions[0], found.base_log_odds
         points = 100.0 * mean_slope(base, base + change.sum()) * change
-        return self._why.reasons(points, values, as_of, findings=judged.sensors[0])
+        group = self._predictor.evidence.groups(judged.X)[0]
+        return self._why.reasons(points, values, as_of, findings=judged.sensors[0], group=group)
 
     def _attributes(self, judged: Judged) -> list[dict[str, Any]]:
         expected = judged.assessment.seen.expected
         return [] if expected is None else [a.to_json() for a in attribute_forecasts(expected, 0, self._process)]
+
+
+def _timestamp(at_us: int) -> pd.Timestamp:
+    return pd.Timestamp(at_us, unit="us", tz="UTC").as_unit("us")  # ty: ignore[invalid-explicit-return]
 
 
 def _possible(judged: Judged) -> tuple[bool, bool]:

@@ -17,14 +17,11 @@ import numpy as np
 
 from benchmarks.record import figure
 from benchmarks.serving.http import Load, load, request
-from benchmarks.serving.place import HOUR_US, Place
-from benchmarks.serving.server import Endpoint, endpoint
-from serving.models import KEYS, Models
-from serving.records.store import Records
-from serving.seam import StoredRow
+from benchmarks.serving.place import Place
+from benchmarks.serving.server import endpoint
 from tests.serving.served import free_port
 
-N, N_MANY, CLIENTS = 400, 1_200, 16
+N, N_MANY, CLIENTS = 300, 640, 16
 Figures = list[dict[str, object]]
 
 
@@ -32,32 +29,32 @@ def figures_of(place: Place, memory_disk: Path) -> Figures:
     """All figures of latency; everything in one run."""
     with endpoint(place, place.root / "records.db") as found:
         found.fill(0, 48)
-        row = matrix(place, found)
-        bare = contributions(place, row)
+        bare = contributions(place)
         one, many = load(found.port, found.score, N), load(found.port, found.score, N_MANY, clients=CLIENTS)
-        again = contributions(place, row)
-    with mlflow_serve(place, row) as (port, sent):
+        again = contributions(place)
+    with mlflow_serve(place) as (port, sent):
         other, others = load(port, lambda _: sent, N), load(port, lambda _: sent, N_MANY, clients=CLIENTS)
     with endpoint(place, memory_disk / "records.db") as found:
         found.fill(0, 48)
         no_disk, no_disks = load(found.port, found.score, N), load(found.port, found.score, N_MANY, clients=CLIENTS)
     bare = np.concatenate([bare, again])
     sync = turn_of_the_disk(place.root)
+    busy = f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, the client's share included"
     assert set(one.statuses) == set(many.statuses) == set(other.statuses) == set(others.statuses) == {200}
     return [
-        *against_bare("records on the disk, each commit waits for it", one, bare, sync),
-        *against_bare("records in memory", no_disk, bare, 0.0),
+        *against_bare("records on the disk", one, bare, f"one turn of the disk {sync:.2f} ms; {busy}"),
+        *against_bare("records in memory", no_disk, bare, busy),
         *against_mlflow("records on the disk", one, many, other, others),
         *against_mlflow("records in memory", no_disk, no_disks, other, others),
     ]
 
 
-def against_bare(where: str, own: Load, bare: np.ndarray, sync_ms: float) -> Figures:
+def against_bare(where: str, own: Load, bare: np.ndarray, more: str) -> Figures:
     """A score over HTTP, kept in the records, against the contributions alone in this process."""
     found = []
     for q, bound in ((0.5, 1.5), (0.99, 4.0)):
         ours, theirs = own.quantile(q), float(np.quantile(bare, q))
-        note = f"{ours:.2f} ms against {theirs:.2f} ms; one turn of the disk {sync_ms:.2f} ms"
+        note = f"{ours:.2f} ms against {theirs:.2f} ms; {more}"
         found.append(
             figure(
                 f"score with reasons over HTTP, {where}, p{q * 100:g}", round(ours / theirs, 2), "ratio", bound=bound,
@@ -103,25 +100,12 @@ def growth(place: Place) -> Figures:
     ]  # fmt: skip
 
 
-def matrix(place: Place, found: Endpoint) -> np.ndarray:
-    """The model's row for the batch that is being scored, made from the endpoint's own records."""
-    engine = Models(place.bundles, place.data_dir / KEYS).make(None)
-    records = Records(f"sqlite:///{place.root / 'records.db'}")
-    with records.read() as connection:
-        from serving.records.rows import rows_between
-
-        held: list[StoredRow] = list(rows_between(connection, 0, 10**9))
-    records.close()
-    engine.rebuild(held)
-    return engine.matrix("B1", found.started_us + 90 * HOUR_US)  # ty: ignore[unresolved-attribute]
-
-
-def contributions(place: Place, row: np.ndarray) -> np.ndarray:
+def contributions(place: Place) -> np.ndarray:
     """Milliseconds of the bare contributions."""
     times = []
     for _ in range(N):
         begin = time.perf_counter()
-        place.booster.predict(row, pred_contrib=True, num_threads=1)
+        place.booster.predict(place.row, pred_contrib=True, num_threads=1)
         times.append(time.perf_counter() - begin)
     return 1e3 * np.array(times)
 
@@ -140,7 +124,7 @@ def turn_of_the_disk(folder: Path) -> float:
 
 
 @contextlib.contextmanager
-def mlflow_serve(place: Place, row: np.ndarray) -> Iterator[tuple[int, bytes]]:
+def mlflow_serve(place: Place) -> Iterator[tuple[int, bytes]]:
     """MLflow's own server of the booster, and a request for one row."""
     import mlflow.lightgbm
 
@@ -155,7 +139,7 @@ def mlflow_serve(place: Place, row: np.ndarray) -> Iterator[tuple[int, bytes]]:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=environment)
     try:
         _wait(port, process, place.root / "mlflow.log")
-        values = [None if np.isnan(v) else float(v) for v in row[0]]
+        values = [None if np.isnan(v) else float(v) for v in place.row[0]]
         body = json.dumps({"inputs": [values]}).encode()
         yield port, request("POST", "/invocations", body)
     finally:

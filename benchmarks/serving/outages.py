@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import signal
 import sqlite3
@@ -26,6 +27,7 @@ from serving.records.store import Records
 from serving.records.tables import rows, scores
 
 Figures = list[dict[str, object]]
+_FIRST = itertools.count(0, 10_000)  # each client has readings of its own
 
 
 @dataclass
@@ -44,9 +46,10 @@ class Client:
         while not stop.is_set():
             at = iso(self.endpoint.started_us + i * 1_000_000)
             reading = {"parameter": "sensor_00", "observed_at": at, "value": 37.0, "unit": "1"}
-            if self._told("/v1/batches/B1/observations", {"observations": [reading]}) is None:
+            taken = self._told("/v1/batches/B1/observations", {"observations": [reading]})
+            if taken is None:
                 return
-            self.n_rows += 1
+            self.n_rows += int(taken["accepted"])
             told = self._told("/v1/batches/B1/scores", {"as_of": iso(self.endpoint.started_us + 3_600_000_000)})
             if told is None:
                 return
@@ -67,15 +70,17 @@ class Client:
         return None
 
 
-def under(found: Endpoint, breaks: Callable[[], None], times: int, records: Path, name: str) -> dict[str, object]:
+def under(
+    found: Endpoint, breaks: Callable[[], None], times: int, records: Path, name: str, pause_s: float = 0.3
+) -> dict[str, object]:
     """Two clients work while something breaks so many times; then what they were told is held against the records."""
-    stop, clients = threading.Event(), [Client(found, first) for first in (0, 100_000)]
+    stop, clients = threading.Event(), [Client(found, next(_FIRST)) for _ in range(2)]
     threads = [threading.Thread(target=client.work, args=(stop,)) for client in clients]
     before = _kept(records)
     for thread in threads:
         thread.start()
     for _ in range(times):
-        time.sleep(0.3)
+        time.sleep(pause_s)
         breaks()
     time.sleep(0.5)
     stop.set()
@@ -117,7 +122,9 @@ def figures_of(place: Place) -> Figures:
         found.append(under(running, lambda: _lock(lock, 0.5), 20, records, "records locked for half a second"))
         found.append(under(running, lambda: _lock(lock, 3.0), 5, records, "records locked for three seconds"))
         lock.close()
-        found.append(under(running, lambda: _killed(running), 10, records, "process killed between and during commits"))
+        found.append(
+            under(running, lambda: _killed(running), 10, records, "process killed between and during commits", 1.5)
+        )
         found += _models(place, running, records)
     return found
 

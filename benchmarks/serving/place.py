@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightgbm as lgb
@@ -16,14 +16,14 @@ from features.contracts import RUN_HISTORY
 from features.process import ProcessDefinition
 from features.snapshots import checkpoint_rows, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
-from models.cohort.encode import fit_encoder
 from models.cohort.labels import label_log
-from models.learners.calibrate import Calibration
 from models.predictor import Predictor
+from models.train import train
 from serving.bundle.manifest import private_key
 from serving.bundle.store import BundleStore
 from serving.ids import iso, now_us
 from serving.scorer import Release
+from tests.models.plant import QUICK
 
 N_PARAMETERS, HOURS, N_BATCHES = 13, 96, 80
 NAMES = [f"sensor_{i:02d}" for i in range(N_PARAMETERS)]
@@ -37,11 +37,11 @@ HOUR_US = 3_600_000_000
 
 @dataclass(frozen=True)
 class Place:
-    """The folder of everything, and the booster for the bare comparisons."""
+    """The folder of everything, and for the bare comparisons the booster and a row of its inputs, shape (1, k)."""
 
     root: Path
     booster: lgb.Booster
-    columns: int
+    row: np.ndarray
 
     @property
     def bundles(self) -> Path:
@@ -57,24 +57,21 @@ def make_place(root: Path) -> Place:
     rng = np.random.default_rng(11)
     history = {name: table.arrow().empty_table().to_pandas() for name, table in RUN_HISTORY.items()}
     starts = pd.Series(pd.Timestamp("2025-01-01", tz="UTC") + pd.to_timedelta(np.arange(N_BATCHES) * 12, unit="h"))
-    history["batches"] = _batches(starts)
+    failed = rng.random(N_BATCHES) < 0.3
+    history["batches"], history["dispositions"] = _batches(starts), _dispositions(starts, failed)
     labels = label_log(PROCESS, history["dispositions"])
     rows, grid = checkpoint_rows(history["batches"], labels, PROCESS), grid_of(history["batches"], PROCESS)
-    readings = _readings(history["batches"], rng)
+    readings = _readings(history["batches"], failed, rng)
     made = pa.Table.from_batches(summarise([lambda: readings], grid), SUMMARIES)
     words = vocabulary(history, PROCESS)
     frame, features = snapshots(rows, made, history, labels, PROCESS, words)
-    encoder = fit_encoder(frame)
-    X, y = encoder.encode(frame), rng.random(len(frame)) < 0.3
+    small = train(PROCESS, frame, features, history["batches"], labels, plan=QUICK).predictor
+    seen = small.assess(small.encoder.encode(frame), frame["checkpoint_h"].to_numpy(float), contributions=False)
     parameters = {"objective": "binary", "num_leaves": 31, "min_data_in_leaf": 5, "num_threads": 1, "verbose": -1,
                   "deterministic": True, "force_row_wise": True, "learning_rate": 0.02}  # fmt: skip
-    booster = lgb.train(parameters, lgb.Dataset(X, y), 500)
-    by_name = {feature.name: feature for feature in features}
-    predictor = Predictor(
-        booster.model_to_string(), encoder, Calibration(1.0, 0.0), tuple(by_name[n] for n in encoder.columns),
-        "bench", "1", "0" * 64, "0" * 64, {},
-    )  # fmt: skip
-    place = Place(root, booster, len(encoder.columns))
+    booster = lgb.train(parameters, lgb.Dataset(seen.inputs, rng.random(len(frame)) < 0.3), 500)
+    predictor = replace(small, model_texts=(booster.model_to_string(),))
+    place = Place(root, booster, seen.inputs[-1:])
     release(place, predictor, words, "1")
     return place
 
@@ -116,16 +113,26 @@ def _batches(starts: pd.Series) -> pd.DataFrame:
     return pa.table(columns, schema=schema).to_pandas()
 
 
-def _readings(batches: pd.DataFrame, rng: np.random.Generator) -> pa.Table:
+def _dispositions(starts: pd.Series, failed: np.ndarray) -> pd.DataFrame:
+    n, schema = len(starts), RUN_HISTORY["dispositions"].arrow()
+    columns = {
+        "batch_id": [f"T{i:03d}" for i in range(n)], "revision": np.zeros(n, np.int32), "failure_modes": [""] * n,
+        "outcome": np.where(failed, "rejected", "released"), "decided_at": list(starts + pd.Timedelta(hours=HOURS + 1)),
+        "source": [""] * n, "verified_by": [""] * n,
+    }  # fmt: skip
+    return pa.table(columns, schema=schema).to_pandas()
+
+
+def _readings(batches: pd.DataFrame, failed: np.ndarray, rng: np.random.Generator) -> pa.Table:
     n = HOURS * 4
     parts = []
-    for batch_id, start in zip(batches["batch_id"], batches["started_at"], strict=True):
+    for batch_id, start, fails in zip(batches["batch_id"], batches["started_at"], failed, strict=True):
         begun = round(start.timestamp() * 1e6)
         for name in NAMES:
             at = pa.array(begun + np.arange(1, n + 1) * HOUR_US // 4, pa.timestamp("us", "UTC"))
             parts.append(pa.table({
                 "batch_id": [batch_id] * n, "parameter": [name] * n, "observed_at": at,
                 "revision": np.zeros(n, np.int32), "available_at": at,
-                "value": np.round(37 + np.cumsum(rng.normal(0, 0.1, n)), 3), "unit": ["1"] * n, "quality": ["good"] * n,
+                "value": np.round(37 + fails + np.cumsum(rng.normal(0, 0.1, n)), 3), "unit": ["1"] * n, "quality": ["good"] * n,
             }, schema=RUN_HISTORY["observations"].arrow()))  # fmt: skip
     return pa.concat_tables(parts)

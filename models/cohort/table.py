@@ -60,6 +60,11 @@ def before_the_label(snapshots: pd.DataFrame, log: pd.DataFrame) -> pd.DataFrame
     return snapshots[~(snapshots["as_of"] >= known)]
 
 
+def between_checkpoints(checkpoint_h: pd.Series) -> float:
+    """Hours between two checkpoints at most; 0 where there is one."""
+    return float(np.diff(np.unique(checkpoint_h.to_numpy(float))).max(initial=0.0))
+
+
 def end_of_batches(batches: pd.DataFrame, log: pd.DataFrame, process: ProcessDefinition) -> pd.DataFrame:
     """When each batch ended: at its planned end, or when its first label was known where that came earlier.
 
@@ -73,7 +78,8 @@ def end_of_batches(batches: pd.DataFrame, log: pd.DataFrame, process: ProcessDef
     """
     recipe = batches["started_at"] + pd.Timedelta(hours=process.process.planned_duration_h)
     planned = batches["planned_end_at"].fillna(recipe) if "planned_end_at" in batches else recipe
-    known = batches["batch_id"].map(log.groupby("batch_id")["label_available_at"].min())
+    first = log.groupby("batch_id")["label_available_at"].min()
+    known = pd.Series(first.reindex(batches["batch_id"]).array, index=batches.index)
     end = planned.mask(known < planned, known)
     return pd.DataFrame({"batch_id": batches["batch_id"], "end_at": end.astype("datetime64[us, UTC]")})
 

@@ -48,7 +48,8 @@ def price(alarms: pd.DataFrame) -> str:
     n, k, right = int(row["n_good"]), int(row["n_good_alarmed"]), int(row["n_caught"])
     if not n:
         return "No batch of the test succeeded: nothing can be said of false alarms."
-    said = f"The price: {k} of {n} good batches were called high at some time ({_share(row, 'good_alarmed')}; asked for: {100 * row['asked']:g} %)."
+    asked = f"asked for: {100 * row['asked']:g} %"
+    said = f"The price: {k} of {n} good batches were called high at some time ({_share(row, 'good_alarmed')}; {asked})."
     if k + right:
         said += f" Of {k + right} batches called high, {right} failed."
     return said
@@ -69,7 +70,8 @@ def money(costs: pd.DataFrame, cost: Cost | None) -> str:
         f"At {cost.failed_batch:,.0f} {cost.currency} for a failed batch and {cost.false_alarm:,.0f} for a false alarm, acting "
         f"on these calls {_saved(never, cost)} per batch against never acting "
         f"(95 % interval {row['saved_against_never_low']:,.0f} to {row['saved_against_never_high']:,.0f}) and "
-        f"{_saved(always, cost)} against acting on every batch ({row['saved_against_always_low']:,.0f} to {row['saved_against_always_high']:,.0f})."
+        f"{_saved(always, cost)} against acting on every batch "
+        f"({row['saved_against_always_low']:,.0f} to {row['saved_against_always_high']:,.0f})."
     )
     assumed = " This assumes that a batch called in time is saved whole: it is the most that could be gained."
     doubt = " The interval includes a loss." if row["saved_against_never_low"] < 0 < never else ""
@@ -104,7 +106,8 @@ def reassured(calls: pd.DataFrame) -> str:
     worst = rows.loc[rows["low"].idxmax()]
     asked = worst["missed_asked"]
     said = (
-        f"Low is not a promise: at {worst['band']} failing batches were called low in {100 * worst['low']:.0f} % of their scores "
+        f"Low is not a promise: at {worst['band']} failing batches were called low in {100 * worst['low']:.0f} % of their "
+        "scores "
         f"({_bounds(worst, 'low')}; {failures(int(worst['n_failed']))}; asked: at most {100 * asked:g} % at any stage)."
     )
     if not math.isnan(worst["low_low"]) and worst["low_low"] > asked:
@@ -117,19 +120,19 @@ def _high(alarms: pd.DataFrame) -> pd.Series:
 
 
 def _share(row: pd.Series, name: str) -> str:
-    return (
-        f"{100 * row[name]:.1f} %, {_bounds(row, name)}"
-        if name == "good_alarmed"
-        else f"{100 * row[name]:.0f} %, {_bounds(row, name)}"
-    )
+    return f"{100 * row[name]:.{_digits(name)}f} %, {_bounds(row, name)}"
+
+
+def _digits(name: str) -> int:
+    """Shares of the many good batches are said more finely than those of the few failures."""
+    return 1 if name == "good_alarmed" else 0
 
 
 def _bounds(row: pd.Series, name: str) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     if math.isnan(low):
         return "no interval"
-    digits = 1 if name == "good_alarmed" else 0
-    return f"95 % interval {100 * low:.{digits}f} to {100 * high:.{digits}f}"
+    return f"95 % interval {100 * low:.{_digits(name)}f} to {100 * high:.{_digits(name)}f}"
 
 
 def _saved(value: float, cost: Cost) -> str:

@@ -42,7 +42,8 @@ def alarm_table(
         ahead_h: Hours ahead for `warned`.
 
     Returns:
-        `call` (high; elevated or high), `by` (decision; probability), `asked` (share of the good batches), the figures of
+        `call` (high; elevated or high), `by` (decision; probability), `asked` (share of the good batches), `raised_by_cost`
+        (whether the threshold lies where an alarm begins to pay, not where the share is spent), the figures of
         `models.evaluation.recall.recall_at_threshold`, the same for `in_time` (failures called at least `useful_lead_h`
         before the end: `n_in_time`, `in_time`, `in_time_low`, `in_time_high`), and `useful_lead_h`.
     """
@@ -55,7 +56,8 @@ def alarm_table(
             arranged = by_probability if by == PROBABILITY else trajectories(as_calls(scores, decisions))
             at = threshold if by == PROBABILITY else _CALLED
             found = recall_at_threshold(arranged, at, ahead_h=ahead_h)
-            head = {"call": call, "by": by, "asked": asked} | found | {"threshold": threshold}
+            raised = thresholds.cost is not None and threshold <= thresholds.cost
+            head = {"call": call, "by": by, "asked": asked, "raised_by_cost": raised} | found | {"threshold": threshold}
             rows.append(head | _in_time(arranged, at, useful_lead_h))
     return pd.DataFrame(rows)
 

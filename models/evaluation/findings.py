@@ -54,7 +54,8 @@ def calibration(last: pd.DataFrame, overall: Mapping[str, float]) -> str:
     if abs(n_failed - expected) > _APART * spread:
         side, ratio = ("low" if n_failed > expected else "high"), n_failed / expected
         if 1 / _FAR <= ratio <= _FAR:
-            return f"Probabilities are a little too {side}, beyond chance: {counts}. For every 10 failures that were stated, {10 * ratio:.1f} came."
+            said = f"Probabilities are a little too {side}, beyond chance: {counts}."
+            return f"{said} For every 10 failures that were stated, {10 * ratio:.1f} came."
         return (
             f"The calibration is poor: probabilities are too {side}; {counts}. "
             f"Do not take a probability at its word{_order(overall)}."
@@ -89,7 +90,13 @@ def budgets(alarms: pd.DataFrame) -> str:
     more = [r["call"] for r in off if r["good_alarmed"] > r["asked"]]
     if more:
         return f"{said} More than asked, beyond chance: set the thresholds anew before any use."
-    return f"{said} Fewer than asked, beyond chance: the thresholds are stricter than they need be." if off else said
+    if all(r["raised_by_cost"] for r in off):
+        return (
+            f"{said} Fewer than asked, because below that probability an alarm costs more than it saves."
+            if off
+            else said
+        )
+    return f"{said} Fewer than asked, beyond chance: the thresholds are stricter than they need be."
 
 
 def coverage(sets: pd.DataFrame, nominal: float) -> str:

@@ -18,6 +18,7 @@ from features.process import ProcessDefinition
 from models.cohort.labels import labels_as_of
 from models.cohort.splits import Seal
 from models.cohort.table import before_the_label, end_of_batches
+from models.evaluation.figures import last_checkpoint
 from models.evaluation.subgroups import BY
 from models.judge import Judged, judge
 from models.learners.forecasts import final_results
@@ -75,17 +76,16 @@ def score_test(
         TrainingError: No snapshot of the test was taken before its batch's outcome was known, or contributions do not
             add up to a score.
     """
-    usable = sealed_rows(snapshots, log, seal)
-    if usable.empty:
+    keys = _keys(snapshots, log, seal)
+    if keys.empty:
         raise TrainingError(
             f"{seal.process_id}: none of the {len(seal.batch_ids)} test batches has a snapshot before its outcome",
             remedy="Move the checkpoints of the process definition to an earlier time.",
         )
-    weight = 1.0 / usable.groupby("batch_id")["batch_id"].transform("size").to_numpy(float)
-    blocks, points, worst = [], np.zeros(len(predictor.features)), 0.0
-    parameters = np.array([feature.parameter for feature in predictor.features])
-    points = pd.Series(0.0, index=np.unique(parameters))
-    for start, chunk in _chunks(usable):
+    weight = 1.0 / keys.groupby("batch_id")["batch_id"].transform("size").to_numpy(float)
+    blocks, worst = [], 0.0
+    points = pd.Series(0.0, index=sorted({feature.parameter for feature in predictor.features}))
+    for start, chunk in _chunks(snapshots, keys):
         judged = judge(predictor, chunk, features)
         worst = max(worst, _checked_additivity(judged, chunk))
         moved = _points_by_parameter(predictor, judged, chunk)
@@ -94,18 +94,34 @@ def score_test(
     rows = pd.concat(blocks, ignore_index=True)
     rows = _with_outcomes(rows, process, batches, log)
     rows = _with_actual_values(rows, predictor, observations)
-    return Scored(rows, _importance(predictor, points / usable["batch_id"].nunique()), worst)
+    return Scored(rows, _importance(predictor, points / keys["batch_id"].nunique()), worst)
 
 
-def sealed_rows(snapshots: pd.DataFrame, log: pd.DataFrame, seal: Seal) -> pd.DataFrame:
-    """Snapshots of the test taken before their batch's label, in order of start and checkpoint."""
-    usable = before_the_label(snapshots[snapshots["batch_id"].isin(seal.batch_ids)], log)
+def sealed_rows(snapshots: pd.DataFrame, log: pd.DataFrame, seal: Seal, *, only_last: bool = False) -> pd.DataFrame:
+    """Snapshots of the test taken before their batch's label, in order of start and checkpoint.
+
+    Args:
+        snapshots: `features.contracts.SNAPSHOT`.
+        log: `features.contracts.LABELS`.
+        seal: The test set.
+        only_last: Keep each batch at its last one.
+    """
+    keys = _keys(snapshots, log, seal)
+    kept = last_checkpoint(keys) if only_last else keys
+    return snapshots.iloc[kept["place"].to_numpy()].reset_index(drop=True)
+
+
+def _keys(snapshots: pd.DataFrame, log: pd.DataFrame, seal: Seal) -> pd.DataFrame:
+    """What orders the rows of the test and where they stand: a copy of all their features would fill the memory."""
+    keys = snapshots[["batch_id", "started_at", "checkpoint_h", "as_of"]].assign(place=np.arange(len(snapshots)))
+    usable = before_the_label(keys[keys["batch_id"].isin(seal.batch_ids)], log)
     return usable.sort_values(["started_at", "batch_id", "checkpoint_h"]).reset_index(drop=True)
 
 
-def _chunks(rows: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
-    for start in range(0, len(rows), _CHUNK):
-        yield start, rows.iloc[start : start + _CHUNK]
+def _chunks(snapshots: pd.DataFrame, keys: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
+    places = keys["place"].to_numpy()
+    for start in range(0, len(places), _CHUNK):
+        yield start, snapshots.iloc[places[start : start + _CHUNK]]
 
 
 def _checked_additivity(judged: Judged, chunk: pd.DataFrame) -> float:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from features.errors import ContractError
@@ -77,7 +77,7 @@ class AttributeForecast:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return asdict(self) | {"sentence": self.sentence}
+        return vars(self) | {"sentence": self.sentence}
 
 
 def attribute_forecasts(expected: Expected, row: int, process: ProcessDefinition) -> list[AttributeForecast]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class Design:
         """Number of columns."""
         return len(self.plain) + len(self.logged) + len(self.named)
 
-    @property
+    @cached_property
     def owners(self) -> np.ndarray:
         """Place in the encoded matrix that each column comes from."""
         return np.r_[self.plain, self.logged, [place for place, _ in self.named]].astype(int)
@@ -50,9 +51,17 @@ class Design:
         Args:
             X: Encoded rows, shape (n, k).
         """
-        names = [np.where(np.isnan(X[:, place]), np.nan, X[:, place] == code) for place, code in self.named]
+        places, codes = self._named
+        found = X[:, places]
+        names = np.where(np.isnan(found), np.nan, found == codes)
         positive = np.where(X[:, self.logged] > 0, X[:, self.logged], np.nan)
-        return np.column_stack([X[:, self.plain], np.log(positive), *names])
+        return np.concatenate([X[:, self.plain], np.log(positive), names], axis=1)
+
+    @cached_property
+    def _named(self) -> tuple[np.ndarray, np.ndarray]:
+        """Places and codes of the categories."""
+        places, codes = zip(*self.named, strict=True) if self.named else ((), ())
+        return np.array(places, np.int64), np.array(codes, np.int64)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -115,9 +115,11 @@ class Evidence:
         return np.array([place[name] for name in self.deviations.reference.columns], int)
 
     @cached_property
-    def _views(self) -> tuple[np.ndarray, ...]:
+    def _views(self) -> tuple[np.ndarray, np.ndarray]:
+        """Views by parameter, and where those of each parameter begin."""
         owners = np.array(self.deviations.owners)
-        return tuple(np.flatnonzero(owners == parameter) for parameter in self.deviations.parameters)
+        order = np.argsort(owners, kind="stable")
+        return order, np.flatnonzero(np.r_[True, owners[order][1:] != owners[order][:-1]]) if len(owners) else order
 
     def usual(self, parameter: str, checkpoint_h: float, group: str | None = None) -> Usual | None:
         """What successful batches usually show of a parameter's newest value at an hour; None where that is not known.
@@ -137,14 +139,15 @@ class Evidence:
         return {owner[view]: view for view in owner if view.endswith(_NEWEST)}
 
     def _farthest(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Largest |z| of each parameter's views and which view it is, both (n, parameters)."""
-        size = np.where(np.isnan(z), -1.0, np.abs(z))
-        best = [views[np.argmax(size[:, views], axis=1)] for views in self._views]
-        if not best:
+        """Largest |z| of each parameter's views and which view it is (of equals the first), both (n, parameters)."""
+        order, first = self._views
+        if not len(order):
             return np.empty((len(z), 0)), np.empty((len(z), 0), int)
-        view = np.column_stack(best)
-        distance = np.take_along_axis(size, view, axis=1)
-        return np.where(distance < 0, np.nan, distance), view
+        size = np.where(np.isnan(z), -1.0, np.abs(z))[:, order]
+        distance = np.maximum.reduceat(size, first, axis=1)
+        each = np.repeat(distance, np.diff(np.r_[first, len(order)]), axis=1)
+        place = np.minimum.reduceat(np.where(size == each, np.arange(len(order)), len(order)), first, axis=1)
+        return np.where(distance < 0, np.nan, distance), order[place]
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values, without the encoder."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -154,21 +155,21 @@ class Expected:
     high: np.ndarray
     error: np.ndarray
 
-    @property
+    @cached_property
     def margins(self) -> np.ndarray:
         """Distance to the nearer limit in standard deviations, below 0 outside; shape (n, attributes)."""
         limits = [limits_on_scale(attribute) for attribute in self.attributes]
         low, high = np.array([a for a, _ in limits]), np.array([b for _, b in limits])
         return np.minimum(self.value - low, high - self.value) / self.error
 
-    @property
+    @cached_property
     def miss_probability(self) -> np.ndarray:
         """Probability of a result outside the specification, by a normal distribution of the error."""
         limits = [limits_on_scale(attribute) for attribute in self.attributes]
         low, high = np.array([a for a, _ in limits]), np.array([b for _, b in limits])
         return ndtr((low - self.value) / self.error) + ndtr((self.value - high) / self.error)
 
-    @property
+    @cached_property
     def in_units(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Value, low and high in the attributes' own units, each of shape (n, attributes)."""
         value, low, high = (

@@ -76,6 +76,8 @@ class SensorChecks:
             Booleans of shape (n, checks).
         """
         found = np.zeros(values.shape, dtype=bool)
+        if not len(values):
+            return found
         for i, check in enumerate(self.checks):
             low, high = check.limits(elapsed_h)
             found[:, i] = (values[:, i] < low) | (values[:, i] > high)

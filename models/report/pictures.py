@@ -32,7 +32,7 @@ def charts_of(process: ProcessDefinition, predictor: Predictor, evaluation: Eval
     """
     drawn = {"importance": charts.importance(evaluation.importance)}
     curve = evaluation.first_calls[evaluation.first_calls["n"] > 0]
-    if len(curve):
+    if len(evaluation.checkpoints) > 1 and len(curve):
         drawn["first_alarms"] = alarm_charts.first_alarms(curve)
     if process.cost is not None and len(evaluation.costs):
         by_probability = evaluation.costs[evaluation.costs["by"] == PROBABILITY]

@@ -267,8 +267,14 @@ class ScoreContent(BaseModel):
     base_probability: float = Field(ge=0, le=1)
     interval: list[float] | None = Field(None, description="Low and high end of the probability's interval")
     decision: Literal["low", "elevated", "high", "undecided"] | None = Field(None, description="Absent: none is made")
-    cause: str | None = Field(None, description="Why it is undecided")
-    modes: dict[str, float] | None = Field(None, description="Probability by failure mode")
+    cause: str | None = Field(None, description="Why it is undecided; empty where it is not")
+    possible: list[str] | None = Field(None, description="Outcomes that the stated error rates leave open")
+    modes: dict[str, Any] | None = Field(None, description="Probability by failure mode")
+    attributes: list[dict[str, Any]] | None = Field(None, description="Expected release attributes, interval, limit")
+    sensors: list[dict[str, Any]] | None = Field(
+        None, description="Sensors found at fault, whose readings do not count"
+    )
+    domain: list[dict[str, Any]] | None = Field(None, description="Why the model does not apply here; empty: it does")
     reasons: list[ScoreReason]
     missing: list[str] = Field(description="Parameters without a value yet")
     stale: dict[str, float] = Field(

@@ -51,14 +51,17 @@ class Memory:
         self._lock = SharedLock()
 
     @contextlib.contextmanager
-    def reading(self) -> Generator[tuple[Engine, int]]:
-        """An engine that holds all that was committed when it was asked for, and the number it holds up to.
+    def reading(self, newest: int | None = None) -> Generator[tuple[Engine, int]]:
+        """An engine that holds all that was committed, and the number it holds up to.
+
+        Args:
+            newest: Number of the newest row that it has to hold; None: of all that is committed now.
 
         Raises:
             RecordsUnavailableError: What was committed cannot be read now.
             EngineError: No model can speak.
         """
-        newest = self._records.head().rows_seq
+        newest = self._records.head().rows_seq if newest is None else newest
         while True:
             with self._lock.shared():
                 if self._engine is not None and self._held >= newest:

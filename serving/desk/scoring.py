@@ -19,7 +19,7 @@ from serving.records import answers
 from serving.records.answers import Answer, Call
 from serving.records.rows import rows_between
 from serving.records.scores import decision_before, find_score, inline_history, score_json, superseded
-from serving.records.store import Head
+from serving.records.store import Head, head_of
 from serving.records.tables import inline_histories, scores
 from serving.seam import ScoreBody, canonical
 
@@ -85,8 +85,8 @@ def replay(desk: Desk, score_id: str) -> Replayed:
 def _score(desk: Desk, call: Call, batch_id: str, as_of_us: int | None) -> Answer:
     as_of_us = _not_in_the_future(as_of_us, desk.clock())
     with desk.records.read() as connection:
-        batch = visible_batch(connection, call.principal, batch_id)
-    with desk.memory.reading() as (engine, held):
+        batch, newest = visible_batch(connection, call.principal, batch_id), head_of(connection).rows_seq
+    with desk.memory.reading(newest) as (engine, held):
         body = engine.score(batch_id, as_of_us)
     row = _row(desk, call, batch_id, batch.site_id, as_of_us, held, body)
 

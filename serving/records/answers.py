@@ -7,12 +7,14 @@ import threading
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from features.errors import BatchguardError
 from serving.access.principals import Principal
 from serving.audit import Actor
 from serving.records.tables import answers
+
+_FIND = select(answers).where(answers.c.principal == bindparam("who"), answers.c.key == bindparam("name"))
 
 
 class KeyReusedError(BatchguardError):
@@ -91,8 +93,7 @@ def find(connection: Connection, call: Call) -> Answer | None:
     """
     if call.key is None:
         return None
-    where = (answers.c.principal == call.principal.id) & (answers.c.key == call.key)
-    found = connection.execute(select(answers).where(where)).one_or_none()
+    found = connection.execute(_FIND, {"who": call.principal.id, "name": call.key}).one_or_none()
     if found is None:
         return None
     if found.request_sha256 != call.request_sha256:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from features.contracts import RUN_HISTORY
 from serving.ids import new_id
@@ -16,6 +16,8 @@ from serving.records.tables import quarantine, rows
 from serving.seam import StoredRow, canonical
 
 _AT_ONCE = 20_000
+_OF_BATCH = (rows.c.batch_id == bindparam("id")) & (rows.c.table_name == "batches")
+_NEWEST = select(rows).where(_OF_BATCH).order_by(rows.c.seq.desc()).limit(1)  # built once: every score asks it
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,7 @@ def rows_between(connection: Connection, after: int, until: int) -> Iterator[Sto
 
 def find_batch(connection: Connection, batch_id: str) -> BatchRow | None:
     """The newest row of a batch, or None."""
-    where = (rows.c.batch_id == batch_id) & (rows.c.table_name == "batches")
-    found = connection.execute(select(rows).where(where).order_by(rows.c.seq.desc()).limit(1)).one_or_none()
+    found = connection.execute(_NEWEST, {"id": batch_id}).one_or_none()
     return None if found is None else _batch(found)
 
 

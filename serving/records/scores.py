@@ -6,10 +6,24 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from serving.ids import iso
 from serving.records.tables import inline_histories, reviews, scores
+
+_HELD = scores.c.inline_sha256.is_(None) & (scores.c.batch_id == bindparam("id"))
+_SUPERSEDED = (
+    select(scores.c.score_id)
+    .where(_HELD, scores.c.as_of_us == bindparam("at"))
+    .order_by(scores.c.scored_us.desc(), scores.c.score_id.desc())
+    .limit(1)
+)
+_BEFORE = (
+    select(scores.c.body)
+    .where(_HELD, scores.c.as_of_us <= bindparam("at"))
+    .order_by(scores.c.as_of_us.desc(), scores.c.scored_us.desc())
+    .limit(1)
+)
 
 
 def find_score(connection: Connection, score_id: str) -> Mapping[str, Any] | None:
@@ -19,16 +33,12 @@ def find_score(connection: Connection, score_id: str) -> Mapping[str, Any] | Non
 
 def superseded(connection: Connection, batch_id: str, as_of_us: int) -> str | None:
     """The newest score of a batch at a time, which a new one at the same time supersedes."""
-    where = (scores.c.batch_id == batch_id) & (scores.c.as_of_us == as_of_us) & scores.c.inline_sha256.is_(None)
-    newest = select(scores.c.score_id).where(where).order_by(scores.c.scored_us.desc(), scores.c.score_id.desc())
-    return connection.execute(newest.limit(1)).scalar_one_or_none()
+    return connection.execute(_SUPERSEDED, {"id": batch_id, "at": as_of_us}).scalar_one_or_none()
 
 
 def decision_before(connection: Connection, batch_id: str, as_of_us: int) -> str | None:
     """Decision of the newest score of a batch up to a time; None where there is none, or it decided nothing."""
-    where = (scores.c.batch_id == batch_id) & (scores.c.as_of_us <= as_of_us) & scores.c.inline_sha256.is_(None)
-    newest = select(scores.c.body).where(where).order_by(scores.c.as_of_us.desc(), scores.c.scored_us.desc())
-    body = connection.execute(newest.limit(1)).scalar_one_or_none()
+    body = connection.execute(_BEFORE, {"id": batch_id, "at": as_of_us}).scalar_one_or_none()
     return None if body is None else orjson.loads(body).get("decision")
 
 

@@ -97,12 +97,10 @@ class Records:
             RecordsUnavailableError: It cannot begin or commit.
         """
         with _told_as_unavailable(), self._begin(_WRITES) as connection:
-            found = connection.execute(_HEAD.with_for_update()).one()
+            found = connection.execute(_HELD_HEAD).one()
             now = Head(found.audit_seq, found.audit_hash, found.rows_seq)
             yield connection, now
-            connection.execute(
-                update(head).values(audit_seq=now.audit_seq, audit_hash=now.audit_hash, rows_seq=now.rows_seq)
-            )
+            connection.execute(_MOVE_HEAD, vars(now))
 
     def together(self, work: Callable[[Connection, Head], _T]) -> _T:
         """`write` for many small transactions at once: those that wait while one is being committed share the next commit.
@@ -145,8 +143,7 @@ class Records:
             RecordsUnavailableError: It cannot be read now.
         """
         with self.read() as connection:
-            found = connection.execute(_HEAD).one()
-            return Head(found.audit_seq, found.audit_hash, found.rows_seq)
+            return head_of(connection)
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -159,6 +156,14 @@ class Records:
 
 
 _HEAD = select(head.c.audit_seq, head.c.audit_hash, head.c.rows_seq)
+_HELD_HEAD = _HEAD.with_for_update()
+_MOVE_HEAD = update(head).where(head.c.id == 1)
+
+
+def head_of(connection: Connection) -> Head:
+    """The head as a connection sees it."""
+    found = connection.execute(_HEAD).one()
+    return Head(found.audit_seq, found.audit_hash, found.rows_seq)
 
 
 def default_url(data_dir: Path) -> str:

@@ -23,6 +23,10 @@ label = "pH"
 unit = "1"
 kind = "sensor"
 """
+DOSE = """[[quality_attribute]]
+name = "dose"
+parameter = "ph"
+"""
 
 
 def load(tmp_path: Path, text: str):
@@ -82,10 +86,29 @@ def test_a_missing_key_names_its_table(tmp_path):
         ('[outcome]\nlabel_from = "rule"\nlabel_rule = "ph about 7"\n', "not of the form 'parameter < number'"),
         ('[outcome]\nfailed = ["scrapped"]\n', "'released', 'released_oos', 'rejected', 'terminated' or 'cancelled'"),
         ('[outcome]\nfailed = ["rejected"]\ncensored = ["rejected"]\n', "cannot be failed and censored"),
+        ("[decision]\nalarm_budget = 0.3\n", "watch_budget must be at least alarm_budget"),
+        ("[decision]\nalarm_budget = 0\n", "decision.alarm_budget"),
+        ("[decision]\nmissed_failures = 1\n", "decision.missed_failures"),
+        ("[decision]\ncases_per_mode = 4\n", "decision.cases_per_mode"),
+        ("[decision]\nalarm_budgets = 0.1\n", "did you mean 'alarm_budget'?"),
+        (DOSE, "'dose' needs a lower or an upper limit"),
+        (DOSE + "lower = 3\nupper = 2\n", "the lower one below the upper"),
+        (DOSE + 'lower = 0\ntransform = "log"\n', "'dose' has a limit that transform = 'log' cannot show"),
+        (DOSE + 'upper = 100\ntransform = "logit"\n', "'dose' has a limit that transform = 'logit' cannot show"),
+        (2 * (DOSE + "lower = 2\n"), "quality_attribute 'dose' is defined twice"),
+        (DOSE.replace('"ph"', '"pg"') + "lower = 2\n", "'pg' is not a parameter"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(tmp_path, more, what):
     assert what in refusal(tmp_path, HEAD + PH + more)
+
+
+def test_what_is_asked_of_decisions_has_defaults_and_takes_what_the_plant_asks(tmp_path):
+    plain = load(tmp_path, HEAD + PH).decision
+    assert (plain.alarm_budget, plain.watch_budget, plain.missed_failures) == (0.05, 0.2, 0.25)
+    assert (plain.cases_per_mode, plain.batches_per_subgroup) == (20, 20)
+    asked = load(tmp_path, HEAD + PH + "[decision]\nalarm_budget = 0.2\nmissed_failures = 0.1\n").decision
+    assert (asked.alarm_budget, asked.watch_budget, asked.missed_failures) == (0.2, 0.2, 0.1)
 
 
 LAB = PH.replace('"ph"', '"ph_lab"').replace('"sensor"', '"assay"')

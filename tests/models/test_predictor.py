@@ -183,7 +183,7 @@ def test_snapshots_without_a_feature_are_refused(trained, plant):
         trained.predictor.predict(plant.snapshots.drop(columns="force_kn.since_start.mean"))
 
 
-def test_usual_ages_are_quantiles_per_checkpoint():
+def test_usual_ages_are_quantiles_per_checkpoint_and_the_hours_between_two_of_them():
     rows = pd.DataFrame({"checkpoint_h": [0.0] * 2 + [12.0] * 101, "x.now.age_h": [np.nan] * 2 + list(range(101))})
     feature = Feature("x.now.age_h", "x", "X", "h", "now", "age_h", "age of x")
-    assert usual_ages(rows, (feature,)) == {"x": {"12": 95.0}}
+    assert usual_ages(rows, (feature,)) == {"x": {"12": 107.0}}  # 95 and 12

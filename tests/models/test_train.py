@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from features.errors import TrainingError
 from models.evaluation.intervals import with_interval
@@ -38,6 +39,18 @@ def test_the_same_input_in_another_order_gives_the_same_predictor_to_the_byte(pl
 
 def test_the_number_of_threads_does_not_change_the_predictor(plant, trained):
     assert retrain(plant, plan=replace(QUICK, threads=2)).predictor.sha256 == trained.predictor.sha256
+
+
+def test_linear_algebra_runs_on_one_thread_whatever_the_machine_has(plant):
+    seen = []
+
+    def progress(what, done, of):
+        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+
+    with threadpool_limits(2, user_api="blas"):
+        retrain(plant, progress=progress)
+    assert seen
+    assert set(seen) == {1}
 
 
 def test_nothing_of_the_sealed_test_moves_the_predictor(plant, trained):
@@ -134,3 +147,45 @@ def test_attributes_that_no_fold_had_enough_results_to_forecast_are_not_forecast
     assert result.predictor.evidence.forecasts is None
     assert len(result.predictor.blend.names) == len(result.predictor.evidence.ranking)
     assert np.isfinite(result.predictor.predict(plant.snapshots)).all()
+
+
+def test_with_release_results_too_neither_order_of_rows_nor_of_columns_changes_a_byte(foreseen_plant, foreseen):
+    plant = foreseen_plant
+    columns = [*plant.snapshots.columns[:4], *reversed(plant.snapshots.columns[4:])]
+    shuffled = replace(
+        plant,
+        snapshots=plant.snapshots.sample(frac=1, random_state=3)[columns],
+        features=tuple(reversed(plant.features)),
+        batches=plant.batches.sample(frac=1, random_state=4),
+        log=plant.log.sample(frac=1, random_state=5),
+        release=replace(
+            plant.release,
+            observations=plant.release.observations.sample(frac=1, random_state=6),
+            dispositions=plant.release.dispositions.sample(frac=1, random_state=7),
+        ),
+    )
+    again = foresee(shuffled)
+    assert again.predictor.sha256 == foreseen.predictor.sha256
+    np.testing.assert_array_equal(again.predictor.predict(plant.snapshots), foreseen.predictor.predict(plant.snapshots))
+
+
+def test_nothing_known_at_the_seal_or_later_moves_a_predictor_with_release_results(foreseen_plant, foreseen):
+    plant, cut = foreseen_plant, foreseen.seal.cut
+    results = plant.release.observations
+    spoiled = results.assign(value=results["value"].mask(results["available_at"] >= cut, 1.0))
+    corrected = results.assign(available_at=cut, revision=np.int32(1), value=1.0)
+    late = plant.release.dispositions.assign(decided_at=cut, revision=np.int32(1), failure_modes="other")
+    again = foresee(
+        plant,
+        observations=pd.concat([spoiled, corrected]),
+        dispositions=pd.concat([plant.release.dispositions, late]),
+    )
+    assert again.predictor.sha256 == foreseen.predictor.sha256
+
+
+def test_thresholds_keep_their_budgets_on_the_out_of_fold_scores(foreseen):
+    rows = foreseen.out_of_fold[foreseen.out_of_fold["as_of"] <= foreseen.out_of_fold["end_at"]]
+    good = rows[~rows["failed"]].groupby("batch_id")["failure_probability"].max()
+    thresholds = foreseen.predictor.thresholds
+    assert (good > thresholds.high).mean() <= thresholds.alarm_budget
+    assert (good > thresholds.elevated).mean() <= thresholds.watch_budget

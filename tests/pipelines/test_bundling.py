@@ -29,7 +29,7 @@ def test_the_champion_can_be_named_and_an_unknown_version_is_refused(clone, run)
     assert "has no version '7'" in refused.output
 
 
-@pytest.mark.parametrize("name", ["predictor.json", "model.txt"])
+@pytest.mark.parametrize("name", ["predictor.json", "model.0.txt"])
 def test_a_changed_predictor_is_not_signed(clone, run, name):
     path = next(clone.data_dir.glob(f"mlartifacts/small/*/artifacts/predictor/{name}"))
     path.write_bytes(path.read_bytes() + b" ")

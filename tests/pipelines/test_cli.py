@@ -96,12 +96,12 @@ def test_stored_files_are_verified_and_a_flipped_byte_is_named(clone, run):
 
 
 def test_a_changed_predictor_is_named(clone, run):
-    (path,) = Plant(clone.settings()).models_dir.glob("*/model.txt")
+    (path,) = Plant(clone.settings()).models_dir.glob("*/model.0.txt")
     path.write_text(path.read_text().replace("leaf", "reaf", 1))
     result = run("verify", "--process", str(clone.process), "--data-dir", str(clone.data_dir))
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
-    assert "model.txt" in result.stderr
+    assert "model.0.txt" in result.stderr
 
 
 def test_what_a_killed_writer_left_is_told_but_is_no_damage(clone, run):

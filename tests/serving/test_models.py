@@ -61,7 +61,7 @@ def test_a_newer_release_speaks_of_the_same_rows_and_older_scores_are_still_made
 
 def test_a_damaged_release_leaves_the_last_one_speaking_and_says_so(place):
     sha256 = place.release("2")
-    model = place.root / sha256 / "predictor" / "model.txt"
+    model = next((place.root / sha256 / "predictor").glob("model*.txt"))
     content = model.read_bytes()
     for damaged in (content[:1000], content.replace(b"leaf_value=", b"leaf_value=9", 1), b""):
         model.write_bytes(damaged)

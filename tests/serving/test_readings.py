@@ -78,3 +78,10 @@ def test_plain_and_other_rows_of_one_call_keep_their_order_and_each_has_its_verd
 def test_only_a_row_that_is_plain_in_every_way_passes_at_a_glance(row, at_a_glance):
     plain = {"batch_id": "b", "parameter": "ph", "observed_at": "2025-03-01T08:00:00Z", "value": 7}
     assert (_numbers(plain | row, KNOWN, ["b"]) is not None) == at_a_glance
+
+
+def test_a_flag_is_no_number_whatever_stands_beside_it():
+    plain = {"batch_id": "b", "parameter": "ph", "observed_at": "2025-03-01T08:00:00Z"}
+    company = [plain | {"value": 99.0}, plain | {"value": True}, plain | {"value": 2**60}, plain | {"value": "7"}]
+    codes = {place: verdict.code for place, verdict in sent_readings(company, PROCESS, ["b"]).rejected.items()}
+    assert codes == {0: "out_of_range", 1: "not_a_number", 2: "not_a_number"}

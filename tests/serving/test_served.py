@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import func, select
 
 from serving import audit
+from serving.api.models import Score
 from serving.commands import Cabinet
 from serving.records.tables import rows, scores
 from tests.serving.desks import BATCH, reading
@@ -48,6 +49,7 @@ def test_an_mes_gets_a_score_with_reasons_and_the_command_line_makes_it_again(en
     assert high["failure_probability"] > low["failure_probability"]
     assert high["reasons"][0]["sentence"].startswith("Compression force")
     assert high["model"]["review"] == "unreviewed"
+    assert Score.model_validate(high, strict=True).decision in ("low", "elevated", "high", "undecided")
     with Cabinet(endpoint.data_dir) as cabinet:
         assert cabinet.replay(high["score_id"], endpoint.models)[0]
         assert cabinet.verify().problems == ()

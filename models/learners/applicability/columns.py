@@ -9,6 +9,7 @@ import pandas as pd
 
 from features.dictionary import Feature
 from models.cohort.encode import Encoder, is_category
+from models.cohort.table import between_checkpoints
 from models.learners.applicability.bands import Band, Limits
 from models.learners.applicability.distance import Scaling
 from models.learners.applicability.model import Applicability
@@ -80,6 +81,7 @@ def empty_domain(
         scaling=Scaling(np.empty(0), np.empty((0, 0)), np.empty((0, 0))),
         bands=tuple(Band(start, nothing, nothing, None, None, Limits(0), {}) for start in starts),
         missing={},
+        between_h=between_checkpoints(rows["checkpoint_h"]),
     )
 
 

@@ -63,6 +63,7 @@ class Applicability:
         scaling: Location and spread of the levels.
         bands: By maturity, ascending.
         missing: Most missing parameters of the model at each checkpoint (hours).
+        between_h: Hours between two checkpoints of training at most: ages were seen at checkpoints only.
     """
 
     columns: tuple[str, ...]
@@ -80,6 +81,7 @@ class Applicability:
     scaling: Scaling
     bands: tuple[Band, ...]
     missing: dict[float, float]
+    between_h: float
 
     def band(self, checkpoint_h: float) -> Band:
         """The maturity band of a time after the start."""
@@ -104,7 +106,9 @@ class Applicability:
         near = band.neighbours.distance(z) if band.neighbours else math.nan
         own = excess[self._leveled]
         together = shift(own, np.isfinite(x[self.valued[self._leveled]]), self._level_groups)
-        return Measured(excess, int(far.sum()), together, band.ages.excess(x[self.aged]), distance, parts, near)
+        return Measured(
+            excess, int(far.sum()), together, band.ages.older(x[self.aged], self.between_h), distance, parts, near
+        )
 
     def ratios(self, m: Measured, band: Band) -> dict[str, float]:
         """Measures of the values over their limits, by check; without those that could not be taken."""
@@ -141,6 +145,7 @@ class Applicability:
             "scaling": arrays_to_json(self.scaling),
             "bands": [band.to_json() for band in self.bands],
             "missing": {f"{hours:g}": most for hours, most in self.missing.items()},
+            "between_h": self.between_h,
         }
 
     @classmethod
@@ -168,6 +173,7 @@ class Applicability:
             scaling=arrays_from_json(Scaling, data["scaling"]),
             bands=tuple(Band.from_json(band) for band in data["bands"]),
             missing={float(hours): most for hours, most in data["missing"].items()},
+            between_h=data["between_h"],
         )
 
     @cached_property

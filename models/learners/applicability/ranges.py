@@ -31,6 +31,16 @@ class Ranges:
         outside = np.maximum((self.low - x) / self.below, (x - self.high) / self.above)
         return np.where(outside > 0, outside, 0.0)
 
+    def older(self, ages: np.ndarray, between_h: float) -> np.ndarray:
+        """How far ages lie above what was seen, in spreads of that tail; a value fresher than ever is welcome.
+
+        Args:
+            ages: Hours, shape (k,); NaN where not known.
+            between_h: Hours between two checkpoints of training: asked in between, a value may be that much older.
+        """
+        outside = (ages - between_h - self.high) / self.above
+        return np.where(outside > 0, outside, 0.0)
+
 
 def shift(excess: np.ndarray, known: np.ndarray, groups: np.ndarray) -> float:
     """The largest excess that all known level features of one parameter share: a swapped unit, not one slip of the pen.

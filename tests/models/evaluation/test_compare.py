@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -15,7 +17,7 @@ def drifting_plant() -> Plant:
     name = dict(zip(plant.batches["batch_id"], rng.permutation(12)[campaign].astype(float), strict=True))
     snapshots = plant.snapshots[["batch_id", "checkpoint_h", "started_at", "as_of"]]
     snapshots = snapshots.assign(**{"campaign.before_start.value": snapshots["batch_id"].map(name)})
-    return Plant(plant.process, snapshots, (), plant.batches, plant.log.assign(failed=failed))
+    return replace(plant, snapshots=snapshots, features=(), log=plant.log.assign(failed=failed))
 
 
 def test_a_random_split_reads_better_than_forward_where_failures_come_in_campaigns():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -39,6 +41,13 @@ def test_an_alarm_that_was_not_decided_is_found_by_probability_only():
     assert row(table, "high", "probability")["n_caught"] == 2
     assert row(table, "high", "decision")["asked"] == 0.05
     assert table["n_failed"].tolist() == [2, 2, 2, 2]
+
+
+def test_a_threshold_where_an_alarm_begins_to_pay_is_marked():
+    raised = replace(THRESHOLDS, elevated=0.2, cost=0.2)
+    table = alarm_table(judged(), raised)
+    assert table.groupby("call")["raised_by_cost"].first().to_dict() == {"elevated or high": True, "high": False}
+    assert not alarm_table(judged(), THRESHOLDS)["raised_by_cost"].any()
 
 
 def test_a_watched_good_batch_costs_of_the_watch_budget_alone():

@@ -62,7 +62,9 @@ def test_the_right_number_at_the_wrong_probabilities_is_uneven():
     assert "No batch" in calibration(judged(0.4, 0, 0), {})
 
 
-def came(asked: float, good_alarmed: float, low: float, high: float, n_good: int = 100) -> pd.DataFrame:
+def came(
+    asked: float, good_alarmed: float, low: float, high: float, n_good: int = 100, *, raised: bool = False
+) -> pd.DataFrame:
     row = {
         "call": "high",
         "asked": asked,
@@ -70,7 +72,8 @@ def came(asked: float, good_alarmed: float, low: float, high: float, n_good: int
         "good_alarmed_low": low,
         "good_alarmed_high": high,
     }
-    return pd.DataFrame([row | {"by": by, "n_good": n_good} for by in ("decision", "probability")])
+    row |= {"n_good": n_good, "raised_by_cost": raised}
+    return pd.DataFrame([row | {"by": by} for by in ("decision", "probability")])
 
 
 def test_thresholds_that_do_not_carry_over_are_called_so():
@@ -80,6 +83,7 @@ def test_thresholds_that_do_not_carry_over_are_called_so():
         "More than asked, beyond chance: set the thresholds anew before any use."
     )
     assert budgets(came(0.05, 0.01, 0.0, 0.03)).endswith("the thresholds are stricter than they need be.")
+    assert budgets(came(0.05, 0.01, 0.0, 0.03, raised=True)).endswith("an alarm costs more than it saves.")
     assert budgets(came(0.05, math.nan, math.nan, math.nan, n_good=0)) == ""
 
 

@@ -10,6 +10,7 @@ from models.evaluation.scoring import ADDITIVE, score_test, sealed_rows
 from models.evaluation.trajectories import COLUMNS
 from models.judge import judge
 from models.predictor import Predictor
+from tests.models.plant import FLAT
 
 
 def scored(plant, trained, log=None, **known):
@@ -84,6 +85,16 @@ def test_release_attributes_stand_with_their_actual_values(rich):
     assert (known["purity.expected"] <= known["purity.high"]).all()
     assert known["purity.expected"].corr(known["purity.actual"]) > 0.9
     assert scored(rich.plant, rich.trained).rows["purity.actual"].isna().all()
+
+
+def test_a_sensor_found_at_fault_is_named_on_its_row_and_on_no_other(foreseen_plant, foreseen):
+    stuck = foreseen.seal.batch_ids[3]
+    here = (foreseen_plant.snapshots["batch_id"] == stuck) & (foreseen_plant.snapshots["checkpoint_h"] == 24)
+    flat_h = foreseen_plant.snapshots[FLAT].mask(here, 99.0)
+    plant = replace(foreseen_plant, snapshots=foreseen_plant.snapshots.assign(**{FLAT: flat_h}))
+    rows = scored(plant, foreseen).rows
+    named = rows[rows["sensors"] == "force_kn flat-lined"]
+    assert [(stuck, 24.0)] == list(zip(named["batch_id"], named["checkpoint_h"], strict=True))
 
 
 def test_parameters_that_decide_move_the_scores_most(plant, trained):

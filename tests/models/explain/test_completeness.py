@@ -15,8 +15,8 @@ def test_a_parameter_without_any_value_is_missing(plant, trained):
 
 def test_a_value_older_than_usual_is_stale_with_its_age(plant, trained):
     rows = plant.snapshots[plant.snapshots["checkpoint_h"] == 12][:2].copy()
-    rows["force_kn.now.age_h"] = [9.0, 0.1]
-    assert stale(trained.predictor, rows, plant.features) == [{"force_kn": 9.0}, {}]
+    rows["force_kn.now.age_h"] = [15.0, 0.1]
+    assert stale(trained.predictor, rows, plant.features) == [{"force_kn": 15.0}, {}]
 
 
 @pytest.mark.parametrize(

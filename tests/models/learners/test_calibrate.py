@@ -83,7 +83,7 @@ def test_a_late_stage_that_few_batches_reach_stays_near_all_stages():
     assert early < late < 0.2
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
 def test_the_order_of_batches_at_an_hour_is_never_turned(seed, n):
     rng = np.random.default_rng(seed)

@@ -8,6 +8,7 @@ from models.learners.transforms import from_scale, limits_on_scale, to_scale
 
 
 def attribute(transform: str, **limits: float) -> QualityAttribute:
+    limits = limits or {"lower": 20}
     return QualityAttribute.model_validate({"name": "a", "parameter": "a", "transform": transform, **limits})
 
 

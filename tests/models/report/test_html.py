@@ -8,7 +8,6 @@ from markupsafe import escape
 from models.cohort.splits import subject_groups
 from models.evaluation.compare import compare_splits
 from models.evaluation.evaluate import Evaluation, evaluate
-from models.evaluation.figures import last_checkpoint
 from models.evaluation.scoring import sealed_rows
 from models.report.html import answers_of, by_question, figure, findings_of, hours, html_report, interval, percent
 from models.report.pictures import charts_of
@@ -48,7 +47,7 @@ def judged(plant, trained) -> Evaluation:
 
 @pytest.fixture(scope="module")
 def page(plant, trained, judged) -> str:
-    rows = last_checkpoint(sealed_rows(plant.snapshots, plant.log, trained.seal))
+    rows = sealed_rows(plant.snapshots, plant.log, trained.seal, only_last=True)
     images = shap_plots(trained.predictor, rows, dependence=1)
     return html_report(plant.process, trained, judged, images=images, more={"Run history": "<b>120</b> batches"})
 

@@ -1,0 +1,83 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.cohort.encode import Encoder
+from models.cohort.splits import Fold
+from models.cohort.table import TrainingTable
+from models.learners.trees import Bins, Block, Settings, fold_places, portable_text, tune
+from tests.models.plant import QUICK, labels, utc
+
+
+def table(n: int = 200, seed: int = 1) -> tuple[TrainingTable, np.ndarray]:
+    """Two rows a batch: a column that tells the outcome (one batch in eight fails), and one that does not."""
+    rng = np.random.default_rng(seed)
+    failed = np.arange(n) % 8 == 0
+    X = np.column_stack([np.repeat(rng.normal(size=n) + 2.0 * failed, 2), rng.normal(size=2 * n)])
+    ids = pd.array(np.repeat([f"B{i:03d}" for i in range(n)], 2), dtype="str")
+    rows = pd.DataFrame({"batch_id": ids, "checkpoint_h": np.tile([0.0, 12.0], n), "weight": 0.5})
+    return TrainingTable(rows, X, (), Encoder(("noise", "signal"), {})), np.repeat(failed, 2)
+
+
+def block(seed: int = 1, *, shuffled: bool = False) -> Block:
+    made, failed = table(seed=seed)
+    if shuffled:
+        failed = np.random.default_rng(9).permutation(failed)
+    places = np.arange(400)
+    early, late = places[:240], places[240:]
+    bins = Bins(made, QUICK, failed_share=1 / 8)
+    return Block("fold", utc("2026-01-01"), bins, early, failed[early], late, failed[late])
+
+
+def test_a_failure_weighs_half_way_to_balance():
+    assert Bins(table()[0], QUICK, failed_share=0.1).failure_weight == pytest.approx(3.0)  # sqrt(.9 / .1)
+    assert Bins(table()[0], QUICK, failed_share=0.5).failure_weight == pytest.approx(1.0)
+
+
+def test_rows_carry_outcome_and_weight():
+    made, failed = table()
+    data = Bins(made, QUICK, failed_share=0.1).rows(np.arange(6), failed[:6])
+    assert data.get_label().tolist() == [1, 1, 0, 0, 0, 0]
+    assert data.get_weight().tolist() == pytest.approx([1.5, 1.5, 0.5, 0.5, 0.5, 0.5])
+
+
+def test_the_same_rows_give_the_same_text_and_another_seed_another():
+    made, failed = table()
+    bins = Bins(made, QUICK, failed_share=1 / 8)
+    texts = [
+        portable_text(bins.fit(bins.rows(np.arange(400), failed), Settings(rounds=9), seed=seed)[0])
+        for seed in (None, QUICK.seed, 8)
+    ]
+    assert texts[0] == texts[1]
+    assert texts[0] != texts[2]
+
+
+def test_the_defaults_stay_where_no_trial_is_clearly_better():
+    noise = tune([block(shuffled=True)], replace(QUICK, trials=4))
+    assert replace(noise.settings, rounds=0) == replace(Settings(), rounds=0)
+    assert len(noise.trials) == 4
+
+
+def test_settings_are_the_defaults_or_those_of_a_trial_that_beats_them_by_a_hundredth():
+    tuned = tune([block(1), block(2)], replace(QUICK, trials=5))
+    losses = tuned.trials["log_loss"]
+    taken = tuned.trials[tuned.trials["leaf_share"] == tuned.settings.leaf_share]["log_loss"].iloc[0]
+    assert taken == (losses.min() if losses.min() <= 0.99 * losses.iloc[0] else losses.iloc[0])
+    assert 1 <= tuned.settings.rounds <= QUICK.most_rounds
+
+
+def test_training_rows_have_the_outcome_known_at_the_folds_cut_and_validated_ones_the_newest():
+    made = table(4)[0]
+    fold = Fold("fold", utc("2026-02-01"), ("B000", "B001"), ("B002",))
+    log = labels(
+        ("B000", True, "2026-01-01"),
+        ("B000", False, "2026-02-01", False, 1),  # at the cut: too late
+        ("B001", False, "2026-01-01"),
+        ("B002", False, "2026-02-10"),
+        ("B002", True, "2026-02-11", False, 1),
+    )
+    train, outcome, validation, newest = fold_places(made, fold, log)
+    assert (train.tolist(), outcome.tolist()) == ([0, 1, 2, 3], [True, True, False, False])
+    assert (validation.tolist(), newest.tolist()) == ([4, 5], [True, True])

@@ -1,0 +1,131 @@
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import logit
+
+from features.process import Cost, DecisionRule
+from models.decide import BOTH_POSSIBLE, Thresholds, decide, fit_thresholds
+from models.learners.conformal import Conformal
+from tests.models.plant import utc
+
+AT = Thresholds(high=0.5, elevated=0.2, cost=None, alarm_budget=0.05, watch_budget=0.2)
+OUTSIDE, MISSING = "outside the applicability domain", "too much missing"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """As much of a `Domain` as a decision asks for."""
+
+    inside: bool
+    within_known_failures: bool = False
+    causes: tuple[str, ...] = ()
+
+
+INSIDE, BEYOND = Verdict(inside=True), Verdict(inside=False, causes=(OUTSIDE, MISSING))
+LIKE_FAILURES = Verdict(inside=False, within_known_failures=True, causes=(OUTSIDE,))
+
+
+def of(p: float, *, may_fail: bool, domain: Verdict | None) -> tuple[str, str]:
+    bound = -np.inf if may_fail else np.inf
+    sets = Conformal((0.0,), (bound,), (np.inf,))
+    decisions, causes = decide(logit(np.array([p])), np.zeros(1), AT, sets, None if domain is None else [domain])
+    return decisions[0], causes[0]
+
+
+@pytest.mark.parametrize(
+    ("p", "may_fail", "domain", "decision", "cause"),
+    [
+        (0.9, True, INSIDE, "high", ""),
+        (0.9, False, INSIDE, "high", ""),  # above the threshold it is said, whatever the set
+        (0.3, True, INSIDE, "elevated", ""),
+        (0.3, False, INSIDE, "elevated", ""),
+        (0.1, True, INSIDE, "undecided", BOTH_POSSIBLE),
+        (0.1, False, INSIDE, "low", ""),
+        (0.9, True, LIKE_FAILURES, "high", ""),  # it strays the way failures strayed
+        (0.9, False, LIKE_FAILURES, "high", ""),
+        (0.3, True, LIKE_FAILURES, "undecided", OUTSIDE),
+        (0.3, False, LIKE_FAILURES, "undecided", OUTSIDE),
+        (0.1, True, LIKE_FAILURES, "undecided", f"{OUTSIDE}; {BOTH_POSSIBLE}"),
+        (0.1, False, LIKE_FAILURES, "undecided", OUTSIDE),
+        (0.9, True, BEYOND, "undecided", f"{OUTSIDE}; {MISSING}"),
+        (0.9, False, BEYOND, "undecided", f"{OUTSIDE}; {MISSING}"),
+        (0.3, True, BEYOND, "undecided", f"{OUTSIDE}; {MISSING}"),
+        (0.3, False, BEYOND, "undecided", f"{OUTSIDE}; {MISSING}"),
+        (0.1, True, BEYOND, "undecided", f"{OUTSIDE}; {MISSING}; {BOTH_POSSIBLE}"),
+        (0.1, False, BEYOND, "undecided", f"{OUTSIDE}; {MISSING}"),
+    ],
+)
+def test_decisions_of_every_risk_set_and_domain(p, may_fail, domain, decision, cause):
+    assert of(p, may_fail=may_fail, domain=domain) == (decision, cause)
+
+
+def test_without_a_domain_every_row_is_inside():
+    for p, may_fail in itertools.product((0.9, 0.3, 0.1), (True, False)):
+        assert of(p, may_fail=may_fail, domain=None) == of(p, may_fail=may_fail, domain=INSIDE)
+
+
+def test_a_risk_at_a_threshold_is_not_above_it():
+    assert of(0.5, may_fail=True, domain=INSIDE)[0] == "elevated"
+    assert of(0.2, may_fail=False, domain=INSIDE)[0] == "low"
+
+
+def test_a_risk_that_is_no_number_is_never_low():
+    sets = Conformal((0.0,), (0.0,), (np.inf,))
+    assert decide(np.array([np.nan]), np.zeros(1), AT, sets) == (["undecided"], [BOTH_POSSIBLE])
+
+
+@given(st.floats(0.001, 0.999), st.booleans(), st.sampled_from([None, INSIDE, BEYOND, LIKE_FAILURES]))
+def test_undecided_always_has_a_cause_and_nothing_else_has(p, may_fail, domain):
+    decision, cause = of(p, may_fail=may_fail, domain=domain)
+    assert (decision == "undecided") == bool(cause)
+
+
+def scores(highest: list[float], failed: list[bool]) -> pd.DataFrame:
+    """Two scores a batch, the second the higher one."""
+    n = len(highest)
+    start = utc("2026-01-01")
+    blocks = [
+        pd.DataFrame(
+            {
+                "batch_id": pd.array([f"B{i:03d}" for i in range(n)], dtype="str"),
+                "checkpoint_h": hours,
+                "as_of": start + pd.Timedelta(hours=hours),
+                "end_at": start + pd.Timedelta(hours=48),
+                "failed": failed,
+                "failure_probability": np.asarray(highest, float) * share,
+            }
+        )
+        for hours, share in ((0.0, 0.5), (12.0, 1.0))
+    ]
+    return pd.concat(blocks, ignore_index=True)
+
+
+def test_thresholds_leave_the_good_batches_that_the_budgets_pay_for():
+    made = fit_thresholds(scores([i / 100 for i in range(20)], [False] * 20), DecisionRule(), None)
+    assert (made.high, made.elevated) == (0.18, 0.15)  # one of twenty above .18, four above .15
+    assert made.cost is None
+
+
+def test_no_alarm_is_raised_where_it_costs_more_than_waiting():
+    cost = Cost(failed_batch=80, false_alarm=20)
+    made = fit_thresholds(scores([i / 100 for i in range(20)], [False] * 20), DecisionRule(), cost)
+    assert (made.high, made.elevated, made.cost) == (0.2, 0.2, 0.2)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.01, 0.1, 0.2, 0.4, 0.8]), st.booleans()), min_size=1, max_size=40),
+    st.floats(0.01, 0.5),
+)
+@settings(deadline=None, max_examples=60)
+def test_no_more_good_batches_are_alarmed_than_the_budget_on_the_rows_it_was_set_on(batches, budget):
+    highest, failed = [s for s, _ in batches] + [0.3], [f for _, f in batches] + [False]
+    made = fit_thresholds(scores(highest, failed), DecisionRule(alarm_budget=budget, watch_budget=budget * 1.5), None)
+    good = np.array(highest)[~np.array(failed)]
+    assert (good > made.high).mean() <= budget + 1e-9
+    assert (good > made.elevated).mean() <= 1.5 * budget + 1e-9
+    assert made.elevated <= made.high
