@@ -21,7 +21,7 @@ SUSPICIOUS_AUROC, DAY_7_H = 0.9, 168.0
 RANKING, CALIBRATED, SETS, DECISIONS, COSTS = (
     "Ranking by hour", "Calibration", "Sets and intervals", "Decisions", "Costs"
 )  # fmt: skip
-EXPLAINED = "above .9: late, most faults show, and a missed specification follows from day-5 %CAR+ and the cell count, which are known then; failures that never show stay near chance (below)"
+EXPLAINED = "above .9: late, most faults show, and a missed specification follows from day-5 %CAR+ and the cell count, which are known then; a leak would also lift failures that never show (below)"
 _RESAMPLES = 200
 
 
