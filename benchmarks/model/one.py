@@ -76,7 +76,7 @@ def measures(seed: int, folder: Path, *, quick: bool, first: bool, say: Say) -> 
     out += once
     rows, scores = scores.rows, None
     methods = RIVALS if quick else tuple(m for m in METHODS if first or m not in SLOW)
-    return out + against(place, rows, known.index[known["observable"]], methods, say)
+    return out + against(place, rows, known, cases(place, LOST), methods, say)
 
 
 def _alarms(place: Ground, scores: Scored, known: pd.DataFrame) -> list[Measure]:
