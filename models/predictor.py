@@ -11,17 +11,17 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
 from features.dictionary import Feature
-from features.errors import StorageError
 from models.cohort.encode import Encoder
 from models.cohort.table import between_checkpoints
 from models.decide import Thresholds
+from models.folder import as_json, manifest_of, read_files, write_files
 from models.learners.applicability.model import Applicability
 from models.learners.blend import Blend
 from models.learners.calibrate import Calibration
@@ -33,7 +33,6 @@ from models.learners.sensors import SensorChecks
 if TYPE_CHECKING:
     import lightgbm as lgb
 
-MANIFEST = "manifest.json"
 AGE = "age_h"  # the statistic that says how old a parameter's newest value is
 USUAL = 0.95  # quantile of the ages in training above which a value is stale
 
@@ -94,7 +93,7 @@ class Predictor:
     @cached_property
     def sha256(self) -> str:
         """Digest of the manifest, and so of every file."""
-        return hashlib.sha256(_manifest(self._files())).hexdigest()
+        return hashlib.sha256(manifest_of(self._files())).hexdigest()
 
     def assess(self, X: np.ndarray, checkpoint_h: np.ndarray, *, contributions: bool = True) -> Assessment:
         """Score encoded rows.
@@ -177,11 +176,7 @@ class Predictor:
 
     def save(self, folder: Path) -> None:
         """Write the files and, last, the manifest with their digests."""
-        folder.mkdir(parents=True, exist_ok=True)
-        files = self._files()
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
-        (folder / MANIFEST).write_bytes(_manifest(files))
+        write_files(folder, self._files())
 
     @classmethod
     def load(cls, folder: Path, *, sha256: str | None = None) -> Predictor:
@@ -194,7 +189,7 @@ class Predictor:
         Raises:
             StorageError: A file is missing or was changed, or the digest is another one.
         """
-        files = _checked(folder, sha256)
+        files = read_files(folder, sha256)
         head = json.loads(files["predictor.json"])
         encoder = Encoder.from_json(head["encoder"])
         domain = json.loads(files["applicability.json"])
@@ -302,11 +297,11 @@ class Predictor:
         texts = {f"model.{i}.txt": text.encode() for i, text in enumerate(self.model_texts)}
         texts |= {f"mode.{i}.txt": model.model_text.encode() for i, model in enumerate(self.modes)}
         return texts | {
-            "predictor.json": _json(head),
-            "evidence.json": _json(self.evidence.to_json()),
-            "sensors.json": _json(self.sensors.to_json()),
-            "applicability.json": _json(self.applicability.to_json() if self.applicability else None),
-            "features.json": _json([asdict(feature) for feature in self.features]),
+            "predictor.json": as_json(head),
+            "evidence.json": as_json(self.evidence.to_json()),
+            "sensors.json": as_json(self.sensors.to_json()),
+            "applicability.json": as_json(self.applicability.to_json() if self.applicability else None),
+            "features.json": as_json([asdict(feature) for feature in self.features]),
         }
 
 
@@ -377,33 +372,3 @@ def _predict(booster: lgb.Booster, inputs: np.ndarray, **kwargs: bool) -> np.nda
         return np.zeros((0, inputs.shape[1] + 1) if kwargs.get("pred_contrib") else 0)
     # one thread: a score takes about a millisecond, and the endpoint runs many at a time
     return np.asarray(booster.predict(inputs, num_threads=1, **kwargs))
-
-
-def _checked(folder: Path, sha256: str | None) -> dict[str, bytes]:
-    remedy = "Restore the folder from the registry, or train again."
-    try:
-        manifest = (folder / MANIFEST).read_bytes()
-    except OSError:
-        raise StorageError(f"predictor {folder}: {MANIFEST} is missing", remedy=remedy) from None
-    digest = hashlib.sha256(manifest).hexdigest()
-    if sha256 is not None and digest != sha256:
-        raise StorageError(f"predictor {folder} has digest {digest[:12]}", expected=sha256[:12], remedy=remedy)
-    try:
-        stored = dict(json.loads(manifest)["files"])
-        files = {name: (folder / Path(name).name).read_bytes() for name in stored}
-    except FileNotFoundError as error:
-        raise StorageError(f"predictor {folder}: {Path(str(error.filename)).name} is missing", remedy=remedy) from None
-    except (ValueError, KeyError, TypeError):
-        raise StorageError(f"predictor {folder}: {MANIFEST} was changed after it was written", remedy=remedy) from None
-    if manifest != _manifest(files):
-        wrong = [n for n, known in stored.items() if known != hashlib.sha256(files[n]).hexdigest()] or [MANIFEST]
-        raise StorageError(f"predictor {folder}: {wrong[0]} was changed after it was written", remedy=remedy)
-    return files
-
-
-def _manifest(files: dict[str, bytes]) -> bytes:
-    return _json({"format": 2, "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}})
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -21,7 +21,7 @@ from models.evaluation.trajectories import require
 
 _CLOSEST = 1e-6  # a stated 0 or 1 has no log-odds
 _CELLS = 400  # of log-odds, in resamples
-_STEPS, _STEP_MAX, _CONVERGED = 30, 3.0, 1e-6
+_STEPS, _HALVINGS, _STEP_MAX, _CONVERGED = 50, 30, 3.0, 1e-6
 
 
 def calibration_by_band(
@@ -124,11 +124,30 @@ def _fit(x: np.ndarray, failed: np.ndarray, total: np.ndarray, start: np.ndarray
         flat = h00 * h11 - h01**2
         flat = np.where(flat > 1e-9 * h00 * h11, flat, np.nan)
         step = np.stack([(h11 * g0 - h01 * g1) / flat, (h00 * g1 - h01 * g0) / flat], axis=1)
-        at = at + np.clip(step, -_STEP_MAX, _STEP_MAX)
+        at = at + _not_too_far(x, failed, total, at, step)
         if not (np.abs(step) > _CONVERGED).any():  # a NaN stays one
             break
     found = (np.abs(step) <= _CONVERGED).all(axis=1) & _both(failed, total)
     return np.where(found[:, None], at, np.nan)
+
+
+def _not_too_far(x: np.ndarray, failed: np.ndarray, total: np.ndarray, at: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Newton's steps, each halved until it makes its regression no worse: a whole one can overshoot for ever."""
+    step = step * np.minimum(1.0, _STEP_MAX / np.maximum(np.abs(step).max(axis=1, keepdims=True), 1e-300))
+    before = _loss(x, failed, total, at)
+    for _ in range(_HALVINGS):
+        worse = _loss(x, failed, total, at + step) > before + 1e-9 * np.abs(before)
+        if not worse.any():
+            break
+        step = np.where(worse[:, None], step / 2, step)
+    return step
+
+
+def _loss(x: np.ndarray, failed: np.ndarray, total: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Minus the log-likelihood of each regression, shape (r,)."""
+    z = at[:, :1] + at[:, 1:] * x
+    with np.errstate(invalid="ignore"):  # a regression without a best value is NaN and stays so
+        return (total * np.logaddexp(0, z) - failed * z).sum(axis=1)
 
 
 def _shift(x: np.ndarray, failed: np.ndarray, total: np.ndarray, start: float) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from features.dictionary import Feature
 from models.cohort.encode import Encoder
+from models.learners.robust import quantile
 
 FARTHEST = 6.0  # spreads at which a value is cut: a slip of the pen must not rule a linear model
 _STATISTICS = frozenset({"last", "value", "mean", "slope", "failure_excess"})
@@ -112,7 +113,7 @@ def location_and_spread(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     known = ~np.isnan(columns)
     n = known.sum(axis=0)
     ordered = np.sort(columns, axis=0)
-    low, middle, high = (_quantile(ordered, n, q) for q in (0.16, 0.5, 0.84))
+    low, middle, high = (quantile(ordered, n, q) for q in (0.16, 0.5, 0.84))
     spread = (high - low) / _NORMAL_68
     filled = np.where(known, columns, 0.0)
     mean = filled.sum(axis=0) / np.maximum(n, 1)
@@ -127,17 +128,6 @@ def standardised(columns: np.ndarray, location: np.ndarray, spread: np.ndarray) 
     """(value - location) / spread, cut at `FARTHEST`; 0, that is usual, where anything is not known."""
     z = np.clip((columns - location) / spread, -FARTHEST, FARTHEST)
     return np.where(np.isnan(z), 0.0, z)
-
-
-def _quantile(ordered: np.ndarray, n: np.ndarray, q: float) -> np.ndarray:
-    """Quantile of the n values known of each ordered column (NaN last); NaN where there is none."""
-    if not len(ordered):
-        return np.full(ordered.shape[1], np.nan)
-    at = q * np.maximum(n - 1, 0)
-    below = np.floor(at).astype(int)
-    places = np.arange(ordered.shape[1])
-    low, high = ordered[below, places], ordered[np.minimum(below + 1, np.maximum(n - 1, 0)), places]
-    return low + (at - below) * (high - low)
 
 
 def _shortest_window(features: Sequence[Feature]) -> str:

@@ -27,9 +27,9 @@ def column_statistics(values: np.ndarray, step: np.ndarray) -> np.ndarray:
     """
     ordered = np.sort(values, axis=0)  # NaN last
     n = (~np.isnan(values)).sum(axis=0)
-    location = _quantile(ordered, n, 0.5)
-    low, high = (_quantile(ordered, n, q) for q in _QUANTILES)
-    deviation = _quantile(np.sort(np.abs(values - location), axis=0), n, 0.5)
+    location = quantile(ordered, n, 0.5)
+    low, high = (quantile(ordered, n, q) for q in _QUANTILES)
+    deviation = quantile(np.sort(np.abs(values - location), axis=0), n, 0.5)
     # the wider of two robust spreads: one in twenty batches that stray are usual too, and where more than half stand on
     # one value the MAD is 0
     spread = np.fmax(_NORMAL_MAD * deviation, (high - low) / _NORMAL_RANGE)
@@ -37,8 +37,17 @@ def column_statistics(values: np.ndarray, step: np.ndarray) -> np.ndarray:
     return np.column_stack([location, np.maximum(spread, floor), low, high, n])
 
 
-def _quantile(ordered: np.ndarray, n: np.ndarray, q: float) -> np.ndarray:
-    """Quantile of the first n values of each column, ordered; NaN where n is 0."""
+def quantile(ordered: np.ndarray, n: np.ndarray, q: float) -> np.ndarray:
+    """Quantile of the known values of each column.
+
+    Args:
+        ordered: Columns in ascending order, NaN last, shape (n, k).
+        n: Number of known values of each, shape (k,).
+        q: Between 0 and 1; between two values along a straight line.
+
+    Returns:
+        Shape (k,); NaN where nothing is known.
+    """
     if not len(ordered):
         return np.full(ordered.shape[1], np.nan)
     at = q * np.maximum(n - 1, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -79,22 +79,21 @@ def of_error(error: BatchguardError, request_id: str) -> Response:
 
 
 async def _ours(request: Request, error: Exception) -> Response:
-    assert isinstance(error, BatchguardError)  # noqa: S101 - registered for this type
-    return of_error(error, request_id_of(request))
+    return of_error(cast("BatchguardError", error), request_id_of(request))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
+    refused = cast("RequestValidationError", error)  # registered for this type
     told = [
         {"where": _printable("/".join(str(part) for part in found["loc"]), 100), "what": _printable(found["msg"], 150)}
-        for found in error.errors()
+        for found in refused.errors()
     ]
     return problem(422, "The request does not fit the schema", request_id=request_id_of(request), errors=told)
 
 
 async def _http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
-    return problem(error.status_code, str(error.detail), request_id=request_id_of(request), headers=error.headers)
+    refused = cast("HTTPException", error)  # registered for this type
+    return problem(refused.status_code, str(refused.detail), request_id=request_id_of(request), headers=refused.headers)
 
 
 def request_id_of(request: Request) -> str:

@@ -8,7 +8,8 @@ from scipy.special import expit, logit
 
 from features.dictionary import Feature
 from features.errors import ContractError, StorageError
-from models.predictor import MANIFEST, Predictor, mean_slope, usual_ages
+from models.folder import MANIFEST
+from models.predictor import Predictor, mean_slope, usual_ages
 from tests.models.plant import FLAT
 
 FILES = [

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from features.context import Vocabulary
 from features.errors import StorageError
-from models.predictor import MANIFEST as PREDICTOR_MANIFEST
+from models.folder import MANIFEST as PREDICTOR_MANIFEST
 from serving.bundle.canary import sing
 from serving.bundle.files import read_folder
 from serving.bundle.keeper import Keeper

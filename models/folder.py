@@ -1,0 +1,67 @@
+"""A folder of open files under a manifest of their digests, which is checked to the last byte before any is used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from features.errors import StorageError
+
+MANIFEST = "manifest.json"
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    """Write the files and, last, the manifest: without it a folder is no predictor."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    (folder / MANIFEST).write_bytes(manifest_of(files))
+
+
+def read_files(folder: Path, sha256: str | None) -> dict[str, bytes]:
+    """All files that the manifest names, each with the digest it has there.
+
+    Args:
+        folder: Made by `write_files`.
+        sha256: The digest that the manifest must have; None accepts any that is whole.
+
+    Raises:
+        StorageError: A file is missing or was changed, or the digest is another one.
+    """
+    remedy = "Restore the folder from the registry, or train again."
+    try:
+        manifest = (folder / MANIFEST).read_bytes()
+    except OSError:
+        raise StorageError(f"predictor {folder}: {MANIFEST} is missing", remedy=remedy) from None
+    digest = hashlib.sha256(manifest).hexdigest()
+    if sha256 is not None and digest != sha256:
+        raise StorageError(f"predictor {folder} has digest {digest[:12]}", expected=sha256[:12], remedy=remedy)
+    try:
+        stored = dict(json.loads(manifest)["files"])
+        files = {name: (folder / Path(name).name).read_bytes() for name in stored}
+    except FileNotFoundError as error:
+        raise StorageError(f"predictor {folder}: {Path(str(error.filename)).name} is missing", remedy=remedy) from None
+    except (ValueError, KeyError, TypeError):
+        raise StorageError(f"predictor {folder}: {MANIFEST} was changed after it was written", remedy=remedy) from None
+    if manifest != manifest_of(files):
+        wrong = [n for n, known in stored.items() if known != hashlib.sha256(files[n]).hexdigest()] or [MANIFEST]
+        raise StorageError(f"predictor {folder}: {wrong[0]} was changed after it was written", remedy=remedy)
+    return files
+
+
+def manifest_of(files: dict[str, bytes]) -> bytes:
+    """The manifest of some files: its digest addresses all of them."""
+    return as_json(
+        {"format": 2, "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}}
+    )
+
+
+def as_json(value: Any) -> bytes:
+    """Canonical JSON: the same value gives the same bytes.
+
+    Raises:
+        ValueError: A number is not finite.
+    """
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
