@@ -209,7 +209,11 @@ def _more(row: dict[str, Any]) -> list[str]:
     """Release attributes that may well miss their limit, sensors out of the score, what changed, what would help."""
     likely = [a["sentence"] for a in json.loads(row["attributes"]) if a["missing_probability"] >= LIKELY_MISS]
     sensors = [finding["sentence"] for finding in json.loads(row["sensors"])]
-    more = [found["sentence"] for name in ("changes", "what_if") if (found := json.loads(row[name]))]
+    changes, what_if = json.loads(row["changes"]), json.loads(row["what_if"])
+    more = [changes["sentence"]] if changes else []
+    # a move of what is normal already is the model's arithmetic: the record keeps it, nobody is told to do it
+    if what_if and any(move["now_is"] != "normal" for change in what_if["changes"] for move in change["moves"]):
+        more.append(what_if["sentence"])
     return [*likely, *sensors, *more]
 
 
