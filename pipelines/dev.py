@@ -55,11 +55,15 @@ def serve(settings: Settings, *, dagster_port: int, mlflow_port: int, say: Calla
             "1",
         ],
     }
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # a script that starts this with & would have Ctrl-C ignored, and below too
+        signal.signal(number, _interrupt)
     # each in a group of its own: one Ctrl-C reaches this process, which then stops both in order
     running = {
         name: subprocess.Popen(command, env=environment, start_new_session=True) for name, command in commands.items()
     }
-    signal.signal(signal.SIGTERM, _interrupt)
     say(f"Dagster  http://127.0.0.1:{dagster_port}\nMLflow   http://127.0.0.1:{mlflow_port}\nCtrl-C stops both.")
     try:
         while all(process.poll() is None for process in running.values()):
