@@ -64,20 +64,6 @@ class Deviations:
         values = summaries(self._distance(snapshots, groups))
         return Block(pd.DataFrame(values, index=snapshots.index, columns=[f.name for f in FEATURES]), FEATURES)
 
-    def row(self, values: np.ndarray, checkpoint_h: float, group: str | None = None) -> np.ndarray:
-        """The summaries of one batch at one hour, shape (3,); `values` in the order of `reference.columns`."""
-        return summaries(self._farthest(self.reference.z_row(values, checkpoint_h, group)[None]))[0]
-
-    def behind(
-        self, snapshots: pd.DataFrame, groups: Iterable[str | None] | str | None = None
-    ) -> dict[str, pd.DataFrame]:
-        """By summary, how much of it stands on each parameter: index of the snapshots, rows that sum to 1."""
-        shares = behind(self._distance(snapshots, groups))
-        return {
-            name: pd.DataFrame(share, index=snapshots.index, columns=list(self.parameters))
-            for name, share in shares.items()
-        }
-
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {"reference": self.reference.to_json(), "owners": list(self.owners)}

@@ -74,22 +74,17 @@ class Reference:
             return None
         return Usual(float(cell[LOW]), float(cell[LOCATION]), float(cell[HIGH]), int(cell[N]))
 
-    def z_row(self, values: np.ndarray, checkpoint_h: float, group: str | None = None) -> np.ndarray:
-        """Robust z of one batch at one hour.
+    def z(self, values: np.ndarray, checkpoint_h: np.ndarray, groups: Iterable[str | None] | str | None) -> np.ndarray:
+        """Robust z of rows: how many spreads each level lies above its usual one.
 
         Args:
-            values: Levels in the order of `columns`, shape (parameters,); NaN where not known.
-            checkpoint_h: Hours since the start.
-            group: As in `usual`.
+            values: Levels in the order of `columns`, shape (n, parameters); NaN where not known.
+            checkpoint_h: Hours since the start, shape (n,).
+            groups: As in `usual`: one label for all, or one per row.
 
         Returns:
-            (value - location) / spread, shape (parameters,); NaN where either is not known.
+            (value - location) / spread, shape (n, parameters); NaN where either is not known.
         """
-        cells = self._at(checkpoint_h, group)
-        return (values - cells[:, LOCATION]) / cells[:, SPREAD]
-
-    def z(self, values: np.ndarray, checkpoint_h: np.ndarray, groups: Iterable[str | None] | str | None) -> np.ndarray:
-        """`z_row` of many rows at once, shape (n, parameters); `groups` is one label, or one per row."""
         hours = np.asarray(self.checkpoints_h)
         place = np.searchsorted(hours, checkpoint_h, side="right")
         before, after = np.maximum(place - 1, 0), np.minimum(place, len(hours) - 1)
@@ -98,22 +93,6 @@ class Reference:
         low, high = self._filled[group, before, :, :LOW], self._filled[group, after, :, :LOW]
         cells = low + share * (high - low)
         return (values - cells[:, :, LOCATION]) / cells[:, :, SPREAD]
-
-    def deviations(self, snapshots: pd.DataFrame, groups: Iterable[str | None] | str | None = None) -> pd.DataFrame:
-        """Robust z of every parameter at every snapshot.
-
-        Args:
-            snapshots: `features.contracts.SNAPSHOT`.
-            groups: One label for all, or one per row.
-
-        Returns:
-            Index of the snapshots, one column per parameter; NaN where not known.
-
-        Raises:
-            ContractError: The snapshots lack a column.
-        """
-        z = self.z(self.levels(snapshots), snapshots["checkpoint_h"].to_numpy(float), groups)
-        return pd.DataFrame(z, index=snapshots.index, columns=list(self.parameters))
 
     def levels(self, snapshots: pd.DataFrame) -> np.ndarray:
         """The parameters' levels, shape (n, parameters).

@@ -109,7 +109,10 @@ def test_an_anchor_that_is_none_is_said(records, tmp_path):
 
 def test_an_anchor_that_cannot_be_written_stops_nobody(tmp_path):
     (tmp_path / "file").write_text("")
-    Anchor(tmp_path / "file" / "anchor").note(Head(1, "a" * 64, 0), NOON)
+    anchor = Anchor(tmp_path / "file" / "anchor")  # below a file nothing can be written
+    anchor.note(Head(1, "a" * 64, 0), NOON)
+    assert not anchor.path.exists()
+    assert (tmp_path / "file").read_text() == ""
 
 
 @pytest.mark.parametrize(

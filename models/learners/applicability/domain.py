@@ -74,11 +74,6 @@ class Domain:
         return tuple(cause for cause in CAUSES if cause in found)
 
     @property
-    def how_far(self) -> float:
-        """The largest ratio among all checks that have a degree; 0 where none could be made."""
-        return max(self.ratios.values(), default=0.0)
-
-    @property
     def within_known_failures(self) -> bool:
         """Whether it is outside only as far as failed training batches went: a high risk is then to be shown.
 

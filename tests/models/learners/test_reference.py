@@ -36,10 +36,14 @@ def fit(values: dict[float, list[float]], **kwargs: object) -> Reference:
 ELEVEN = [float(i) for i in range(11)]  # median 5, MAD 3, 5 % 0.5, 95 % 9.5
 
 
+def z_of_one(reference: Reference, level: np.ndarray, hours: float, group: str | None = None) -> np.ndarray:
+    return reference.z(level[None], np.array([float(hours)]), group)[0]
+
+
 def test_location_spread_and_usual_range_are_those_of_the_batches_worked_by_hand():
     reference = fit({12: ELEVEN})
     assert reference.usual("g", 12) == Usual(0.5, 5.0, 9.5, 11)
-    assert reference.z_row(np.array([5 + 2 * 1.4826 * 3]), 12)[0] == pytest.approx(2)
+    assert z_of_one(reference, np.array([5 + 2 * 1.4826 * 3]), 12)[0] == pytest.approx(2)
 
 
 def test_failed_batches_do_not_move_the_trajectory():
@@ -65,7 +69,7 @@ def test_too_few_batches_make_nothing_usual():
     reference = fit({12: ELEVEN[: LEAST_BATCHES - 1]})
     assert reference.usual("g", 12) is None
     assert reference.usual("unheard_of", 12) is None
-    assert np.isnan(reference.z_row(np.array([3.0]), 12)).all()
+    assert np.isnan(z_of_one(reference, np.array([3.0]), 12)).all()
 
 
 def test_a_group_has_numbers_of_its_own_only_with_enough_batches():
@@ -87,20 +91,20 @@ def test_a_group_that_lacks_batches_at_one_checkpoint_stands_there_with_the_numb
 
 def test_the_spread_is_never_below_the_step_of_the_instrument():
     reference = fit({12: [1.0] * 10 + [2.0]})
-    assert reference.z_row(np.array([3.0]), 12)[0] == pytest.approx(2)
+    assert z_of_one(reference, np.array([3.0]), 12)[0] == pytest.approx(2)
 
 
 def test_a_value_that_never_moved_makes_a_deviation_of_any_change_but_not_of_rounding():
     reference = fit({12: [100.0] * 11})
-    assert reference.z_row(np.array([101.0]), 12)[0] == pytest.approx(1e4)
-    assert abs(reference.z_row(np.array([100 + 1e-12]), 12)[0]) < 1e-6
+    assert z_of_one(reference, np.array([101.0]), 12)[0] == pytest.approx(1e4)
+    assert abs(z_of_one(reference, np.array([100 + 1e-12]), 12)[0]) < 1e-6
 
 
 def test_a_missing_value_has_no_deviation():
     frame = snapshots("g.since_start.last", {12: [*ELEVEN, np.nan]})
-    z = fit({12: ELEVEN}).deviations(frame)
-    assert z.index.equals(frame.index)
-    assert z["g"].isna().tolist() == [False] * 11 + [True]
+    reference = fit({12: ELEVEN})
+    z = reference.z(reference.levels(frame), np.full(12, 12.0), None)
+    assert np.isnan(z[:, 0]).tolist() == [False] * 11 + [True]
 
 
 def test_the_level_is_the_shortest_window_of_a_sensor_the_newest_of_an_assay_and_never_a_room_or_a_category():
@@ -133,7 +137,7 @@ def test_another_version_is_refused():
 
 def test_a_snapshot_that_lacks_a_parameter_is_refused():
     with pytest.raises(ContractError, match=r"g\.since_start\.last"):
-        fit({12: ELEVEN}).deviations(pd.DataFrame({"batch_id": ["B1"], "checkpoint_h": [12.0]}))
+        fit({12: ELEVEN}).levels(pd.DataFrame({"batch_id": ["B1"], "checkpoint_h": [12.0]}))
 
 
 def test_nothing_is_fitted_on_no_batches():
@@ -154,7 +158,7 @@ def test_one_row_and_many_rows_give_the_same_deviations(values, hours, group):
     label = pd.Series({f"B{i}": ("even", "odd")[i % 2] for i in range(len(values))})
     reference = fit({12: [a for a, _ in values], 24: [b for _, b in values]}, groups=label, min_batches=6)
     level = np.array([values[0][0]])
-    one = reference.z_row(level, hours, group)
+    one = z_of_one(reference, level, hours, group)
     many = reference.z(np.array([level, level]), np.array([hours, hours]), [group, None])
     assert many[0].tobytes() == one.tobytes()
     assert np.isfinite(reference.z(level[None], np.array([hours]), group)).all() == np.isfinite(one).all()

@@ -35,7 +35,7 @@ def test_an_ordinary_row_is_inside_and_says_how_far_from_each_limit():
     assert domain.inside
     assert domain.causes == ()
     assert set(domain.ratios) == {"range", "distance", "neighbours", "missing", "age", "stale"}
-    assert 0 <= domain.how_far <= 1
+    assert 0 <= max(domain.ratios.values()) <= 1
 
 
 def test_a_name_never_seen_is_named_with_its_feature():
@@ -79,7 +79,7 @@ def test_a_level_far_beyond_all_of_training_is_out_of_range_with_its_numbers():
     assert finding.subjects[0].startswith("ph.since_start")
     assert "70" in finding.sentence
     assert finding.ratio == pytest.approx(domain.ratios["range"])
-    assert domain.how_far > 1
+    assert max(domain.ratios.values()) > 1
 
 
 def test_values_inside_their_ranges_but_against_each_other_are_found_by_the_distance():
