@@ -394,6 +394,7 @@ def _log_model(name: str, predictor: Predictor) -> str:
         The version's number.
     """
     _mlflow()
+    import lightgbm as lgb
     import mlflow.lightgbm
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
@@ -401,7 +402,7 @@ def _log_model(name: str, predictor: Predictor) -> str:
     inputs = Schema([ColSpec(DataType.double, name, required=False) for name in predictor.inputs])
     outputs = Schema([ColSpec(DataType.double, "uncalibrated_probability")])
     info = mlflow.lightgbm.log_model(
-        predictor.boosters[0],
+        lgb.Booster(model_str=predictor.model_texts[0]),
         name="trees",
         registered_model_name=name,
         signature=ModelSignature(inputs, outputs),
