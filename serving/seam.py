@@ -7,7 +7,7 @@ engine that may hold something else than the store is thrown away and built agai
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import orjson
@@ -56,7 +56,7 @@ class ModelInfo:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ class Engine(Protocol):
         """Check rows by the same rules as a run history and take in those that are accepted, all in one call."""
         ...
 
-    def score(self, batch_id: str, as_of_us: int) -> ScoreBody:
-        """Score a batch with what was available at a time.
+    def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> ScoreBody:
+        """Score a batch with what was available at a time; without reasons, they are None.
 
         Raises:
             UnscorableError: It had not started, or its snapshot cannot be read.

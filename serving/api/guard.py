@@ -59,18 +59,35 @@ class GuardedRoute(APIRoute):
 
 
 async def _admitted(request: Request, permission: str) -> Principal:
+    verifier, credential = _presented(request)
+    if verifier.is_quick(credential):
+        return _allowed(verifier.principal(credential), permission)
+    return _allowed(await run_in_threadpool(verifier.principal, credential), permission)
+
+
+def admitted_at_once(request: Request, permission: str) -> Principal | None:
+    """Who asks, where that is known without waiting; None otherwise.
+
+    Raises:
+        UnauthenticatedError: Nobody.
+        ForbiddenError: Somebody who may not.
+    """
+    verifier, credential = _presented(request)
+    return _allowed(verifier.principal(credential), permission) if verifier.is_quick(credential) else None
+
+
+def _presented(request: Request) -> tuple[Verifier, str]:
     scheme, _, credential = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not credential:
         raise UnauthenticatedError("no key or token", expected="Authorization: Bearer ...")
-    verifiers = request.app.state.verifiers
     kind = "key" if credential.startswith("bg_") else "token"
-    verifier: Verifier | None = verifiers.get(kind)
+    verifier: Verifier | None = request.app.state.verifiers.get(kind)
     if verifier is None:
         raise UnauthenticatedError(f"no {kind} is accepted here")
-    if verifier.is_quick(credential):
-        principal = verifier.principal(credential)
-    else:
-        principal = await run_in_threadpool(verifier.principal, credential)
+    return verifier, credential
+
+
+def _allowed(principal: Principal, permission: str) -> Principal:
     if not principal.may(permission):  # ty: ignore[invalid-argument-type] - an unknown one is allowed to nobody
         raise ForbiddenError(f"role {principal.role} of a {principal.kind} may not do this")
     return principal

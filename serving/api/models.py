@@ -148,9 +148,12 @@ class Rows(_Read):
 class ScoreRequest(_Read):
     """When the score shall speak of."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{}, {"as_of": "2026-01-31T08:00:00+01:00"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{}, {"as_of": "2026-01-31T08:00:00+01:00"}, {"reasons": False}]}
+    )
 
     as_of: Moment | None = Field(None, description="Nothing known later counts; absent: now")
+    reasons: bool = Field(True, description="Whether to say why, which takes most of the time")
 
 
 class InlineBatch(Batch):
@@ -275,7 +278,7 @@ class ScoreContent(BaseModel):
         None, description="Sensors found at fault, whose readings do not count"
     )
     domain: list[dict[str, Any]] | None = Field(None, description="Why the model does not apply here; empty: it does")
-    reasons: list[ScoreReason]
+    reasons: list[ScoreReason] | None = Field(description="Largest first; null: nobody asked")
     missing: list[str] = Field(description="Parameters without a value yet")
     stale: dict[str, float] = Field(
         description="Parameters whose newest value is older than usual, with its age in hours"

@@ -10,6 +10,8 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from serving.api import models
 from serving.api.guard import PERMISSION, GuardedRoute, call_of
+from serving.api.quick import KEY_PATTERN, QuickScore
+from serving.api.replies import reply, scored
 from serving.api.telemetry import Metrics
 from serving.desk import intake, reviewing, scoring
 from serving.desk.desk import Desk
@@ -25,7 +27,7 @@ Key = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        pattern=r"^[!-~]{1,200}$",
+        pattern=KEY_PATTERN,
         description="Same key and body: the stored answer. Same key, other body: 409.",
     ),
 ]
@@ -58,7 +60,7 @@ def put_batch(
     reason: Annotated[models.Text, Query(description="Why a batch is corrected; goes into the audit trail")] = "",
 ) -> Response:
     """Take in a batch; the same again changes nothing, another content is kept as a new revision."""
-    return _answer(intake.put_batch(_desk(request), _call(request, key), batch_id, batch.row(), reason))
+    return reply(intake.put_batch(_desk(request), _call(request, key), batch_id, batch.row(), reason))
 
 
 @router.post("/batches/{batch_id}/observations", response_model=models.RowsTaken,
@@ -71,15 +73,19 @@ def add_rows(request: Request, batch_id: BatchId, rows: models.Rows, key: Key = 
     answer = intake.add_rows(_desk(request), _call(request, key), batch_id, rows.tables())
     if not answer.replayed:
         _count_rows(request, answer)
-    return _answer(answer)
+    return reply(answer)
 
 
-@router.post("/batches/{batch_id}/scores", response_model=models.Score, openapi_extra={PERMISSION: "score"},
-             responses=_WRITES)  # fmt: skip
 def score(request: Request, batch_id: BatchId, wanted: models.ScoreRequest | None = None, key: Key = None) -> Response:
     """Score a batch. The record is kept before it is answered: no answer, no score."""
-    as_of_us = microseconds(wanted.as_of) if wanted and wanted.as_of else None
-    return _scored(request, scoring.score(_desk(request), _call(request, key), batch_id, as_of_us))
+    wanted = wanted or models.ScoreRequest()
+    as_of_us = microseconds(wanted.as_of) if wanted.as_of else None
+    call = _call(request, key)
+    return scored(request, scoring.score(_desk(request), call, batch_id, as_of_us, reasons=wanted.reasons))
+
+
+router.add_api_route("/batches/{batch_id}/scores", score, methods=["POST"], response_model=models.Score,
+                     openapi_extra={PERMISSION: "score"}, responses=_WRITES, route_class_override=QuickScore)  # fmt: skip
 
 
 @router.post("/scores", response_model=models.Score, openapi_extra={PERMISSION: "score"}, responses=_WRITES)
@@ -88,7 +94,7 @@ def score_inline(request: Request, wanted: models.InlineRequest, key: Key = None
     history = {"batches": [wanted.batch.row()], **wanted.tables()}
     as_of_us = microseconds(wanted.as_of) if wanted.as_of else None
     call = _call(request, key)
-    return _scored(request, scoring.score_inline(_desk(request), call, wanted.batch.batch_id, as_of_us, history))
+    return scored(request, scoring.score_inline(_desk(request), call, wanted.batch.batch_id, as_of_us, history))
 
 
 @router.get("/scores/{score_id}", response_model=models.Score, openapi_extra={PERMISSION: "read"}, responses=_READS)
@@ -116,7 +122,7 @@ def list_scores(request: Request, batch_id: BatchId, before: models.Text | None 
              openapi_extra={PERMISSION: "review"}, responses=_WRITES)  # fmt: skip
 def review(request: Request, score_id: ScoreId, wanted: models.ReviewRequest, key: Key = None) -> Response:
     """Keep what a person decided on a score, bound to its digest. Keys of services can never do this."""
-    return _answer(
+    return reply(
         reviewing.review(
             _desk(request), _call(request, key), score_id, wanted.decision, wanted.reason, wanted.deviation
         )
@@ -141,18 +147,6 @@ def _call(request: Request, key: str | None) -> Any:
 
 def _json(content: Mapping[str, Any]) -> Response:
     return Response(canonical(content), media_type="application/json")
-
-
-def _answer(answer: Answer) -> Response:
-    headers = {"idempotent-replayed": "true"} if answer.replayed else None
-    return Response(answer.body, answer.status, media_type="application/json", headers=headers)
-
-
-def _scored(request: Request, answer: Answer) -> Response:
-    if not answer.replayed:
-        metrics: Metrics = request.app.state.metrics
-        metrics.scores.inc()
-    return _answer(answer)
 
 
 def _count_rows(request: Request, answer: Answer) -> None:

@@ -56,12 +56,19 @@ class Desk:
             InFlightError: The key's first request is not answered yet.
         """
         with self.in_flight.claim(call):
-            if call.key is not None:
-                with self.records.read() as connection:
-                    found = answers.find(connection, call)
-                if found is not None:
-                    return found
-            return work()
+            found = self.answered(call)
+            return work() if found is None else found
+
+    def answered(self, call: Call) -> Answer | None:
+        """The stored answer of a request that was answered before; None: it was not, or has no key.
+
+        Raises:
+            KeyReusedError: The key stands for another request.
+        """
+        if call.key is None:
+            return None
+        with self.records.read() as connection:
+            return answers.find(connection, call)
 
     def close(self) -> None:
         """Write the end of the chain to the anchor and let go of the database."""
