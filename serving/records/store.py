@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from select import POLLIN, poll
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event, select, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError, SQLAlchemyError
 
 from features.errors import StorageError
 from serving.records.migrate import migrate
@@ -212,8 +213,21 @@ def _postgresql(url: Any) -> Engine:
     arguments = {
         "connect_timeout": 2,
         "options": f"-c lock_timeout={limit} -c statement_timeout={2 * limit} -c idle_in_transaction_session_timeout=30000",
-    }
-    return create_engine(url, pool_size=10, max_overflow=40, pool_timeout=WAIT_S, connect_args=arguments)
+        "tcp_user_timeout": 2 * limit,  # a host that vanished answers nothing, not even that it is gone
+        "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 2,
+    }  # fmt: skip
+    engine = create_engine(url, pool_size=10, max_overflow=40, pool_timeout=WAIT_S, connect_args=arguments)
+
+    @event.listens_for(engine, "checkout")
+    def _is_alive(connection: Any, *_: Any) -> None:
+        """A server that went away has said so on its idle connections: to look costs microseconds, to ask a turn."""
+        asked = poll()
+        if not connection.closed:
+            asked.register(connection.fileno(), POLLIN)
+        if connection.closed or asked.poll(0):
+            raise DisconnectionError("the server has closed this connection")
+
+    return engine
 
 
 @contextlib.contextmanager
