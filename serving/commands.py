@@ -15,6 +15,7 @@ import orjson
 from features.errors import BatchguardError
 from serving import audit
 from serving.access.keys import add_key, list_keys, revoke_key
+from serving.anchor import Anchor
 from serving.audit import Actor
 from serving.ids import iso, new_id, now_us
 from serving.main import CONFIG, DATA_DIR, MODELS
@@ -156,9 +157,7 @@ class Cabinet:
         from serving.desk.scoring import replay
 
         make = Models(models, self._data_dir / KEYS).make
-        found = replay(
-            Desk(self.records, make, Memory(self.records, make), audit.Anchor(self.settings.anchor)), score_id
-        )
+        found = replay(Desk(self.records, make, Memory(self.records, make), Anchor(self.settings.anchor)), score_id)
         if found.is_equal:
             return True, f"{score_id}: the same to the bit, probability {found.again['failure_probability']!r}"
         differing = sorted(

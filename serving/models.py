@@ -32,6 +32,9 @@ _log = structlog.get_logger("batchguard.models")
 class Models:
     """Bundles of a folder, by keys of another.
 
+    What speaks is held in memory. Once it does, an engine that has to be made again needs neither the folder nor the
+    disk, and nothing that happens to the folder brings back a release older than one that spoke.
+
     Args:
         root: Folder of bundles.
         keys: Folder of the public keys whose signature counts.
@@ -39,22 +42,25 @@ class Models:
 
     def __init__(self, root: Path, keys: Path) -> None:
         self.store, self._keys = BundleStore(root), keys
-        self._speaking_sha256 = ""
+        self._keeper = Keeper(self.store, (), keeps_process=False)  # every release gets an engine of its own
+        self._speaking: Speaking | None = None
         self._stale_us: int | None = None
 
     def make(self, model: Mapping[str, Any] | None) -> Engine:
-        """An empty engine over the newest release, or over the one that a score names.
+        """An empty engine over the release that speaks, or over the one that a score names.
 
         Raises:
             EngineError: There is none that may speak.
         """
         try:
             if model is None:
-                return self._speak(self._keeper())
-            return LiveEngine(_Pinned(self.store, self._find(model)))
+                return self._engine(self._speaking or self._first())
+            bundle = self._find(model)
+            sing(bundle)  # in a child process first, as any other
+            return self._engine(Speaking(bundle, load_predictor(bundle)))
         except EngineError:
             raise
-        except BatchguardError as error:
+        except (BatchguardError, OSError) as error:
             raise EngineError(str(error)) from error
 
     def stale_since_us(self) -> int | None:
@@ -64,30 +70,34 @@ class Models:
     def look(self, memory: Memory) -> None:
         """Look for a newer release, and let it speak if it passes every check."""
         try:
-            if self.store.pointed() == self._speaking_sha256:
-                self._stale_us = None
-                return
-            keeper = self._keeper()
-            found = keeper.refresh()
-            if found.bundle.sha256 == self._speaking_sha256:
-                raise BundleError(found.stale_because)
-            memory.renew(self._speak(keeper))
-            _log.info("a newer model speaks", bundle=self._speaking_sha256)
+            if self._speaking is None:
+                return  # the first score finds out
+            if self.store.pointed() != self._speaking.bundle.sha256:
+                found = self._newest()
+                if found.bundle.sha256 == self._speaking.bundle.sha256:
+                    raise BundleError(found.stale_because)
+                memory.renew(self._engine(found))
+                self._speaking = found
+                _log.info("a newer model speaks", bundle=found.bundle.sha256)
+            self._stale_us = None
         except BatchguardError as error:
             if self._stale_us is None:
                 self._stale_us = now_us()
                 _log.error("a newer release cannot be used", because=str(error))
 
-    def _speak(self, keeper: Keeper) -> LiveEngine:
-        engine = LiveEngine(keeper)
-        found = keeper.speaking()
-        self._speaking_sha256, self._stale_us = found.bundle.sha256, found.stale_since_us
+    def _first(self) -> Speaking:
+        found = self._newest()
+        self._speaking, self._stale_us = found, found.stale_since_us
         if found.stale_because:
             _log.error("the newest release cannot be used", because=found.stale_because)
-        return engine
+        return found
 
-    def _keeper(self) -> Keeper:
-        return Keeper(self.store, trusted_keys(self._keys))
+    def _newest(self) -> Speaking:
+        self._keeper.trust(trusted_keys(self._keys))
+        return self._keeper.refresh()
+
+    def _engine(self, speaking: Speaking) -> LiveEngine:
+        return LiveEngine(_Pinned(self.store, speaking))
 
     def _find(self, model: Mapping[str, Any]) -> Bundle:
         """The bundle of a release, to be run by the feature code that it was released with."""
@@ -115,12 +125,11 @@ def _named(bundle: Bundle) -> dict[str, str]:
 
 
 class _Pinned(Keeper):
-    """Gives one verified bundle, whatever was released since."""
+    """Gives one verified release, whatever was released since."""
 
-    def __init__(self, store: BundleStore, bundle: Bundle) -> None:
+    def __init__(self, store: BundleStore, speaking: Speaking) -> None:
         super().__init__(store, ())
-        sing(bundle)  # loaded in a child process first, as any other
-        self._one = Speaking(bundle, load_predictor(bundle))
+        self._one = speaking
 
     def speaking(self) -> Speaking:
         """The one."""
@@ -158,4 +167,7 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stop.wait(self._every_s):
-            self._models.look(self._memory)
+            try:
+                self._models.look(self._memory)
+            except Exception as error:  # a watch that dies would never see the next release
+                _log.error("the look for a newer release failed", kind=type(error).__name__)

@@ -59,6 +59,7 @@ class EndpointSettings(_Part):
         max_body_bytes: Larger requests are refused.
         body_timeout_s: A body that takes longer to arrive is refused.
         max_future_s: How far ahead of the endpoint's clock a reading may have become available.
+        look_every_s: Seconds between two looks for a newer release.
         identity: Provider of people's tokens; None: keys only.
         webhook: Receivers of events.
     """
@@ -68,6 +69,7 @@ class EndpointSettings(_Part):
     max_body_bytes: int = Field(default=2_000_000, ge=1_000)
     body_timeout_s: float = Field(default=5.0, gt=0)
     max_future_s: float = Field(default=300.0, ge=0)
+    look_every_s: float = Field(default=5.0, gt=0)
     identity: Identity | None = None
     webhook: tuple[Webhook, ...] = ()
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from benchmarks.serving.http import ask, request
 from benchmarks.serving.place import HOUR_US, Place, batch, observations
+from benchmarks.serving.process import Served, free_port
 from serving.access.keys import add_key
 from serving.audit import Actor
 from serving.commands import Cabinet
 from serving.ids import iso, now_us
-from tests.serving.served import Served, free_port
 
 
 @dataclass(frozen=True)

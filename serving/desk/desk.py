@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from serving import audit
 from serving.access.principals import Principal
+from serving.anchor import Anchor
 from serving.desk.memory import EngineMaker, Memory
 from serving.desk.refusals import NotThereError
 from serving.ids import now_us
@@ -40,7 +40,7 @@ class Desk:
     records: Records
     make_engine: EngineMaker
     memory: Memory
-    anchor: audit.Anchor
+    anchor: Anchor
     hooks: Sequence[Webhook] = ()
     max_future_us: int = 300_000_000
     clock: Callable[[], int] = now_us

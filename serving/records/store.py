@@ -8,11 +8,19 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from select import POLLIN, poll
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, select, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    NoSuchModuleError,
+    SQLAlchemyError,
+)
 
 from features.errors import StorageError
 from serving.records.migrate import migrate
@@ -229,8 +237,21 @@ def _postgresql(url: Any) -> Engine:
     arguments = {
         "connect_timeout": 2,
         "options": f"-c lock_timeout={limit} -c statement_timeout={2 * limit} -c idle_in_transaction_session_timeout=30000",
-    }
-    return create_engine(url, pool_size=10, max_overflow=40, pool_timeout=WAIT_S, connect_args=arguments)
+        "tcp_user_timeout": 2 * limit,  # a host that vanished answers nothing, not even that it is gone
+        "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 2,
+    }  # fmt: skip
+    engine = create_engine(url, pool_size=10, max_overflow=40, pool_timeout=WAIT_S, connect_args=arguments)
+
+    @event.listens_for(engine, "checkout")
+    def _is_alive(connection: Any, *_: Any) -> None:
+        """A server that went away has said so on its idle connections: to look costs microseconds, to ask a turn."""
+        asked = poll()
+        if not connection.closed:
+            asked.register(connection.fileno(), POLLIN)
+        if connection.closed or asked.poll(0):
+            raise DisconnectionError("the server has closed this connection")
+
+    return engine
 
 
 def _is_of_one(error: RecordsUnavailableError) -> bool:

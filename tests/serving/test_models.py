@@ -1,18 +1,20 @@
 """Which model speaks while releases come, are damaged and are taken back."""
 
+import shutil
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 import pytest
 
-from serving.audit import Anchor
+from serving.anchor import Anchor
 from serving.desk import intake, scoring
 from serving.desk.desk import Desk
 from serving.desk.memory import Memory
 from serving.models import Models, Watch
-from serving.records.store import Records
+from serving.records.store import Records, RecordsUnavailableError
 from serving.seam import EngineError
 from tests.serving.conftest import sqlite_url
 from tests.serving.desks import BATCH, NOON, call, reading
@@ -126,3 +128,56 @@ def test_the_watch_looks_by_itself(place):
             break
     watch.stop()
     assert place.score()["model"]["version"] == "2"
+
+
+def test_an_engine_that_is_made_again_needs_no_folder(place):
+    """A commit fails while the whole folder is gone: the rows are read again, the model is the one in memory."""
+    first = place.score()
+    shutil.rmtree(place.root)
+    place.models.look(place.desk.memory)
+    with place.desk.memory.alone() as change, place.desk.records.write() as (connection, now):
+        change.engine(connection, now.rows_seq)  # and never settled: thrown away
+    second = place.score()
+    assert (second["model"], second["failure_probability"]) == (first["model"], first["failure_probability"])
+    assert second["stale_model"] is not None
+
+
+def test_a_folder_put_back_from_a_backup_does_not_bring_an_older_release_back(place, tmp_path):
+    shutil.copytree(place.root, tmp_path / "backup")
+    place.release("2")
+    place.models.look(place.desk.memory)
+    shutil.rmtree(place.root)
+    shutil.copytree(tmp_path / "backup", place.root)
+    place.models.look(place.desk.memory)
+    assert (place.score()["model"]["version"], place.models.stale_since_us() is None) == ("2", False)
+
+
+def test_a_release_whose_rows_could_not_be_read_is_taken_at_the_next_look(place, monkeypatch):
+    place.score()
+    place.release("2")
+
+    def unavailable(_: object) -> None:
+        raise RecordsUnavailableError("the records cannot be used now")
+
+    monkeypatch.setattr(place.desk.memory, "renew", unavailable)
+    place.models.look(place.desk.memory)
+    assert (place.score()["model"]["version"], place.models.stale_since_us() is None) == ("1", False)
+    monkeypatch.undo()
+    monkeypatch.setattr("serving.bundle.keeper.sing", lambda bundle: None)
+    place.models.look(place.desk.memory)
+    assert (place.score()["model"]["version"], place.models.stale_since_us()) == ("2", None)
+
+
+def test_a_look_that_goes_wrong_is_not_the_last_one(place, monkeypatch):
+    looks = []
+
+    def look(memory: Memory) -> None:
+        looks.append(memory)
+        raise OSError
+
+    monkeypatch.setattr(place.models, "look", look)
+    watch = Watch(place.models, place.desk.memory, every_s=0.001)
+    watch.start()
+    while len(looks) < 3:
+        time.sleep(0.001)
+    watch.stop()
