@@ -12,8 +12,9 @@ import numpy as np
 from features.contracts import RUN_HISTORY
 from features.errors import ContractError
 from features.live import Columns
+from serving.bundle.bundle import INTENDED_USE, THRESHOLDS
 from serving.bundle.keeper import Keeper, Speaking
-from serving.seam import BODY_VERSION, ModelInfo, RowVerdict, ScoreBody, StoredRow, UnscorableError
+from serving.seam import BODY_VERSION, EngineError, ModelInfo, RowVerdict, ScoreBody, StoredRow, UnscorableError
 from serving.speaker import Speaker
 from serving.state import PlantState
 
@@ -42,6 +43,11 @@ class LiveEngine:
         """The model that speaks now."""
         return _info(self._keeper.speaking())
 
+    def released_for(self) -> Mapping[str, Any]:
+        """What the model that speaks was released for, and by which limits it decides."""
+        bundle = self._keeper.speaking().bundle
+        return {"intended_use": bundle.json(INTENDED_USE), "thresholds": bundle.json(THRESHOLDS)}
+
     def refresh(self) -> ModelInfo:
         """Look for a newer release, and use it if it passes every check; call it every few seconds."""
         speaking = self._keeper.refresh()
@@ -60,8 +66,19 @@ class LiveEngine:
         return self._state.add(batch_id, table, rows)
 
     def rebuild(self, rows: Iterable[StoredRow]) -> None:
-        """Take in rows that were accepted before, in their order."""
-        self._state.rebuild(rows)
+        """Take in rows that were accepted before, in their order.
+
+        Raises:
+            EngineError: They do not keep the process definition that the model was released with.
+        """
+        try:
+            self._state.rebuild(rows)
+        except ContractError as error:
+            raise EngineError(
+                f"the stored rows do not keep the process definition of bundle {self._keeper.speaking().bundle.sha256[:12]}"
+                f" ({error.what})",
+                remedy="Release a bundle with the definition that they were taken in by.",
+            ) from None
 
     def score(self, batch_id: str, as_of_us: int) -> ScoreBody:
         """Score a batch with what was available at a time."""
@@ -94,10 +111,17 @@ class LiveEngine:
             "version": BODY_VERSION,
             "elapsed_h": row.elapsed_h,
             **said,
+            "assays_pending": state.awaited(batch_id, self._assays, as_of_us),
             "data_sha256": row.data_sha256,
             "process_version": speaking.predictor.process_version,
             "model": _info(speaking).to_json(),
         }
+
+    @property
+    def _assays(self) -> list[str]:
+        """Assays of a batch, also those that no model may see: not the tests of its lots."""
+        of_lots = {parameter for parameter, _ in self._words.lot_tests}
+        return [p.name for p in self._process.parameter if p.kind == "assay" and p.name not in of_lots]
 
     def _speaker_for(self, speaking: Speaking, columns: Columns) -> Speaker:
         """The model joined with the columns of a row; made again only when one of them changed."""
@@ -113,6 +137,6 @@ def _info(speaking: Speaking) -> ModelInfo:
     manifest = speaking.bundle.manifest
     info = ModelInfo(
         manifest.name, manifest.version, manifest.model_sha256, manifest.review, manifest.process_id,
-        manifest.process_sha256, manifest.features_sha256,
+        manifest.process_sha256, manifest.features_sha256, manifest.digest_of(THRESHOLDS), manifest.digest_of(INTENDED_USE),
     )  # fmt: skip
     return replace(info, stale_since_us=speaking.stale_since_us)

@@ -49,6 +49,7 @@ def assemble(settings: EndpointSettings, models: Models) -> FastAPI:
     desk = Desk(
         records, models.make, Memory(records, models.make), Anchor(settings.anchor), hooks=settings.webhook,
         max_future_us=round(settings.max_future_s * 1e6), told=courier.wake, stale_since_us=models.stale_since_us,
+        stale_because=models.stale_because,
     )  # fmt: skip
     verifiers: dict[str, Verifier] = {"key": KeyRing(records)}
     if settings.identity is not None:

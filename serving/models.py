@@ -14,11 +14,12 @@ from typing import Any
 import structlog
 
 from features.errors import BatchguardError
+from serving.bundle.bundle import Bundle
 from serving.bundle.canary import sing
 from serving.bundle.digests import features_digest
 from serving.bundle.keeper import Keeper, Speaking, load_predictor
 from serving.bundle.manifest import BundleError, trusted_keys
-from serving.bundle.store import Bundle, BundleStore
+from serving.bundle.store import BundleStore
 from serving.desk.memory import Memory
 from serving.engine import LiveEngine
 from serving.ids import now_us
@@ -26,6 +27,7 @@ from serving.seam import Engine, EngineError
 
 KEYS = "keys"  # folder of the trusted public keys in a data directory
 _SAME = ("sha256", "name", "version", "review", "process_sha256", "features_sha256")  # what a score says of a release
+_EARLIER = 2  # models of earlier scores that are kept loaded
 _log = structlog.get_logger("batchguard.models")
 
 
@@ -39,8 +41,11 @@ class Models:
 
     def __init__(self, root: Path, keys: Path) -> None:
         self.store, self._keys = BundleStore(root), keys
-        self._speaking_sha256 = ""
+        self._scout: Keeper | None = None  # knows what it refused: no bundle is tried out twice
+        self._speaking: Speaking | None = None
+        self._earlier: dict[str, Speaking] = {}
         self._stale_us: int | None = None
+        self._because = ""
 
     def make(self, model: Mapping[str, Any] | None) -> Engine:
         """An empty engine over the newest release, or over the one that a score names.
@@ -49,9 +54,7 @@ class Models:
             EngineError: There is none that may speak.
         """
         try:
-            if model is None:
-                return self._speak(self._keeper())
-            return LiveEngine(_Pinned(self.store, self._find(model)))
+            return LiveEngine(_Pinned(self.store, self._newest() if model is None else self._named(model)))
         except EngineError:
             raise
         except BatchguardError as error:
@@ -61,37 +64,60 @@ class Models:
         """Since when a newer release cannot be used; None: the newest one speaks."""
         return self._stale_us
 
+    def stale_because(self) -> str:
+        """Why it cannot be used, and what to do; empty: the newest one speaks."""
+        return self._because
+
     def look(self, memory: Memory) -> None:
-        """Look for a newer release, and let it speak if it passes every check."""
+        """Look for a newer release, and let it speak if it passes every check and the rows in memory can follow it."""
         try:
-            if self.store.pointed() == self._speaking_sha256:
-                self._stale_us = None
-                return
-            keeper = self._keeper()
-            found = keeper.refresh()
-            if found.bundle.sha256 == self._speaking_sha256:
+            found = self._looked()
+            if found.stale_because:
                 raise BundleError(found.stale_because)
-            memory.renew(self._speak(keeper))
-            _log.info("a newer model speaks", bundle=self._speaking_sha256)
+            if self._speaking is None or found.bundle.sha256 != self._speaking.bundle.sha256:
+                memory.renew(LiveEngine(_Pinned(self.store, found)))
+                self._speaking = found
+                _log.info("a newer model speaks", bundle=found.bundle.sha256)
+            self._stale_us, self._because = None, ""
         except BatchguardError as error:
-            if self._stale_us is None:
-                self._stale_us = now_us()
-                _log.error("a newer release cannot be used", because=str(error))
+            self._stale_us = now_us() if self._stale_us is None else self._stale_us
+            self._told(str(error))
 
-    def _speak(self, keeper: Keeper) -> LiveEngine:
-        engine = LiveEngine(keeper)
-        found = keeper.speaking()
-        self._speaking_sha256, self._stale_us = found.bundle.sha256, found.stale_since_us
-        if found.stale_because:
-            _log.error("the newest release cannot be used", because=found.stale_because)
-        return engine
+    def _newest(self) -> Speaking:
+        self._speaking = found = self._looked()
+        self._stale_us = found.stale_since_us
+        self._told(found.stale_because)
+        return found
 
-    def _keeper(self) -> Keeper:
-        return Keeper(self.store, trusted_keys(self._keys))
+    def _looked(self) -> Speaking:
+        trusted = trusted_keys(self._keys)
+        if self._scout is None:
+            self._scout = Keeper(self.store, trusted)
+        self._scout.trust(trusted)
+        return self._scout.refresh()
 
-    def _find(self, model: Mapping[str, Any]) -> Bundle:
+    def _told(self, because: str) -> None:
+        """One line in the log for each reason, not one for each look."""
+        if because and because != self._because:
+            _log.error("a newer release cannot be used, the former one speaks", because=because)
+        self._because = because
+
+    def _named(self, model: Mapping[str, Any]) -> Speaking:
+        """The release that a score names: the one that speaks, one that was asked for before, or one from the folder."""
+        wanted = {name: model[name] for name in _SAME}
+        for known in (self._speaking, *self._earlier.values()):
+            if known is not None and _said_of(known.bundle) == wanted:
+                return known
+        bundle = self._find(wanted)
+        sing(bundle)  # loaded in a child process first, as any other
+        self._earlier[bundle.sha256] = found = Speaking(bundle, load_predictor(bundle))
+        while len(self._earlier) > _EARLIER:
+            self._earlier.pop(next(iter(self._earlier)))
+        return found
+
+    def _find(self, wanted: Mapping[str, Any]) -> Bundle:
         """The bundle of a release, to be run by the feature code that it was released with."""
-        trusted, wanted = trusted_keys(self._keys), {name: model[name] for name in _SAME}
+        trusted = trusted_keys(self._keys)
         if wanted["features_sha256"] != features_digest():
             raise EngineError(
                 f"model {wanted['sha256'][:12]} spoke with other feature code",
@@ -102,12 +128,12 @@ class Models:
                 bundle = self.store.read(folder.name, trusted)
             except BundleError:
                 continue  # a damaged one speaks for nobody
-            if _named(bundle) == wanted:
+            if _said_of(bundle) == wanted:
                 return bundle
         raise EngineError(f"no bundle holds model {wanted['sha256'][:12]}", remedy="Restore the folder of bundles.")
 
 
-def _named(bundle: Bundle) -> dict[str, str]:
+def _said_of(bundle: Bundle) -> dict[str, str]:
     manifest = bundle.manifest
     said = (manifest.model_sha256, manifest.name, manifest.version, manifest.review, manifest.process_sha256,
             manifest.features_sha256)  # fmt: skip
@@ -115,12 +141,11 @@ def _named(bundle: Bundle) -> dict[str, str]:
 
 
 class _Pinned(Keeper):
-    """Gives one verified bundle, whatever was released since."""
+    """Gives one verified model, whatever was released since."""
 
-    def __init__(self, store: BundleStore, bundle: Bundle) -> None:
+    def __init__(self, store: BundleStore, one: Speaking) -> None:
         super().__init__(store, ())
-        sing(bundle)  # loaded in a child process first, as any other
-        self._one = Speaking(bundle, load_predictor(bundle))
+        self._one = one
 
     def speaking(self) -> Speaking:
         """The one."""

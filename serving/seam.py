@@ -42,6 +42,8 @@ class ModelInfo:
         process_id: Process it was made for.
         process_sha256: Digest of the process definition: limits, ranges, thresholds.
         features_sha256: Digest of the code that makes features.
+        thresholds_sha256: Digest of the thresholds and error rates by which it decides; None: a bundle of before.
+        intended_use_sha256: Digest of what it was released for; None as before.
         stale_since_us: Since when a newer release cannot be used, in microseconds UTC; None: this is the newest.
     """
 
@@ -52,6 +54,8 @@ class ModelInfo:
     process_id: str
     process_sha256: str
     features_sha256: str
+    thresholds_sha256: str | None = None
+    intended_use_sha256: str | None = None
     stale_since_us: int | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -95,6 +99,10 @@ class Engine(Protocol):
         Raises:
             EngineError: None can.
         """
+        ...
+
+    def released_for(self) -> Mapping[str, Any]:
+        """`intended_use` and `thresholds` of the model that speaks, as they were signed; None where its bundle has none."""
         ...
 
     def put_batch(self, batch: Mapping[str, Any]) -> RowVerdict:

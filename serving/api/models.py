@@ -224,7 +224,9 @@ class Model(BaseModel):
     review: Literal["unreviewed", "released"]
     process_id: str
     process_sha256: str
-    features_sha256: str
+    features_sha256: str = Field(description="Digest of the code that makes features")
+    thresholds_sha256: str | None = Field(None, description="Digest of the limits by which it decides")
+    intended_use_sha256: str | None = Field(None, description="Digest of what it was released for")
 
 
 class ModelNow(Model):
@@ -233,6 +235,9 @@ class ModelNow(Model):
     stale_since_us: int | None = Field(
         description="Since when a newer release cannot be used; null: this is the newest"
     )
+    stale_because: str | None = Field(None, description="Why it cannot be used, and what to do")
+    thresholds: dict[str, Any] | None = Field(None, description="The limits by which it decides")
+    intended_use: dict[str, Any] | None = Field(None, description="What it was released for, as it was signed")
 
 
 class StaleModel(BaseModel):
@@ -280,7 +285,10 @@ class ScoreContent(BaseModel):
     stale: dict[str, float] = Field(
         description="Parameters whose newest value is older than usual, with its age in hours"
     )
-    data_sha256: str
+    assays_pending: list[str] | None = Field(
+        None, description="Assays without a result yet, also those that no model may see"
+    )
+    data_sha256: str = Field(description="Digest of all rows held")
     process_version: str
     model: Model
 
@@ -308,6 +316,7 @@ class Score(ScoreContent):
     as_of: str
     scored_at: str
     stale_model: StaleModel | None = Field(description="Null: the newest release spoke")
+    code_sha256: str | None = Field(description="Digest of the software that scored, with its arithmetic libraries")
     rows_seq: int = Field(description="Newest row that it rests on")
     inline_sha256: str | None
     body_sha256: str

@@ -128,7 +128,11 @@ def read_model(request: Request) -> Response:
     """The model that speaks, with its digests."""
     desk = _desk(request)
     with desk.memory.reading() as (engine, _):
-        return _json(engine.model().to_json() | {"stale_since_us": desk.stale_since_us()})
+        return _json({**engine.model().to_json(), **engine.released_for(), **_staleness(desk)})
+
+
+def _staleness(desk: Desk) -> dict[str, Any]:
+    return {"stale_since_us": desk.stale_since_us(), "stale_because": desk.stale_because() or None}
 
 
 def _desk(request: Request) -> Desk:

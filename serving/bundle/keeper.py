@@ -14,11 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from features.errors import BatchguardError
 from models.predictor import Predictor
+from serving.bundle.bundle import PREDICTOR, Bundle
 from serving.bundle.canary import sing
 from serving.bundle.digests import features_digest
 from serving.bundle.files import replace_file
 from serving.bundle.manifest import BundleError
-from serving.bundle.store import PREDICTOR, Bundle, BundleStore
+from serving.bundle.store import BundleStore
 from serving.seam import EngineError
 
 ACCEPTED = "accepted.json"
@@ -77,6 +78,10 @@ class Keeper:
             raise EngineError("no model can speak", remedy="Run 'batchguard bundle VERSION', and look at the log.")
         return speaking
 
+    def trust(self, trusted: tuple[Ed25519PublicKey, ...]) -> None:
+        """Let other keys' signatures count from now on."""
+        self._trusted = trusted
+
     def refresh(self) -> Speaking:
         """Look whether there is a newer release, and use it if it passes every check.
 
@@ -129,8 +134,8 @@ class Keeper:
             )
         if self._process_sha256 not in (None, manifest.process_sha256):
             raise BundleError(
-                f"bundle {short} has another process definition",
-                remedy="Restart the endpoint: its state depends on it.",
+                f"bundle {short} has another process definition than the rows that are held were judged by",
+                remedy="Restart the endpoint to use it; until then the former release speaks, stamped stale_model.",
             )
         if bundle.process.id != manifest.process_id:
             raise BundleError(f"bundle {short} has the process definition of {bundle.process.id!r}")

@@ -34,6 +34,7 @@ class Desk:
         max_future_us: How far ahead of the clock a row may have become known.
         clock: Microseconds UTC.
         told: Called after events were committed.
+        stale_because: Why a newer release cannot be used, and what to do; empty: the newest one speaks.
         stale_since_us: Since when a newer release cannot be used; None: the newest one speaks.
     """
 
@@ -46,6 +47,7 @@ class Desk:
     clock: Callable[[], int] = now_us
     told: Callable[[], None] = lambda: None
     stale_since_us: Callable[[], int | None] = lambda: None
+    stale_because: Callable[[], str] = lambda: ""
     in_flight: InFlight = field(default_factory=InFlight)
 
     def once(self, call: Call, work: Callable[[], Answer]) -> Answer:

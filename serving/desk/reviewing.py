@@ -49,8 +49,9 @@ def scores_of(
         NotThereError: There is no such batch at the principal's sites.
     """
     with desk.records.read() as connection:
-        visible_batch(connection, principal, batch_id)
-        return [score_json(row) for row in stored.list_scores(connection, batch_id, before=before, limit=limit)]
+        batch = visible_batch(connection, principal, batch_id)
+        found = stored.list_scores(connection, batch_id, batch.site_id, before=before, limit=limit)
+        return [score_json(row) for row in found]
 
 
 def batches_of(desk: Desk, principal: Principal, *, after: str, limit: int) -> list[dict[str, Any]]:

@@ -73,8 +73,9 @@ def append_rows(
 
 
 def key_of(table: str, row: Mapping[str, Any]) -> str:
-    """Key of a row among those of its batch and table."""
-    return canonical([row.get(name) for name in RUN_HISTORY[table].key if name != "batch_id"]).decode()
+    """Key of a row among those of its batch and table. The end of an event may be told later: that is a row of its own."""
+    names = (*RUN_HISTORY[table].key, *(("ended_at",) if table == "events" and "ended_at" in row else ()))
+    return canonical([row.get(name) for name in names if name != "batch_id"]).decode()
 
 
 def append_quarantine(

@@ -6,6 +6,7 @@ Rows are checked by the real rules. What the endpoint keeps, refuses and answers
 from collections.abc import Mapping
 from typing import Any
 
+from features.contracts import RUN_HISTORY
 from serving.bundle.digests import features_digest, process_digest
 from serving.ids import microseconds
 from serving.seam import ModelInfo, ScoreBody, UnscorableError
@@ -18,15 +19,16 @@ SHA256 = "ab" * 32
 class CountingEngine(BulkEngine):
     def __init__(self) -> None:
         self._process = PROCESS
-        self._rows: dict[str, dict[tuple, Mapping[str, Any]]] = {
-            name: {} for name in ("batches", "observations", "events", "materials", "dispositions")
-        }
+        self._rows: dict[str, dict[tuple, Mapping[str, Any]]] = {name: {} for name in RUN_HISTORY}
         self._info = ModelInfo(
             "soup", "3", SHA256, "unreviewed", "soup", process_digest(PROCESS), features_digest()
         )  # fmt: skip
 
     def _apart(self) -> "CountingEngine":
         return CountingEngine()
+
+    def released_for(self) -> Mapping[str, Any]:
+        return {"intended_use": None, "thresholds": None}
 
     def _score(self, rows: Mapping[str, Mapping[tuple, Mapping[str, Any]]], batch_id: str, as_of_us: int) -> ScoreBody:
         batch = rows["batches"][(batch_id,)]
