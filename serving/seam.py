@@ -20,6 +20,7 @@ ScoreBody = dict[str, Any]
 Verdict = Literal["accepted", "duplicate", "rejected"]
 BODY_VERSION = 1
 ROW_TABLES = ("observations", "events", "materials", "dispositions")
+PLANT_TABLES = ("lot_results", "environment")  # rows that belong to no single batch
 
 
 class UnscorableError(BatchguardError):
@@ -82,7 +83,10 @@ class RowVerdict:
 
 @dataclass(frozen=True)
 class StoredRow:
-    """A row as the store keeps it: `seq` orders all rows of the plant; table `batches` for the batch itself."""
+    """A row as the store keeps it: `seq` orders all rows of the plant; table `batches` for the batch itself.
+
+    A row of `PLANT_TABLES` has an empty batch id.
+    """
 
     seq: int
     batch_id: str
@@ -110,7 +114,10 @@ class Engine(Protocol):
         ...
 
     def add(self, batch_id: str, table: str, rows: Sequence[Mapping[str, Any]]) -> list[RowVerdict]:
-        """Check rows by the same rules as a run history and take in those that are accepted, all in one call."""
+        """Check rows by the same rules as a run history and take in those that are accepted, all in one call.
+
+        Rows of `PLANT_TABLES` come with an empty batch id.
+        """
         ...
 
     def score(self, batch_id: str, as_of_us: int) -> ScoreBody:

@@ -10,8 +10,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from features.errors import BatchguardError
 from serving.api import models
 from serving.api.guard import PERMISSION, GuardedRoute
+from serving.api.replies import problems
 from serving.api.telemetry import Metrics
-from serving.api.v1 import problems
 from serving.desk.desk import Desk
 from serving.ids import now_us
 from serving.seam import EngineError, canonical

@@ -6,13 +6,15 @@ contract of the run history.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from features.contracts import QUALITIES, SEVERITIES
+from features.contracts import GRADES, QUALITIES, SEVERITIES
 from features.process import OUTCOMES
 from serving.ids import iso, microseconds
+from serving.seam import PLANT_TABLES, ROW_TABLES
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 _ID = r"^[A-Za-z0-9][A-Za-z0-9._:@+-]*$"
@@ -56,6 +58,20 @@ _ROWS: dict[str, Any] = {
     ],
     "events": [{"kind": "phase", "code": "expansion", "started_at": "2026-01-31T05:00:00+01:00"}],
     "materials": [{"material": "vector", "lot_id": "V-118", "consumed_at": "2026-01-31T05:30:00+01:00"}],
+}  # fmt: skip
+
+
+_LOT_RESULTS: dict[str, Any] = {
+    "lot_results": [
+        {"lot_id": "V-118", "material": "vector", "parameter": "vector_titre_tu_ml", "value": 2.1e8, "unit": "TU/mL",
+         "observed_at": "2026-01-12T09:00:00+01:00", "available_at": "2026-01-15T14:30:00+01:00"},
+    ],
+}  # fmt: skip
+_ENVIRONMENT: dict[str, Any] = {
+    "environment": [
+        {"site_id": "north", "area_id": "suite-2", "metric": "viable_air_cfu_m3", "value": 1, "grade": "B",
+         "observed_at": "2026-01-28T06:00:00+01:00", "available_at": "2026-01-31T10:00:00+01:00"},
+    ],
 }  # fmt: skip
 
 
@@ -141,8 +157,61 @@ class Rows(_Read):
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """By table of the run history, those without rows left out."""
-        given = {name: getattr(self, name) for name in ("observations", "events", "materials", "dispositions")}
-        return {name: [row.model_dump(exclude_none=True) for row in rows] for name, rows in given.items() if rows}
+        return _tables(self, ROW_TABLES)
+
+
+def _tables(body: BaseModel, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    given = {name: getattr(body, name) for name in names}
+    return {name: [row.model_dump(exclude_none=True) for row in rows] for name, rows in given.items() if rows}
+
+
+class LotResult(_Read):
+    """A result of a material lot: of its certificate, or of a retest. It counts for every batch that used the lot."""
+
+    lot_id: Text
+    material: Text
+    parameter: Text
+    observed_at: RowTime
+    revision: Revision = Field(0, description="Higher for each correction")
+    available_at: RowTime | None = Field(None, description="When it could be seen; absent: when observed")
+    value: Number
+    unit: Text | None = Field(None, description="As reported; absent: the parameter's own")
+
+
+class RoomSample(_Read):
+    """A sample of a room: counts of particles or of colonies."""
+
+    site_id: Id
+    area_id: Text | None = Field(None, description="Suite or room")
+    metric: Text = Field(description="What was counted, with its unit: viable_air_cfu_m3")
+    observed_at: RowTime
+    available_at: RowTime | None = Field(None, description="When it could be seen; absent: when observed")
+    value: Annotated[float, Field(allow_inf_nan=False, ge=0)]
+    grade: Literal[GRADES] | None = None  # ty: ignore[invalid-type-form] - a tuple of names
+
+
+class LotResults(_Read):
+    """Results of material lots, of any number of lots."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_LOT_RESULTS]})
+
+    lot_results: list[LotResult] = Field(min_length=1, max_length=MAX_ROWS)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """As rows of the run history."""
+        return [row.model_dump(exclude_none=True) for row in self.lot_results]
+
+
+class Environment(_Read):
+    """Samples of rooms, of any number of rooms and sites."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_ENVIRONMENT]})
+
+    environment: list[RoomSample] = Field(min_length=1, max_length=MAX_ROWS)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """As rows of the run history."""
+        return [row.model_dump(exclude_none=True) for row in self.environment]
 
 
 class ScoreRequest(_Read):
@@ -171,7 +240,13 @@ class InlineRequest(Rows):
     )
 
     batch: InlineBatch
+    lot_results: list[LotResult] = Field([], max_length=MAX_ROWS, description="Of the lots that the batch used")
+    environment: list[RoomSample] = Field([], max_length=MAX_ROWS, description="Of the rooms of its site")
     as_of: Moment | None = None
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """By table of the run history, those without rows left out."""
+        return super().tables() | _tables(self, PLANT_TABLES)
 
 
 class ReviewRequest(_Read):
@@ -205,14 +280,19 @@ class Rejection(BaseModel):
     reason: str
 
 
-class RowsTaken(BaseModel):
+class PlantRowsTaken(BaseModel):
     """What became of rows; at most 100 rejections are explained, all are kept in the quarantine."""
 
-    batch_id: str
     accepted: int
     duplicates: int
     rejected: int
     rejections: list[Rejection]
+
+
+class RowsTaken(PlantRowsTaken):
+    """What became of rows of a batch."""
+
+    batch_id: str
 
 
 class Model(BaseModel):

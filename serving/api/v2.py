@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from serving.api.guard import PERMISSION, GuardedRoute, call_of
 from serving.api.health import readiness
 from serving.api.models import Id, Moment, Text
-from serving.api.v1 import problems
+from serving.api.replies import problems
 from serving.desk import scoring
 from serving.desk.desk import Desk
 from serving.desk.refusals import NotThereError, RefusedError

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select, text
 
 from features.contracts import RUN_HISTORY
 from serving.ids import new_id
 from serving.records.store import Head
-from serving.records.tables import quarantine, rows
+from serving.records.tables import OF_LOTS, quarantine, rows
 from serving.seam import StoredRow, canonical
 
 _AT_ONCE = 20_000
@@ -41,13 +41,13 @@ def append_rows(
     at_us: int,
     request_id: str,
 ) -> list[tuple[int, str]]:
-    """Number and store rows of one batch.
+    """Number and store rows of one batch, or of none.
 
     Args:
         connection: A transaction that holds the head.
         now: The head; its `rows_seq` moves on.
-        batch_id: The batch.
-        site_id: Its site.
+        batch_id: The batch; empty for a row that belongs to none.
+        site_id: Its site; `*` for a row of all.
         table: Table of the run history.
         keyed: Key and content of each row.
         at_us: When.
@@ -76,6 +76,12 @@ def key_of(table: str, row: Mapping[str, Any]) -> str:
     """Key of a row among those of its batch and table. The end of an event may be told later: that is a row of its own."""
     names = (*RUN_HISTORY[table].key, *(("ended_at",) if table == "events" and "ended_at" in row else ()))
     return canonical([row.get(name) for name in names if name != "batch_id"]).decode()
+
+
+def sites_of_lots(connection: Connection, keys: Sequence[str]) -> list[tuple[str, str]]:
+    """(key, site) of every site one of whose batches used one of these lots, by the key of a row of materials."""
+    used = select(rows.c.key, rows.c.site_id).distinct().where(text(OF_LOTS), rows.c.key.in_(keys))
+    return [(found.key, found.site_id) for found in connection.execute(used)]
 
 
 def append_quarantine(

@@ -29,7 +29,7 @@ metadata = MetaData(
     }
 )
 _ID, _DIGEST = String(200), String(64)
-_OF_LOTS = "table_name = 'materials'"
+OF_LOTS = "table_name = 'materials'"
 
 
 def _us(name: str, *, nullable: bool = False) -> Column:
@@ -49,7 +49,7 @@ rows = Table(
     Column("request_id", _ID, nullable=False),
     UniqueConstraint("batch_id", "table_name", "key"),
     # whose lot is it? only rows of materials are in this index: it costs readings nothing
-    Index("ix_rows_lot", "key", sqlite_where=text(_OF_LOTS), postgresql_where=text(_OF_LOTS)),
+    Index("ix_rows_lot", "key", sqlite_where=text(OF_LOTS), postgresql_where=text(OF_LOTS)),
 )
 
 quarantine = Table(

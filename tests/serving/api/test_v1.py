@@ -52,6 +52,26 @@ def test_the_same_key_and_bytes_are_answered_the_same_and_another_body_is_a_conf
     assert len(running("GET", SCORES).json()["scores"]) == 1
 
 
+def test_results_of_lots_and_samples_of_rooms_are_told_each_by_its_own_way_in(running):
+    air = {"site_id": "north", "metric": "viable_air_cfu_m3", "observed_at": "2026-02-28T00:00:00Z", "value": 3}
+    lot = {
+        "lot_id": "L1",
+        "material": "broth",
+        "parameter": "purity_pct",
+        "observed_at": "2026-02-01T00:00:00Z",
+        "value": 97,
+    }
+    for path, name, row in (("/v1/environment", "environment", air), ("/v1/lot-results", "lot_results", lot)):
+        told = running("POST", path, json={name: [row, row, row | {"value": 98}]}, headers={"idempotency-key": name})
+        assert told.status_code == 200
+        assert {n: told.json()[n] for n in ("accepted", "duplicates", "rejected")} == {
+            "accepted": 1, "duplicates": 1, "rejected": 1,
+        }  # fmt: skip
+        again = running("POST", path, json={name: [row, row, row | {"value": 98}]}, headers={"idempotency-key": name})
+        assert (again.content, again.headers["idempotent-replayed"]) == (told.content, "true")
+        assert running("POST", path, json={name: [row | {"value": -1}]}).status_code == 422
+
+
 def test_rows_that_are_all_rejected_are_422_with_the_reason_of_each(running):
     told = running("POST", ROWS, json={"observations": [reading(3, 5.0, unit="mol"), reading(4, 999.0)]})
     assert told.status_code == 422
