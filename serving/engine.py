@@ -14,6 +14,7 @@ from features.errors import ContractError
 from features.live import Columns
 from serving.bundle.bundle import INTENDED_USE, THRESHOLDS
 from serving.bundle.keeper import Keeper, Speaking
+from serving.look import Look
 from serving.seam import BODY_VERSION, EngineError, ModelInfo, RowVerdict, ScoreBody, StoredRow, UnscorableError
 from serving.speaker import Speaker
 from serving.state import PlantState
@@ -88,6 +89,16 @@ class LiveEngine:
         """The row that the model sees of a batch at a time, shape (1, columns of the model)."""
         row = self._state.row(batch_id, as_of_us)
         return self._speaker_for(self._keeper.speaking(), row.columns).joined.matrix(row.values)
+
+    def look(self, batch_id: str, as_of_us: int) -> Look:
+        """What the model sees of a batch at a time; it holds on to nothing that changes."""
+        row, speaking = self._state.row(batch_id, as_of_us), self._keeper.speaking()
+        return Look(speaking.predictor, self._process, row.columns, row.values, batch_id, as_of_us)
+
+    def decides_outcomes(self) -> str | None:
+        """The parameter whose readings decide the outcomes of all batches; None: dispositions do."""
+        rule = self._process.label_rule
+        return None if rule is None else rule.parameter
 
     def score_inline(self, history: Mapping[str, Sequence[Row]], batch_id: str, as_of_us: int) -> ScoreBody:
         """Score the given rows alone; nothing is kept."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import orjson
 
@@ -94,6 +94,23 @@ class StoredRow:
     row: Mapping[str, Any]
 
 
+class Looked(Protocol):
+    """What a model sees of one batch at one moment; nothing that happens later changes it."""
+
+    @property
+    def probability(self) -> float:
+        """Of failure, as a score of this moment says it."""
+        ...
+
+    def changes_since(self, earlier: Self) -> ScoreBody:
+        """What moved the risk since an earlier moment of the batch, said by this look's model."""
+        ...
+
+    def what_if(self) -> ScoreBody:
+        """The smallest change of what can still be changed that ends the alarm."""
+        ...
+
+
 class Engine(Protocol):
     """Scores from incremental state. `score` may run in several threads at once, but never beside a change."""
 
@@ -136,6 +153,18 @@ class Engine(Protocol):
         Raises:
             UnscorableError: As for `score`, or a row breaks the contract.
         """
+        ...
+
+    def look(self, batch_id: str, as_of_us: int) -> Looked:
+        """What the model sees of a batch at a time, for questions that take longer than a score.
+
+        Raises:
+            UnscorableError: As for `score`.
+        """
+        ...
+
+    def decides_outcomes(self) -> str | None:
+        """The parameter whose readings decide the outcomes of all batches; None: dispositions do."""
         ...
 
     def rebuild(self, rows: Iterable[StoredRow]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 
-from serving.api import health, models, plant, problems, v1, v2
+from serving.api import asking, health, models, plant, problems, v1, v2
 from serving.api.guard import PERMISSION, GuardedRoute, Verifier
 from serving.api.limits import Limits
 from serving.api.telemetry import Metrics, Telemetry
@@ -57,7 +57,7 @@ def make_app(
                   redirect_slashes=False, lifespan=lifespan)  # fmt: skip
     metrics = Metrics()
     app.state.desk, app.state.verifiers, app.state.metrics = desk, dict(verifiers), metrics
-    for router in (v1.router, plant.router, v2.router, health.router, _description()):
+    for router in (v1.router, asking.router, plant.router, v2.router, health.router, _description()):
         app.include_router(router)
     problems.install(app)
     app.add_middleware(Limits, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)

@@ -406,6 +406,29 @@ class Score(ScoreContent):
     reviews: list[Review] | None = None
 
 
+class ScoreNamed(BaseModel):
+    """A score by its id, and what it said."""
+
+    score_id: str
+    batch_id: str
+    as_of: str
+    failure_probability: float
+    model_sha256: str
+
+
+class ScoreChanges(ScoreNamed):
+    """What changed since an earlier score: `points` of the rows sum to the change of the risk, in percentage points."""
+
+    since: ScoreNamed | None = Field(description="The earlier score; null: there is none")
+    changes: dict[str, Any] | None = Field(description="`hours`, `before`, `probability`, `rows`, `sentence`")
+
+
+class ScoreWhatIf(ScoreNamed):
+    """What could still be done: `changes`, smallest first; what was `left_out`, and why; a `sentence`."""
+
+    what_if: dict[str, Any]
+
+
 class BatchPage(BaseModel):
     """Batches by id; `next` is the `after` of the next page, null at the end."""
 

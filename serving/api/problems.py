@@ -14,7 +14,7 @@ from features.errors import BatchguardError
 from serving.access.principals import ForbiddenError, UnauthenticatedError
 from serving.access.tokens import ProviderUnavailableError
 from serving.api.strict_json import BadJsonError
-from serving.desk.refusals import ConflictError, NotThereError, RefusedError
+from serving.desk.refusals import ConflictError, ModelGoneError, NotThereError, RefusedError, TooManyError
 from serving.records.answers import InFlightError, KeyReusedError
 from serving.records.store import RecordsUnavailableError
 from serving.seam import EngineError, UnscorableError, canonical
@@ -32,6 +32,8 @@ _KINDS: Sequence[tuple[type[BatchguardError], int, str, Mapping[str, str]]] = (
     (NotThereError, 404, "Not found", {}),
     (InFlightError, 409, "Still being answered", _RETRY),
     (KeyReusedError, 409, "Idempotency-Key used for another request", {}),
+    (ModelGoneError, 409, "The model of the score is not here", {}),
+    (TooManyError, 429, "Too many at once", _RETRY),
     (ConflictError, 409, "Contradicts what is kept", {}),
     (RefusedError, 422, "Cannot be accepted", {}),
     (UnscorableError, 422, "Cannot be scored", {}),

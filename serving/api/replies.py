@@ -28,7 +28,7 @@ Key = Annotated[
 _TITLES = {
     400: "Not JSON as it is accepted here", 401: "Not authenticated", 403: "Not allowed", 404: "Not found",
     408: "The body took too long", 409: "Conflict, or still being answered", 413: "Too large", 415: "Compressed",
-    422: "Does not fit", 503: "Try again",
+    422: "Does not fit", 429: "Too many at once", 503: "Try again",
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,7 @@ class Desk:
         max_future_us: How far ahead of the clock a row may have become known.
         clock: Microseconds UTC.
         told: Called after events were committed.
+        asking: How many may work at once on what takes longer than a score.
         stale_because: Why a newer release cannot be used, and what to do; empty: the newest one speaks.
         stale_since_us: Since when a newer release cannot be used; None: the newest one speaks.
     """
@@ -48,6 +50,7 @@ class Desk:
     told: Callable[[], None] = lambda: None
     stale_since_us: Callable[[], int | None] = lambda: None
     stale_because: Callable[[], str] = lambda: ""
+    asking: threading.Semaphore = field(default_factory=lambda: threading.BoundedSemaphore(2))
     in_flight: InFlight = field(default_factory=InFlight)
 
     def once(self, call: Call, work: Callable[[], Answer]) -> Answer:

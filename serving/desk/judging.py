@@ -87,15 +87,20 @@ def status_of(said: Mapping[str, Any]) -> int:
     return 422 if said["rejected"] and not said["accepted"] + said["duplicates"] else 200
 
 
-def _from_the_future(table: str, row: Row, latest_us: int) -> RowVerdict | None:
-    said = next((row[name] for name in _KNOWN_AT[table] if row.get(name)), None)
+def known_us(table: str, row: Row) -> int | None:
+    """When a row could be known, in microseconds UTC; None where it does not say, as the row of a batch."""
+    said = next((row[name] for name in _KNOWN_AT.get(table, ()) if row.get(name)), None)
     try:
-        known_us = microseconds(str(said))
+        return microseconds(str(said))
     except ValueError:
-        return None  # no time: the contract says so better
-    if known_us <= latest_us:
         return None
+
+
+def _from_the_future(table: str, row: Row, latest_us: int) -> RowVerdict | None:
+    known = known_us(table, row)
+    if known is None or known <= latest_us:
+        return None  # without a time, too: the contract says so better
     return RowVerdict(
         "rejected", "from_the_future",
-        f"known at {iso(known_us)}, which lies in the future; expected at most {iso(latest_us)}. Compare the clocks",
+        f"known at {iso(known)}, which lies in the future; expected at most {iso(latest_us)}. Compare the clocks",
     )  # fmt: skip

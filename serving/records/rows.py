@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, text
 from features.contracts import RUN_HISTORY
 from serving.ids import new_id
 from serving.records.store import Head
-from serving.records.tables import OF_LOTS, quarantine, rows
+from serving.records.tables import AROUND, OF_LOTS, quarantine, rows
 from serving.seam import StoredRow, canonical
 
 _AT_ONCE = 20_000
@@ -115,6 +115,40 @@ def rows_between(connection: Connection, after: int, until: int) -> Iterator[Sto
         for row in found:
             yield StoredRow(row.seq, row.batch_id, row.table_name, orjson.loads(row.content))
         after = found[-1].seq
+
+
+def rows_about(
+    connection: Connection, batch_id: str, after: int, until: int, *, parameter: str | None
+) -> Iterator[StoredRow]:
+    """All that a score of one batch rests on: every row that is no reading, its own readings, and those that decide outcomes.
+
+    Args:
+        connection: A transaction.
+        batch_id: The batch.
+        after: Rows behind this number.
+        until: Rows up to this number.
+        parameter: Whose readings decide the outcomes of all batches; None: no reading does.
+
+    Returns:
+        The rows that are no readings in their order, then the readings in theirs.
+    """
+    between = (rows.c.seq > after) & (rows.c.seq <= until)
+    readings = rows.c.table_name == "observations"
+    parts = [between & text(AROUND), between & readings & (rows.c.batch_id == batch_id)]
+    if parameter is not None:
+        begin = canonical([parameter]).decode().removesuffix("]") + ","  # how a key of such a reading begins
+        parts.append(between & readings & (rows.c.batch_id != batch_id) & rows.c.key.startswith(begin, autoescape=True))
+    for part in parts:
+        found = connection.execute(select(rows).where(part).order_by(rows.c.seq).execution_options(yield_per=_AT_ONCE))
+        for row in found:
+            yield StoredRow(row.seq, row.batch_id, row.table_name, orjson.loads(row.content))
+
+
+def first_told(connection: Connection, batch_ids: Collection[str]) -> dict[str, int]:
+    """Number of the first row of each of these batches."""
+    own = rows.c.batch_id.in_(sorted(batch_ids)) & (rows.c.table_name == "batches")
+    first = select(rows.c.batch_id, func.min(rows.c.seq)).where(own).group_by(rows.c.batch_id)
+    return {str(batch_id): int(seq) for batch_id, seq in connection.execute(first)}
 
 
 def find_batch(connection: Connection, batch_id: str) -> BatchRow | None:

@@ -42,6 +42,13 @@ def decision_before(connection: Connection, batch_id: str, as_of_us: int) -> str
     return None if body is None else orjson.loads(body).get("decision")
 
 
+def score_before(connection: Connection, score: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The newest score made before one of the same batch, of the same time or an earlier one; None where there is none."""
+    earlier = _HELD & (scores.c.as_of_us <= score["as_of_us"]) & (scores.c.score_id < score["score_id"])
+    newest = select(scores).where(earlier).order_by(scores.c.score_id.desc()).limit(1)
+    return connection.execute(newest, {"id": score["batch_id"]}).mappings().one_or_none()
+
+
 def list_scores(
     connection: Connection, batch_id: str, site_id: str, *, before: str | None, limit: int
 ) -> list[Mapping[str, Any]]:

@@ -29,7 +29,7 @@ metadata = MetaData(
     }
 )
 _ID, _DIGEST = String(200), String(64)
-OF_LOTS = "table_name = 'materials'"
+OF_LOTS, AROUND = "table_name = 'materials'", "table_name <> 'observations'"
 
 
 def _us(name: str, *, nullable: bool = False) -> Column:
@@ -48,7 +48,8 @@ rows = Table(
     _us("recorded_us"),
     Column("request_id", _ID, nullable=False),
     UniqueConstraint("batch_id", "table_name", "key"),
-    # whose lot is it? only rows of materials are in this index: it costs readings nothing
+    # whose lot is it, and what lies around a batch: readings are in none of the two, and cost nothing
+    Index("ix_rows_around", "seq", sqlite_where=text(AROUND), postgresql_where=text(AROUND)),
     Index("ix_rows_lot", "key", sqlite_where=text(OF_LOTS), postgresql_where=text(OF_LOTS)),
 )
 

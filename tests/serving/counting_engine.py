@@ -4,6 +4,7 @@ Rows are checked by the real rules. What the endpoint keeps, refuses and answers
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from features.contracts import RUN_HISTORY
@@ -14,6 +15,17 @@ from tests.serving.bulk_engine import BulkEngine
 from tests.serving.small_plant import PROCESS
 
 SHA256 = "ab" * 32
+
+
+@dataclass(frozen=True)
+class CountedLook:
+    probability: float
+
+    def changes_since(self, earlier: "CountedLook") -> ScoreBody:
+        return {"before": earlier.probability, "probability": self.probability}
+
+    def what_if(self) -> ScoreBody:
+        return {"probability": self.probability}
 
 
 class CountingEngine(BulkEngine):
@@ -29,6 +41,12 @@ class CountingEngine(BulkEngine):
 
     def released_for(self) -> Mapping[str, Any]:
         return {"intended_use": None, "thresholds": None}
+
+    def look(self, batch_id: str, as_of_us: int) -> "CountedLook":
+        return CountedLook(self._score(self._rows, batch_id, as_of_us)["failure_probability"])
+
+    def decides_outcomes(self) -> None:
+        return None
 
     def _score(self, rows: Mapping[str, Mapping[tuple, Mapping[str, Any]]], batch_id: str, as_of_us: int) -> ScoreBody:
         batch = rows["batches"][(batch_id,)]
