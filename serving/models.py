@@ -7,7 +7,7 @@ ever half of the one and half of the other.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -157,16 +157,19 @@ class _Pinned(Keeper):
 
 
 class Watch:
-    """Looks for a newer release every few seconds, in a thread of its own.
+    """Looks for a newer release every few seconds, in a thread of its own, and tidies up a little each time.
 
     Args:
         models: The bundles.
         memory: Holds the engine that speaks.
         every_s: Seconds between two looks.
+        tidy: Removes a few of what need not be kept; how many.
     """
 
-    def __init__(self, models: Models, memory: Memory, every_s: float = 5.0) -> None:
-        self._models, self._memory, self._every_s = models, memory, every_s
+    def __init__(
+        self, models: Models, memory: Memory, every_s: float = 5.0, *, tidy: Callable[[], int] = lambda: 0
+    ) -> None:
+        self._models, self._memory, self._every_s, self._tidy = models, memory, every_s, tidy
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -184,3 +187,7 @@ class Watch:
     def _run(self) -> None:
         while not self._stop.wait(self._every_s):
             self._models.look(self._memory)
+            try:
+                self._tidy()
+            except BatchguardError as error:
+                _log.warning("tidying up waits", error=str(error))

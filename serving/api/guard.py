@@ -79,4 +79,5 @@ async def _admitted(request: Request, permission: str) -> Principal:
 def call_of(request: Request, key: str | None, body: bytes) -> Call:
     """The call that a request makes."""
     said = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
-    return Call(request.state.principal, request_id_of(request), key, hashlib.sha256(said + body).hexdigest())
+    sha256, since_us = hashlib.sha256(said + body).hexdigest(), request.app.state.desk.oldest_answer_us()
+    return Call(request.state.principal, request_id_of(request), key, sha256, since_us)
