@@ -151,7 +151,8 @@ def score_digest(row: Mapping[str, Any]) -> dict[str, Any]:
 def review_digest(row: Mapping[str, Any]) -> dict[str, Any]:
     """What the trail says of a review: all of it but the request."""
     since = ("signer_name", "meaning", "signed_with")
-    return {name: row[name] for name in row if name not in (*since, "request_id")} | _kept_since(row, *since)
+    said = {str(name): row[name] for name in row if name not in (*since, "request_id")}
+    return said | _kept_since(row, *since)
 
 
 def _kept_since(row: Mapping[str, Any], *names: str) -> dict[str, Any]:

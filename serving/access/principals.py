@@ -47,6 +47,7 @@ class Principal:
         kind: A service can never sign.
         role: What it may do.
         sites: Whose batches it sees; `*` for all.
+        authenticated_us: When the person logged in, microseconds UTC; None: by a key, or the provider does not say.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Principal:
     kind: Kind
     role: Role
     sites: frozenset[str]
+    authenticated_us: int | None = None
 
     def may(self, permission: Permission) -> bool:
         """Whether its role and kind allow something. A permission nobody wrote down is allowed to nobody."""

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 
+from serving.access.signing import Signing
 from serving.api import asking, health, models, plant, problems, v1, v2
-from serving.api.guard import PERMISSION, GuardedRoute, Verifier
+from serving.api.guard import PERMISSION, GuardedRoute, Verifier, verifier_of
 from serving.api.limits import Limits
 from serving.api.telemetry import Metrics, Telemetry
 from serving.desk.desk import Desk
@@ -57,6 +58,7 @@ def make_app(
                   redirect_slashes=False, lifespan=lifespan)  # fmt: skip
     metrics = Metrics()
     app.state.desk, app.state.verifiers, app.state.metrics = desk, dict(verifiers), metrics
+    app.state.signing = Signing(lambda shown: verifier_of(verifiers, shown).principal(shown), desk.clock)
     for router in (v1.router, asking.router, plant.router, v2.router, health.router, _description()):
         app.include_router(router)
     problems.install(app)

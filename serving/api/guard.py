@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from fastapi import Request, Response
@@ -58,15 +58,23 @@ class GuardedRoute(APIRoute):
         return guarded
 
 
+def verifier_of(verifiers: Mapping[str, Verifier], credential: str) -> Verifier:
+    """Who can say whose a credential is.
+
+    Raises:
+        UnauthenticatedError: Nobody here.
+    """
+    kind = "key" if credential.startswith("bg_") else "token"
+    if kind not in verifiers:
+        raise UnauthenticatedError(f"no {kind} is accepted here")
+    return verifiers[kind]
+
+
 async def _admitted(request: Request, permission: str) -> Principal:
     scheme, _, credential = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not credential:
         raise UnauthenticatedError("no key or token", expected="Authorization: Bearer ...")
-    verifiers = request.app.state.verifiers
-    kind = "key" if credential.startswith("bg_") else "token"
-    verifier: Verifier | None = verifiers.get(kind)
-    if verifier is None:
-        raise UnauthenticatedError(f"no {kind} is accepted here")
+    verifier = verifier_of(request.app.state.verifiers, credential)
     if verifier.is_quick(credential):
         principal = verifier.principal(credential)
     else:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from features.contracts import GRADES, QUALITIES, SEVERITIES
 from features.process import OUTCOMES
+from serving.access.signing import MEANINGS
 from serving.ids import iso, microseconds
 from serving.seam import PLANT_TABLES, ROW_TABLES
 
@@ -254,13 +255,25 @@ class ReviewRequest(_Read):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"decision": "act", "reason": "second sample ordered", "deviation": "DEV-2026-031"}]
+            "examples": [
+                {
+                    "decision": "act",
+                    "reason": "second sample ordered",
+                    "deviation": "DEV-2026-031",
+                    "meaning": "review",
+                    "signer": "user:anna",
+                }
+            ]
         }
     )
 
     decision: Literal["agree", "disagree", "act", "no_action"]
     reason: Annotated[str, Field(pattern=_PRINTABLE, min_length=3, max_length=2000)]
     deviation: Id | None = Field(None, description="Linked deviation record")
+    meaning: Literal[MEANINGS] = Field(  # ty: ignore[invalid-type-form] - a tuple of names
+        description="What the signature says; an approval is an approver's"
+    )
+    signer: Text | None = Field(None, description="The signer's own id; needed at the first signature of a session")
 
 
 class Taken(BaseModel):
@@ -385,6 +398,9 @@ class Review(BaseModel):
     score_sha256: str
     reviewed_at: str
     request_id: str
+    signer_name: str | None = Field(description="As printed; null here and below: signed before it was kept")
+    meaning: str | None = Field(description="What the signature says")
+    signed_with: str | None = Field(description="Components of the signature that were shown")
 
 
 class Score(ScoreContent):

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from features.errors import BatchguardError
 from serving.access.principals import ForbiddenError, UnauthenticatedError
+from serving.access.signing import FRESH_S, SESSION_S, SignatureError, SigningPausedError
 from serving.access.tokens import ProviderUnavailableError
 from serving.api.strict_json import BadJsonError
 from serving.desk.refusals import ConflictError, ModelGoneError, NotThereError, RefusedError, TooManyError
@@ -27,6 +28,13 @@ _log = structlog.get_logger("batchguard.api")
 # Error -> status, title, headers. The title is the same for a kind of problem, the detail speaks of this one.
 _KINDS: Sequence[tuple[type[BatchguardError], int, str, Mapping[str, str]]] = (
     (BadJsonError, 400, "The body is not JSON as it is accepted here", {}),
+    (SigningPausedError, 429, "Too many refused signatures", {"retry-after": str(SESSION_S)}),
+    (
+        SignatureError,
+        401,
+        "A signature needs more",
+        {"www-authenticate": f'Bearer error="insufficient_user_authentication", max_age="{FRESH_S}"'},
+    ),
     (UnauthenticatedError, 401, "Not authenticated", {"www-authenticate": "Bearer"}),
     (ForbiddenError, 403, "Not allowed", {}),
     (NotThereError, 404, "Not found", {}),

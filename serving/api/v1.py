@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
+from serving.access.signing import Signature, Signing
 from serving.api import models
 from serving.api.guard import PERMISSION, GuardedRoute
 from serving.api.replies import READS, WRITES, Key, ScoreId, rows_answers, rows_told
@@ -22,6 +23,14 @@ from serving.records.answers import Answer
 router = APIRouter(prefix="/v1", route_class=GuardedRoute)
 
 BatchId = Annotated[models.Id, Path(description="The batch", examples=["B-2026-0117"])]
+Credential = Annotated[
+    str | None,
+    Header(
+        alias="Signature-Credential",
+        pattern=r"^[!-~]{1,8192}$",
+        description="The signer's own API key once more, or a token from a login just now (`auth_time`)",
+    ),
+]
 Limit = Annotated[int, Query(ge=1, le=500)]
 
 
@@ -90,13 +99,20 @@ def list_scores(request: Request, batch_id: BatchId, before: models.Text | None 
 
 @router.post("/scores/{score_id}/reviews", status_code=201, response_model=models.Review,
              openapi_extra={PERMISSION: "review"}, responses=WRITES)  # fmt: skip
-def review(request: Request, score_id: ScoreId, wanted: models.ReviewRequest, key: Key = None) -> Response:
-    """Keep what a person decided on a score, bound to its digest. Keys of services can never do this."""
-    return _answer(
-        reviewing.review(
-            _desk(request), _call(request, key), score_id, wanted.decision, wanted.reason, wanted.deviation
-        )
-    )
+def review(
+    request: Request, score_id: ScoreId, wanted: models.ReviewRequest, key: Key = None, credential: Credential = None
+) -> Response:
+    """Keep what a person decided on a score, signed and bound to its digest. Keys of services can never do this.
+
+    The first signature of a session takes `signer` and the header; each next one within 15 minutes the header at least.
+    """
+    signing: Signing = request.app.state.signing
+    decided = reviewing.Decided(wanted.decision, wanted.reason, wanted.deviation)
+
+    def sign() -> Signature:
+        return signing.sign(request.state.principal, wanted.meaning, wanted.signer, credential)
+
+    return _answer(reviewing.review(_desk(request), _call(request, key), score_id, decided, sign))
 
 
 @router.get("/model", response_model=models.ModelNow, openapi_extra={PERMISSION: "read"}, responses=READS)

@@ -98,5 +98,6 @@ def _stale(since_us: int, scored_us: int) -> dict[str, Any]:
 
 def review_json(row: Mapping[str, Any]) -> dict[str, Any]:
     """A review as it is answered."""
-    names = ("review_id", "score_id", "decision", "reason", "deviation", "reviewer", "score_sha256", "request_id")
+    names = ("review_id", "score_id", "decision", "reason", "deviation", "reviewer", "score_sha256", "request_id",
+             "signer_name", "meaning", "signed_with")  # fmt: skip
     return {name: row[name] for name in names} | {"reviewed_at": iso(row["reviewed_us"])}

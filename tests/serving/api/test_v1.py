@@ -4,6 +4,8 @@ from tests.serving.desks import BATCH, reading
 
 SCORES = "/v1/batches/B1/scores"
 ROWS = "/v1/batches/B1/observations"
+SIGNED = {"decision": "agree", "reason": "saw it", "meaning": "review", "signer": "user:anna"}
+SHOWN = {"signature-credential": "bg_reviewer"}
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def test_a_batch_is_put_filled_scored_reviewed_and_read_back(running):
     score = running("POST", SCORES, json={"as_of": "2026-03-01T20:00:00+01:00"}).json()
     assert (score["failure_probability"], score["as_of"]) == (0.5, "2026-03-01T19:00:00.000000Z")
     review = running("POST", f"/v1/scores/{score['score_id']}/reviews", who="reviewer",
-                     json={"decision": "agree", "reason": "saw it"})  # fmt: skip
+                     json=SIGNED, headers=SHOWN)  # fmt: skip
     assert review.status_code == 201
     assert running("GET", f"/v1/scores/{score['score_id']}", who="viewer").json() == score | {
         "reviews": [review.json()]

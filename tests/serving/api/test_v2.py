@@ -54,9 +54,12 @@ def test_an_attempt_that_ended_half_way_goes_on_where_it_ended(api, monkeypatch)
     monkeypatch.setattr("serving.api.v2.scoring.score", once_broken)
     api("PUT", "/v1/batches/B2", json=BATCH)
     before = {s["score_id"] for s in api("GET", "/v1/batches/B1/scores").json()["scores"]}
-    send = lambda: api(
-        "POST", INFER, json={"inputs": [tensor("batch_id", "B1", "B2")]}, headers={"idempotency-key": "h"}
-    )
+
+    def send():
+        return api(
+            "POST", INFER, json={"inputs": [tensor("batch_id", "B1", "B2")]}, headers={"idempotency-key": "half"}
+        )
+
     assert send().status_code == 503
     told = {output["name"]: output["data"] for output in send().json()["outputs"]}
     new = {s["score_id"] for s in api("GET", "/v1/batches/B1/scores").json()["scores"]} - before

@@ -15,7 +15,7 @@ from serving.records.store import RecordsUnavailableError
 from serving.records.tables import quarantine, scores
 from serving.seam import UnscorableError
 from tests.serving.counting_engine import make_counting_engine
-from tests.serving.desks import BATCH, NORTH, REVIEWER, SOUTH, call, make_desk, reading
+from tests.serving.desks import BATCH, NORTH, REVIEWER, SOUTH, call, make_desk, reading, signed
 
 EVENING = microseconds("2026-03-01T20:00:00Z")
 
@@ -209,7 +209,11 @@ def test_the_future_and_the_time_before_the_start_are_not_scored(desk):
 
 def test_a_review_is_bound_to_the_score_it_speaks_of(desk):
     made = score(desk)
-    told = orjson.loads(reviewing.review(desk, call(REVIEWER), made["score_id"], "agree", "looks right", "DEV-1").body)
+    told = orjson.loads(
+        reviewing.review(
+            desk, call(REVIEWER), made["score_id"], reviewing.Decided("agree", "looks right", "DEV-1"), signed
+        ).body
+    )
     assert (told["reviewer"], told["score_sha256"]) == ("user:anna", made["body_sha256"])
     assert reviewing.score_with_reviews(desk, NORTH, made["score_id"])["reviews"] == [told]
 
