@@ -13,7 +13,7 @@ from serving.desk import asking
 
 router = APIRouter(prefix="/v1/scores", route_class=GuardedRoute)
 _MAY = {PERMISSION: "read"}
-_ANSWERS = problems(400, 401, 403, 404, 409, 422, 429, 503)
+_ANSWERS = problems(400, 401, 403, 404, 409, 422, 429, 500, 503)
 Since = Annotated[
     str | None,
     Query(

@@ -35,7 +35,8 @@ def ready(request: Request) -> Response:
 
 
 @router.get("/metrics", openapi_extra={PERMISSION: "metrics"}, response_class=Response,
-            responses={200: {"content": {"text/plain": {}}}, **problems(401, 403)})  # fmt: skip
+            responses={200: {"content": {"text/plain": {"example": "batchguard_scores_total 1.0\n"}}},
+                       **problems(400, 401, 403, 422, 500, 503)})  # fmt: skip
 def metrics(request: Request) -> Response:
     """In Prometheus' text format."""
     measured: Metrics = request.app.state.metrics

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from features.contracts import GRADES, QUALITIES, SEVERITIES
 from features.process import OUTCOMES
 from serving.access.signing import MEANINGS
+from serving.api import examples
 from serving.ids import iso, microseconds
 from serving.seam import PLANT_TABLES, ROW_TABLES
 
@@ -48,38 +49,14 @@ class _Read(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-_BATCH: dict[str, Any] = {
-    "product_id": "cart-19", "site_id": "north", "process_version": "2", "started_at": "2026-01-30T07:30:00+01:00",
-    "subject_key": "p-5f3a", "origin": "real", "attributes": {"apheresis_viability_pct": 96.5},
-}  # fmt: skip
-_ROWS: dict[str, Any] = {
-    "observations": [
-        {"parameter": "glucose_mm", "observed_at": "2026-01-31T06:00:00+01:00", "value": 18.4, "unit": "mmol/L",
-         "available_at": "2026-01-31T06:20:00+01:00"},
-    ],
-    "events": [{"kind": "phase", "code": "expansion", "started_at": "2026-01-31T05:00:00+01:00"}],
-    "materials": [{"material": "vector", "lot_id": "V-118", "consumed_at": "2026-01-31T05:30:00+01:00"}],
-}  # fmt: skip
-
-
-_LOT_RESULTS: dict[str, Any] = {
-    "lot_results": [
-        {"lot_id": "V-118", "material": "vector", "parameter": "vector_titre_tu_ml", "value": 2.1e8, "unit": "TU/mL",
-         "observed_at": "2026-01-12T09:00:00+01:00", "available_at": "2026-01-15T14:30:00+01:00"},
-    ],
-}  # fmt: skip
-_ENVIRONMENT: dict[str, Any] = {
-    "environment": [
-        {"site_id": "north", "area_id": "suite-2", "metric": "viable_air_cfu_m3", "value": 1, "grade": "B",
-         "observed_at": "2026-01-28T06:00:00+01:00", "available_at": "2026-01-31T10:00:00+01:00"},
-    ],
-}  # fmt: skip
+def _example(*shown: dict[str, Any], **more: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": list(shown)}, **more)
 
 
 class Batch(_Read):
     """A batch as it is known at its start."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_BATCH]})
+    model_config = _example(examples.BATCH)
 
     product_id: Text | None = None
     site_id: Id
@@ -149,7 +126,7 @@ class Disposition(_Read):
 class Rows(_Read):
     """Rows of one batch; any of the four tables."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_ROWS]})
+    model_config = _example(examples.ROWS)
 
     observations: list[Observation] = Field([], max_length=MAX_ROWS)
     events: list[Event] = Field([], max_length=MAX_ROWS)
@@ -194,7 +171,7 @@ class RoomSample(_Read):
 class LotResults(_Read):
     """Results of material lots, of any number of lots."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_LOT_RESULTS]})
+    model_config = _example(examples.LOT_RESULTS)
 
     lot_results: list[LotResult] = Field(min_length=1, max_length=MAX_ROWS)
 
@@ -206,7 +183,7 @@ class LotResults(_Read):
 class Environment(_Read):
     """Samples of rooms, of any number of rooms and sites."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_ENVIRONMENT]})
+    model_config = _example(examples.ENVIRONMENT)
 
     environment: list[RoomSample] = Field(min_length=1, max_length=MAX_ROWS)
 
@@ -226,7 +203,7 @@ class ScoreRequest(_Read):
 class InlineBatch(Batch):
     """A batch with its id."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_BATCH | {"batch_id": "B-2026-0117"}]})
+    model_config = _example(examples.BATCH | {"batch_id": "B-2026-0117"})
 
     batch_id: Id
 
@@ -234,11 +211,7 @@ class InlineBatch(Batch):
 class InlineRequest(Rows):
     """One batch's whole history, to be scored without being taken in."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"batch": _BATCH | {"batch_id": "B-2026-0117"}, **_ROWS, "as_of": "2026-01-31T08:00:00+01:00"}]
-        }
-    )
+    model_config = _example(examples.INLINE)
 
     batch: InlineBatch
     lot_results: list[LotResult] = Field([], max_length=MAX_ROWS, description="Of the lots that the batch used")
@@ -253,19 +226,7 @@ class InlineRequest(Rows):
 class ReviewRequest(_Read):
     """What a person decided on a score."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "decision": "act",
-                    "reason": "second sample ordered",
-                    "deviation": "DEV-2026-031",
-                    "meaning": "review",
-                    "signer": "user:anna",
-                }
-            ]
-        }
-    )
+    model_config = _example(examples.REVIEW_REQUEST)
 
     decision: Literal["agree", "disagree", "act", "no_action"]
     reason: Annotated[str, Field(pattern=_PRINTABLE, min_length=3, max_length=2000)]
@@ -278,6 +239,8 @@ class ReviewRequest(_Read):
 
 class Taken(BaseModel):
     """What became of a batch."""
+
+    model_config = _example(examples.TAKEN)
 
     batch_id: str
     verdict: Literal["accepted", "duplicate"]
@@ -296,6 +259,8 @@ class Rejection(BaseModel):
 class PlantRowsTaken(BaseModel):
     """What became of rows; at most 100 rejections are explained, all are kept in the quarantine."""
 
+    model_config = _example(examples.PLANT_ROWS_TAKEN)
+
     accepted: int
     duplicates: int
     rejected: int
@@ -304,6 +269,8 @@ class PlantRowsTaken(BaseModel):
 
 class RowsTaken(PlantRowsTaken):
     """What became of rows of a batch."""
+
+    model_config = _example(examples.ROWS_TAKEN)
 
     batch_id: str
 
@@ -324,6 +291,8 @@ class Model(BaseModel):
 
 class ModelNow(Model):
     """The model that speaks now."""
+
+    model_config = _example(examples.MODEL_NOW)
 
     stale_since_us: int | None = Field(
         description="Since when a newer release cannot be used; null: this is the newest"
@@ -389,6 +358,8 @@ class ScoreContent(BaseModel):
 class Review(BaseModel):
     """A review as it is kept."""
 
+    model_config = _example(examples.REVIEW)
+
     review_id: str
     score_id: str
     decision: str
@@ -405,6 +376,8 @@ class Review(BaseModel):
 
 class Score(ScoreContent):
     """A score as it is kept: `supersedes` names the earlier one of the same batch and time."""
+
+    model_config = _example(examples.SCORE, extra="allow")
 
     score_id: str
     batch_id: str
@@ -435,6 +408,8 @@ class ScoreNamed(BaseModel):
 class ScoreChanges(ScoreNamed):
     """What changed since an earlier score: `points` of the rows sum to the change of the risk, in percentage points."""
 
+    model_config = _example(examples.CHANGES)
+
     since: ScoreNamed | None = Field(description="The earlier score; null: there is none")
     changes: dict[str, Any] | None = Field(description="`hours`, `before`, `probability`, `rows`, `sentence`")
 
@@ -442,11 +417,15 @@ class ScoreChanges(ScoreNamed):
 class ScoreWhatIf(ScoreNamed):
     """What could still be done: `changes`, smallest first; what was `left_out`, and why; a `sentence`."""
 
+    model_config = _example(examples.WHAT_IF)
+
     what_if: dict[str, Any]
 
 
 class BatchPage(BaseModel):
     """Batches by id; `next` is the `after` of the next page, null at the end."""
+
+    model_config = _example(examples.BATCH_PAGE)
 
     batches: list[dict[str, Any]]
     next: str | None
@@ -455,6 +434,8 @@ class BatchPage(BaseModel):
 class ScorePage(BaseModel):
     """Scores, the newest made first; `next` is the `before` of the next page, null at the end."""
 
+    model_config = _example(examples.SCORE_PAGE)
+
     scores: list[Score]
     next: str | None
 
@@ -462,7 +443,7 @@ class ScorePage(BaseModel):
 class Problem(BaseModel):
     """RFC 9457."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = _example(examples.PROBLEM, extra="allow")
 
     type: str
     title: str
@@ -474,6 +455,8 @@ class Problem(BaseModel):
 
 class Health(BaseModel):
     """`ok`, or what is not."""
+
+    model_config = _example(examples.HEALTH)
 
     status: Literal["ok", "unavailable"]
     records: Literal["ok", "unavailable"] | None = None

@@ -9,6 +9,7 @@ import orjson
 from fastapi import Header, Path, Request, Response
 from pydantic import BaseModel
 
+from serving.api import examples
 from serving.api.guard import call_of
 from serving.api.telemetry import Metrics
 from serving.desk.desk import Desk
@@ -27,25 +28,30 @@ Key = Annotated[
 
 _TITLES = {
     400: "Not JSON as it is accepted here", 401: "Not authenticated", 403: "Not allowed", 404: "Not found",
-    408: "The body took too long", 409: "Conflict, or still being answered", 413: "Too large", 415: "Compressed",
-    422: "Does not fit", 429: "Too many at once", 503: "Try again",
+    408: "The body took too long", 409: "Conflict, or still being answered", 413: "Too large", 415: "Not JSON, or compressed",
+    422: "Does not fit", 429: "Too many at once, or too often", 500: "An error of the endpoint", 503: "Try again",
 }  # fmt: skip
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI entries of the problems a route may answer with."""
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": _TITLES[status], "content": content} for status in statuses}
+    return {status: {"description": _TITLES[status], "content": _problem(status)} for status in statuses}
 
 
-READS = problems(400, 401, 403, 404, 422, 503)
-WRITES = problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 503)
+def _problem(status: int) -> dict[str, Any]:
+    example = {"type": "about:blank", "title": _TITLES[status], "status": status,
+               "request_id": examples.PROBLEM["request_id"]}  # fmt: skip
+    return {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}}
+
+
+READS = problems(400, 401, 403, 404, 422, 500, 503)
+WRITES = problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503)
 
 
 def rows_answers(taken: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     """OpenAPI entries of a route that takes rows: 422 may also tell what became of each."""
     both = {
-        "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}},
+        **_problem(422),
         "application/json": {"schema": {"$ref": f"#/components/schemas/{taken.__name__}"}},
     }
     return {**WRITES, 422: {"description": "The request does not fit, or no row was accepted", "content": both}}

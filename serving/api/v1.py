@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from serving.access.signing import Signature, Signing
 from serving.api import models
 from serving.api.guard import PERMISSION, GuardedRoute
-from serving.api.replies import READS, WRITES, Key, ScoreId, rows_answers, rows_told
+from serving.api.replies import READS, WRITES, Key, ScoreId, problems, rows_answers, rows_told
 from serving.api.replies import answered as _answer
 from serving.api.replies import as_json as _json
 from serving.api.replies import call_for as _call
@@ -98,7 +98,7 @@ def list_scores(request: Request, batch_id: BatchId, before: models.Text | None 
 
 
 @router.post("/scores/{score_id}/reviews", status_code=201, response_model=models.Review,
-             openapi_extra={PERMISSION: "review"}, responses=WRITES)  # fmt: skip
+             openapi_extra={PERMISSION: "review"}, responses={**WRITES, **problems(429)})  # fmt: skip
 def review(
     request: Request, score_id: ScoreId, wanted: models.ReviewRequest, key: Key = None, credential: Credential = None
 ) -> Response:

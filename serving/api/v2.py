@@ -8,6 +8,7 @@ import orjson
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving.api import examples
 from serving.api.guard import PERMISSION, GuardedRoute
 from serving.api.health import readiness
 from serving.api.models import Id, Moment, Text
@@ -31,7 +32,7 @@ _OUTPUTS = [
     {"name": "score_id", "datatype": "BYTES", "shape": [-1]},
     {"name": "score", "datatype": "BYTES", "shape": [-1]},
 ]
-_ERRORS = problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 503)
+_ERRORS = problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503)
 
 
 class Tensor(BaseModel):
@@ -48,15 +49,7 @@ class Tensor(BaseModel):
 class Inference(BaseModel):
     """A request for scores."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        json_schema_extra={
-            "examples": [
-                {"inputs": [{"name": "batch_id", "datatype": "BYTES", "shape": [1], "data": ["B-2026-0117"]}]},
-            ]
-        },
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [examples.INFERENCE]})
 
     id: Text | None = None
     inputs: list[Tensor] = Field(min_length=1, max_length=2)
@@ -74,6 +67,8 @@ class Output(BaseModel):
 class Inferred(BaseModel):
     """Scores; `score` holds the whole records as JSON."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.INFERRED]})
+
     id: str | None = None
     model_name: str
     model_version: str
@@ -83,7 +78,7 @@ class Inferred(BaseModel):
 class Ready(BaseModel):
     """Whether it is."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [{"ready": True}]})
 
 
 @router.get("/health/live", response_model=Ready, openapi_extra={PERMISSION: "open"})

@@ -127,3 +127,30 @@ def broken(_):
     from sqlalchemy.exc import OperationalError
 
     raise OperationalError("SELECT secret", {}, Exception("password=1"))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("DELETE", "/v1/batches/B1", "PUT"), ("PATCH", SCORES, "HEAD, GET, POST"), ("OPTIONS", "/v1/model", "HEAD, GET"),
+     ("POST", "/health/live", "HEAD, GET"), ("BREW", "/v1/scores", "POST")],
+)  # fmt: skip
+def test_a_method_that_is_not_there_is_a_problem_that_names_those_that_are(api, method, path, allowed):
+    answer = api(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/v1/model", "/v1/batches", "/v1/nothing", "/openapi.json"])
+def test_head_is_answered_as_get_without_content(running, path):
+    got, asked = running("GET", path), running("HEAD", path)
+    assert (asked.status_code, asked.content) == (got.status_code, b"")
+    assert asked.headers["content-length"] == got.headers["content-length"]
+    assert asked.headers["content-type"] == got.headers["content-type"]
+
+
+def test_words_in_the_place_of_a_method_make_no_series_of_their_own(running):
+    for i in range(5):
+        running(f"WORD{i}", "/v1/model")
+    text = running("GET", "/metrics", who="viewer").text
+    assert "WORD" not in text
+    assert 'method="other"' in text
