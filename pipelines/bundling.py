@@ -10,8 +10,9 @@ from features.errors import StorageError
 from models.registry import CHAMPION, Registry
 from pipelines.plant import Plant
 from pipelines.settings import Settings
+from serving.bundle.bundle import Bundle
 from serving.bundle.manifest import private_key
-from serving.bundle.store import Bundle, BundleStore
+from serving.bundle.store import BundleStore
 from serving.scorer import Release
 
 KEYS, LOCAL_KEY = "keys", "bundle.pem"

@@ -142,12 +142,19 @@ def score_digest(row: Mapping[str, Any]) -> dict[str, Any]:
     """What the trail says of a score: enough to notice any change of its record."""
     names = ("score_id", "batch_id", "as_of_us", "scored_us", "rows_seq", "inline_sha256", "model_sha256", "model_stale_us", "body_sha256",
              "supersedes")  # fmt: skip
-    return {name: row[name] for name in names}
+    return {name: row[name] for name in names} | _kept_since(row, "code_sha256")
 
 
 def review_digest(row: Mapping[str, Any]) -> dict[str, Any]:
     """What the trail says of a review: all of it but the request."""
-    return {name: row[name] for name in row if name != "request_id"}
+    since = ("signer_name", "meaning", "signed_with")
+    said = {str(name): row[name] for name in row if name not in (*since, "request_id")}
+    return said | _kept_since(row, *since)
+
+
+def _kept_since(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Columns that earlier records do not have; the trail says nothing of them there."""
+    return {name: row[name] for name in names if row.get(name) is not None}
 
 
 def rows_digest(batch_id: str, table: str, contents: Iterable[tuple[int, str]]) -> dict[str, Any]:

@@ -12,8 +12,10 @@ import numpy as np
 from features.contracts import RUN_HISTORY
 from features.errors import ContractError
 from features.live import Columns
+from serving.bundle.bundle import INTENDED_USE, THRESHOLDS
 from serving.bundle.keeper import Keeper, Speaking
-from serving.seam import BODY_VERSION, ModelInfo, RowVerdict, ScoreBody, StoredRow, UnscorableError
+from serving.look import Look
+from serving.seam import BODY_VERSION, EngineError, ModelInfo, RowVerdict, ScoreBody, StoredRow, UnscorableError
 from serving.speaker import Speaker
 from serving.state import PlantState
 
@@ -42,6 +44,11 @@ class LiveEngine:
         """The model that speaks now."""
         return _info(self._keeper.speaking())
 
+    def released_for(self) -> Mapping[str, Any]:
+        """What the model that speaks was released for, and by which limits it decides."""
+        bundle = self._keeper.speaking().bundle
+        return {"intended_use": bundle.json(INTENDED_USE), "thresholds": bundle.json(THRESHOLDS)}
+
     def refresh(self) -> ModelInfo:
         """Look for a newer release, and use it if it passes every check; call it every few seconds."""
         speaking = self._keeper.refresh()
@@ -60,8 +67,19 @@ class LiveEngine:
         return self._state.add(batch_id, table, rows)
 
     def rebuild(self, rows: Iterable[StoredRow]) -> None:
-        """Take in rows that were accepted before, in their order."""
-        self._state.rebuild(rows)
+        """Take in rows that were accepted before, in their order.
+
+        Raises:
+            EngineError: They do not keep the process definition that the model was released with.
+        """
+        try:
+            self._state.rebuild(rows)
+        except ContractError as error:
+            raise EngineError(
+                f"the stored rows do not keep the process definition of bundle {self._keeper.speaking().bundle.sha256[:12]}"
+                f" ({error.what})",
+                remedy="Release a bundle with the definition that they were taken in by.",
+            ) from None
 
     def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> ScoreBody:
         """Score a batch with what was available at a time; without reasons, they are None."""
@@ -71,6 +89,16 @@ class LiveEngine:
         """The row that the model sees of a batch at a time, shape (1, columns of the model)."""
         row = self._state.row(batch_id, as_of_us)
         return self._speaker_for(self._keeper.speaking(), row.columns).joined.matrix(row.values)
+
+    def look(self, batch_id: str, as_of_us: int) -> Look:
+        """What the model sees of a batch at a time; it holds on to nothing that changes."""
+        row, speaking = self._state.row(batch_id, as_of_us), self._keeper.speaking()
+        return Look(speaking.predictor, self._process, row.columns, row.values, batch_id, as_of_us)
+
+    def decides_outcomes(self) -> str | None:
+        """The parameter whose readings decide the outcomes of all batches; None: dispositions do."""
+        rule = self._process.label_rule
+        return None if rule is None else rule.parameter
 
     def score_inline(self, history: Mapping[str, Sequence[Row]], batch_id: str, as_of_us: int) -> ScoreBody:
         """Score the given rows alone; nothing is kept."""
@@ -94,10 +122,17 @@ class LiveEngine:
             "version": BODY_VERSION,
             "elapsed_h": row.elapsed_h,
             **said,
+            "assays_pending": state.awaited(batch_id, self._assays, as_of_us),
             "data_sha256": row.data_sha256,
             "process_version": speaking.predictor.process_version,
             "model": _info(speaking).to_json(),
         }
+
+    @property
+    def _assays(self) -> list[str]:
+        """Assays of a batch, also those that no model may see: not the tests of its lots."""
+        of_lots = {parameter for parameter, _ in self._words.lot_tests}
+        return [p.name for p in self._process.parameter if p.kind == "assay" and p.name not in of_lots]
 
     def _speaker_for(self, speaking: Speaking, columns: Columns) -> Speaker:
         """The model joined with the columns of a row; made again only when one of them changed."""
@@ -113,6 +148,6 @@ def _info(speaking: Speaking) -> ModelInfo:
     manifest = speaking.bundle.manifest
     info = ModelInfo(
         manifest.name, manifest.version, manifest.model_sha256, manifest.review, manifest.process_id,
-        manifest.process_sha256, manifest.features_sha256,
+        manifest.process_sha256, manifest.features_sha256, manifest.digest_of(THRESHOLDS), manifest.digest_of(INTENDED_USE),
     )  # fmt: skip
     return replace(info, stale_since_us=speaking.stale_since_us)

@@ -48,9 +48,13 @@ def assemble(settings: EndpointSettings, models: Models) -> FastAPI:
     courier = outbox.Courier(records, receivers, post)
     desk = Desk(
         records, models.make, Memory(records, models.make), Anchor(settings.anchor), hooks=settings.webhook,
-        max_future_us=round(settings.max_future_s * 1e6), told=courier.wake, stale_since_us=models.stale_since_us,
+        max_future_us=round(settings.max_future_s * 1e6),
+        answers_last_us=round(settings.keep_answers_days * 86_400e6), told=courier.wake, stale_since_us=models.stale_since_us,
+        stale_because=models.stale_because,
     )  # fmt: skip
     verifiers: dict[str, Verifier] = {"key": KeyRing(records)}
     if settings.identity is not None:
         verifiers["token"] = Tokens(Provider(**settings.identity.model_dump()))
-    return make_app(desk, verifiers, settings, [courier, Watch(models, desk.memory, settings.look_every_s)])
+    return make_app(
+        desk, verifiers, settings, [courier, Watch(models, desk.memory, settings.look_every_s, tidy=desk.tidy)]
+    )

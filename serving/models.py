@@ -7,18 +7,19 @@ ever half of the one and half of the other.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from features.errors import BatchguardError
+from serving.bundle.bundle import Bundle
 from serving.bundle.canary import sing
 from serving.bundle.digests import features_digest
 from serving.bundle.keeper import Keeper, Speaking, load_predictor
 from serving.bundle.manifest import BundleError, trusted_keys
-from serving.bundle.store import Bundle, BundleStore
+from serving.bundle.store import BundleStore
 from serving.desk.memory import Memory
 from serving.engine import LiveEngine
 from serving.ids import now_us
@@ -26,6 +27,7 @@ from serving.seam import Engine, EngineError
 
 KEYS = "keys"  # folder of the trusted public keys in a data directory
 _SAME = ("sha256", "name", "version", "review", "process_sha256", "features_sha256")  # what a score says of a release
+_EARLIER = 2  # models of earlier scores that are kept loaded
 _log = structlog.get_logger("batchguard.models")
 
 
@@ -44,7 +46,9 @@ class Models:
         self.store, self._keys = BundleStore(root), keys
         self._keeper = Keeper(self.store, (), keeps_process=False)  # every release gets an engine of its own
         self._speaking: Speaking | None = None
+        self._earlier: dict[str, Speaking] = {}
         self._stale_us: int | None = None
+        self._because = ""
 
     def make(self, model: Mapping[str, Any] | None) -> Engine:
         """An empty engine over the release that speaks, or over the one that a score names.
@@ -55,9 +59,7 @@ class Models:
         try:
             if model is None:
                 return self._engine(self._speaking or self._first())
-            bundle = self._find(model)
-            sing(bundle)  # in a child process first, as any other
-            return self._engine(Speaking(bundle, load_predictor(bundle)))
+            return self._engine(self._named(model))
         except EngineError:
             raise
         except (BatchguardError, OSError) as error:
@@ -67,8 +69,12 @@ class Models:
         """Since when a newer release cannot be used; None: the newest one speaks."""
         return self._stale_us
 
+    def stale_because(self) -> str:
+        """Why it cannot be used, and what to do; empty: the newest one speaks."""
+        return self._because
+
     def look(self, memory: Memory) -> None:
-        """Look for a newer release, and let it speak if it passes every check."""
+        """Look for a newer release, and let it speak if it passes every check and the rows in memory can follow it."""
         try:
             if self._speaking is None:
                 return  # the first score finds out
@@ -79,17 +85,15 @@ class Models:
                 memory.renew(self._engine(found))
                 self._speaking = found
                 _log.info("a newer model speaks", bundle=found.bundle.sha256)
-            self._stale_us = None
+            self._stale_us, self._because = None, ""
         except BatchguardError as error:
-            if self._stale_us is None:
-                self._stale_us = now_us()
-                _log.error("a newer release cannot be used", because=str(error))
+            self._stale_us = now_us() if self._stale_us is None else self._stale_us
+            self._told(str(error))
 
     def _first(self) -> Speaking:
-        found = self._newest()
-        self._speaking, self._stale_us = found, found.stale_since_us
-        if found.stale_because:
-            _log.error("the newest release cannot be used", because=found.stale_because)
+        self._speaking = found = self._newest()
+        self._stale_us = found.stale_since_us
+        self._told(found.stale_because)
         return found
 
     def _newest(self) -> Speaking:
@@ -99,9 +103,28 @@ class Models:
     def _engine(self, speaking: Speaking) -> LiveEngine:
         return LiveEngine(_Pinned(self.store, speaking))
 
-    def _find(self, model: Mapping[str, Any]) -> Bundle:
+    def _told(self, because: str) -> None:
+        """One line in the log for each reason, not one for each look."""
+        if because and because != self._because:
+            _log.error("a newer release cannot be used, the former one speaks", because=because)
+        self._because = because
+
+    def _named(self, model: Mapping[str, Any]) -> Speaking:
+        """The release that a score names: the one that speaks, one that was asked for before, or one from the folder."""
+        wanted = {name: model[name] for name in _SAME}
+        for known in (self._speaking, *self._earlier.values()):
+            if known is not None and _said_of(known.bundle) == wanted:
+                return known
+        bundle = self._find(wanted)
+        sing(bundle)  # loaded in a child process first, as any other
+        self._earlier[bundle.sha256] = found = Speaking(bundle, load_predictor(bundle))
+        while len(self._earlier) > _EARLIER:
+            self._earlier.pop(next(iter(self._earlier)))
+        return found
+
+    def _find(self, wanted: Mapping[str, Any]) -> Bundle:
         """The bundle of a release, to be run by the feature code that it was released with."""
-        trusted, wanted = trusted_keys(self._keys), {name: model[name] for name in _SAME}
+        trusted = trusted_keys(self._keys)
         if wanted["features_sha256"] != features_digest():
             raise EngineError(
                 f"model {wanted['sha256'][:12]} spoke with other feature code",
@@ -112,12 +135,12 @@ class Models:
                 bundle = self.store.read(folder.name, trusted)
             except BundleError:
                 continue  # a damaged one speaks for nobody
-            if _named(bundle) == wanted:
+            if _said_of(bundle) == wanted:
                 return bundle
         raise EngineError(f"no bundle holds model {wanted['sha256'][:12]}", remedy="Restore the folder of bundles.")
 
 
-def _named(bundle: Bundle) -> dict[str, str]:
+def _said_of(bundle: Bundle) -> dict[str, str]:
     manifest = bundle.manifest
     said = (manifest.model_sha256, manifest.name, manifest.version, manifest.review, manifest.process_sha256,
             manifest.features_sha256)  # fmt: skip
@@ -141,16 +164,19 @@ class _Pinned(Keeper):
 
 
 class Watch:
-    """Looks for a newer release every few seconds, in a thread of its own.
+    """Looks for a newer release every few seconds, in a thread of its own, and tidies up a little each time.
 
     Args:
         models: The bundles.
         memory: Holds the engine that speaks.
         every_s: Seconds between two looks.
+        tidy: Removes a few of what need not be kept; how many.
     """
 
-    def __init__(self, models: Models, memory: Memory, every_s: float = 5.0) -> None:
-        self._models, self._memory, self._every_s = models, memory, every_s
+    def __init__(
+        self, models: Models, memory: Memory, every_s: float = 5.0, *, tidy: Callable[[], int] = lambda: 0
+    ) -> None:
+        self._models, self._memory, self._every_s, self._tidy = models, memory, every_s, tidy
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -167,7 +193,11 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stop.wait(self._every_s):
-            try:
-                self._models.look(self._memory)
-            except Exception as error:  # a watch that dies would never see the next release
-                _log.error("the look for a newer release failed", kind=type(error).__name__)
+            self._try("the look for a newer release", lambda: self._models.look(self._memory))
+            self._try("tidying up", self._tidy)
+
+    def _try(self, what: str, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except Exception as error:  # a watch that dies would never see the next release
+            _log.error(f"{what} failed, and is tried again", kind=type(error).__name__)

@@ -18,7 +18,7 @@ from features.contracts import RISK_SCORE
 from features.dictionary import Feature
 from features.process import ProcessDefinition
 from models.explain.attributes import attribute_forecasts
-from models.explain.changes import Scored, changes
+from models.explain.changes import BASE, Scored, changes
 from models.explain.modes import top_mode
 from models.explain.newest import newest
 from models.explain.reasons import reasons
@@ -139,15 +139,9 @@ def _changes(
     if before is None or before.empty:
         return [None] * len(rows)
     earlier = before[before["batch_id"].isin(rows["batch_id"])].reset_index(drop=True)
-    last = dict(
-        zip(
-            earlier["batch_id"], _scored(predictor, judge(predictor, earlier, features), earlier, features), strict=True
-        )
-    )
-    now = _scored(predictor, judged, rows, features)
-    labels = {parameter.name: parameter.label for parameter in process.parameter} | {
-        feature.parameter: feature.label for feature in predictor.features
-    }
+    then_judged = judge(predictor, earlier, features)
+    last = dict(zip(earlier["batch_id"], scored_of(predictor, then_judged, earlier, features), strict=True))
+    now, labels = scored_of(predictor, judged, rows, features), labels_of(predictor, process)
     out: list[dict[str, Any] | None] = []
     for batch_id, scored in zip(rows["batch_id"], now, strict=True):
         then = last.get(batch_id)
@@ -156,7 +150,14 @@ def _changes(
     return out
 
 
-def _scored(predictor: Predictor, judged: Judged, rows: pd.DataFrame, features: tuple[Feature, ...]) -> list[Scored]:
+def labels_of(predictor: Predictor, process: ProcessDefinition) -> dict[str, str]:
+    """Words for parameters and subjects, of two scores by one model: what moves its base is how far the batch has come."""
+    labels = {parameter.name: parameter.label for parameter in process.parameter} | {BASE: "Stage of the batch"}
+    return labels | {feature.parameter: feature.label for feature in predictor.features}
+
+
+def scored_of(predictor: Predictor, judged: Judged, rows: pd.DataFrame, features: tuple[Feature, ...]) -> list[Scored]:
+    """What each judged snapshot's score was made of, for the comparison of two."""
     found = judged.assessment
     added = pd.DataFrame(found.contributions, columns=list(predictor.encoder.columns))
     by_parameter: list[Mapping[str, float]] = [

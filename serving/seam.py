@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import orjson
 
@@ -20,6 +20,7 @@ ScoreBody = dict[str, Any]
 Verdict = Literal["accepted", "duplicate", "rejected"]
 BODY_VERSION = 1
 ROW_TABLES = ("observations", "events", "materials", "dispositions")
+PLANT_TABLES = ("lot_results", "environment")  # rows that belong to no single batch
 
 
 class UnscorableError(BatchguardError):
@@ -42,6 +43,8 @@ class ModelInfo:
         process_id: Process it was made for.
         process_sha256: Digest of the process definition: limits, ranges, thresholds.
         features_sha256: Digest of the code that makes features.
+        thresholds_sha256: Digest of the thresholds and error rates by which it decides; None: a bundle of before.
+        intended_use_sha256: Digest of what it was released for; None as before.
         stale_since_us: Since when a newer release cannot be used, in microseconds UTC; None: this is the newest.
     """
 
@@ -52,6 +55,8 @@ class ModelInfo:
     process_id: str
     process_sha256: str
     features_sha256: str
+    thresholds_sha256: str | None = None
+    intended_use_sha256: str | None = None
     stale_since_us: int | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -78,12 +83,32 @@ class RowVerdict:
 
 @dataclass(frozen=True)
 class StoredRow:
-    """A row as the store keeps it: `seq` orders all rows of the plant; table `batches` for the batch itself."""
+    """A row as the store keeps it: `seq` orders all rows of the plant; table `batches` for the batch itself.
+
+    A row of `PLANT_TABLES` has an empty batch id.
+    """
 
     seq: int
     batch_id: str
     table: str
     row: Mapping[str, Any]
+
+
+class Looked(Protocol):
+    """What a model sees of one batch at one moment; nothing that happens later changes it."""
+
+    @property
+    def probability(self) -> float:
+        """Of failure, as a score of this moment says it."""
+        ...
+
+    def changes_since(self, earlier: Self) -> ScoreBody:
+        """What moved the risk since an earlier moment of the batch, said by this look's model."""
+        ...
+
+    def what_if(self) -> ScoreBody:
+        """The smallest change of what can still be changed that ends the alarm."""
+        ...
 
 
 class Engine(Protocol):
@@ -97,12 +122,19 @@ class Engine(Protocol):
         """
         ...
 
+    def released_for(self) -> Mapping[str, Any]:
+        """`intended_use` and `thresholds` of the model that speaks, as they were signed; None where its bundle has none."""
+        ...
+
     def put_batch(self, batch: Mapping[str, Any]) -> RowVerdict:
         """Check the row of a batch by the contract and take it in, in the place of an earlier one."""
         ...
 
     def add(self, batch_id: str, table: str, rows: Sequence[Mapping[str, Any]]) -> list[RowVerdict]:
-        """Check rows by the same rules as a run history and take in those that are accepted, all in one call."""
+        """Check rows by the same rules as a run history and take in those that are accepted, all in one call.
+
+        Rows of `PLANT_TABLES` come with an empty batch id.
+        """
         ...
 
     def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> ScoreBody:
@@ -121,6 +153,18 @@ class Engine(Protocol):
         Raises:
             UnscorableError: As for `score`, or a row breaks the contract.
         """
+        ...
+
+    def look(self, batch_id: str, as_of_us: int) -> Looked:
+        """What the model sees of a batch at a time, for questions that take longer than a score.
+
+        Raises:
+            UnscorableError: As for `score`.
+        """
+        ...
+
+    def decides_outcomes(self) -> str | None:
+        """The parameter whose readings decide the outcomes of all batches; None: dispositions do."""
         ...
 
     def rebuild(self, rows: Iterable[StoredRow]) -> None:

@@ -58,6 +58,7 @@ class EndpointSettings(_Part):
         anchor: File that the end of the audit chain is written to; best on another machine's disk.
         max_body_bytes: Larger requests are refused.
         body_timeout_s: A body that takes longer to arrive is refused.
+        keep_answers_days: For how long an idempotency key stands for its answer.
         max_future_s: How far ahead of the endpoint's clock a reading may have become available.
         look_every_s: Seconds between two looks for a newer release.
         identity: Provider of people's tokens; None: keys only.
@@ -68,6 +69,7 @@ class EndpointSettings(_Part):
     anchor: Path
     max_body_bytes: int = Field(default=2_000_000, ge=1_000)
     body_timeout_s: float = Field(default=5.0, gt=0)
+    keep_answers_days: float = Field(default=90.0, ge=1, le=36_500)
     max_future_s: float = Field(default=300.0, ge=0)
     look_every_s: float = Field(default=5.0, gt=0)
     identity: Identity | None = None

@@ -174,6 +174,12 @@ class PlantState:
             values = self.columns.row(batch.series, questions, as_of_us)
             return LiveRow(values, self.columns, float(values[0]), f"{self._digest:064x}")
 
+    def awaited(self, batch_id: str, names: Sequence[str], as_of_us: int) -> list[str]:
+        """Which of these parameters had no result yet that was available at a moment, in their order."""
+        with self._lock:
+            series = self._batches[batch_id].series
+            return [name for name in names if not (series.readings(name).available <= as_of_us).any()]
+
     def _settle(self) -> None:
         """Prepare the context again where it is stale; questions go on with the former one until it is there."""
         if self._context.is_stale and self._batches:

@@ -9,7 +9,7 @@ from features.errors import BatchguardError
 
 Role = Literal["mes", "viewer", "reviewer", "approver", "admin"]
 Kind = Literal["service", "person"]
-Permission = Literal["open", "write_batches", "score", "read", "review", "metrics"]
+Permission = Literal["open", "write_batches", "write_plant", "score", "read", "review", "metrics"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
 SERVICE_ROLES: tuple[Role, ...] = ("mes", "viewer")  # the others decide or sign, which only a person does
@@ -17,6 +17,7 @@ ALL_SITES = "*"
 
 ALLOWED: dict[Permission, frozenset[Role]] = {
     "write_batches": frozenset({"mes"}),
+    "write_plant": frozenset({"mes"}),
     "score": frozenset({"mes"}),
     "read": frozenset(ROLES),
     "review": frozenset({"reviewer", "approver"}),
@@ -46,6 +47,7 @@ class Principal:
         kind: A service can never sign.
         role: What it may do.
         sites: Whose batches it sees; `*` for all.
+        authenticated_us: When the person logged in, microseconds UTC; None: by a key, or the provider does not say.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Principal:
     kind: Kind
     role: Role
     sites: frozenset[str]
+    authenticated_us: int | None = None
 
     def may(self, permission: Permission) -> bool:
         """Whether its role and kind allow something. A permission nobody wrote down is allowed to nobody."""

@@ -84,8 +84,9 @@ class Tokens:
             kind, role, scope = checked("person", str(roles[0]) if len(roles) == 1 else "", names)
         except AccessError:
             raise UnauthenticatedError("the token gives no role or no site of this endpoint") from None
-        subject = str(claims["sub"])[:150]
-        return Principal(f"user:{subject}", str(claims.get("name", subject))[:200], kind, role, scope)
+        subject, at_s = str(claims["sub"])[:150], claims.get("auth_time")
+        logged_in = round(at_s * 1_000_000) if isinstance(at_s, int) and not isinstance(at_s, bool) else None
+        return Principal(f"user:{subject}", str(claims.get("name", subject))[:200], kind, role, scope, logged_in)
 
     def _is_fresh(self) -> bool:
         return time.monotonic() - self._fetched_s < _FRESH_S

@@ -9,8 +9,10 @@ from typing import Any, Protocol
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 
-from serving.api import health, models, problems, v1, v2
-from serving.api.guard import PERMISSION, GuardedRoute, Verifier
+from serving.access.signing import Signing
+from serving.api import asking, health, models, plant, problems, v1, v2
+from serving.api.guard import PERMISSION, GuardedRoute, Verifier, verifier_of
+from serving.api.heads import Heads
 from serving.api.limits import Limits
 from serving.api.telemetry import Metrics, Telemetry
 from serving.desk.desk import Desk
@@ -57,10 +59,12 @@ def make_app(
                   redirect_slashes=False, lifespan=lifespan)  # fmt: skip
     metrics = Metrics()
     app.state.desk, app.state.verifiers, app.state.metrics = desk, dict(verifiers), metrics
-    for router in (v1.router, v2.router, health.router, _description()):
+    app.state.signing = Signing(lambda shown: verifier_of(verifiers, shown).principal(shown), desk.clock)
+    for router in (v1.router, asking.router, plant.router, v2.router, health.router, _description()):
         app.include_router(router)
     problems.install(app)
     app.add_middleware(Limits, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
+    app.add_middleware(Heads)
     app.add_middleware(Telemetry, metrics=metrics)
     return app
 
@@ -73,6 +77,9 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     schemas["Problem"] = models.Problem.model_json_schema()
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
+    for name, schema in schemas.items():
+        if (model := getattr(models, name, None)) is not None and "examples" in schema:
+            schema["examples"] = model.model_config["json_schema_extra"]["examples"]  # FastAPI takes the nulls out
     found["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
     for path in found["paths"].values():
         for operation in path.values():

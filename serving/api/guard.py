@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from fastapi import Request, Response
@@ -11,8 +11,9 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from serving.access.principals import ForbiddenError, Principal, UnauthenticatedError
-from serving.api.problems import request_id_of
+from serving.api.problems import MediaTypeError, request_id_of
 from serving.api.strict_json import strict_json
+from serving.desk.refusals import RefusedError
 from serving.records.answers import Call
 
 PERMISSION = "x-permission"
@@ -45,17 +46,46 @@ class GuardedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Checks, then the handler itself."""
         handle = super().get_route_handler()
-        permission = self.permission
+        permission, known = self.permission, {parameter.alias for parameter in self.dependant.query_params}
 
         async def guarded(request: Request) -> Response:
             if permission != "open":
                 request.state.principal = await _admitted(request, permission)
+                _check_query(request, known)
             body = await request.body()
-            if body and "json" in request.headers.get("content-type", ""):
+            if body:
+                _check_media_type(request)
                 request._json = strict_json(body)
             return await handle(request)
 
         return guarded
+
+
+def _check_query(request: Request, known: set[str]) -> None:
+    """A parameter that is mistyped, or given twice, must not be passed over: a reason would be lost."""
+    given = [name for name, _ in request.query_params.multi_items()]
+    if len(given) != len(set(given)) or not known.issuperset(given):
+        raise RefusedError(
+            "a query parameter is unknown or stands twice", expected=", ".join(sorted(known)) or "no query parameter"
+        )
+
+
+def _check_media_type(request: Request) -> None:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise MediaTypeError("the body is not declared as JSON", expected="Content-Type: application/json")
+
+
+def verifier_of(verifiers: Mapping[str, Verifier], credential: str) -> Verifier:
+    """Who can say whose a credential is.
+
+    Raises:
+        UnauthenticatedError: Nobody here.
+    """
+    kind = "key" if credential.startswith("bg_") else "token"
+    if kind not in verifiers:
+        raise UnauthenticatedError(f"no {kind} is accepted here")
+    return verifiers[kind]
 
 
 async def _admitted(request: Request, permission: str) -> Principal:
@@ -80,11 +110,7 @@ def _presented(request: Request) -> tuple[Verifier, str]:
     scheme, _, credential = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not credential:
         raise UnauthenticatedError("no key or token", expected="Authorization: Bearer ...")
-    kind = "key" if credential.startswith("bg_") else "token"
-    verifier: Verifier | None = request.app.state.verifiers.get(kind)
-    if verifier is None:
-        raise UnauthenticatedError(f"no {kind} is accepted here")
-    return verifier, credential
+    return verifier_of(request.app.state.verifiers, credential), credential
 
 
 def _allowed(principal: Principal, permission: str) -> Principal:
@@ -96,4 +122,5 @@ def _allowed(principal: Principal, permission: str) -> Principal:
 def call_of(request: Request, key: str | None, body: bytes) -> Call:
     """The call that a request makes."""
     said = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
-    return Call(request.state.principal, request_id_of(request), key, hashlib.sha256(said + body).hexdigest())
+    sha256, since_us = hashlib.sha256(said + body).hexdigest(), request.app.state.desk.oldest_answer_us()
+    return Call(request.state.principal, request_id_of(request), key, sha256, since_us)

@@ -10,8 +10,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from features.errors import BatchguardError
 from serving.api import models
 from serving.api.guard import PERMISSION, GuardedRoute
+from serving.api.replies import problems
 from serving.api.telemetry import Metrics
-from serving.api.v1 import problems
 from serving.desk.desk import Desk
 from serving.ids import now_us
 from serving.seam import EngineError, canonical
@@ -35,7 +35,8 @@ def ready(request: Request) -> Response:
 
 
 @router.get("/metrics", openapi_extra={PERMISSION: "metrics"}, response_class=Response,
-            responses={200: {"content": {"text/plain": {}}}, **problems(401, 403)})  # fmt: skip
+            responses={200: {"content": {"text/plain": {"example": "batchguard_scores_total 1.0\n"}}},
+                       **problems(400, 401, 403, 422, 500, 503)})  # fmt: skip
 def metrics(request: Request) -> Response:
     """In Prometheus' text format."""
     measured: Metrics = request.app.state.metrics

@@ -6,13 +6,17 @@ contract of the run history.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from features.contracts import QUALITIES, SEVERITIES
+from features.contracts import GRADES, QUALITIES, SEVERITIES
 from features.process import OUTCOMES
+from serving.access.signing import MEANINGS
+from serving.api import examples
 from serving.ids import iso, microseconds
+from serving.seam import PLANT_TABLES, ROW_TABLES
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 _ID = r"^[A-Za-z0-9][A-Za-z0-9._:@+-]*$"
@@ -45,24 +49,14 @@ class _Read(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-_BATCH: dict[str, Any] = {
-    "product_id": "cart-19", "site_id": "north", "process_version": "2", "started_at": "2026-01-30T07:30:00+01:00",
-    "subject_key": "p-5f3a", "origin": "real", "attributes": {"apheresis_viability_pct": 96.5},
-}  # fmt: skip
-_ROWS: dict[str, Any] = {
-    "observations": [
-        {"parameter": "glucose_mm", "observed_at": "2026-01-31T06:00:00+01:00", "value": 18.4, "unit": "mmol/L",
-         "available_at": "2026-01-31T06:20:00+01:00"},
-    ],
-    "events": [{"kind": "phase", "code": "expansion", "started_at": "2026-01-31T05:00:00+01:00"}],
-    "materials": [{"material": "vector", "lot_id": "V-118", "consumed_at": "2026-01-31T05:30:00+01:00"}],
-}  # fmt: skip
+def _example(*shown: dict[str, Any], **more: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": list(shown)}, **more)
 
 
 class Batch(_Read):
     """A batch as it is known at its start."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_BATCH]})
+    model_config = _example(examples.BATCH)
 
     product_id: Text | None = None
     site_id: Id
@@ -132,7 +126,7 @@ class Disposition(_Read):
 class Rows(_Read):
     """Rows of one batch; any of the four tables."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_ROWS]})
+    model_config = _example(examples.ROWS)
 
     observations: list[Observation] = Field([], max_length=MAX_ROWS)
     events: list[Event] = Field([], max_length=MAX_ROWS)
@@ -141,8 +135,61 @@ class Rows(_Read):
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """By table of the run history, those without rows left out."""
-        given = {name: getattr(self, name) for name in ("observations", "events", "materials", "dispositions")}
-        return {name: [row.model_dump(exclude_none=True) for row in rows] for name, rows in given.items() if rows}
+        return _tables(self, ROW_TABLES)
+
+
+def _tables(body: BaseModel, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    given = {name: getattr(body, name) for name in names}
+    return {name: [row.model_dump(exclude_none=True) for row in rows] for name, rows in given.items() if rows}
+
+
+class LotResult(_Read):
+    """A result of a material lot: of its certificate, or of a retest. It counts for every batch that used the lot."""
+
+    lot_id: Text
+    material: Text
+    parameter: Text
+    observed_at: RowTime
+    revision: Revision = Field(0, description="Higher for each correction")
+    available_at: RowTime | None = Field(None, description="When it could be seen; absent: when observed")
+    value: Number
+    unit: Text | None = Field(None, description="As reported; absent: the parameter's own")
+
+
+class RoomSample(_Read):
+    """A sample of a room: counts of particles or of colonies."""
+
+    site_id: Id
+    area_id: Text | None = Field(None, description="Suite or room")
+    metric: Text = Field(description="What was counted, with its unit: viable_air_cfu_m3")
+    observed_at: RowTime
+    available_at: RowTime | None = Field(None, description="When it could be seen; absent: when observed")
+    value: Annotated[float, Field(allow_inf_nan=False, ge=0)]
+    grade: Literal[GRADES] | None = None  # ty: ignore[invalid-type-form] - a tuple of names
+
+
+class LotResults(_Read):
+    """Results of material lots, of any number of lots."""
+
+    model_config = _example(examples.LOT_RESULTS)
+
+    lot_results: list[LotResult] = Field(min_length=1, max_length=MAX_ROWS)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """As rows of the run history."""
+        return [row.model_dump(exclude_none=True) for row in self.lot_results]
+
+
+class Environment(_Read):
+    """Samples of rooms, of any number of rooms and sites."""
+
+    model_config = _example(examples.ENVIRONMENT)
+
+    environment: list[RoomSample] = Field(min_length=1, max_length=MAX_ROWS)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """As rows of the run history."""
+        return [row.model_dump(exclude_none=True) for row in self.environment]
 
 
 class ScoreRequest(_Read):
@@ -159,7 +206,7 @@ class ScoreRequest(_Read):
 class InlineBatch(Batch):
     """A batch with its id."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_BATCH | {"batch_id": "B-2026-0117"}]})
+    model_config = _example(examples.BATCH | {"batch_id": "B-2026-0117"})
 
     batch_id: Id
 
@@ -167,32 +214,36 @@ class InlineBatch(Batch):
 class InlineRequest(Rows):
     """One batch's whole history, to be scored without being taken in."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"batch": _BATCH | {"batch_id": "B-2026-0117"}, **_ROWS, "as_of": "2026-01-31T08:00:00+01:00"}]
-        }
-    )
+    model_config = _example(examples.INLINE)
 
     batch: InlineBatch
+    lot_results: list[LotResult] = Field([], max_length=MAX_ROWS, description="Of the lots that the batch used")
+    environment: list[RoomSample] = Field([], max_length=MAX_ROWS, description="Of the rooms of its site")
     as_of: Moment | None = None
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """By table of the run history, those without rows left out."""
+        return super().tables() | _tables(self, PLANT_TABLES)
 
 
 class ReviewRequest(_Read):
     """What a person decided on a score."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"decision": "act", "reason": "second sample ordered", "deviation": "DEV-2026-031"}]
-        }
-    )
+    model_config = _example(examples.REVIEW_REQUEST)
 
     decision: Literal["agree", "disagree", "act", "no_action"]
     reason: Annotated[str, Field(pattern=_PRINTABLE, min_length=3, max_length=2000)]
     deviation: Id | None = Field(None, description="Linked deviation record")
+    meaning: Literal[MEANINGS] = Field(  # ty: ignore[invalid-type-form] - a tuple of names
+        description="What the signature says; an approval is an approver's"
+    )
+    signer: Text | None = Field(None, description="The signer's own id; needed at the first signature of a session")
 
 
 class Taken(BaseModel):
     """What became of a batch."""
+
+    model_config = _example(examples.TAKEN)
 
     batch_id: str
     verdict: Literal["accepted", "duplicate"]
@@ -208,14 +259,23 @@ class Rejection(BaseModel):
     reason: str
 
 
-class RowsTaken(BaseModel):
+class PlantRowsTaken(BaseModel):
     """What became of rows; at most 100 rejections are explained, all are kept in the quarantine."""
 
-    batch_id: str
+    model_config = _example(examples.PLANT_ROWS_TAKEN)
+
     accepted: int
     duplicates: int
     rejected: int
     rejections: list[Rejection]
+
+
+class RowsTaken(PlantRowsTaken):
+    """What became of rows of a batch."""
+
+    model_config = _example(examples.ROWS_TAKEN)
+
+    batch_id: str
 
 
 class Model(BaseModel):
@@ -227,15 +287,22 @@ class Model(BaseModel):
     review: Literal["unreviewed", "released"]
     process_id: str
     process_sha256: str
-    features_sha256: str
+    features_sha256: str = Field(description="Digest of the code that makes features")
+    thresholds_sha256: str | None = Field(None, description="Digest of the limits by which it decides")
+    intended_use_sha256: str | None = Field(None, description="Digest of what it was released for")
 
 
 class ModelNow(Model):
     """The model that speaks now."""
 
+    model_config = _example(examples.MODEL_NOW)
+
     stale_since_us: int | None = Field(
         description="Since when a newer release cannot be used; null: this is the newest"
     )
+    stale_because: str | None = Field(None, description="Why it cannot be used, and what to do")
+    thresholds: dict[str, Any] | None = Field(None, description="The limits by which it decides")
+    intended_use: dict[str, Any] | None = Field(None, description="What it was released for, as it was signed")
 
 
 class StaleModel(BaseModel):
@@ -283,13 +350,18 @@ class ScoreContent(BaseModel):
     stale: dict[str, float] = Field(
         description="Parameters whose newest value is older than usual, with its age in hours"
     )
-    data_sha256: str
+    assays_pending: list[str] | None = Field(
+        None, description="Assays without a result yet, also those that no model may see"
+    )
+    data_sha256: str = Field(description="Digest of all rows held")
     process_version: str
     model: Model
 
 
 class Review(BaseModel):
     """A review as it is kept."""
+
+    model_config = _example(examples.REVIEW)
 
     review_id: str
     score_id: str
@@ -300,10 +372,15 @@ class Review(BaseModel):
     score_sha256: str
     reviewed_at: str
     request_id: str
+    signer_name: str | None = Field(description="As printed; null here and below: signed before it was kept")
+    meaning: str | None = Field(description="What the signature says")
+    signed_with: str | None = Field(description="Components of the signature that were shown")
 
 
 class Score(ScoreContent):
     """A score as it is kept: `supersedes` names the earlier one of the same batch and time."""
+
+    model_config = _example(examples.SCORE, extra="allow")
 
     score_id: str
     batch_id: str
@@ -311,6 +388,7 @@ class Score(ScoreContent):
     as_of: str
     scored_at: str
     stale_model: StaleModel | None = Field(description="Null: the newest release spoke")
+    code_sha256: str | None = Field(description="Digest of the software that scored, with its arithmetic libraries")
     rows_seq: int = Field(description="Newest row that it rests on")
     inline_sha256: str | None
     body_sha256: str
@@ -320,8 +398,37 @@ class Score(ScoreContent):
     reviews: list[Review] | None = None
 
 
+class ScoreNamed(BaseModel):
+    """A score by its id, and what it said."""
+
+    score_id: str
+    batch_id: str
+    as_of: str
+    failure_probability: float
+    model_sha256: str
+
+
+class ScoreChanges(ScoreNamed):
+    """What changed since an earlier score: `points` of the rows sum to the change of the risk, in percentage points."""
+
+    model_config = _example(examples.CHANGES)
+
+    since: ScoreNamed | None = Field(description="The earlier score; null: there is none")
+    changes: dict[str, Any] | None = Field(description="`hours`, `before`, `probability`, `rows`, `sentence`")
+
+
+class ScoreWhatIf(ScoreNamed):
+    """What could still be done: `changes`, smallest first; what was `left_out`, and why; a `sentence`."""
+
+    model_config = _example(examples.WHAT_IF)
+
+    what_if: dict[str, Any]
+
+
 class BatchPage(BaseModel):
     """Batches by id; `next` is the `after` of the next page, null at the end."""
+
+    model_config = _example(examples.BATCH_PAGE)
 
     batches: list[dict[str, Any]]
     next: str | None
@@ -330,6 +437,8 @@ class BatchPage(BaseModel):
 class ScorePage(BaseModel):
     """Scores, the newest made first; `next` is the `before` of the next page, null at the end."""
 
+    model_config = _example(examples.SCORE_PAGE)
+
     scores: list[Score]
     next: str | None
 
@@ -337,7 +446,7 @@ class ScorePage(BaseModel):
 class Problem(BaseModel):
     """RFC 9457."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = _example(examples.PROBLEM, extra="allow")
 
     type: str
     title: str
@@ -349,6 +458,8 @@ class Problem(BaseModel):
 
 class Health(BaseModel):
     """`ok`, or what is not."""
+
+    model_config = _example(examples.HEALTH)
 
     status: Literal["ok", "unavailable"]
     records: Literal["ok", "unavailable"] | None = None

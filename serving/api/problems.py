@@ -9,12 +9,14 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from features.errors import BatchguardError
 from serving.access.principals import ForbiddenError, UnauthenticatedError
+from serving.access.signing import FRESH_S, SESSION_S, SignatureError, SigningPausedError
 from serving.access.tokens import ProviderUnavailableError
 from serving.api.strict_json import BadJsonError
-from serving.desk.refusals import ConflictError, NotThereError, RefusedError
+from serving.desk.refusals import ConflictError, ModelGoneError, NotThereError, RefusedError, TooManyError
 from serving.records.answers import InFlightError, KeyReusedError
 from serving.records.store import RecordsUnavailableError
 from serving.seam import EngineError, UnscorableError, canonical
@@ -24,15 +26,30 @@ _MOST_ERRORS, _MOST_TEXT = 10, 300
 _RETRY: dict[str, str] = {"retry-after": "1"}
 _log = structlog.get_logger("batchguard.api")
 
+
+class MediaTypeError(BatchguardError):
+    """A body that is declared as something else than JSON."""
+
+
 # Error -> status, title, headers. The title is the same for a kind of problem, the detail speaks of this one.
 _KINDS: Sequence[tuple[type[BatchguardError], int, str, Mapping[str, str]]] = (
     (BadJsonError, 400, "The body is not JSON as it is accepted here", {}),
+    (SigningPausedError, 429, "Too many refused signatures", {"retry-after": str(SESSION_S)}),
+    (
+        SignatureError,
+        401,
+        "A signature needs more",
+        {"www-authenticate": f'Bearer error="insufficient_user_authentication", max_age="{FRESH_S}"'},
+    ),
     (UnauthenticatedError, 401, "Not authenticated", {"www-authenticate": "Bearer"}),
     (ForbiddenError, 403, "Not allowed", {}),
     (NotThereError, 404, "Not found", {}),
     (InFlightError, 409, "Still being answered", _RETRY),
     (KeyReusedError, 409, "Idempotency-Key used for another request", {}),
+    (ModelGoneError, 409, "The model of the score is not here", {}),
+    (TooManyError, 429, "Too many at once", _RETRY),
     (ConflictError, 409, "Contradicts what is kept", {}),
+    (MediaTypeError, 415, "Not a media type that is read here", {"accept": "application/json"}),
     (RefusedError, 422, "Cannot be accepted", {}),
     (UnscorableError, 422, "Cannot be scored", {}),
     (RecordsUnavailableError, 503, "The records cannot be used now", _RETRY),
@@ -93,7 +110,19 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     refused = cast("HTTPException", error)  # registered for this type
-    return problem(refused.status_code, str(refused.detail), request_id=request_id_of(request), headers=refused.headers)
+    headers = {"allow": _allowed(request)} if refused.status_code == 405 else refused.headers
+    return problem(refused.status_code, str(refused.detail), request_id=request_id_of(request), headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """All methods of an address: several routes may share it."""
+    scope = {"type": "http", "path": request.url.path, "root_path": "", "headers": [], "app": request.app}
+    found = [
+        method
+        for method in ("GET", "PUT", "POST")
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
+    return ", ".join([*(["HEAD"] if "GET" in found else []), *found])
 
 
 def request_id_of(request: Request) -> str:

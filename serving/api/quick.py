@@ -14,14 +14,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from serving.api.guard import GuardedRoute, admitted_at_once, call_of
 from serving.api.models import Id, ScoreRequest
-from serving.api.replies import scored
+from serving.api.replies import KEY_PATTERN, scored
 from serving.api.strict_json import BadJsonError, strict_json
 from serving.desk import scoring
 from serving.desk.desk import Desk
 from serving.desk.locks import BusyError
 from serving.ids import microseconds
 
-KEY_PATTERN = r"^[!-~]{1,200}$"
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 _ID: TypeAdapter[str] = TypeAdapter(Id)
 _KEY: TypeAdapter[str | None] = TypeAdapter(Annotated[str, Field(pattern=KEY_PATTERN)] | None)
@@ -56,6 +55,8 @@ class QuickScore(GuardedRoute):
 async def _plain(request: Request) -> ScoreRequest | None:
     """What is wanted; None: let the ordinary way find out what is wrong."""
     body = await request.body()
+    if request.url.query:
+        return None
     try:
         _ID.validate_python(request.path_params["batch_id"])
         _KEY.validate_python(request.headers.get("idempotency-key"))

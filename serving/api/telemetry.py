@@ -75,14 +75,18 @@ class Telemetry:
 
     def _note(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         route = getattr(scope.get("route"), "path", "none")
-        self._metrics.requests.labels(route, scope["method"], str(status)).inc()
+        method = (
+            scope["method"] if scope["method"] in _METHODS else "other"
+        )  # a series for each word would fill the memory
+        self._metrics.requests.labels(route, method, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
         principal = scope["state"].get("principal")
-        _log.info("request", request_id=request_id, route=route, method=scope["method"], status=status,
+        _log.info("request", request_id=request_id, route=route, method=method, status=status,
                   ms=round(1000 * seconds, 2), principal=principal.id if principal else None,
                   client_request_id=_client_id(scope))  # fmt: skip
 
 
+_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE", "TRACE", "CONNECT"})
 _SAFE = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
 

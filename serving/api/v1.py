@@ -2,56 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
+from serving.access.signing import Signature, Signing
 from serving.api import models
-from serving.api.guard import PERMISSION, GuardedRoute, call_of
-from serving.api.quick import KEY_PATTERN, QuickScore
-from serving.api.replies import reply, scored
-from serving.api.telemetry import Metrics
+from serving.api.guard import PERMISSION, GuardedRoute
+from serving.api.quick import QuickScore
+from serving.api.replies import READS, WRITES, Key, ScoreId, problems, rows_answers, rows_told, scored
+from serving.api.replies import answered as _answer
+from serving.api.replies import as_json as _json
+from serving.api.replies import call_for as _call
+from serving.api.replies import desk_of as _desk
 from serving.desk import intake, reviewing, scoring
 from serving.desk.desk import Desk
 from serving.ids import microseconds
-from serving.records.answers import Answer
-from serving.seam import canonical
 
 router = APIRouter(prefix="/v1", route_class=GuardedRoute)
 
 BatchId = Annotated[models.Id, Path(description="The batch", examples=["B-2026-0117"])]
-ScoreId = Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$", description="The score")]
-Key = Annotated[
+Credential = Annotated[
     str | None,
     Header(
-        alias="Idempotency-Key",
-        pattern=KEY_PATTERN,
-        description="Same key and body: the stored answer. Same key, other body: 409.",
+        alias="Signature-Credential",
+        pattern=r"^[!-~]{1,8192}$",
+        description="The signer's own API key once more, or a token from a login just now (`auth_time`)",
     ),
 ]
 Limit = Annotated[int, Query(ge=1, le=500)]
 
-_TITLES = {
-    400: "Not JSON as it is accepted here", 401: "Not authenticated", 403: "Not allowed", 404: "Not found",
-    408: "The body took too long", 409: "Conflict, or still being answered", 413: "Too large", 415: "Compressed",
-    422: "Does not fit", 503: "Try again",
-}  # fmt: skip
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries of the problems a route may answer with."""
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": _TITLES[status], "content": content} for status in statuses}
-
-
-_READS = problems(400, 401, 403, 404, 422, 503)
-_WRITES = problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 503)
-
 
 @router.put("/batches/{batch_id}", response_model=models.Taken, openapi_extra={PERMISSION: "write_batches"},
-            responses={201: {"model": models.Taken, "description": "A new batch"}, **_WRITES})  # fmt: skip
+            responses={201: {"model": models.Taken, "description": "A new batch"}, **WRITES})  # fmt: skip
 def put_batch(
     request: Request,
     batch_id: BatchId,
@@ -60,20 +43,19 @@ def put_batch(
     reason: Annotated[models.Text, Query(description="Why a batch is corrected; goes into the audit trail")] = "",
 ) -> Response:
     """Take in a batch; the same again changes nothing, another content is kept as a new revision."""
-    return reply(intake.put_batch(_desk(request), _call(request, key), batch_id, batch.row(), reason))
+    return _answer(intake.put_batch(_desk(request), _call(request, key), batch_id, batch.row(), reason))
 
 
-@router.post("/batches/{batch_id}/observations", response_model=models.RowsTaken,
-             openapi_extra={PERMISSION: "write_batches"},
-             responses={**_WRITES, 422: {"description": "The request does not fit, or no row was accepted", "content": {
-                 "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}},
-                 "application/json": {"schema": {"$ref": "#/components/schemas/RowsTaken"}}}}})  # fmt: skip
+@router.post(
+    "/batches/{batch_id}/observations",
+    response_model=models.RowsTaken,
+    openapi_extra={PERMISSION: "write_batches"},
+    responses=rows_answers(models.RowsTaken),
+)
 def add_rows(request: Request, batch_id: BatchId, rows: models.Rows, key: Key = None) -> Response:
     """Take in observations, events, materials and dispositions; each row is accepted, a duplicate, or rejected with why."""
     answer = intake.add_rows(_desk(request), _call(request, key), batch_id, rows.tables())
-    if not answer.replayed:
-        _count_rows(request, answer)
-    return reply(answer)
+    return rows_told(request, answer)
 
 
 def score(request: Request, batch_id: BatchId, wanted: models.ScoreRequest | None = None, key: Key = None) -> Response:
@@ -85,10 +67,10 @@ def score(request: Request, batch_id: BatchId, wanted: models.ScoreRequest | Non
 
 
 router.add_api_route("/batches/{batch_id}/scores", score, methods=["POST"], response_model=models.Score,
-                     openapi_extra={PERMISSION: "score"}, responses=_WRITES, route_class_override=QuickScore)  # fmt: skip
+                     openapi_extra={PERMISSION: "score"}, responses=WRITES, route_class_override=QuickScore)  # fmt: skip
 
 
-@router.post("/scores", response_model=models.Score, openapi_extra={PERMISSION: "score"}, responses=_WRITES)
+@router.post("/scores", response_model=models.Score, openapi_extra={PERMISSION: "score"}, responses=WRITES)
 def score_inline(request: Request, wanted: models.InlineRequest, key: Key = None) -> Response:
     """Score one batch's history that comes along. Nothing of it joins the batches that are held here."""
     history = {"batches": [wanted.batch.row()], **wanted.tables()}
@@ -97,13 +79,13 @@ def score_inline(request: Request, wanted: models.InlineRequest, key: Key = None
     return scored(request, scoring.score_inline(_desk(request), call, wanted.batch.batch_id, as_of_us, history))
 
 
-@router.get("/scores/{score_id}", response_model=models.Score, openapi_extra={PERMISSION: "read"}, responses=_READS)
+@router.get("/scores/{score_id}", response_model=models.Score, openapi_extra={PERMISSION: "read"}, responses=READS)
 def read_score(request: Request, score_id: ScoreId) -> Response:
     """A score with its reviews, as it was answered."""
     return _json(reviewing.score_with_reviews(_desk(request), request.state.principal, score_id))
 
 
-@router.get("/batches", response_model=models.BatchPage, openapi_extra={PERMISSION: "read"}, responses=_READS)
+@router.get("/batches", response_model=models.BatchPage, openapi_extra={PERMISSION: "read"}, responses=READS)
 def list_batches(request: Request, after: models.Text = "", limit: Limit = 100) -> Response:
     """Batches of the sites that the caller sees."""
     found = reviewing.batches_of(_desk(request), request.state.principal, after=after, limit=limit)
@@ -111,7 +93,7 @@ def list_batches(request: Request, after: models.Text = "", limit: Limit = 100) 
 
 
 @router.get("/batches/{batch_id}/scores", response_model=models.ScorePage, openapi_extra={PERMISSION: "read"},
-            responses=_READS)  # fmt: skip
+            responses=READS)  # fmt: skip
 def list_scores(request: Request, batch_id: BatchId, before: models.Text | None = None, limit: Limit = 100) -> Response:
     """Scores of a batch, the newest made first."""
     found = reviewing.scores_of(_desk(request), request.state.principal, batch_id, before=before, limit=limit)
@@ -119,38 +101,30 @@ def list_scores(request: Request, batch_id: BatchId, before: models.Text | None 
 
 
 @router.post("/scores/{score_id}/reviews", status_code=201, response_model=models.Review,
-             openapi_extra={PERMISSION: "review"}, responses=_WRITES)  # fmt: skip
-def review(request: Request, score_id: ScoreId, wanted: models.ReviewRequest, key: Key = None) -> Response:
-    """Keep what a person decided on a score, bound to its digest. Keys of services can never do this."""
-    return reply(
-        reviewing.review(
-            _desk(request), _call(request, key), score_id, wanted.decision, wanted.reason, wanted.deviation
-        )
-    )
+             openapi_extra={PERMISSION: "review"}, responses={**WRITES, **problems(429)})  # fmt: skip
+def review(
+    request: Request, score_id: ScoreId, wanted: models.ReviewRequest, key: Key = None, credential: Credential = None
+) -> Response:
+    """Keep what a person decided on a score, signed and bound to its digest. Keys of services can never do this.
+
+    The first signature of a session takes `signer` and the header; each next one within 15 minutes the header at least.
+    """
+    signing: Signing = request.app.state.signing
+    decided = reviewing.Decided(wanted.decision, wanted.reason, wanted.deviation)
+
+    def sign() -> Signature:
+        return signing.sign(request.state.principal, wanted.meaning, wanted.signer, credential)
+
+    return _answer(reviewing.review(_desk(request), _call(request, key), score_id, decided, sign))
 
 
-@router.get("/model", response_model=models.ModelNow, openapi_extra={PERMISSION: "read"}, responses=_READS)
+@router.get("/model", response_model=models.ModelNow, openapi_extra={PERMISSION: "read"}, responses=READS)
 def read_model(request: Request) -> Response:
     """The model that speaks, with its digests."""
     desk = _desk(request)
     with desk.memory.reading() as (engine, _):
-        return _json(engine.model().to_json() | {"stale_since_us": desk.stale_since_us()})
+        return _json({**engine.model().to_json(), **engine.released_for(), **_staleness(desk)})
 
 
-def _desk(request: Request) -> Desk:
-    return request.app.state.desk
-
-
-def _call(request: Request, key: str | None) -> Any:
-    return call_of(request, key, request._body)
-
-
-def _json(content: Mapping[str, Any]) -> Response:
-    return Response(canonical(content), media_type="application/json")
-
-
-def _count_rows(request: Request, answer: Answer) -> None:
-    metrics: Metrics = request.app.state.metrics
-    told = orjson.loads(answer.body)
-    for verdict in ("accepted", "duplicates", "rejected"):
-        metrics.rows.labels(verdict).inc(told[verdict])
+def _staleness(desk: Desk) -> dict[str, Any]:
+    return {"stale_since_us": desk.stale_since_us(), "stale_because": desk.stale_because() or None}

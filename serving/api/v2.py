@@ -8,14 +8,15 @@ import orjson
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.api.guard import PERMISSION, GuardedRoute, call_of
+from serving.api import examples
+from serving.api.guard import PERMISSION, GuardedRoute
 from serving.api.health import readiness
 from serving.api.models import Id, Moment, Text
-from serving.api.v1 import problems
+from serving.api.replies import Key, answered, call_for, desk_of, problems
 from serving.desk import scoring
-from serving.desk.desk import Desk
 from serving.desk.refusals import NotThereError, RefusedError
 from serving.ids import microseconds
+from serving.records.answers import Answer
 from serving.seam import canonical
 
 router = APIRouter(prefix="/v2", route_class=GuardedRoute)
@@ -31,7 +32,7 @@ _OUTPUTS = [
     {"name": "score_id", "datatype": "BYTES", "shape": [-1]},
     {"name": "score", "datatype": "BYTES", "shape": [-1]},
 ]
-_ERRORS = problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 503)
+_ERRORS = problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503)
 
 
 class Tensor(BaseModel):
@@ -48,15 +49,7 @@ class Tensor(BaseModel):
 class Inference(BaseModel):
     """A request for scores."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        json_schema_extra={
-            "examples": [
-                {"inputs": [{"name": "batch_id", "datatype": "BYTES", "shape": [1], "data": ["B-2026-0117"]}]},
-            ]
-        },
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [examples.INFERENCE]})
 
     id: Text | None = None
     inputs: list[Tensor] = Field(min_length=1, max_length=2)
@@ -74,6 +67,8 @@ class Output(BaseModel):
 class Inferred(BaseModel):
     """Scores; `score` holds the whole records as JSON."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.INFERRED]})
+
     id: str | None = None
     model_name: str
     model_version: str
@@ -83,7 +78,7 @@ class Inferred(BaseModel):
 class Ready(BaseModel):
     """Whether it is."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [{"ready": True}]})
 
 
 @router.get("/health/live", response_model=Ready, openapi_extra={PERMISSION: "open"})
@@ -96,7 +91,7 @@ async def live() -> Response:
             responses={503: {"model": Ready, "description": "A part is not there"}})  # fmt: skip
 def ready(request: Request) -> Response:
     """The records can be read and a model can speak."""
-    is_ready = readiness(_desk(request))["status"] == "ok"
+    is_ready = readiness(desk_of(request))["status"] == "ok"
     return Response(canonical({"ready": is_ready}), 200 if is_ready else 503, media_type="application/json")
 
 
@@ -116,21 +111,28 @@ def model_ready(request: Request, name: Name) -> Response:
 
 
 @router.post("/models/{name}/infer", response_model=Inferred, openapi_extra={PERMISSION: "score"}, responses=_ERRORS)
-def infer(request: Request, name: Name, wanted: Inference) -> Response:
-    """Score batches that are held here, one after the other; each score is kept as any other."""
-    version, pairs, scores = _speaking(request, name), _pairs(wanted), []
-    for batch_id, as_of in pairs:
-        call = call_of(request, None, b"")
-        answer = scoring.score(_desk(request), call, batch_id, None if as_of is None else microseconds(as_of))
-        scores.append(orjson.loads(answer.body))
+def infer(request: Request, name: Name, wanted: Inference, key: Key = None) -> Response:
+    """Score batches that are held here, one after the other; each score is kept as any other.
+
+    Under an Idempotency-Key each score has a part of the key: those that were made before are given again, also where
+    the first attempt ended half way.
+    """
+    _speaking(request, name)
+    pairs, call = _pairs(wanted), call_for(request, key)
+    made = [
+        scoring.score(desk_of(request), call.part(i), batch_id, None if as_of is None else microseconds(as_of))
+        for i, (batch_id, as_of) in enumerate(pairs)
+    ]
+    scores = [orjson.loads(answer.body) for answer in made]
     data = {
         "failure_probability": [score["failure_probability"] for score in scores],
         "score_id": [score["score_id"] for score in scores],
         "score": [canonical(score).decode() for score in scores],
     }
     outputs = [{**form, "shape": [len(scores)], "data": data[str(form["name"])]} for form in _OUTPUTS]
+    version = scores[-1]["model"]["version"]  # of the scores, which may be from before a newer release
     content = {"id": wanted.id, "model_name": name, "model_version": version, "outputs": outputs}
-    return Response(canonical(content), media_type="application/json")
+    return answered(Answer(200, canonical(content), replayed=all(answer.replayed for answer in made)))
 
 
 def _pairs(wanted: Inference) -> list[tuple[str, str | None]]:
@@ -161,12 +163,8 @@ def _checked(moment: str) -> None:
 
 def _speaking(request: Request, name: str) -> str:
     """Version of the model that speaks, where that is its name."""
-    with _desk(request).memory.reading() as (engine, _):
+    with desk_of(request).memory.reading() as (engine, _):
         info = engine.model()
     if info.name != name:
         raise NotThereError("no model of this name speaks", remedy="GET /v1/model names the one that does.")
     return info.version
-
-
-def _desk(request: Request) -> Desk:
-    return request.app.state.desk

@@ -16,27 +16,21 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from serving.bundle.bundle import CANARY, PREDICTOR, Bundle
 from serving.bundle.manifest import BundleError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from models.predictor import Predictor
-    from serving.bundle.store import Bundle
 
-CANARY = "canary.json"
 TIMEOUT_S = 60.0
 _ROWS = 8
 
 
-def canary_of(folder: Path) -> tuple[bytes, str]:
-    """Rows and the probabilities that a predictor gives them, as JSON, and the digest of its manifest."""
-    from models.predictor import Predictor
-
-    predictor = Predictor.load(folder)
-    rows = _made_up(predictor)
-    found = [float(p) for p in predictor.predict(rows)]
-    return orjson.dumps({"probabilities": found}), predictor.sha256
+def canary_of(predictor: Predictor) -> bytes:
+    """The probabilities that a predictor gives the made-up rows, as JSON."""
+    return orjson.dumps({"probabilities": [float(p) for p in predictor.predict(_made_up(predictor))]})
 
 
 def sing(bundle: Bundle, *, timeout_s: float = TIMEOUT_S) -> None:
@@ -84,7 +78,7 @@ def main(folder: Path, sha256: str) -> int:
     """What the child does; 0 where every score is as it was when the bundle was made."""
     from models.predictor import Predictor
 
-    predictor = Predictor.load(folder / "predictor", sha256=sha256)
+    predictor = Predictor.load(folder / PREDICTOR, sha256=sha256)
     expected = orjson.loads((folder / CANARY).read_bytes())["probabilities"]
     found = [float(p) for p in predictor.predict(_made_up(predictor))]
     if found != expected:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from serving.bundle.manifest import BundleError
 
+EXPORT_AGAIN = "Export the version again with 'batchguard bundle'."
 LARGEST = 512 << 20  # bytes of one file
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe must not make the reader wait
@@ -30,7 +31,7 @@ def read_folder(folder: Path) -> dict[str, bytes]:
         finally:
             os.close(handle)
     except OSError as error:
-        raise BundleError(f"bundle {folder.name[:12]}: {error.strerror or error}", remedy=_REMEDY) from None
+        raise BundleError(f"bundle {folder.name[:12]}: {error.strerror or error}", remedy=EXPORT_AGAIN) from None
     return found
 
 
@@ -47,14 +48,16 @@ def _read_below(handle: int, path: str, found: dict[str, bytes]) -> None:
         elif stat.S_ISREG(mode):
             found[own] = _read_file(handle, name, own)
         else:
-            raise BundleError(f"{own} in the bundle is a link or no plain file", remedy=_REMEDY)
+            raise BundleError(f"{own} in the bundle is a link or no plain file", remedy=EXPORT_AGAIN)
 
 
 def _read_file(handle: int, name: str, path: str) -> bytes:
     with os.fdopen(os.open(name, _FILE, dir_fd=handle), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
-            raise BundleError(f"{path} in the bundle is no plain file of at most {LARGEST >> 20} MB", remedy=_REMEDY)
+            raise BundleError(
+                f"{path} in the bundle is no plain file of at most {LARGEST >> 20} MB", remedy=EXPORT_AGAIN
+            )
         return file.read()
 
 
@@ -106,6 +109,3 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-_REMEDY = "Export the version again with 'batchguard bundle'."

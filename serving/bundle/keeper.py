@@ -15,11 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from features.errors import BatchguardError
 from models.predictor import Predictor
+from serving.bundle.bundle import PREDICTOR, Bundle
 from serving.bundle.canary import sing
 from serving.bundle.digests import features_digest
 from serving.bundle.files import replace_file
 from serving.bundle.manifest import BundleError
-from serving.bundle.store import PREDICTOR, Bundle, BundleStore
+from serving.bundle.store import BundleStore
 from serving.seam import EngineError
 
 ACCEPTED = "accepted.json"
@@ -151,8 +152,8 @@ class Keeper:
             )
         if self._keeps_process and self._process_sha256 not in (None, manifest.process_sha256):
             raise BundleError(
-                f"bundle {short} has another process definition",
-                remedy="Restart the endpoint: its state depends on it.",
+                f"bundle {short} has another process definition than the rows that are held were judged by",
+                remedy="Restart the endpoint to use it; until then the former release speaks, stamped stale_model.",
             )
         if bundle.process.id != manifest.process_id:
             raise BundleError(f"bundle {short} has the process definition of {bundle.process.id!r}")

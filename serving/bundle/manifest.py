@@ -70,6 +70,10 @@ class Manifest:
         """Address of the bundle."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
+    def digest_of(self, path: str) -> str | None:
+        """Digest of one of the files; None where there is none of that name."""
+        return self.files[path].sha256 if path in self.files else None
+
     @classmethod
     def from_bytes(cls, content: bytes) -> Manifest:
         """Read a manifest whose signature was verified.

@@ -4,77 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from features.context import Vocabulary
-from features.errors import ProcessError, StorageError
+from features.errors import StorageError
 from features.process import ProcessDefinition
-from serving.bundle.canary import CANARY, canary_of
+from models.predictor import Predictor
+from serving.bundle.bundle import CANARY, INTENDED_USE, PREDICTOR, PROCESS, THRESHOLDS, VOCABULARY, Bundle
+from serving.bundle.canary import canary_of
 from serving.bundle.digests import features_digest, process_digest
-from serving.bundle.files import read_folder, replace_file, write_folder
+from serving.bundle.files import EXPORT_AGAIN, read_folder, replace_file, write_folder
+from serving.bundle.intended_use import intended_use, thresholds
 from serving.bundle.manifest import MANIFEST, SIGNATURE, BundleError, File, Manifest, sign, verify
 from serving.scorer import Release
 from serving.seam import canonical
 
 POINTER = "current"
-PREDICTOR, PROCESS, VOCABULARY = "predictor", "process.json", "vocabulary.json"
 _DIGEST = re.compile(rb"^[0-9a-f]{64}$")
-_REMEDY = "Export the version again with 'batchguard bundle'."
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """A bundle of which every byte was verified.
-
-    Attributes:
-        sha256: Its address.
-        manifest: What it says of itself.
-        files: Its files by path, as verified: nothing is read from the folder again.
-    """
-
-    sha256: str
-    manifest: Manifest
-    files: Mapping[str, bytes]
-
-    @property
-    def process(self) -> ProcessDefinition:
-        """The process definition that the model was made for.
-
-        Raises:
-            BundleError: It is none of this software's.
-        """
-        try:
-            process = ProcessDefinition.model_validate_json(self.files[PROCESS])
-        except (ValueError, ProcessError):
-            raise BundleError("the process definition of the bundle cannot be read", remedy=_REMEDY) from None
-        if process_digest(process) != self.manifest.process_sha256:
-            raise BundleError("the process definition reads otherwise than when it was signed", remedy=_REMEDY)
-        return process
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """Names of the history that the model's features were made with."""
-        data = orjson.loads(self.files[VOCABULARY])
-        return Vocabulary(
-            attributes=tuple(data["attributes"]),
-            materials=tuple(data["materials"]),
-            lot_tests=tuple((parameter, material) for parameter, material in data["lot_tests"]),
-            metrics=tuple((metric, grade) for metric, grade in data["metrics"]),
-            event_kinds=tuple(data["event_kinds"]),
-            phases=tuple(data["phases"]),
-        )
-
-    def write_predictor(self, folder: Path) -> None:
-        """Write the verified files of the predictor, and the canary, into a folder of our own."""
-        own = {path: content for path, content in self.files.items() if path.startswith(f"{PREDICTOR}/")}
-        for path, content in {**own, CANARY: self.files[CANARY]}.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_bytes(content)
 
 
 @dataclass(frozen=True)
@@ -106,16 +56,18 @@ class BundleStore:
         Raises:
             StorageError: The predictor is damaged, or the disk refuses.
         """
-        canary, model_sha256 = canary_of(predictor)
+        loaded = Predictor.load(predictor)
         files = {f"{PREDICTOR}/{path}": content for path, content in read_folder(predictor).items()}
         files |= {
+            THRESHOLDS: canonical(thresholds(loaded)),
+            INTENDED_USE: canonical(intended_use(loaded, process)),
             PROCESS: canonical(process.model_dump(mode="json")),
             VOCABULARY: canonical(vars(words)),
-            CANARY: canary,
+            CANARY: canary_of(loaded),
         }
         manifest = Manifest(
             release.name, release.version, release.review, released_us, process.id, process_digest(process),
-            features_digest(), model_sha256, {path: _file(content) for path, content in sorted(files.items())},
+            features_digest(), loaded.sha256, {path: _file(content) for path, content in sorted(files.items())},
         )  # fmt: skip
         content = manifest.to_bytes()
         self.root.mkdir(parents=True, exist_ok=True)
@@ -135,12 +87,12 @@ class BundleStore:
         path = self.root / POINTER
         try:
             if path.is_symlink():
-                raise BundleError(f"{path} is a link", remedy=_REMEDY)
+                raise BundleError(f"{path} is a link", remedy=EXPORT_AGAIN)
             content = path.read_bytes()[:70].strip()
         except OSError as error:
-            raise BundleError(f"{path}: {error.strerror}", remedy=_REMEDY) from None
+            raise BundleError(f"{path}: {error.strerror}", remedy=EXPORT_AGAIN) from None
         if not _DIGEST.match(content):
-            raise BundleError(f"{path} names no bundle", expected="a SHA-256", remedy=_REMEDY)
+            raise BundleError(f"{path} names no bundle", expected="a SHA-256", remedy=EXPORT_AGAIN)
         return content.decode()
 
     def read(self, sha256: str, trusted: Iterable[Ed25519PublicKey]) -> Bundle:
@@ -152,15 +104,17 @@ class BundleStore:
         files = read_folder(self.root / sha256)
         content, signature = files.pop(MANIFEST, b""), files.pop(SIGNATURE, b"")
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise BundleError(f"bundle {sha256[:12]}: its manifest was changed or is another one's", remedy=_REMEDY)
+            raise BundleError(
+                f"bundle {sha256[:12]}: its manifest was changed or is another one's", remedy=EXPORT_AGAIN
+            )
         verify(content, signature, trusted)
         manifest = Manifest.from_bytes(content)
         for path in sorted(set(files) ^ set(manifest.files)):
             what = "is missing" if path in manifest.files else "was added"
-            raise BundleError(f"bundle {sha256[:12]}: {path} {what}", remedy=_REMEDY)
+            raise BundleError(f"bundle {sha256[:12]}: {path} {what}", remedy=EXPORT_AGAIN)
         for path, wanted in manifest.files.items():
             if _file(files[path]) != wanted:
-                raise BundleError(f"bundle {sha256[:12]}: {path} was changed", remedy=_REMEDY)
+                raise BundleError(f"bundle {sha256[:12]}: {path} was changed", remedy=EXPORT_AGAIN)
         return Bundle(sha256, manifest, files)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ from serving.records.scores import find_score
 from serving.records.store import Records
 from serving.settings import Webhook
 
+_TIDIED = 200  # answers removed at once: a few milliseconds
+
 
 @dataclass(frozen=True)
 class Desk:
@@ -33,7 +36,10 @@ class Desk:
         hooks: Who is told of scores.
         max_future_us: How far ahead of the clock a row may have become known.
         clock: Microseconds UTC.
+        answers_last_us: For how long an idempotency key stands for its answer.
         told: Called after events were committed.
+        asking: How many may work at once on what takes longer than a score.
+        stale_because: Why a newer release cannot be used, and what to do; empty: the newest one speaks.
         stale_since_us: Since when a newer release cannot be used; None: the newest one speaks.
     """
 
@@ -44,8 +50,11 @@ class Desk:
     hooks: Sequence[Webhook] = ()
     max_future_us: int = 300_000_000
     clock: Callable[[], int] = now_us
+    answers_last_us: int = 90 * 86_400_000_000
     told: Callable[[], None] = lambda: None
     stale_since_us: Callable[[], int | None] = lambda: None
+    stale_because: Callable[[], str] = lambda: ""
+    asking: threading.Semaphore = field(default_factory=lambda: threading.BoundedSemaphore(2))
     in_flight: InFlight = field(default_factory=InFlight)
 
     def once(self, call: Call, work: Callable[[], Answer]) -> Answer:
@@ -69,6 +78,25 @@ class Desk:
             return None
         with self.records.read() as connection:
             return answers.find(connection, call)
+
+    def oldest_answer_us(self) -> int:
+        """Answers stored before this time do not count any more."""
+        return self.clock() - self.answers_last_us
+
+    def tidy(self) -> int:
+        """Remove some of the answers whose time is over; records and the audit trail stay as they are.
+
+        Returns:
+            How many were removed.
+
+        Raises:
+            RecordsUnavailableError: They cannot be removed now.
+        """
+        with self.records.read() as connection:
+            if not answers.any_before(connection, self.oldest_answer_us()):
+                return 0  # nothing to hold the writers up for
+        with self.records.write() as (connection, _):
+            return answers.purge(connection, self.oldest_answer_us(), most=_TIDIED)
 
     def close(self) -> None:
         """Write the end of the chain to the anchor and let go of the database."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from serving import audit
 from serving.access.principals import ForbiddenError, Principal
 from serving.desk.desk import Desk, visible_batch
-from serving.desk.judging import Judged, judge, summary
+from serving.desk.judging import Judged, judge, status_of, summary
 from serving.desk.refusals import ConflictError, RefusedError
 from serving.records import answers
 from serving.records.answers import Answer, Call
@@ -100,9 +100,8 @@ def _add_rows(desk: Desk, call: Call, batch_id: str, tables: Mapping[str, Sequen
             for table, rows in tables.items():
                 told[table] = judge(engine, batch_id, table, rows, latest_us=at_us + desk.max_future_us)
                 _keep_rows(connection, now, call, batch, table, told[table], at_us)
-            body = summary(batch_id, told)
-            status = 422 if body["rejected"] and not body["accepted"] + body["duplicates"] else 200
-            answer = answers.keep(connection, call, Answer(status, canonical(body)), at_us)
+            body = {"batch_id": batch_id, **summary(told)}
+            answer = answers.keep(connection, call, Answer(status_of(body), canonical(body)), at_us)
         change.settle(now.rows_seq)
     desk.anchor.note(now, at_us)
     return answer

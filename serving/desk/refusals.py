@@ -13,5 +13,13 @@ class ConflictError(BatchguardError):
     """It contradicts what is kept."""
 
 
+class ModelGoneError(BatchguardError):
+    """The model that made a score is not here any more, or not with the code that it spoke with."""
+
+
+class TooManyError(BatchguardError):
+    """More at once, or more often, than is answered."""
+
+
 class RefusedError(BatchguardError):
     """It cannot be true: a time in the future, a batch that breaks the contract."""

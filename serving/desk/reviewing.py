@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import structlog
 from sqlalchemy import insert
 
 from serving import audit
-from serving.access.principals import ALL_SITES, Principal
+from serving.access.principals import ALL_SITES, AccessError, Principal
+from serving.access.signing import Signature, SigningPausedError
 from serving.desk.desk import Desk, visible_batch, visible_score
 from serving.ids import new_id
 from serving.records import answers
@@ -18,15 +22,34 @@ from serving.records.scores import list_reviews, review_json, score_json
 from serving.records.tables import reviews
 from serving.seam import canonical
 
+_log = structlog.get_logger("batchguard.reviewing")
 
-def review(desk: Desk, call: Call, score_id: str, decision: str, reason: str, deviation: str | None) -> Answer:
-    """Keep what a person decided on a score, bound to the score's digest.
+
+@dataclass(frozen=True)
+class Decided:
+    """What a person decided on a score, why, and the deviation that it is linked with."""
+
+    decision: str
+    reason: str
+    deviation: str | None = None
+
+
+def review(desk: Desk, call: Call, score_id: str, decided: Decided, sign: Callable[[], Signature]) -> Answer:
+    """Keep what a person decided on a score, signed and bound to the score's digest.
+
+    Args:
+        desk: Does the work.
+        call: The request.
+        score_id: The score.
+        decided: What was decided.
+        sign: Gives the person's signature, or refuses; a refused one is an entry of the audit trail.
 
     Raises:
         NotThereError: There is no such score at the principal's sites.
+        AccessError: The signature was refused.
         RecordsUnavailableError: It could not be kept.
     """
-    return desk.once(call, lambda: _review(desk, call, score_id, decision, reason, deviation))
+    return desk.once(call, lambda: _review(desk, call, score_id, decided, sign))
 
 
 def score_with_reviews(desk: Desk, principal: Principal, score_id: str) -> dict[str, Any]:
@@ -49,8 +72,9 @@ def scores_of(
         NotThereError: There is no such batch at the principal's sites.
     """
     with desk.records.read() as connection:
-        visible_batch(connection, principal, batch_id)
-        return [score_json(row) for row in stored.list_scores(connection, batch_id, before=before, limit=limit)]
+        batch = visible_batch(connection, principal, batch_id)
+        found = stored.list_scores(connection, batch_id, batch.site_id, before=before, limit=limit)
+        return [score_json(row) for row in found]
 
 
 def batches_of(desk: Desk, principal: Principal, *, after: str, limit: int) -> list[dict[str, Any]]:
@@ -61,18 +85,35 @@ def batches_of(desk: Desk, principal: Principal, *, after: str, limit: int) -> l
     return [dict(row.content) | {"revision": row.revision} for row in found]
 
 
-def _review(desk: Desk, call: Call, score_id: str, decision: str, reason: str, deviation: str | None) -> Answer:
-    at_us = desk.clock()
+def _review(desk: Desk, call: Call, score_id: str, decided: Decided, sign: Callable[[], Signature]) -> Answer:
+    with desk.records.read() as connection:
+        visible_score(connection, call.principal, score_id)
+    at_us, signed = desk.clock(), _signed(desk, call, score_id, sign)
     with desk.records.write() as (connection, now):
         score = visible_score(connection, call.principal, score_id)
         row = {
-            "review_id": new_id(at_us), "score_id": score_id, "decision": decision, "reason": reason,
-            "deviation": deviation, "reviewer": call.principal.id, "score_sha256": score["body_sha256"],
-            "reviewed_us": at_us, "request_id": call.request_id,
+            "review_id": new_id(at_us), "score_id": score_id, **asdict(decided), "reviewer": call.principal.id,
+            "score_sha256": score["body_sha256"], "reviewed_us": at_us, "request_id": call.request_id,
+            "signer_name": signed.name, "meaning": signed.meaning, "signed_with": signed.signed_with,
         }  # fmt: skip
         connection.execute(insert(reviews), row)
         new = audit.review_digest(row)
-        audit.append(connection, now, call.actor, "review", f"score:{score_id}", at_us=at_us, new=new, why=reason)
+        audit.append(
+            connection, now, call.actor, "review", f"score:{score_id}", at_us=at_us, new=new, why=decided.reason
+        )
         answer = answers.keep(connection, call, Answer(201, canonical(review_json(row))), at_us)
     desk.anchor.note(now, at_us)
     return answer
+
+
+def _signed(desk: Desk, call: Call, score_id: str, sign: Callable[[], Signature]) -> Signature:
+    try:
+        return sign()
+    except SigningPausedError:
+        raise  # those before it are in the trail
+    except AccessError as error:
+        _log.warning("signature refused", principal=call.principal.id, score=score_id, because=error.what)
+        with desk.records.write() as (connection, now):
+            audit.append(connection, now, call.actor, "signature_refused", f"score:{score_id}", at_us=desk.clock(),
+                         why=error.what)  # fmt: skip
+        raise

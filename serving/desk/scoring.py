@@ -14,6 +14,7 @@ from sqlalchemy import Connection, insert, select
 
 from serving import audit, outbox
 from serving.access.principals import ForbiddenError
+from serving.bundle.digests import code_digest
 from serving.desk.desk import Desk, visible_batch
 from serving.desk.refusals import NotThereError, RefusedError
 from serving.ids import iso, new_id
@@ -156,6 +157,7 @@ def _row(
         "scored_us": scored_us, "rows_seq": held, "inline_sha256": None, "model_sha256": body["model"]["sha256"],
         "body": text.decode(), "body_sha256": hashlib.sha256(text).hexdigest(), "supersedes": None,
         "request_id": call.request_id, "principal": call.principal.id, "model_stale_us": desk.stale_since_us(),
+        "code_sha256": code_digest(),
     }  # fmt: skip
 
 

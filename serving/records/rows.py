@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select, text
 
 from features.contracts import RUN_HISTORY
 from serving.ids import new_id
 from serving.records.store import Head
-from serving.records.tables import quarantine, rows
+from serving.records.tables import AROUND, OF_LOTS, quarantine, rows
 from serving.seam import StoredRow, canonical
 
 _AT_ONCE = 20_000
@@ -41,13 +41,13 @@ def append_rows(
     at_us: int,
     request_id: str,
 ) -> list[tuple[int, str]]:
-    """Number and store rows of one batch.
+    """Number and store rows of one batch, or of none.
 
     Args:
         connection: A transaction that holds the head.
         now: The head; its `rows_seq` moves on.
-        batch_id: The batch.
-        site_id: Its site.
+        batch_id: The batch; empty for a row that belongs to none.
+        site_id: Its site; `*` for a row of all.
         table: Table of the run history.
         keyed: Key and content of each row.
         at_us: When.
@@ -73,8 +73,15 @@ def append_rows(
 
 
 def key_of(table: str, row: Mapping[str, Any]) -> str:
-    """Key of a row among those of its batch and table."""
-    return canonical([row.get(name) for name in RUN_HISTORY[table].key if name != "batch_id"]).decode()
+    """Key of a row among those of its batch and table. The end of an event may be told later: that is a row of its own."""
+    names = (*RUN_HISTORY[table].key, *(("ended_at",) if table == "events" and "ended_at" in row else ()))
+    return canonical([row.get(name) for name in names if name != "batch_id"]).decode()
+
+
+def sites_of_lots(connection: Connection, keys: Sequence[str]) -> list[tuple[str, str]]:
+    """(key, site) of every site one of whose batches used one of these lots, by the key of a row of materials."""
+    used = select(rows.c.key, rows.c.site_id).distinct().where(text(OF_LOTS), rows.c.key.in_(keys))
+    return [(found.key, found.site_id) for found in connection.execute(used)]
 
 
 def append_quarantine(
@@ -108,6 +115,40 @@ def rows_between(connection: Connection, after: int, until: int) -> Iterator[Sto
         for row in found:
             yield StoredRow(row.seq, row.batch_id, row.table_name, orjson.loads(row.content))
         after = found[-1].seq
+
+
+def rows_about(
+    connection: Connection, batch_id: str, after: int, until: int, *, parameter: str | None
+) -> Iterator[StoredRow]:
+    """All that a score of one batch rests on: every row that is no reading, its own readings, and those that decide outcomes.
+
+    Args:
+        connection: A transaction.
+        batch_id: The batch.
+        after: Rows behind this number.
+        until: Rows up to this number.
+        parameter: Whose readings decide the outcomes of all batches; None: no reading does.
+
+    Returns:
+        The rows that are no readings in their order, then the readings in theirs.
+    """
+    between = (rows.c.seq > after) & (rows.c.seq <= until)
+    readings = rows.c.table_name == "observations"
+    parts = [between & text(AROUND), between & readings & (rows.c.batch_id == batch_id)]
+    if parameter is not None:
+        begin = canonical([parameter]).decode().removesuffix("]") + ","  # how a key of such a reading begins
+        parts.append(between & readings & (rows.c.batch_id != batch_id) & rows.c.key.startswith(begin, autoescape=True))
+    for part in parts:
+        found = connection.execute(select(rows).where(part).order_by(rows.c.seq).execution_options(yield_per=_AT_ONCE))
+        for row in found:
+            yield StoredRow(row.seq, row.batch_id, row.table_name, orjson.loads(row.content))
+
+
+def first_told(connection: Connection, batch_ids: Collection[str]) -> dict[str, int]:
+    """Number of the first row of each of these batches."""
+    own = rows.c.batch_id.in_(sorted(batch_ids)) & (rows.c.table_name == "batches")
+    first = select(rows.c.batch_id, func.min(rows.c.seq)).where(own).group_by(rows.c.batch_id)
+    return {str(batch_id): int(seq) for batch_id, seq in connection.execute(first)}
 
 
 def find_batch(connection: Connection, batch_id: str) -> BatchRow | None:

@@ -42,9 +42,18 @@ def decision_before(connection: Connection, batch_id: str, as_of_us: int) -> str
     return None if body is None else orjson.loads(body).get("decision")
 
 
-def list_scores(connection: Connection, batch_id: str, *, before: str | None, limit: int) -> list[Mapping[str, Any]]:
-    """Scores of a batch, the newest made first, behind an id."""
-    where = scores.c.batch_id == batch_id
+def score_before(connection: Connection, score: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The newest score made before one of the same batch, of the same time or an earlier one; None where there is none."""
+    earlier = _HELD & (scores.c.as_of_us <= score["as_of_us"]) & (scores.c.score_id < score["score_id"])
+    newest = select(scores).where(earlier).order_by(scores.c.score_id.desc()).limit(1)
+    return connection.execute(newest, {"id": score["batch_id"]}).mappings().one_or_none()
+
+
+def list_scores(
+    connection: Connection, batch_id: str, site_id: str, *, before: str | None, limit: int
+) -> list[Mapping[str, Any]]:
+    """Scores of a batch, the newest made first, behind an id; not those of a history that another site sent by this id."""
+    where = (scores.c.batch_id == batch_id) & (scores.c.site_id == site_id)
     if before is not None:
         where &= scores.c.score_id < before
     found = connection.execute(select(scores).where(where).order_by(scores.c.score_id.desc()).limit(limit))
@@ -73,6 +82,7 @@ def score_json(row: Mapping[str, Any]) -> dict[str, Any]:
         "as_of": iso(row["as_of_us"]),
         "scored_at": iso(row["scored_us"]),
         "stale_model": None if row["model_stale_us"] is None else _stale(row["model_stale_us"], row["scored_us"]),
+        "code_sha256": row["code_sha256"],
         "rows_seq": row["rows_seq"],
         "inline_sha256": row["inline_sha256"],
         "body_sha256": row["body_sha256"],
@@ -88,5 +98,6 @@ def _stale(since_us: int, scored_us: int) -> dict[str, Any]:
 
 def review_json(row: Mapping[str, Any]) -> dict[str, Any]:
     """A review as it is answered."""
-    names = ("review_id", "score_id", "decision", "reason", "deviation", "reviewer", "score_sha256", "request_id")
+    names = ("review_id", "score_id", "decision", "reason", "deviation", "reviewer", "score_sha256", "request_id",
+             "signer_name", "meaning", "signed_with")  # fmt: skip
     return {name: row[name] for name in names} | {"reviewed_at": iso(row["reviewed_us"])}

@@ -6,7 +6,19 @@ Columns say what is stored; `serving/records/migrations` says how a database get
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -17,6 +29,7 @@ metadata = MetaData(
     }
 )
 _ID, _DIGEST = String(200), String(64)
+OF_LOTS, AROUND = "table_name = 'materials'", "table_name <> 'observations'"
 
 
 def _us(name: str, *, nullable: bool = False) -> Column:
@@ -35,6 +48,9 @@ rows = Table(
     _us("recorded_us"),
     Column("request_id", _ID, nullable=False),
     UniqueConstraint("batch_id", "table_name", "key"),
+    # whose lot is it, and what lies around a batch: readings are in none of the two, and cost nothing
+    Index("ix_rows_around", "seq", sqlite_where=text(AROUND), postgresql_where=text(AROUND)),
+    Index("ix_rows_lot", "key", sqlite_where=text(OF_LOTS), postgresql_where=text(OF_LOTS)),
 )
 
 quarantine = Table(
@@ -67,6 +83,7 @@ scores = Table(
     Column("supersedes", String(36), ForeignKey("scores.score_id")),
     Column("request_id", _ID, nullable=False),
     Column("principal", _ID, nullable=False),
+    Column("code_sha256", _DIGEST),  # of the software that scored; None: before it was kept
     Index("ix_scores_batch", "batch_id", "as_of_us", "score_id"),
 )
 
@@ -89,6 +106,9 @@ reviews = Table(
     Column("score_sha256", _DIGEST, nullable=False),  # what was reviewed, to the byte
     _us("reviewed_us"),
     Column("request_id", _ID, nullable=False),
+    Column("signer_name", _ID),  # as printed; None in the next three: signed before they were kept
+    Column("meaning", String(20)),
+    Column("signed_with", String(80)),  # which components of the signature were shown
 )
 
 answers = Table(
@@ -100,6 +120,7 @@ answers = Table(
     Column("status", Integer, nullable=False),
     Column("body", Text, nullable=False),
     _us("answered_us"),
+    Index("ix_answers_answered_us", "answered_us"),
 )
 
 audit = Table(
@@ -117,6 +138,7 @@ audit = Table(
     Column("request_id", _ID, nullable=False),
     Column("previous", _DIGEST, nullable=False),
     Column("hash", _DIGEST, nullable=False),
+    Index("ix_audit_object", "object"),
 )
 
 head = Table(  # one row: the ends of the chain and of the rows; every writer locks it first
@@ -164,5 +186,6 @@ api_keys = Table(
     _us("revoked_us", nullable=True),
 )
 
-APPEND_ONLY = ("rows", "quarantine", "scores", "inline_histories", "reviews", "answers", "audit", "events_out")
+APPEND_ONLY = ("rows", "quarantine", "scores", "inline_histories", "reviews", "audit", "events_out")
+NEVER_CHANGED = ("answers",)  # they may go when their time is over, and never say anything else
 GENESIS = "0" * 64

@@ -22,6 +22,7 @@ from models.predictor import Predictor
 from serving.bundle.digests import features_digest, process_digest
 from serving.scorer import Release, score
 from serving.seam import BODY_VERSION, ModelInfo, RowVerdict, ScoreBody, StoredRow, UnscorableError, canonical
+from serving.tables import closes
 
 Row = Mapping[str, Any]
 _JSON = ("reasons", "missing", "stale")
@@ -62,7 +63,9 @@ class BulkEngine:
 
     def add(self, batch_id: str, table: str, rows: Sequence[Row]) -> list[RowVerdict]:
         """Check and keep rows of one batch."""
-        told = self._check(table, [{**row, "batch_id": batch_id} for row in rows], [batch_id])
+        if "batch_id" in RUN_HISTORY[table].names:
+            rows = [{**row, "batch_id": batch_id} for row in rows]
+        told = self._check(table, rows, [batch_id])
         return [self._judged(table, verdict) for verdict in told]
 
     def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> ScoreBody:
@@ -111,7 +114,7 @@ class BulkEngine:
         if verdict.row is None:
             return verdict
         known = self._rows[table].get(self._key(table, verdict.row))
-        if known is None:
+        if known is None or closes(RUN_HISTORY[table], dict(known), dict(verdict.row)):
             self._keep(table, verdict.row)
             return verdict
         if known == verdict.row:

@@ -4,8 +4,10 @@ Rows are checked by the real rules. What the endpoint keeps, refuses and answers
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from features.contracts import RUN_HISTORY
 from serving.bundle.digests import features_digest, process_digest
 from serving.ids import microseconds
 from serving.seam import ModelInfo, ScoreBody, UnscorableError
@@ -15,18 +17,36 @@ from tests.serving.small_plant import PROCESS
 SHA256 = "ab" * 32
 
 
+@dataclass(frozen=True)
+class CountedLook:
+    probability: float
+
+    def changes_since(self, earlier: "CountedLook") -> ScoreBody:
+        return {"before": earlier.probability, "probability": self.probability}
+
+    def what_if(self) -> ScoreBody:
+        return {"probability": self.probability}
+
+
 class CountingEngine(BulkEngine):
     def __init__(self) -> None:
         self._process = PROCESS
-        self._rows: dict[str, dict[tuple, Mapping[str, Any]]] = {
-            name: {} for name in ("batches", "observations", "events", "materials", "dispositions")
-        }
+        self._rows: dict[str, dict[tuple, Mapping[str, Any]]] = {name: {} for name in RUN_HISTORY}
         self._info = ModelInfo(
             "soup", "3", SHA256, "unreviewed", "soup", process_digest(PROCESS), features_digest()
         )  # fmt: skip
 
     def _apart(self) -> "CountingEngine":
         return CountingEngine()
+
+    def released_for(self) -> Mapping[str, Any]:
+        return {"intended_use": None, "thresholds": None}
+
+    def look(self, batch_id: str, as_of_us: int) -> "CountedLook":
+        return CountedLook(self._score(self._rows, batch_id, as_of_us)["failure_probability"])
+
+    def decides_outcomes(self) -> None:
+        return None
 
     def _score(self, rows: Mapping[str, Mapping[tuple, Mapping[str, Any]]], batch_id: str, as_of_us: int) -> ScoreBody:
         batch = rows["batches"][(batch_id,)]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from serving.access.principals import Principal
+from serving.access.signing import Signature
 from serving.anchor import Anchor
 from serving.desk.desk import Desk
 from serving.desk.memory import Memory
@@ -15,7 +16,7 @@ NOON = microseconds("2026-03-02T12:00:00Z")
 MES = Principal("key:mes", "MES", "service", "mes", frozenset({"*"}))
 NORTH = Principal("key:north", "MES of the north", "service", "mes", frozenset({"north"}))
 SOUTH = Principal("key:south", "MES of the south", "service", "mes", frozenset({"south"}))
-REVIEWER = Principal("user:anna", "Anna", "person", "reviewer", frozenset({"north"}))
+REVIEWER = Principal("user:anna", "Anna", "person", "reviewer", frozenset({"north"}), NOON)
 BATCH = {"site_id": "north", "started_at": "2026-03-01T00:00:00Z", "origin": "real"}
 
 
@@ -25,6 +26,10 @@ def make_desk(records: Records, tmp_path: Path, *, make=make_counting_engine, no
 
 def call(principal: Principal = MES, key: str | None = None, body: str = "", request_id: str = "r1") -> Call:
     return Call(principal, request_id, key, f"{body:0>64}")
+
+
+def signed() -> Signature:
+    return Signature("Anna", "review", "id and key")
 
 
 def reading(hour: int, value: float, **more) -> dict:

@@ -9,7 +9,7 @@ from serving.audit import Actor
 from serving.desk import intake, reviewing, scoring
 from serving.records.tables import APPEND_ONLY, metadata
 from serving.settings import Webhook
-from tests.serving.desks import BATCH, MES, NOON, REVIEWER, call, make_desk, reading
+from tests.serving.desks import BATCH, MES, NOON, REVIEWER, call, make_desk, reading, signed
 
 ACTOR = Actor("key:1", "mes", "r1")
 
@@ -49,7 +49,7 @@ def test_no_record_is_changed_or_removed(records, tmp_path):
     intake.add_rows(desk, call(), "B1", {"observations": [reading(1, 5.0), reading(2, 5.0, unit="mol")]})
     scoring.score_inline(desk, call(), "B1", NOON, {"batches": [{"batch_id": "B1", **BATCH}]})
     made = orjson.loads(scoring.score(desk, call(), "B1", NOON).body)
-    reviewing.review(desk, call(REVIEWER), made["score_id"], "agree", "looks right", None)
+    reviewing.review(desk, call(REVIEWER), made["score_id"], reviewing.Decided("agree", "looks right", None), signed)
     for table in APPEND_ONLY:
         name = metadata.tables[table].columns.keys()[0]
         for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET {name} = {name}"):  # noqa: S608 - our own names

@@ -1,21 +1,24 @@
 """Which model speaks while releases come, are damaged and are taken back."""
 
+import hashlib
 import shutil
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
 import pytest
 
 from serving.anchor import Anchor
+from serving.bundle.manifest import BundleError
 from serving.desk import intake, scoring
 from serving.desk.desk import Desk
 from serving.desk.memory import Memory
+from serving.ids import microseconds
 from serving.models import Models, Watch
 from serving.records.store import Records, RecordsUnavailableError
-from serving.seam import EngineError
+from serving.seam import EngineError, canonical
 from tests.serving.conftest import sqlite_url
 from tests.serving.desks import BATCH, NOON, call, reading
 from tests.serving.small_plant import SmallPlant
@@ -83,6 +86,85 @@ def test_an_older_release_does_not_come_back_by_its_pointer(place):
     (place.root / "current").write_text(old)
     place.models.look(place.desk.memory)
     assert (place.score()["model"]["version"], place.models.stale_since_us() is None) == ("2", False)
+
+
+def test_another_process_definition_is_followed_where_the_rows_that_are_held_keep_it(place):
+    place.score()
+    head = place.plant.process.process.model_copy(update={"planned_duration_h": 25.0})
+    changed = replace(place.plant, process=place.plant.process.model_copy(update={"process": head}))
+    changed.bundle(place.root, place.keys, "2")
+    place.models.look(place.desk.memory)
+    assert (place.score()["model"]["version"], place.models.stale_since_us()) == ("2", None)
+
+
+def test_a_process_definition_that_held_rows_break_is_not_followed_and_one_line_says_so(place, capsys):
+    place.score()
+    gone = place.plant.process.model_copy(update={"parameter": place.plant.process.parameter[1:]})
+    replace(place.plant, process=gone).bundle(place.root, place.keys, "2")
+    for _ in range(3):
+        place.models.look(place.desk.memory)
+    score = place.score()
+    assert (score["model"]["version"], score["stale_model"] is None) == ("1", False)
+    assert "a stored row is refused" in place.models.stale_because()
+    assert capsys.readouterr().out.count("a stored row is refused") == 1
+
+
+def test_a_release_that_fails_its_canary_is_tried_once_and_not_at_every_look(place, monkeypatch):
+    place.score()
+    tried = []
+
+    def canary(bundle):
+        tried.append(bundle.manifest.version)
+        raise BundleError("the canary died")
+
+    monkeypatch.setattr(place.models._keeper, "_canary", canary)
+    place.release("2")
+    for _ in range(5):
+        place.models.look(place.desk.memory)
+    assert tried == ["2"]
+    assert "the canary died" in place.models.stale_because()
+
+
+def test_a_release_speaks_in_the_end_though_the_records_were_away_when_it_was_found(place, monkeypatch):
+    place.score()
+    place.release("2")
+    with monkeypatch.context() as away:
+        away.setattr(place.desk.memory, "renew", lambda engine: (_ for _ in ()).throw(RecordsUnavailableError("away")))
+        place.models.look(place.desk.memory)
+    assert (place.score()["model"]["version"], place.models.stale_since_us() is None) == ("1", False)
+    place.models.look(place.desk.memory)
+    assert (place.score()["model"]["version"], place.models.stale_since_us()) == ("2", None)
+
+
+def test_stored_rows_that_no_longer_keep_the_definition_leave_no_model_to_speak(place):
+    gone = place.plant.process.model_copy(update={"parameter": place.plant.process.parameter[1:]})
+    replace(place.plant, process=gone).bundle(place.root, place.keys, "2")
+    models = Models(place.root, place.keys)
+    desk = replace(place.desk, memory=Memory(place.desk.records, models.make))
+    with pytest.raises(EngineError, match="Release a bundle with the definition"):
+        scoring.score(desk, call(), "B1", NOON)
+
+
+def test_a_score_names_what_its_model_was_released_for_and_by_which_limits_it_decided(place):
+    said = place.score()["model"]
+    with place.desk.memory.reading() as (engine, _):
+        released = engine.released_for()
+    digests = {name: hashlib.sha256(canonical(released[name])).hexdigest() for name in ("intended_use", "thresholds")}
+    assert (said["intended_use_sha256"], said["thresholds_sha256"]) == (digests["intended_use"], digests["thresholds"])
+    assert released["thresholds"]["thresholds"]["high"] == place.plant.predictor.thresholds.high
+    assert released["intended_use"]["decision_points_h"] == [6, 12, 18]
+
+
+def test_assays_without_a_result_are_named_until_it_is_available(place):
+    assert place.score()["assays_pending"] == ["purity_pct"]
+    rows = [{"parameter": "purity_pct", "observed_at": "2026-03-01T02:00:00Z", "available_at": "2026-03-01T09:00:00Z",
+             "value": 98.0}]  # fmt: skip
+    intake.add_rows(place.desk, call(), "B1", {"observations": rows})
+    at = [
+        orjson.loads(scoring.score(place.desk, call(), "B1", microseconds(f"2026-03-01T0{h}:00:00Z")).body)
+        for h in (8, 9)
+    ]
+    assert [s["assays_pending"] for s in at] == [["purity_pct"], []]
 
 
 def test_a_release_by_an_unknown_key_does_not_speak(place, tmp_path):

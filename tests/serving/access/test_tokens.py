@@ -115,3 +115,10 @@ def test_keys_that_were_fetched_serve_on_while_the_provider_is_away(tokens, monk
     monkeypatch.setattr(tokens, "_tried_s", -1e9)
     monkeypatch.setattr(tokens._client, "uri", "http://127.0.0.1:9/jwks")
     assert tokens.principal(token()).id == "user:anna"
+
+
+@pytest.mark.parametrize(
+    ("said", "read"), [(1_772_452_800, 1_772_452_800_000_000), (True, None), ("now", None), (None, None)]
+)
+def test_when_a_person_logged_in_is_read_where_the_provider_says_it(tokens, said, read):
+    assert tokens.principal(token(auth_time=said)).authenticated_us == read

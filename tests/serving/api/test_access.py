@@ -8,15 +8,28 @@ from serving.api.guard import GuardedRoute
 from tests.serving.api.conftest import PRINCIPALS
 from tests.serving.desks import BATCH
 
+AIR = {"site_id": "north", "metric": "viable_air_cfu_m3", "observed_at": "2026-02-28T00:00:00Z", "value": 3.0}
+LOT = {
+    "lot_id": "L1",
+    "material": "broth",
+    "parameter": "purity_pct",
+    "observed_at": "2026-02-01T00:00:00Z",
+    "value": 97.0,
+}
+
 OPEN = {("GET", "/health/live"), ("GET", "/health/ready"), ("GET", "/v2/health/live"), ("GET", "/v2/health/ready")}
 EVERYBODY = {"mes", "viewer", "reviewer", "approver", "admin"}
 WHO = {
     ("PUT", "/v1/batches/{batch_id}"): {"mes"},
     ("POST", "/v1/batches/{batch_id}/observations"): {"mes"},
     ("POST", "/v1/batches/{batch_id}/scores"): {"mes"},
+    ("POST", "/v1/lot-results"): {"mes"},
+    ("POST", "/v1/environment"): {"mes"},
     ("POST", "/v1/scores"): {"mes"},
     ("POST", "/v2/models/{name}/infer"): {"mes"},
     ("GET", "/v1/scores/{score_id}"): EVERYBODY,
+    ("GET", "/v1/scores/{score_id}/changes"): EVERYBODY,
+    ("GET", "/v1/scores/{score_id}/what-if"): EVERYBODY,
     ("GET", "/v1/batches"): EVERYBODY,
     ("GET", "/v1/batches/{batch_id}/scores"): EVERYBODY,
     ("POST", "/v1/scores/{score_id}/reviews"): {"reviewer", "approver"},
@@ -90,10 +103,13 @@ def test_sites_do_not_see_each_other(api):
     for method, path, body in (
         ("POST", "/v1/batches/B1/scores", None), ("GET", "/v1/batches/B1/scores", None),
         ("POST", "/v1/batches/B1/observations", {}), ("GET", f"/v1/scores/{score_id}", None),
+        ("GET", f"/v1/scores/{score_id}/changes", None), ("GET", f"/v1/scores/{score_id}/what-if", None),
     ):  # fmt: skip
         assert api(method, path, who="south", json=body).status_code == 404, path
     assert api("PUT", "/v1/batches/B1", who="south", json=BATCH).status_code == 403
     assert api("PUT", "/v1/batches/B2", who="south", json=BATCH).status_code == 403
+    for path, body in (("/v1/environment", {"environment": [AIR]}), ("/v1/lot-results", {"lot_results": [LOT]})):
+        assert api("POST", path, who="south", json=body).status_code == 422, path
     inline = {"batch": BATCH | {"batch_id": "X"}}
     assert api("POST", "/v1/scores", who="south", json=inline).status_code == 403
     infer = {"inputs": [{"name": "batch_id", "datatype": "BYTES", "shape": [1], "data": ["B1"]}]}

@@ -78,7 +78,28 @@ def test_a_gzip_bomb_is_never_opened(api):
 
 
 def test_another_content_type_is_not_read_as_json(api):
-    assert api("POST", ROWS, content=row("1"), headers={"content-type": "text/plain"}).status_code == 422
+    for kind in ("text/plain", "application/xml", "text/jsonp", ""):
+        answer = api("POST", ROWS, content=row("1"), headers={"content-type": kind})
+        assert (answer.status_code, answer.headers["content-type"]) == (415, "application/problem+json"), kind
+    assert (
+        api("POST", ROWS, content=row("1"), headers={"content-type": "Application/JSON; charset=utf-8"}).status_code
+        == 200
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PUT", "/v1/batches/B1?reson=typo"), ("GET", "/v1/batches?limit=1&limit=2"), ("POST", f"{SCORES}?as_of=now"),
+     ("GET", "/v1/model?x"), ("GET", "/v1/batches?subject-4711=1")],
+)  # fmt: skip
+def test_a_query_parameter_that_is_unknown_or_stands_twice_is_refused_and_not_repeated(api, method, path):
+    answer = api(method, path, json=BATCH if method == "PUT" else None)
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert "4711" not in answer.text
+
+
+def test_a_load_balancer_may_add_what_it_likes_to_the_address_of_health(api):
+    assert api.client.get("/health/live?nocache=17").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,25 @@ def test_every_body_has_an_example_that_fits_its_schema(description):
     assert found >= 6
 
 
+def test_every_answer_has_an_example_that_fits_its_schema(description):
+    found = 0
+    for name, operation in operations(description):
+        for status, answer in operation["responses"].items():
+            for kind, content in answer["content"].items():
+                if kind == "text/plain":
+                    assert content["example"], name
+                    continue
+                reference = content["schema"]["$ref"]
+                model = description["components"]["schemas"][reference.rsplit("/", 1)[1]]
+                given = [content["example"]] if "example" in content else model.get("examples", [])
+                assert given, (name, status, kind)
+                validator = jsonschema_rs.validator_for({"$ref": reference, "components": description["components"]})
+                for example in given:
+                    assert validator.is_valid(example), (name, status, example)
+                    found += 1
+    assert found > 150
+
+
 def test_the_description_is_given_out(shared_api, description):
     assert shared_api("GET", "/openapi.json").json()["paths"].keys() == description["paths"].keys()
 

@@ -4,6 +4,8 @@ from tests.serving.desks import BATCH, reading
 
 SCORES = "/v1/batches/B1/scores"
 ROWS = "/v1/batches/B1/observations"
+SIGNED = {"decision": "agree", "reason": "saw it", "meaning": "review", "signer": "user:anna"}
+SHOWN = {"signature-credential": "bg_reviewer"}
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def test_a_batch_is_put_filled_scored_reviewed_and_read_back(running):
     score = running("POST", SCORES, json={"as_of": "2026-03-01T20:00:00+01:00"}).json()
     assert (score["failure_probability"], score["as_of"]) == (0.5, "2026-03-01T19:00:00.000000Z")
     review = running("POST", f"/v1/scores/{score['score_id']}/reviews", who="reviewer",
-                     json={"decision": "agree", "reason": "saw it"})  # fmt: skip
+                     json=SIGNED, headers=SHOWN)  # fmt: skip
     assert review.status_code == 201
     assert running("GET", f"/v1/scores/{score['score_id']}", who="viewer").json() == score | {
         "reviews": [review.json()]
@@ -25,7 +27,9 @@ def test_a_batch_is_put_filled_scored_reviewed_and_read_back(running):
     assert running("GET", SCORES, who="viewer").json() == {"scores": [score], "next": None}
     [batch] = running("GET", "/v1/batches").json()["batches"]
     assert (batch["batch_id"], batch["revision"], batch["site_id"]) == ("B1", 0, "north")
-    assert running("GET", "/v1/model").json() == score["model"] | {"stale_since_us": None}
+    assert running("GET", "/v1/model").json() == score["model"] | {
+        "stale_since_us": None, "stale_because": None, "thresholds": None, "intended_use": None,
+    }  # fmt: skip
 
 
 def test_a_score_without_a_body_speaks_of_now(running):
@@ -48,6 +52,26 @@ def test_the_same_key_and_bytes_are_answered_the_same_and_another_body_is_a_conf
     assert "idempotent-replayed" not in first.headers
     assert (other.status_code, other.headers["content-type"]) == (409, "application/problem+json")
     assert len(running("GET", SCORES).json()["scores"]) == 1
+
+
+def test_results_of_lots_and_samples_of_rooms_are_told_each_by_its_own_way_in(running):
+    air = {"site_id": "north", "metric": "viable_air_cfu_m3", "observed_at": "2026-02-28T00:00:00Z", "value": 3}
+    lot = {
+        "lot_id": "L1",
+        "material": "broth",
+        "parameter": "purity_pct",
+        "observed_at": "2026-02-01T00:00:00Z",
+        "value": 97,
+    }
+    for path, name, row in (("/v1/environment", "environment", air), ("/v1/lot-results", "lot_results", lot)):
+        told = running("POST", path, json={name: [row, row, row | {"value": 98}]}, headers={"idempotency-key": name})
+        assert told.status_code == 200
+        assert {n: told.json()[n] for n in ("accepted", "duplicates", "rejected")} == {
+            "accepted": 1, "duplicates": 1, "rejected": 1,
+        }  # fmt: skip
+        again = running("POST", path, json={name: [row, row, row | {"value": 98}]}, headers={"idempotency-key": name})
+        assert (again.content, again.headers["idempotent-replayed"]) == (told.content, "true")
+        assert running("POST", path, json={name: [row | {"value": -1}]}).status_code == 422
 
 
 def test_rows_that_are_all_rejected_are_422_with_the_reason_of_each(running):
@@ -103,3 +127,30 @@ def broken(_):
     from sqlalchemy.exc import OperationalError
 
     raise OperationalError("SELECT secret", {}, Exception("password=1"))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("DELETE", "/v1/batches/B1", "PUT"), ("PATCH", SCORES, "HEAD, GET, POST"), ("OPTIONS", "/v1/model", "HEAD, GET"),
+     ("POST", "/health/live", "HEAD, GET"), ("BREW", "/v1/scores", "POST")],
+)  # fmt: skip
+def test_a_method_that_is_not_there_is_a_problem_that_names_those_that_are(api, method, path, allowed):
+    answer = api(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/v1/model", "/v1/batches", "/v1/nothing", "/openapi.json"])
+def test_head_is_answered_as_get_without_content(running, path):
+    got, asked = running("GET", path), running("HEAD", path)
+    assert (asked.status_code, asked.content) == (got.status_code, b"")
+    assert asked.headers["content-length"] == got.headers["content-length"]
+    assert asked.headers["content-type"] == got.headers["content-type"]
+
+
+def test_words_in_the_place_of_a_method_make_no_series_of_their_own(running):
+    for i in range(5):
+        running(f"WORD{i}", "/v1/model")
+    text = running("GET", "/metrics", who="viewer").text
+    assert "WORD" not in text
+    assert 'method="other"' in text

@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+from serving.desk import scoring
+from serving.records.store import RecordsUnavailableError
 from tests.serving.desks import BATCH, reading
 
 INFER = "/v2/models/soup/infer"
@@ -26,6 +28,43 @@ def test_every_row_gives_a_kept_score(api):
     assert by_name["failure_probability"] == [0.0, 0.5]
     kept = [api("GET", f"/v1/scores/{score_id}").json() for score_id in by_name["score_id"]]
     assert [json.loads(text) | {"reviews": []} for text in by_name["score"]] == kept
+
+
+def test_the_same_key_and_body_give_the_same_scores_and_another_body_is_a_conflict(api):
+    body, headers = {"inputs": [tensor("batch_id", "B1", "B1")]}, {"idempotency-key": "infer"}
+    first = api("POST", INFER, json=body, headers=headers)
+    again = api("POST", INFER, json=body, headers=headers)
+    assert (again.content, again.headers["idempotent-replayed"]) == (first.content, "true")
+    assert "idempotent-replayed" not in first.headers
+    other = api("POST", INFER, json={"inputs": [tensor("batch_id", "B1")]}, headers=headers)
+    assert (other.status_code, other.headers["content-type"]) == (409, "application/problem+json")
+    assert api("POST", "/v1/batches/B1/scores", headers=headers).status_code == 200  # a part of a key is another key
+
+
+def test_an_attempt_that_ended_half_way_goes_on_where_it_ended(api, monkeypatch):
+    """The second score fails once: the next attempt gives the first one again, and makes the second."""
+    score, failed = scoring.score, []
+
+    def once_broken(desk, call, batch_id, as_of_us):
+        if batch_id == "B2" and not failed:
+            failed.append(call)
+            raise RecordsUnavailableError("away")
+        return score(desk, call, batch_id, as_of_us)
+
+    monkeypatch.setattr("serving.api.v2.scoring.score", once_broken)
+    api("PUT", "/v1/batches/B2", json=BATCH)
+    before = {s["score_id"] for s in api("GET", "/v1/batches/B1/scores").json()["scores"]}
+
+    def send():
+        return api(
+            "POST", INFER, json={"inputs": [tensor("batch_id", "B1", "B2")]}, headers={"idempotency-key": "half"}
+        )
+
+    assert send().status_code == 503
+    told = {output["name"]: output["data"] for output in send().json()["outputs"]}
+    new = {s["score_id"] for s in api("GET", "/v1/batches/B1/scores").json()["scores"]} - before
+    assert new == {told["score_id"][0]}
+    assert len(failed) == 1
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from features.context import Vocabulary
 from features.errors import StorageError
 from models.folder import MANIFEST as PREDICTOR_MANIFEST
+from serving.bundle.bundle import Bundle
 from serving.bundle.canary import sing
 from serving.bundle.files import read_folder
 from serving.bundle.keeper import ACCEPTED, RETRY_US, Keeper
 from serving.bundle.manifest import MANIFEST, SIGNATURE, BundleError, private_key, trusted_keys
-from serving.bundle.store import POINTER, Bundle, BundleStore
+from serving.bundle.store import POINTER, BundleStore
 from serving.scorer import Release
 from serving.seam import EngineError
 
@@ -301,7 +302,7 @@ def test_a_truncated_model_under_a_good_signature_kills_only_the_child(place, tr
     text = trained.predictor.model_texts[0]
     broken = replace(trained.predictor, model_texts=(text[: len(text) // 2],))
     broken.save(tmp_path / "broken")
-    monkeypatch.setattr("serving.bundle.store.canary_of", lambda folder: (b'{"probabilities": []}', broken.sha256))
+    monkeypatch.setattr("serving.bundle.store.canary_of", lambda predictor: b'{"probabilities": []}')
     place.predictor = tmp_path / "broken"
     bundle = place.export()
     with pytest.raises(BundleError, match="failed"):

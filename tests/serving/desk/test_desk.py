@@ -6,6 +6,7 @@ from sqlalchemy import select
 
 from serving import audit
 from serving.access.principals import ForbiddenError
+from serving.bundle.digests import code_digest
 from serving.desk import intake, reviewing, scoring
 from serving.desk.refusals import ConflictError, NotThereError, RefusedError
 from serving.ids import microseconds
@@ -14,7 +15,7 @@ from serving.records.store import RecordsUnavailableError
 from serving.records.tables import quarantine, scores
 from serving.seam import UnscorableError
 from tests.serving.counting_engine import make_counting_engine
-from tests.serving.desks import BATCH, NORTH, REVIEWER, SOUTH, call, make_desk, reading
+from tests.serving.desks import BATCH, NORTH, REVIEWER, SOUTH, call, make_desk, reading, signed
 
 EVENING = microseconds("2026-03-01T20:00:00Z")
 
@@ -208,9 +209,35 @@ def test_the_future_and_the_time_before_the_start_are_not_scored(desk):
 
 def test_a_review_is_bound_to_the_score_it_speaks_of(desk):
     made = score(desk)
-    told = orjson.loads(reviewing.review(desk, call(REVIEWER), made["score_id"], "agree", "looks right", "DEV-1").body)
+    told = orjson.loads(
+        reviewing.review(
+            desk, call(REVIEWER), made["score_id"], reviewing.Decided("agree", "looks right", "DEV-1"), signed
+        ).body
+    )
     assert (told["reviewer"], told["score_sha256"]) == ("user:anna", made["body_sha256"])
     assert reviewing.score_with_reviews(desk, NORTH, made["score_id"])["reviews"] == [told]
+
+
+def test_the_end_of_an_event_is_told_later_kept_and_still_there_after_a_restart(desk, records, tmp_path):
+    begun = {"kind": "deviation", "code": "D1", "started_at": "2026-03-01T02:00:00Z"}
+    ended = begun | {"ended_at": "2026-03-01T03:00:00Z"}
+    for i, (told, verdict) in enumerate(((begun, "accepted"), (ended, "accepted"), (ended, "duplicates"))):
+        said = intake.add_rows(desk, call(request_id=f"r{i + 2}"), "B1", {"events": [told]})
+        assert orjson.loads(said.body)[verdict] == 1
+    again = make_desk(records, tmp_path)
+    assert orjson.loads(intake.add_rows(again, call(), "B1", {"events": [ended]}).body)["duplicates"] == 1
+    assert audit.verify(records, None).problems == ()
+
+
+def test_a_history_that_another_site_sent_by_the_same_id_is_not_listed_with_the_batch(desk):
+    foreign = {"batches": [{"batch_id": "B1", **BATCH, "site_id": "south"}], "observations": [reading(1, 9.0)]}
+    scoring.score_inline(desk, call(SOUTH), "B1", EVENING, foreign)
+    own = score(desk)["score_id"]
+    assert [s["score_id"] for s in reviewing.scores_of(desk, NORTH, "B1", before=None, limit=5)] == [own]
+
+
+def test_a_score_names_the_software_that_made_it(desk):
+    assert score(desk)["code_sha256"] == code_digest()
 
 
 def test_pages_follow_each_other(desk):

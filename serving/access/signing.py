@@ -1,0 +1,136 @@
+"""Signing: a person shows again who they are, at the moment of the signature (21 CFR 11.200(a)).
+
+A signature has two components: the person's id, and a secret that only this person can show: their own API key once
+more, or a token of the identity provider from a login just now (`auth_time`).
+
+- The first signing of a session takes both; the login is at most `FRESH_S` old.
+- Each next one takes the secret again; the login is at most `SESSION_S` old.
+- A session ends `SESSION_S` after its last signing, and with the process.
+- `MOST_REFUSED` refused attempts within `SESSION_S`: no more until that time is over.
+
+A refusal is an RFC 9470 challenge, and an entry of the audit trail.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from serving.access.principals import ForbiddenError, Principal, UnauthenticatedError
+from serving.ids import now_us
+
+FRESH_S, SESSION_S, MOST_REFUSED = 300, 900, 5
+Meaning = Literal["review", "approval", "responsibility"]
+MEANINGS: tuple[Meaning, ...] = get_args(Meaning)
+_S = 1_000_000
+
+
+class SignatureError(UnauthenticatedError):
+    """A signature without a component that it needs."""
+
+
+class SigningPausedError(UnauthenticatedError):
+    """Too many signatures of this person were refused."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a signed record shows beside its time.
+
+    Attributes:
+        name: Of the person, as printed.
+        meaning: What the signature says.
+        signed_with: The components that were shown.
+    """
+
+    name: str
+    meaning: Meaning
+    signed_with: str
+
+
+class Signing:
+    """Sessions of signing people.
+
+    Args:
+        verify: Whose credential it is.
+        clock: Microseconds UTC.
+    """
+
+    def __init__(self, verify: Callable[[str], Principal], clock: Callable[[], int] = now_us) -> None:
+        self._verify, self._clock = verify, clock
+        self._last: dict[str, int] = {}  # person -> time of the last signing
+        self._refused: dict[str, list[int]] = {}
+        self._lock = threading.Lock()
+
+    def sign(self, person: Principal, meaning: Meaning, signer: str | None, credential: str | None) -> Signature:
+        """A signature of a person who was let in.
+
+        Args:
+            person: Who asks.
+            meaning: What the signature shall say.
+            signer: The person's id as they give it; may be absent within a session.
+            credential: Their secret, shown again.
+
+        Raises:
+            ForbiddenError: This person cannot give such a signature.
+            SignatureError: A component is missing or is not this person's.
+            SigningPausedError: Too many were refused.
+        """
+        if person.kind != "person":
+            raise ForbiddenError("a service never signs")
+        if meaning == "approval" and person.role != "approver":
+            raise ForbiddenError(f"role {person.role} cannot sign an approval")
+        now = self._clock()
+        self._not_paused(person, now)
+        try:
+            used = self._components(person, signer, credential, now)
+        except UnauthenticatedError as error:
+            with self._lock:
+                self._refused.setdefault(person.id, []).append(now)
+            raise SignatureError(error.what, expected=error.expected, remedy=error.remedy) from None
+        with self._lock:
+            self._last[person.id] = now
+            self._refused.pop(person.id, None)
+        return Signature(person.name, meaning, used)
+
+    def _not_paused(self, person: Principal, now: int) -> None:
+        with self._lock:
+            recent = [at for at in self._refused.get(person.id, ()) if now - at < SESSION_S * _S]
+        if len(recent) >= MOST_REFUSED:
+            raise SigningPausedError(
+                f"{len(recent)} signatures of {person.id} were refused", remedy=f"Wait {SESSION_S // 60} minutes."
+            )
+
+    def _components(self, person: Principal, signer: str | None, credential: str | None, now: int) -> str:
+        if not credential:
+            raise SignatureError(
+                "a signature needs your secret again",
+                expected="Signature-Credential: your own API key, or a token from a login just now",
+            )
+        shown = self._verify(credential)
+        if shown.id != person.id:
+            raise SignatureError("the secret is not of the person who asks", expected="your own")
+        first = now - self._last.get(person.id, -SESSION_S * _S) >= SESSION_S * _S
+        if signer != person.id and (first or signer is not None):
+            raise SignatureError(
+                "the first signature of a session names its signer"
+                if signer is None
+                else "the signer is somebody else",
+                expected="signer: your own id",
+            )
+        by_key = person.id.startswith("key:")
+        if not by_key:
+            _fresh(shown, now, FRESH_S if first else SESSION_S)
+        component = "key" if by_key else "login"
+        return f"id and {component}" if signer else component
+
+
+def _fresh(shown: Principal, now: int, most_s: int) -> None:
+    at = shown.authenticated_us
+    if at is None or not -FRESH_S * _S <= now - at <= most_s * _S:
+        raise SignatureError(
+            "the token does not come from a login just now", expected=f"auth_time at most {most_s} s ago",
+            remedy=f"Log in again (max_age={most_s}).",
+        )  # fmt: skip

@@ -1,0 +1,77 @@
+"""How long an idempotency key stands for its answer, and what goes when its time is over."""
+
+import orjson
+import pytest
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.exc import DBAPIError
+
+from serving import audit
+from serving.desk import intake, scoring
+from serving.desk.desk import _TIDIED
+from serving.records.answers import KeyReusedError
+from serving.records.store import RecordsUnavailableError
+from serving.records.tables import answers, rows, scores
+from tests.serving.desks import BATCH, NOON, call, make_desk
+
+DAY = 86_400_000_000
+
+
+@pytest.fixture
+def desk(records, tmp_path):
+    found = make_desk(records, tmp_path, answers_last_us=90 * DAY)
+    intake.put_batch(found, call(key="put"), "B1", BATCH, "")
+    return found
+
+
+def at(records, tmp_path, days: float):
+    return make_desk(records, tmp_path, now_us=NOON + round(days * DAY), answers_last_us=90 * DAY)
+
+
+def ask(desk, key="k", body="1", as_of_us=NOON):
+    return scoring.score(desk, aged(desk, key, body), "B1", as_of_us)
+
+
+def aged(desk, key, body):
+    made = call(key=key, body=body)
+    return type(made)(made.principal, made.request_id, made.key, made.request_sha256, desk.oldest_answer_us())
+
+
+def count(records, table):
+    with records.read() as connection:
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def test_a_key_stands_for_its_answer_until_its_time_is_over(desk, records, tmp_path):
+    first = ask(desk)
+    assert ask(at(records, tmp_path, 90)).body == first.body
+    with pytest.raises(KeyReusedError):
+        ask(at(records, tmp_path, 89), body="2")
+    later = ask(at(records, tmp_path, 90.1), body="2")  # the row is still there, and counts no more
+    assert (later.replayed, orjson.loads(later.body)["supersedes"]) == (False, orjson.loads(first.body)["score_id"])
+    assert ask(at(records, tmp_path, 91), body="2").body == later.body
+
+
+def test_tidying_up_removes_what_is_over_in_small_steps_and_no_record(desk, records, tmp_path):
+    with records.write() as (connection, _):
+        old = {"principal": "key:old", "request_sha256": "0" * 64, "status": 200, "body": "{}", "answered_us": 1}
+        connection.execute(answers.insert(), [{**old, "key": str(i)} for i in range(_TIDIED + 5)])
+    ask(desk)
+    kept = count(records, scores), count(records, rows), records.head()
+    assert [desk.tidy() for _ in range(3)] == [_TIDIED, 5, 0]
+    assert count(records, answers) == 2  # of `put` and of `k`
+    assert at(records, tmp_path, 91).tidy() == 2
+    assert (count(records, scores), count(records, rows), records.head()) == kept
+    assert audit.verify(records, None).problems == ()
+
+
+def test_an_answer_may_go_and_never_say_anything_else(desk, records):
+    with pytest.raises(DBAPIError, match="append-only"), records.engine.begin() as connection:
+        connection.execute(update(answers).values(status=500))
+    with pytest.raises(DBAPIError, match="append-only"), records.engine.begin() as connection:
+        connection.execute(delete(rows))
+
+
+def test_tidying_up_waits_for_records_that_are_away(desk, monkeypatch):
+    monkeypatch.setattr(desk.records, "_begin", lambda _: (_ for _ in ()).throw(RecordsUnavailableError("away")))
+    with pytest.raises(RecordsUnavailableError):
+        desk.tidy()
