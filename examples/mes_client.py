@@ -22,7 +22,7 @@ from typing import Any
 
 TIMEOUT_S = 5.0
 WAITS_S = (0.5, 1.0, 2.0, 4.0)
-AGAIN = frozenset({408, 409, 502, 503, 504})  # 409 only where Retry-After says so
+AGAIN = frozenset({408, 409, 429, 502, 503, 504})  # 409 only where Retry-After says so
 
 
 class NoAnswerError(Exception):
@@ -53,11 +53,27 @@ class Client:
         """Send rows: `observations`, `events`, `materials`, `dispositions`."""
         return self._send("POST", f"/v1/batches/{batch_id}/observations", tables)
 
+    def add_lot_results(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Send results of material lots: certificates, retests."""
+        return self._send("POST", "/v1/lot-results", {"lot_results": rows})
+
+    def add_environment(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Send samples of rooms."""
+        return self._send("POST", "/v1/environment", {"environment": rows})
+
     def score(self, batch_id: str, as_of: str | None = None) -> dict[str, Any]:
         """Ask for a score."""
         return self._send("POST", f"/v1/batches/{batch_id}/scores", {"as_of": as_of} if as_of else {})
 
-    def _send(self, method: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def changes(self, score_id: str) -> dict[str, Any]:
+        """What changed since the score before."""
+        return self._send("GET", f"/v1/scores/{score_id}/changes")
+
+    def what_if(self, score_id: str) -> dict[str, Any]:
+        """What could still be done."""
+        return self._send("GET", f"/v1/scores/{score_id}/what-if")
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """One request under one idempotency key, however often it takes: it has its effect once.
 
         Raises:
@@ -66,7 +82,7 @@ class Client:
         """
         request = urllib.request.Request(  # noqa: S310 - the caller's own endpoint
             self.url + path,
-            json.dumps(body).encode(),
+            None if body is None else json.dumps(body).encode(),
             {"authorization": f"Bearer {self.key}", "content-type": "application/json",
              "idempotency-key": str(uuid.uuid4())},
             method=method,

@@ -86,6 +86,12 @@ def export(connection: Connection) -> Iterator[dict[str, Any]]:
         yield {**entry, "at": iso(entry["at_us"])}
 
 
+def history(connection: Connection, target: str) -> list[dict[str, Any]]:
+    """Entries that tell of one record, in order."""
+    found = connection.execute(select(audit).where(audit.c.object == target).order_by(audit.c.seq)).mappings()
+    return [{**{str(name): value for name, value in row.items()}, "at": iso(row["at_us"])} for row in found]
+
+
 @dataclass(frozen=True)
 class Verified:
     """What a check of the trail found.

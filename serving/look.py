@@ -48,12 +48,12 @@ class Look:
     @property
     def probability(self) -> float:
         """Calibrated probability of failure, as a score of this moment says it."""
-        return self._scored(self.predictor).probability
+        return self._own.probability
 
     def changes_since(self, earlier: Look) -> ScoreBody:
         """What moved the risk since an earlier moment of the batch, said by this look's model, as plain JSON values."""
-        then, labels = earlier._scored(self.predictor), labels_of(self.predictor, self.process)
-        return _plain(changes(then, self._scored(self.predictor), labels=labels).to_json())
+        then = earlier._own if earlier.predictor is self.predictor else earlier._scored(self.predictor)
+        return _plain(changes(then, self._own, labels=labels_of(self.predictor, self.process)).to_json())
 
     def what_if(self) -> ScoreBody:
         """The smallest change of what can still be changed that ends the alarm, as plain JSON values."""
@@ -84,6 +84,10 @@ class Look:
         if names is None:
             return self.values[place : place + 1]
         return _text(None if np.isnan(value) else names[int(value)])
+
+    @cached_property
+    def _own(self) -> Scored:
+        return self._scored(self.predictor)
 
     def _scored(self, predictor: Predictor) -> Scored:
         features = self.columns.features

@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 
 from serving.access.signing import Signing
-from serving.api import asking, health, models, plant, problems, v1, v2
+from serving.api import asking, health, models, plant, problems, record, v1, v2
 from serving.api.guard import PERMISSION, GuardedRoute, Verifier, verifier_of
 from serving.api.heads import Heads
 from serving.api.limits import Limits
@@ -60,7 +60,7 @@ def make_app(
     metrics = Metrics()
     app.state.desk, app.state.verifiers, app.state.metrics = desk, dict(verifiers), metrics
     app.state.signing = Signing(lambda shown: verifier_of(verifiers, shown).principal(shown), desk.clock)
-    for router in (v1.router, asking.router, plant.router, v2.router, health.router, _description()):
+    for router in (v1.router, record.router, asking.router, plant.router, v2.router, health.router, _description()):
         app.include_router(router)
     problems.install(app)
     app.add_middleware(Limits, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)

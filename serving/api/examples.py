@@ -100,6 +100,13 @@ WHAT_IF: Json = _NAMED | {
                     " a promise).",
     },
 }  # fmt: skip
+HISTORY: Json = {
+    "score_id": _SCORE_ID,
+    "entries": [{"seq": 20411, "at": "2026-01-31T07:00:00.012000Z", "who": "key:5f3a0c2b9d1e", "role": "mes",
+                 "action": "score", "why": "", "old": None, "new": {"score_id": _SCORE_ID, "body_sha256": _SHA256},
+                 "request_id": _REQUEST_ID, "previous": _SHA256, "hash": _SHA256}],
+}  # fmt: skip
+COPY = f"Risk score\n  score_id: {_SCORE_ID}\n  batch_id: B-2026-0117\n\nDecision\n  decision: high\n"
 BATCH_PAGE: Json = {"batches": [BATCH | {"batch_id": "B-2026-0117", "revision": 0}], "next": None}
 SCORE_PAGE: Json = {"scores": [SCORE], "next": None}
 HEALTH: Json = {"status": "ok", "records": "ok", "model": "ok"}

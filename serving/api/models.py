@@ -425,6 +425,31 @@ class ScoreWhatIf(ScoreNamed):
     what_if: dict[str, Any]
 
 
+class AuditEntry(BaseModel):
+    """One entry of the audit trail; `hash` is over all of it and the hash of the one before."""
+
+    seq: int
+    at: str
+    who: str
+    role: str
+    action: str
+    why: str
+    old: Any
+    new: Any
+    request_id: str
+    previous: str
+    hash: str
+
+
+class ScoreHistory(BaseModel):
+    """What the audit trail tells of a score."""
+
+    model_config = _example(examples.HISTORY)
+
+    score_id: str
+    entries: list[AuditEntry]
+
+
 class BatchPage(BaseModel):
     """Batches by id; `next` is the `after` of the next page, null at the end."""
 

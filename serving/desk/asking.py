@@ -44,8 +44,10 @@ def changes(desk: Desk, principal: Principal, score_id: str, since: str | None) 
                 earlier = _comparable(score, visible_score(connection, principal, since))
         if earlier is None:
             return {**_named(score), "since": None, "changes": None}
-        now, then = _Looks(desk, score).of(score), _Looks(desk, score).of(earlier)
-        return {**_named(score), "since": _named(earlier), "changes": now.changes_since(then)}
+        looks = _Looks(desk, score)
+        found = {row["score_id"]: looks.of(row) for row in sorted((earlier, score), key=lambda row: row["rows_seq"])}
+        said = found[score["score_id"]].changes_since(found[earlier["score_id"]])
+        return {**_named(score), "since": _named(earlier), "changes": said}
 
 
 def what_if(desk: Desk, principal: Principal, score_id: str) -> dict[str, Any]:
@@ -103,9 +105,10 @@ class _Looks:
 
     def __init__(self, desk: Desk, score: Score) -> None:
         self._desk, self._model = desk, orjson.loads(score["body"])["model"]
+        self._filled: tuple[Engine, int] | None = None  # for the next score, which rests on no fewer rows
 
     def of(self, score: Score) -> Looked:
-        """What one score rested on.
+        """What one score rested on; of several scores of a batch, those that rest on fewer rows have to be asked for first.
 
         Raises:
             ModelGoneError: The model is not here.
@@ -138,17 +141,21 @@ class _Looks:
 
     def _again(self, score: Score) -> Looked:
         """From the stored rows up to the one that was the newest."""
+        engine, held = self._filled or (self._made(), 0)
+        with self._desk.records.read() as connection:
+            if score["inline_sha256"] is not None:
+                _tell(engine, score["batch_id"], inline_history(connection, score["inline_sha256"]))
+            else:
+                parameter, until = engine.decides_outcomes(), score["rows_seq"]
+                engine.rebuild(rows_about(connection, score["batch_id"], held, until, parameter=parameter))
+                self._filled = engine, until
+        return engine.look(score["batch_id"], score["as_of_us"])
+
+    def _made(self) -> Engine:
         try:
-            engine = self._desk.make_engine(self._model)
+            return self._desk.make_engine(self._model)
         except EngineError as error:
             raise ModelGoneError(f"the model of the score is not here: {error.what}", remedy=error.remedy) from None
-        with self._desk.records.read() as connection:
-            if score["inline_sha256"] is None:
-                parameter = engine.decides_outcomes()
-                engine.rebuild(rows_about(connection, score["batch_id"], 0, score["rows_seq"], parameter=parameter))
-            else:
-                _tell(engine, score["batch_id"], inline_history(connection, score["inline_sha256"]))
-        return engine.look(score["batch_id"], score["as_of_us"])
 
 
 def _tell(engine: Engine, batch_id: str, history: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:

@@ -63,6 +63,17 @@ def score_with_reviews(desk: Desk, principal: Principal, score_id: str) -> dict[
         return score_json(row) | {"reviews": [review_json(found) for found in list_reviews(connection, score_id)]}
 
 
+def history_of(desk: Desk, principal: Principal, score_id: str) -> list[dict[str, Any]]:
+    """What the audit trail tells of a score: made, reviewed, a signature refused.
+
+    Raises:
+        NotThereError: There is no such score at the principal's sites.
+    """
+    with desk.records.read() as connection:
+        visible_score(connection, principal, score_id)
+        return audit.history(connection, f"score:{score_id}")
+
+
 def scores_of(
     desk: Desk, principal: Principal, batch_id: str, *, before: str | None, limit: int
 ) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, text
 from features.contracts import RUN_HISTORY
 from serving.ids import new_id
 from serving.records.store import Head
-from serving.records.tables import AROUND, OF_LOTS, quarantine, rows
+from serving.records.tables import AROUND, OF_BATCHES, OF_LOTS, quarantine, rows
 from serving.seam import StoredRow, canonical
 
 _AT_ONCE = 20_000
@@ -159,7 +159,7 @@ def find_batch(connection: Connection, batch_id: str) -> BatchRow | None:
 
 def list_batches(connection: Connection, sites: Collection[str] | None, *, after: str, limit: int) -> list[BatchRow]:
     """Newest rows of the batches of some sites (None: of all), by id, behind an id."""
-    newest = select(func.max(rows.c.seq)).where(rows.c.table_name == "batches", rows.c.batch_id > after)
+    newest = select(func.max(rows.c.seq)).where(text(OF_BATCHES), rows.c.batch_id > after)
     if sites is not None:
         newest = newest.where(rows.c.site_id.in_(sorted(sites)))
     newest = newest.group_by(rows.c.batch_id).order_by(rows.c.batch_id).limit(limit)

@@ -94,6 +94,17 @@ def _create(url, statement: str) -> None:
     engine.dispose()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of each kind without any table."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.db'}"
+    server = make_url(request.getfixturevalue("postgresql"))
+    name = f"e{next(_NUMBERS)}"
+    _create(server, f"CREATE DATABASE {name}")
+    return server.set(database=name).render_as_string(hide_password=False)
+
+
 @pytest.fixture
 def records(records_url: str) -> Iterator[Records]:
     found = Records(records_url)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,38 @@ def test_an_mes_gets_a_score_with_reasons_and_the_command_line_makes_it_again(en
     with Cabinet(endpoint.data_dir) as cabinet:
         assert cabinet.replay(high["score_id"], endpoint.models)[0]
         assert cabinet.verify().problems == ()
+
+
+def test_an_mes_tells_of_lots_and_rooms_and_asks_what_changed_and_what_could_be_done(endpoint, client):
+    client.put_batch("B5", BATCH)
+    client.add("B5", observations=[reading(1, 4.0)], materials=[{"material": "broth", "lot_id": "L9"}])
+    lot = {
+        "lot_id": "L9",
+        "material": "broth",
+        "parameter": "purity_pct",
+        "observed_at": "2026-02-01T00:00:00Z",
+        "value": 97.0,
+    }
+    air = {"site_id": "north", "metric": "viable_air_cfu_m3", "observed_at": "2026-02-28T00:00:00Z", "value": 3}
+    assert client.add_lot_results([lot, lot | {"lot_id": "L0"}])["accepted"] == 1  # the key is one of the north's
+    assert client.add_environment([air, air | {"site_id": "south"}])["accepted"] == 1
+    first = client.score("B5", "2026-03-01T01:30:00Z")
+    client.add("B5", observations=[reading(2, 7.5)])
+    second = client.score("B5", "2026-03-01T02:30:00Z")
+    changed = client.changes(second["score_id"])
+    assert (changed["since"]["score_id"], changed["changes"]["probability"]) == (
+        first["score_id"], second["failure_probability"],
+    )  # fmt: skip
+    assert client.what_if(second["score_id"])["what_if"]["left_out"] == []
+    with Cabinet(endpoint.data_dir) as cabinet:
+        assert cabinet.replay(second["score_id"], endpoint.models)[0]
+        assert cabinet.verify().problems == ()
+
+
+def test_a_load_balancer_may_ask_for_the_head_alone(endpoint):
+    request = urllib.request.Request(f"{endpoint.url}/health/ready", method="HEAD")  # noqa: S310 - our own
+    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - our own
+        assert (answer.status, answer.read(), answer.headers["content-type"]) == (200, b"", "application/json")
 
 
 def test_a_refusal_is_shown_as_no_score(endpoint, client, capsys, monkeypatch):

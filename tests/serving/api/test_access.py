@@ -28,6 +28,8 @@ WHO = {
     ("POST", "/v1/scores"): {"mes"},
     ("POST", "/v2/models/{name}/infer"): {"mes"},
     ("GET", "/v1/scores/{score_id}"): EVERYBODY,
+    ("GET", "/v1/scores/{score_id}/history"): EVERYBODY,
+    ("GET", "/v1/scores/{score_id}/copy"): EVERYBODY,
     ("GET", "/v1/scores/{score_id}/changes"): EVERYBODY,
     ("GET", "/v1/scores/{score_id}/what-if"): EVERYBODY,
     ("GET", "/v1/batches"): EVERYBODY,
@@ -103,6 +105,7 @@ def test_sites_do_not_see_each_other(api):
     for method, path, body in (
         ("POST", "/v1/batches/B1/scores", None), ("GET", "/v1/batches/B1/scores", None),
         ("POST", "/v1/batches/B1/observations", {}), ("GET", f"/v1/scores/{score_id}", None),
+        ("GET", f"/v1/scores/{score_id}/history", None), ("GET", f"/v1/scores/{score_id}/copy", None),
         ("GET", f"/v1/scores/{score_id}/changes", None), ("GET", f"/v1/scores/{score_id}/what-if", None),
     ):  # fmt: skip
         assert api(method, path, who="south", json=body).status_code == 404, path

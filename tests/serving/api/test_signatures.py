@@ -67,3 +67,41 @@ def test_the_trail_tells_of_every_part_of_a_signature(reviewing):
     with api.desk.records.read() as connection:
         [entry] = [e for e in audit.entries(connection) if e["action"] == "review"]
     assert {"signer_name", "meaning", "signed_with", "score_sha256", "reviewed_us"} <= orjson.loads(entry["new"]).keys()
+
+
+def test_the_history_of_a_score_is_its_part_of_the_chain(reviewing):
+    api, made, send = reviewing
+    api("POST", "/v1/batches/B1/scores")
+    send(shown=None)
+    send()
+    told = api("GET", f"/v1/scores/{made['score_id']}/history", who="viewer").json()["entries"]
+    assert [(e["action"], e["who"]) for e in told] == [
+        ("score", "key:mes"), ("signature_refused", "user:anna"), ("review", "user:anna"),
+    ]  # fmt: skip
+    assert told[0]["new"]["body_sha256"] == made["body_sha256"]
+    with api.desk.records.read() as connection:
+        chain = {e["seq"]: e["hash"] for e in audit.entries(connection)}
+    assert all(chain[e["seq"]] == e["hash"] for e in told)
+
+
+def test_the_copy_for_people_holds_every_field_of_the_record(reviewing):
+    api, made, send = reviewing
+    send()
+    copies = [api("GET", f"/v1/scores/{made['score_id']}/copy", who="viewer") for _ in range(2)]
+    assert copies[0].headers["content-type"].startswith("text/plain")
+    assert copies[0].content == copies[1].content
+    text = copies[0].text
+    for name in (
+        "score_id",
+        "batch_id",
+        "as_of",
+        "scored_at",
+        "request_id",
+        "body_sha256",
+        "code_sha256",
+        "data_sha256",
+    ):
+        assert made[name] in text, name
+    assert "decision: low" in text
+    assert "Anna (user:anna), review, signed with id and login: act, second sample ordered" in text
+    assert "probability of failure: 0.0 %" in text

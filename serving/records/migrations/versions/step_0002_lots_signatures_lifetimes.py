@@ -9,6 +9,7 @@ revision = "0002"
 down_revision = "0001"
 
 _ID, _DIGEST, _OF_LOTS = sa.String(200), sa.String(64), sa.text("table_name = 'materials'")
+_OF_BATCHES = sa.text("table_name = 'batches'")
 _AROUND = sa.text("table_name <> 'observations'")
 
 
@@ -18,6 +19,9 @@ def upgrade() -> None:
     for name, kind in (("signer_name", _ID), ("meaning", sa.String(20)), ("signed_with", sa.String(80))):
         op.add_column("reviews", sa.Column(name, kind, nullable=True))
     op.create_index("ix_rows_lot", "rows", ["key"], sqlite_where=_OF_LOTS, postgresql_where=_OF_LOTS)
+    op.create_index(
+        "ix_rows_batches", "rows", ["batch_id", "seq"], sqlite_where=_OF_BATCHES, postgresql_where=_OF_BATCHES
+    )
     op.create_index("ix_rows_around", "rows", ["seq"], sqlite_where=_AROUND, postgresql_where=_AROUND)
     op.create_index("ix_answers_answered_us", "answers", ["answered_us"])
     op.create_index("ix_audit_object", "audit", ["object"])

@@ -1,0 +1,98 @@
+"""A kept score for people to read: every field of the record, its signatures and what the audit trail tells of it.
+
+The same record gives the same text. The JSON of `GET /v1/scores/{id}` is the electronic copy beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+_DIGESTS = ("sha256", "process_sha256", "features_sha256", "thresholds_sha256", "intended_use_sha256")
+
+
+def readable(score: Mapping[str, Any], history: Iterable[Mapping[str, Any]]) -> str:
+    """The text of a record.
+
+    Args:
+        score: As it is answered, with its `reviews`.
+        history: Entries of the audit trail that tell of it.
+    """
+    parts = (
+        ("Risk score", _head(score)), ("Decision", _decision(score)), ("Reasons", _reasons(score)),
+        ("Data", _data(score)), ("Model", _model(score)), ("Reviews", map(_review, score.get("reviews") or ())),
+        ("Audit trail", map(_entry, history)),
+    )  # fmt: skip
+    told = [f"{title}\n" + "".join(f"  {line}\n" for line in list(lines) or ["none"]) for title, lines in parts]
+    return "\n".join([*told, "Decision support: a person decides.\n"])
+
+
+def _head(score: Mapping[str, Any]) -> Iterator[str]:
+    for name in ("score_id", "batch_id", "site_id", "as_of", "scored_at", "scored_for", "request_id", "supersedes"):
+        yield f"{name}: {_said(score.get(name))}"
+    yield f"elapsed_h: {score['elapsed_h']:g}"
+
+
+def _decision(score: Mapping[str, Any]) -> Iterator[str]:
+    yield f"decision: {_said(score.get('decision'))}"
+    yield f"cause: {_said(score.get('cause'))}"
+    yield f"probability of failure: {_percent(score['failure_probability'])} (base {_percent(score['base_probability'])})"
+    if score.get("interval"):
+        yield "interval: " + " to ".join(_percent(end) for end in score["interval"])
+    yield f"outcomes left open: {_listed(score.get('possible'))}"
+    yield f"modes: {_listed(f'{mode} {_percent(p)}' for mode, p in (score.get('modes') or {}).items())}"
+    yield from (f"expected: {found.get('sentence') or _fields(found)}" for found in score.get("attributes") or ())
+    yield from (f"outside the domain: {found.get('sentence') or _fields(found)}" for found in score.get("domain") or ())
+
+
+def _reasons(score: Mapping[str, Any]) -> Iterator[str]:
+    for reason in score["reasons"]:
+        low, high = reason["normal"] or (None, None)
+        value = f"{_said(reason['value'])} {reason['unit']}".strip()
+        yield f"{reason['sentence']} [value {value}; normal {_said(low)} to {_said(high)}; {reason['points']:+.1f} points]"
+
+
+def _data(score: Mapping[str, Any]) -> Iterator[str]:
+    yield f"missing: {_listed(score['missing'])}"
+    yield f"stale: {_listed(f'{name} ({age_h:g} h)' for name, age_h in score['stale'].items())}"
+    yield f"assays pending: {_listed(score.get('assays_pending'))}"
+    yield from (f"sensor at fault: {found.get('sentence') or _fields(found)}" for found in score.get("sensors") or ())
+    for name in ("rows_seq", "data_sha256", "inline_sha256", "body_sha256"):
+        yield f"{name}: {_said(score.get(name))}"
+
+
+def _model(score: Mapping[str, Any]) -> Iterator[str]:
+    model, stale = score["model"], score.get("stale_model")
+    yield f"{model['name']} version {model['version']}, {model['review']}, process {model['process_id']} {score['process_version']}"
+    yield f"a newer release waits since: {_said(stale and stale['since'])}"
+    yield from (f"{name}: {_said(model.get(name))}" for name in _DIGESTS)
+    yield f"code_sha256: {_said(score.get('code_sha256'))}"
+
+
+def _review(review: Mapping[str, Any]) -> str:
+    signed = f"{_said(review['signer_name'])} ({review['reviewer']})"
+    return (
+        f"{review['reviewed_at']} {signed}, {_said(review['meaning'])}, signed with {_said(review['signed_with'])}: "
+        f"{review['decision']}, {review['reason']}; deviation {_said(review['deviation'])}; of {review['score_sha256']}"
+    )
+
+
+def _entry(entry: Mapping[str, Any]) -> str:
+    why = f": {entry['why']}" if entry["why"] else ""
+    return f"{entry['seq']} {entry['at']} {entry['who']} ({entry['role']}) {entry['action']}{why} [{entry['hash']}]"
+
+
+def _said(value: object) -> str:
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _listed(values: Iterable[str] | Sequence[str] | None) -> str:
+    return ", ".join(values or ()) or "none"
+
+
+def _fields(found: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_said(value)}" for name, value in sorted(found.items()))
