@@ -6,6 +6,7 @@ ever half of the one and half of the other.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,10 +81,11 @@ class Models:
                 self._speaking = found
                 _log.info("a newer model speaks", bundle=found.bundle.sha256)
             self._stale_us = None
-        except BatchguardError as error:
+        except Exception as error:  # whatever it is: the release that speaks goes on, and a later look may succeed
             if self._stale_us is None:
                 self._stale_us = now_us()
-                _log.error("a newer release cannot be used", because=str(error))
+                because = str(error) if isinstance(error, BatchguardError) else type(error).__name__
+                _log.error("a newer release cannot be used", because=because)
 
     def _first(self) -> Speaking:
         found = self._newest()
@@ -141,7 +143,7 @@ class _Pinned(Keeper):
 
 
 class Watch:
-    """Looks for a newer release every few seconds, in a thread of its own.
+    """Lets the newest release speak as soon as the process runs, and looks for newer ones, in a thread of its own.
 
     Args:
         models: The bundles.
@@ -166,8 +168,7 @@ class Watch:
             self._thread.join(timeout=10)
 
     def _run(self) -> None:
+        with contextlib.suppress(BatchguardError), self._memory.reading():
+            pass  # loaded before the first request has to wait for it; what is wrong, the request is told
         while not self._stop.wait(self._every_s):
-            try:
-                self._models.look(self._memory)
-            except Exception as error:  # a watch that dies would never see the next release
-                _log.error("the look for a newer release failed", kind=type(error).__name__)
+            self._models.look(self._memory)
