@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import structlog
 
 from benchmarks.record import write
-from benchmarks.serving import cases, latency, outages, slow
+from benchmarks.serving import cases, latency, slow
+from benchmarks.serving.outages import everything
 from benchmarks.serving.place import make_place
 
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - the machine's own disk in memory
@@ -22,11 +23,11 @@ def main() -> None:
     figures: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as disk, tempfile.TemporaryDirectory(dir=IN_MEMORY) as memory:
         place = make_place(Path(disk))
-        parts: dict[str, Callable[[], list[dict[str, object]]]] = {
+        parts: dict[str, Callable[[], Iterable[dict[str, object]]]] = {
             "latency": lambda: latency.figures_of(place, Path(memory)),
             "growth": lambda: latency.growth(place),
             "slow clients": lambda: slow.figures_of(place),
-            "outages": lambda: outages.figures_of(place),
+            "outages": lambda: everything.figures_of(place),
             "cases": lambda: cases.figures_of(place),
         }
         for name, part in parts.items():

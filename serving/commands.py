@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -48,7 +49,7 @@ class Listen:
         """Whether it can be meant.
 
         Raises:
-            BatchguardError: The address is not loopback, or a file of TLS is missing.
+            BatchguardError: The address is not loopback, or a file of TLS is missing or none.
         """
         if self.host not in LOOPBACK and not self.anywhere:
             raise BatchguardError(
@@ -58,9 +59,27 @@ class Listen:
             )
         if (self.tls_cert is None) != (self.tls_key is None):
             raise BatchguardError("--tls-cert and --tls-key go together")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise BatchguardError(
+                "--tls-client-ca needs --tls-cert and --tls-key: without TLS nobody shows a certificate"
+            )
         for path in (self.tls_cert, self.tls_key, self.tls_client_ca):
             if path is not None and not path.is_file():
                 raise BatchguardError(f"{path}: no such file")
+        self._check_tls()
+
+    def _check_tls(self) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            if self.tls_cert is not None:
+                context.load_cert_chain(self.tls_cert, self.tls_key, password="")
+            if self.tls_client_ca is not None:
+                context.load_verify_locations(self.tls_client_ca)
+        except ssl.SSLError as error:
+            raise BatchguardError(
+                f"the files of TLS cannot be used ({error.reason or error})",
+                expected="a certificate in PEM, its own key without a password, and certificates of an authority",
+            ) from None
 
 
 def serve(models: Path, data_dir: Path, config: Path | None, listen: Listen) -> None:

@@ -6,6 +6,7 @@ ever half of the one and half of the other.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -86,9 +87,9 @@ class Models:
                 self._speaking = found
                 _log.info("a newer model speaks", bundle=found.bundle.sha256)
             self._stale_us, self._because = None, ""
-        except BatchguardError as error:
+        except Exception as error:  # whatever it is: the release that speaks goes on, and a later look may succeed
             self._stale_us = now_us() if self._stale_us is None else self._stale_us
-            self._told(str(error))
+            self._told(str(error) if isinstance(error, BatchguardError) else type(error).__name__)
 
     def _first(self) -> Speaking:
         self._speaking = found = self._newest()
@@ -164,7 +165,7 @@ class _Pinned(Keeper):
 
 
 class Watch:
-    """Looks for a newer release every few seconds, in a thread of its own, and tidies up a little each time.
+    """Lets the newest release speak as soon as the process runs, looks for newer ones, and tidies up, in a thread of its own.
 
     Args:
         models: The bundles.
@@ -192,12 +193,11 @@ class Watch:
             self._thread.join(timeout=10)
 
     def _run(self) -> None:
+        with contextlib.suppress(BatchguardError), self._memory.reading():
+            pass  # loaded before the first request has to wait for it; what is wrong, the request is told
         while not self._stop.wait(self._every_s):
-            self._try("the look for a newer release", lambda: self._models.look(self._memory))
-            self._try("tidying up", self._tidy)
-
-    def _try(self, what: str, step: Callable[[], object]) -> None:
-        try:
-            step()
-        except Exception as error:  # a watch that dies would never see the next release
-            _log.error(f"{what} failed, and is tried again", kind=type(error).__name__)
+            self._models.look(self._memory)
+            try:
+                self._tidy()
+            except Exception as error:  # a watch that dies would never see the next release
+                _log.warning("tidying up waits", kind=type(error).__name__)

@@ -56,13 +56,9 @@ class Place:
 def make_place(root: Path) -> Place:
     """Made-up readings, labels by chance, a booster that fits them: its speed is the question, not its judgement."""
     rng = np.random.default_rng(11)
-    history = {name: table.arrow().empty_table().to_pandas() for name, table in RUN_HISTORY.items()}
-    starts = pd.Series(pd.Timestamp("2025-01-01", tz="UTC") + pd.to_timedelta(np.arange(N_BATCHES) * 12, unit="h"))
-    failed = rng.random(N_BATCHES) < 0.3
-    history["batches"], history["dispositions"] = _batches(starts), _dispositions(starts, failed)
+    history, readings = made_up(rng)
     labels = label_log(PROCESS, history["dispositions"])
     rows, grid = checkpoint_rows(history["batches"], labels, PROCESS), grid_of(history["batches"], PROCESS)
-    readings = _readings(history["batches"], failed, rng)
     made = pa.Table.from_batches(summarise([lambda: readings], grid), SUMMARIES)
     words = vocabulary(history, PROCESS)
     frame, features = snapshots(rows, made, history, labels, PROCESS, words)
@@ -75,6 +71,15 @@ def make_place(root: Path) -> Place:
     place = Place(root, booster, seen.inputs[-1:])
     release(place, predictor, words, "1")
     return place
+
+
+def made_up(rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame], pa.Table]:
+    """Batches and their ends, and their readings, four an hour of each parameter."""
+    history = {name: table.arrow().empty_table().to_pandas() for name, table in RUN_HISTORY.items()}
+    starts = pd.Series(pd.Timestamp("2025-01-01", tz="UTC") + pd.to_timedelta(np.arange(N_BATCHES) * 12, unit="h"))
+    failed = rng.random(N_BATCHES) < 0.3
+    history["batches"], history["dispositions"] = _batches(starts), _dispositions(starts, failed)
+    return history, _readings(history["batches"], failed, rng)
 
 
 def release(place: Place, predictor: Predictor, words: Vocabulary, version: str) -> str:

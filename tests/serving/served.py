@@ -13,7 +13,7 @@ from tests.serving.small_plant import SmallPlant
 
 @contextlib.contextmanager
 def served(
-    folder: Path, plant: SmallPlant, *, role: str = "mes", config: str = "", records_url: str = ""
+    folder: Path, plant: SmallPlant, *, role: str = "mes", config: str = "", records_url: str = "", **more
 ) -> Iterator[Served]:
     models, data_dir = folder / "models", folder / "data"
     models.mkdir(exist_ok=True)
@@ -24,7 +24,7 @@ def served(
     with Cabinet(data_dir) as cabinet:
         _, key = add_key(cabinet.records, name="MES", kind="service", role=role, sites=["north"], expires_us=None,
                          actor=Actor("test", "operator", "test"))  # fmt: skip
-    found = Served(data_dir, models, free_port(), key, environment)
+    found = Served(data_dir, models, free_port(), key, environment, **more)
     found.start()
     try:
         yield found

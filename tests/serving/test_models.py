@@ -250,16 +250,26 @@ def test_a_release_whose_rows_could_not_be_read_is_taken_at_the_next_look(place,
     assert (place.score()["model"]["version"], place.models.stale_since_us()) == ("2", None)
 
 
-def test_a_look_that_goes_wrong_is_not_the_last_one(place, monkeypatch):
-    looks = []
+def test_a_release_that_fails_in_a_way_that_nobody_thought_of_leaves_the_former_one(place, monkeypatch):
+    place.score()
+    place.release("2")
 
-    def look(memory: Memory) -> None:
-        looks.append(memory)
-        raise OSError
+    def unforeseen(_: object) -> None:
+        raise RuntimeError
 
-    monkeypatch.setattr(place.models, "look", look)
-    watch = Watch(place.models, place.desk.memory, every_s=0.001)
+    monkeypatch.setattr(place.desk.memory, "renew", unforeseen)
+    place.models.look(place.desk.memory)
+    assert (place.score()["model"]["version"], place.models.stale_since_us() is None) == ("1", False)
+
+
+def test_the_watch_loads_the_model_before_anybody_asks(place):
+    models = Models(place.root, place.keys)
+    memory = Memory(place.desk.records, models.make)
+    watch = Watch(models, memory, every_s=60.0)
     watch.start()
-    while len(looks) < 3:
-        time.sleep(0.001)
+    for _ in range(500):
+        if models.stale_since_us() is None and models._speaking is not None:
+            break
+        time.sleep(0.01)
     watch.stop()
+    assert models._speaking is not None
