@@ -11,42 +11,63 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.record import figure
 from benchmarks.serving.http import Load, load, request
-from benchmarks.serving.place import Place
+from benchmarks.serving.place import HOUR_US, Place, batch, observations
 from benchmarks.serving.process import free_port
 from benchmarks.serving.server import endpoint
+from serving.ids import now_us
+from serving.models import KEYS, Models
 
-N, N_MANY, CLIENTS = 300, 640, 16
+N, N_MANY, CLIENTS = 400, 1_600, 16
 Figures = list[dict[str, object]]
+BARE = "booster.predict(pred_contrib=True) of the same row, one thread, in this process, nothing kept"
+NAMED, TENSOR = "a record with its columns' names", "a bare tensor"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One client, and several at once."""
+
+    one: Load
+    many: Load
+
+    def times(self) -> str:
+        """The times of both."""
+        many = f"{self.many.per_second:.0f}/s at {CLIENTS} clients, p99 {self.many.quantile(0.99):.1f} ms"
+        return f"p50 {self.one.quantile(0.5):.2f} ms, p99 {self.one.quantile(0.99):.2f} ms, {many}"
 
 
 def figures_of(place: Place, memory_disk: Path) -> Figures:
     """All figures of latency; everything in one run."""
-    with endpoint(place, place.root / "records.db") as found:
-        found.fill(0, 48)
-        bare = contributions(place)
-        one, many = load(found.port, found.score, N), load(found.port, found.score, N_MANY, clients=CLIENTS)
-        again = contributions(place)
-    with mlflow_serve(place) as (port, sent):
-        other, others = load(port, lambda _: sent, N), load(port, lambda _: sent, N_MANY, clients=CLIENTS)
-    with endpoint(place, memory_disk / "records.db") as found:
-        found.fill(0, 48)
-        no_disk, no_disks = load(found.port, found.score, N), load(found.port, found.score, N_MANY, clients=CLIENTS)
-    bare = np.concatenate([bare, again])
-    sync = turn_of_the_disk(place.root)
+    found, bare = {}, []
+    others = {form: _mlflow(place, form) for form in (NAMED, TENSOR)}
+    for where, folder in (("records on the disk", place.root), ("records in memory", memory_disk)):
+        with endpoint(place, folder / "records.db") as own:
+            own.fill(0, 48)
+            bare.append(contributions(place))
+            for reasons in (True, False):
+                found[where, reasons] = Measured(
+                    load(own.port, partial(own.score, reasons=reasons), N),
+                    load(own.port, partial(own.score, reasons=reasons), N_MANY, clients=CLIENTS),
+                )
+    alone = without_http(place)
+    times = np.concatenate([*bare, contributions(place)])
+    kept = f"one turn of the disk {turn_of_the_disk(place.root):.2f} ms"
     busy = f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, the client's share included"
-    assert set(one.statuses) == set(many.statuses) == set(other.statuses) == set(others.statuses) == {200}
-    return [
-        *against_bare("records on the disk", one, bare, f"one turn of the disk {sync:.2f} ms; {busy}"),
-        *against_bare("records in memory", no_disk, bare, busy),
-        *against_mlflow("records on the disk", one, many, other, others),
-        *against_mlflow("records in memory", no_disk, no_disks, other, others),
-    ]
+    figures = []
+    for (where, reasons), own in found.items():
+        if reasons:
+            figures += against_bare(where, own.one, times, f"{kept}; {busy}")
+        for form, other in others.items():
+            figures += against_mlflow(where, own, other, form, reasons=reasons)
+    return [*figures, *in_process(alone, times, others[NAMED])]
 
 
 def against_bare(where: str, own: Load, bare: np.ndarray, more: str) -> Figures:
@@ -54,32 +75,69 @@ def against_bare(where: str, own: Load, bare: np.ndarray, more: str) -> Figures:
     found = []
     for q, bound in ((0.5, 1.5), (0.99, 4.0)):
         ours, theirs = own.quantile(q), float(np.quantile(bare, q))
-        note = f"{ours:.2f} ms against {theirs:.2f} ms; the rest is HTTP and keeping the record; {more}"
         found.append(
             figure(
                 f"score with reasons over HTTP, {where}, p{q * 100:g}", round(ours / theirs, 2), "ratio", bound=bound,
-                side="max", n=len(own.ms), against="booster.predict(pred_contrib=True), one thread, no HTTP, nothing kept",
-                note=note,
+                side="max", n=len(own.ms), against=BARE, note=f"{ours:.2f} ms against {theirs:.2f} ms; {more}",
             )
         )  # fmt: skip
     return found
 
 
-def against_mlflow(where: str, one: Load, many: Load, other: Load, others: Load) -> Figures:
-    """The same booster served by MLflow gives no reasons and keeps nothing."""
-    against = "mlflow models serve of the same booster: no reasons, nothing kept"
+def against_mlflow(where: str, own: Measured, other: Measured, form: str, *, reasons: bool) -> Figures:
+    """The same booster served by MLflow gives no reasons and keeps nothing.
+
+    A record with its columns' names is what an MES can send without knowing the order of the model's columns; a bare tensor is
+    the least that MLflow can be asked for.
+    """
+    said = "with" if reasons else "without"
+    against = f"mlflow models serve of the same booster, sent {form}: no reasons, nothing kept"
+    note = f"{own.times()}; MLflow {other.times()}"
+    ratio = own.one.quantile(0.5) / other.one.quantile(0.5)
+    latency = figure(
+        f"score {said} reasons, {where}, p50 against MLflow's, {form}", round(ratio, 3), "ratio",
+        bound=1.0 if reasons else 0.1, side="max", n=N, against=against, note=note,
+    )  # fmt: skip
+    throughput = figure(
+        f"scores {said} reasons a second at {CLIENTS} clients, {where}, against MLflow's, {form}",
+        round(own.many.per_second / other.many.per_second, 2), "ratio",
+        bound=1.3 if reasons else None, n=N_MANY, against=against, note=note,
+    )  # fmt: skip
+    return [latency, throughput]
+
+
+def in_process(alone: dict[bool, np.ndarray], bare: np.ndarray, other: Measured) -> Figures:
+    """What a score takes before HTTP and the records have their share."""
+    with_reasons, without = (float(np.median(alone[reasons])) for reasons in (True, False))
+    theirs, mlflow = float(np.median(bare)), other.one.quantile(0.5)
     return [
-        figure(
-            f"score with reasons, {where}, p50 against MLflow's", round(one.quantile(0.5) / other.quantile(0.5), 2),
-            "ratio", bound=1.0, side="max", n=len(one.ms), against=against,
-            note=f"{one.quantile(0.5):.2f} ms against {other.quantile(0.5):.2f} ms; the contributions alone take longer than its answer",
-        ),
-        figure(
-            f"scores a second at {CLIENTS} clients, {where}, against MLflow's",
-            round(many.per_second / others.per_second, 2), "ratio", bound=1.3, n=len(many.ms), against=against,
-            note=f"{many.per_second:.0f}/s against {others.per_second:.0f}/s; p99 {many.quantile(0.99):.1f} ms; each of ours works out contributions",
-        ),
+        figure("score with reasons from incremental state, no HTTP, nothing kept, p50", round(with_reasons / theirs, 2),
+               "ratio", n=N, against=BARE, note=f"{with_reasons:.2f} ms against {theirs:.2f} ms"),
+        figure("score without reasons from incremental state, no HTTP, nothing kept, p50 against MLflow's", round(without / mlflow, 3),
+               "ratio", bound=0.1, side="max", n=N, against=f"mlflow models serve of the same booster, sent {NAMED}, over HTTP",
+               note=f"{without:.2f} ms against {mlflow:.2f} ms"),
     ]  # fmt: skip
+
+
+def without_http(place: Place) -> dict[bool, np.ndarray]:
+    """Milliseconds of a score in this process, with reasons and without."""
+    engine, started_us = Models(place.bundles, place.data_dir / KEYS).make(None), now_us() - 96 * HOUR_US
+    engine.put_batch({"batch_id": "B1", **batch(started_us)})
+    engine.add("B1", "observations", observations(started_us, 0, 48 * 60, np.random.default_rng(0)))
+    times: dict[bool, list[float]] = {True: [], False: []}
+    for i in range(N):
+        for reasons, taken in times.items():
+            begin = time.perf_counter()
+            engine.score("B1", started_us + 90 * HOUR_US + i, reasons=reasons)
+            taken.append(1e3 * (time.perf_counter() - begin))
+    return {reasons: np.array(taken) for reasons, taken in times.items()}
+
+
+def _mlflow(place: Place, form: str) -> Measured:
+    with mlflow_serve(place, form) as (port, sent):
+        measured = Measured(load(port, lambda _: sent, N), load(port, lambda _: sent, N_MANY // 4, clients=CLIENTS))
+    assert set(measured.one.statuses) == set(measured.many.statuses) == {200}
+    return measured
 
 
 def growth(place: Place) -> Figures:
@@ -124,24 +182,25 @@ def turn_of_the_disk(folder: Path) -> float:
 
 
 @contextlib.contextmanager
-def mlflow_serve(place: Place) -> Iterator[tuple[int, bytes]]:
+def mlflow_serve(place: Place, form: str) -> Iterator[tuple[int, bytes]]:
     """MLflow's own server of the booster, and a request for one row."""
     import mlflow.lightgbm
 
-    path, port = place.root / "mlflow_model", free_port()
+    path, port = place.root / f"mlflow_{form.replace(' ', '_')}", free_port()
+    values = [None if np.isnan(v) else float(v) for v in place.row[0]]
+    names = place.booster.feature_name()
     mlflow.lightgbm.save_model(place.booster, path, pip_requirements=["lightgbm"])
+    content = {"dataframe_split": {"columns": names, "data": [values]}} if form == NAMED else {"inputs": [values]}
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(path), "-p", str(port), "-h", "127.0.0.1",
                "--env-manager", "local", "-w", "1"]  # fmt: skip
     beside = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # it starts programs of its own by name
     environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "PATH": beside}
-    log = (place.root / "mlflow.log").open("ab")
+    log = (path.with_suffix(".log")).open("ab")
     with log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=environment)
     try:
-        _wait(port, process, place.root / "mlflow.log")
-        values = [None if np.isnan(v) else float(v) for v in place.row[0]]
-        body = json.dumps({"inputs": [values]}).encode()
-        yield port, request("POST", "/invocations", body)
+        _wait(port, process, path.with_suffix(".log"))
+        yield port, request("POST", "/invocations", json.dumps(content).encode())
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)

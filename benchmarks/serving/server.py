@@ -35,9 +35,10 @@ class Endpoint:
         body = b"" if content is None else json.dumps(content).encode()
         return request(method, path, body, {"authorization": f"Bearer {self.served.key}"} | headers)
 
-    def score(self, i: int = 0) -> bytes:
+    def score(self, i: int = 0, *, reasons: bool = True) -> bytes:
         """A request for the score at a moment of its own."""
-        return self.send("POST", "/v1/batches/B1/scores", {"as_of": iso(self.started_us + 90 * HOUR_US + i)})
+        wanted = {"as_of": iso(self.started_us + 90 * HOUR_US + i), "reasons": reasons}
+        return self.send("POST", "/v1/batches/B1/scores", wanted)
 
     def fill(self, first_h: int, n_hours: int) -> int:
         """Send readings of all parameters, an hour a call; how many rows."""
