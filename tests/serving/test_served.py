@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import func, select
 
 from serving import audit
-from serving.api.models import Score
+from serving.api.told import Score
 from serving.commands import Cabinet
 from serving.records.tables import rows, scores
 from tests.serving.desks import BATCH, reading
