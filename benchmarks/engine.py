@@ -107,7 +107,7 @@ def engine_figures(folder: Path, *, scores: int = 2_000) -> list[dict[str, objec
 def score_figures(made: Bench, name: str, scores: int) -> list[dict[str, object]]:
     """A score with reasons after each reading, against the bare contributions of the same model."""
     with_reasons, bare = after_each_reading(made, made.keepers[name], scores)
-    trees = sum(booster.num_trees() for booster in made.keepers[name].speaking().predictor.boosters)
+    trees = len(made.keepers[name].speaking().predictor.forest.member)
     figures = []
     for q, bound in ((50, 1.5), (99, 4.0)):
         own, other = (float(np.percentile(times, q)) for times in (with_reasons, bare))
@@ -128,6 +128,7 @@ def after_each_reading(made: Bench, keeper: Keeper, scores: int) -> tuple[np.nda
     engine.rebuild(made.around)
     engine.add(made.batch_id, "observations", made.readings[:-scores])
     predictor = keeper.speaking().predictor
+    boosters = [lgb.Booster(model_str=text) for text in predictor.model_texts]
     engine.score(made.batch_id, made.started_us + US_PER_H)
     scored, bare = [], []
 
@@ -139,7 +140,7 @@ def after_each_reading(made: Bench, keeper: Keeper, scores: int) -> tuple[np.nda
         as_of = pd.Timestamp(row["available_at"]).value // 1000
         scored.append(_timed(lambda as_of=as_of: engine.score(made.batch_id, as_of)))
         X = predictor.assess(engine.matrix(made.batch_id, as_of), hours(as_of), contributions=False).inputs
-        bare.append(_timed(lambda X=X: [b.predict(X, pred_contrib=True, num_threads=1) for b in predictor.boosters]))
+        bare.append(_timed(lambda X=X: [b.predict(X, pred_contrib=True, num_threads=1) for b in boosters]))
     return np.array(scored), np.array(bare)
 
 

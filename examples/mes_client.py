@@ -116,7 +116,7 @@ def main(url: str, batch_id: str, site_id: str, parameter: str, value: str, unit
         print(f"NO SCORE for {batch_id}: {error}")  # noqa: T201 - never shown as low risk
         return 2
     print(f"{told['accepted']} row accepted; {batch_id}: {score['failure_probability']:.1%}")  # noqa: T201
-    for reason in score["reasons"]:
+    for reason in score["reasons"] or ():
         print(f"  {reason['sentence']}")  # noqa: T201
     return 0
 

@@ -11,7 +11,6 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -27,11 +26,9 @@ from models.learners.blend import Blend
 from models.learners.calibrate import Calibration
 from models.learners.conformal import Conformal
 from models.learners.evidence import Evidence, Seen
+from models.learners.forest import Forest
 from models.learners.questions import ModeModel
 from models.learners.sensors import SensorChecks
-
-if TYPE_CHECKING:
-    import lightgbm as lgb
 
 AGE = "age_h"  # the statistic that says how old a parameter's newest value is
 USUAL = 0.95  # quantile of the ages in training above which a value is stale
@@ -84,11 +81,9 @@ class Predictor:
     usual_ages: dict[str, dict[str, float]]
 
     @cached_property
-    def boosters(self) -> tuple[lgb.Booster, ...]:
-        """The trees of each member of the bag."""
-        import lightgbm as lgb
-
-        return tuple(lgb.Booster(model_str=text) for text in self.model_texts)
+    def forest(self) -> Forest:
+        """The trees of the whole bag."""
+        return Forest.of(self.model_texts)
 
     @cached_property
     def sha256(self) -> str:
@@ -106,7 +101,7 @@ class Predictor:
         believed, faulty = self.hidden(X, checkpoint_h)
         seen = self.evidence.of(believed, checkpoint_h)
         inputs = self._inputs(believed, seen)
-        raw = np.column_stack([_predict(b, inputs, raw_score=True) for b in self.boosters])
+        raw = self.forest.log_odds(inputs)
         numbers = seen.columns[:, list(self.evidence.ranking)]
         blended = self.blend.log_odds(raw.mean(axis=1), numbers)
         why = self._why(believed, seen, inputs, numbers, checkpoint_h) if contributions else None
@@ -152,7 +147,7 @@ class Predictor:
 
     def base_log_odds(self, checkpoint_h: np.ndarray) -> np.ndarray:
         """Calibrated log-odds at hours since the start of a batch of which only that is known."""
-        raw = self.blend.intercept + self.blend.trees_slope * self._base_of_trees
+        raw = self.blend.intercept + self.blend.trees_slope * float(self.forest.base.mean())
         return self.calibration.log_odds(np.full(np.shape(checkpoint_h), raw), np.asarray(checkpoint_h, float))
 
     def percentage_points(self, contributions: pd.DataFrame, checkpoint_h: np.ndarray) -> pd.DataFrame:
@@ -251,17 +246,11 @@ class Predictor:
         plain, evidence = self._input_places
         return np.where(plain >= 0, X[:, plain], seen.columns[:, evidence])
 
-    @cached_property
-    def _base_of_trees(self) -> float:
-        nothing = np.full((1, len(self.inputs)), np.nan)
-        return float(np.mean([_predict(b, nothing, pred_contrib=True)[0, -1] for b in self.boosters]))
-
     def _why(
         self, X: np.ndarray, seen: Seen, inputs: np.ndarray, numbers: np.ndarray, checkpoint_h: np.ndarray
     ) -> np.ndarray:
         """Contributions of every column of the matrix to the calibrated log-odds, shape (n, k)."""
-        trees = np.mean([_predict(b, inputs, pred_contrib=True)[:, :-1] for b in self.boosters], axis=0)
-        trees = self.blend.trees_slope * trees
+        trees = self.blend.trees_slope * self.forest.contributions(inputs)
         plain, evidence = self._input_places
         of_evidence = np.zeros_like(seen.columns)
         of_evidence[:, evidence[evidence >= 0]] = trees[:, evidence >= 0]
@@ -365,10 +354,3 @@ def usual_ages(rows: pd.DataFrame, features: tuple[Feature, ...]) -> dict[str, d
         parameter: {f"{hours:g}": float(age) + between_h for hours, age in usual[name].dropna().items()}
         for name, parameter in ages.items()
     }
-
-
-def _predict(booster: lgb.Booster, inputs: np.ndarray, **kwargs: bool) -> np.ndarray:
-    if not len(inputs):
-        return np.zeros((0, inputs.shape[1] + 1) if kwargs.get("pred_contrib") else 0)
-    # one thread: a score takes about a millisecond, and the endpoint runs many at a time
-    return np.asarray(booster.predict(inputs, num_threads=1, **kwargs))

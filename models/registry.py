@@ -10,6 +10,7 @@ import fcntl
 import logging
 import math
 import os
+import sqlite3
 import tempfile
 import warnings
 from collections.abc import Generator, Mapping
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHALLENGER, CHAMPION = "challenger", "champion"
+WAIT_S = 5.0  # for a database that somebody else holds
 _DIGEST, _REVIEW = "predictor_sha256", "review"
 _REQUIREMENTS = ["lightgbm>=4.7,<5", "numpy>=2.3,<3", "pandas>=3.0,<4"]
 
@@ -208,14 +210,18 @@ class Registry:
         return found.experiment_id if found else client.create_experiment(name, (self.artifacts / name).as_uri())
 
     def _versions(self, name: str) -> list[ModelVersion]:
-        if not (self.data_dir / "mlflow.db").exists():
+        database = self.data_dir / "mlflow.db"
+        if not database.is_file():
             return []  # to look must not make a database
-        client = self._client()
-        found = client.search_model_versions(f"name = '{name}'")
-        return [client.get_model_version(name, version.version) for version in found]  # a search leaves out the aliases
+        with _told_as_storage(database):
+            _probe(database)
+            client = self._client()
+            found = client.search_model_versions(f"name = '{name}'")
+            return [client.get_model_version(name, version.version) for version in found]  # a search leaves out aliases
 
     def _model(self, version: ModelVersion) -> RegisteredModel:
-        run = self._client().get_run(str(version.run_id))
+        with _told_as_storage(self.data_dir / "mlflow.db"):
+            run = self._client().get_run(str(version.run_id))
         return RegisteredModel(
             name=version.name,
             version=str(version.version),
@@ -244,6 +250,31 @@ class Registry:
             yield
 
 
+def _probe(database: Path) -> None:
+    """Whether a database can be read at all: MLflow tries for two minutes what fails at once."""
+    connection = sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=WAIT_S)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _told_as_storage(database: Path) -> Generator[None]:
+    """Errors of MLflow and of its database as one of ours: what is wrong with which file."""
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+    try:
+        yield
+    except (sqlite3.Error, SQLAlchemyError, _mlflow().MlflowException) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        first = (str(cause).splitlines() or [type(cause).__name__])[0][:200]
+        raise StorageError(
+            f"{database}: the registry cannot be read: {first}",
+            remedy="Wait for whoever holds it, or restore the data directory; what was released speaks on.",
+        ) from error
+
+
 @contextmanager
 def _quiet() -> Generator[None]:
     # mlflow 3.17.2 maps its tables as SQLAlchemy 2.1 no longer likes, and warns of type hints of its own
@@ -262,6 +293,7 @@ def _mlflow() -> Any:
 
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback of what is raised as well
     return mlflow
 
 
@@ -394,6 +426,7 @@ def _log_model(name: str, predictor: Predictor) -> str:
         The version's number.
     """
     _mlflow()
+    import lightgbm as lgb
     import mlflow.lightgbm
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
@@ -401,7 +434,7 @@ def _log_model(name: str, predictor: Predictor) -> str:
     inputs = Schema([ColSpec(DataType.double, name, required=False) for name in predictor.inputs])
     outputs = Schema([ColSpec(DataType.double, "uncalibrated_probability")])
     info = mlflow.lightgbm.log_model(
-        predictor.boosters[0],
+        lgb.Booster(model_str=predictor.model_texts[0]),
         name="trees",
         registered_model_name=name,
         signature=ModelSignature(inputs, outputs),

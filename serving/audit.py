@@ -7,16 +7,14 @@ do the same to the anchor, a file that should lie where the database's administr
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import structlog
 from sqlalchemy import Connection, insert, select
 
-from features.errors import StorageError
+from serving.anchor import anchored_in
 from serving.ids import iso
 from serving.records.store import Head, Records
 from serving.records.tables import GENESIS, audit, inline_histories, reviews, rows, scores
@@ -25,7 +23,6 @@ from serving.seam import canonical
 _HASHED = ("seq", "at_us", "who", "role", "action", "object", "old", "new", "why", "request_id", "previous")
 _AT_ONCE = 5_000
 _INSERT = insert(audit)
-_log = structlog.get_logger("batchguard.audit")
 
 
 @dataclass(frozen=True)
@@ -119,7 +116,7 @@ def verify(records: Records, anchor: Path | None) -> Verified:
     """
     problems: list[str] = []
     said: dict[str, list[str | None]] = {"score": [], "review": [], "rows": []}
-    anchored = _anchored(anchor)
+    anchored = anchored_in(anchor)
     with records.read() as connection:
         expected, previous, n = 1, GENESIS, 0
         for entry in entries(connection):
@@ -214,49 +211,4 @@ def _differences(said: Mapping[str, list[str | None]], kept: list[tuple[str, str
         there = {text for name, text in kept if name == kind}
         found += [f"{kind} without its entry in the trail, or changed since: {text[:120]}" for text in there - told]
         found += [f"{kind} that the trail tells of is gone or changed: {text[:120]}" for text in told - there]
-    return found
-
-
-class Anchor:
-    """A file beside the chain: a line `seq hash time` at most once an interval, never rewritten."""
-
-    def __init__(self, path: Path, interval_us: int = 1_000_000) -> None:
-        self.path, self._interval_us = path, interval_us
-        self._last: tuple[int, int] = (0, 0)
-
-    def note(self, now: Head, at_us: int, *, at_once: bool = False) -> None:
-        """Write down the end of the chain, unless that was done just now.
-
-        What the chain tells of is committed already: an anchor that cannot be written is told in the log, and later.
-        """
-        seq, when = self._last
-        if now.audit_seq <= seq or (at_us - when < self._interval_us and not at_once):
-            return
-        try:
-            _append_line(self.path, f"{now.audit_seq} {now.audit_hash} {iso(at_us)}\n")
-        except OSError as error:
-            _log.error("anchor not written", path=str(self.path), error=error.strerror)
-            return
-        self._last = (now.audit_seq, at_us)
-
-
-def _append_line(path: Path, line: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
-    try:
-        os.write(handle, line.encode())
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _anchored(path: Path | None) -> dict[int, str]:
-    if path is None or not path.exists():
-        return {}
-    found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        parts = line.split(" ")
-        if len(parts) != 3 or not parts[0].isdigit() or len(parts[1]) != 64:
-            raise StorageError(f"{path}:{number}: no line of an anchor", remedy="Restore the file from its backup.")
-        found[int(parts[0])] = parts[1]
     return found

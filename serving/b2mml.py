@@ -43,7 +43,7 @@ def _add(parent: etree._Element, name: str, text: object) -> etree._Element:
 
 def _message(score: Mapping[str, Any]) -> str:
     decision = score.get("decision") or "risk"
-    first = next((reason["sentence"] for reason in score.get("reasons", ())), "no single reason")
+    first = next((reason["sentence"] for reason in (score.get("reasons") or ())), "no single reason")
     return f"Batch {score['batch_id']}: {decision}, probability of failure {score['failure_probability']:.3f}. {first}"
 
 
@@ -54,5 +54,5 @@ def _properties(score: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     yield "model_sha256", score["model"]["sha256"]
     if score.get("decision") is not None:
         yield "decision", score["decision"]
-    for number, reason in enumerate(score.get("reasons", ()), start=1):
+    for number, reason in enumerate((score.get("reasons") or ()), start=1):
         yield f"reason_{number}", reason["sentence"]

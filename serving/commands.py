@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ import orjson
 from features.errors import BatchguardError
 from serving import audit
 from serving.access.keys import add_key, list_keys, revoke_key
+from serving.anchor import Anchor
 from serving.audit import Actor
 from serving.ids import iso, new_id, now_us
 from serving.main import CONFIG, DATA_DIR, MODELS
@@ -47,7 +49,7 @@ class Listen:
         """Whether it can be meant.
 
         Raises:
-            BatchguardError: The address is not loopback, or a file of TLS is missing.
+            BatchguardError: The address is not loopback, or a file of TLS is missing or none.
         """
         if self.host not in LOOPBACK and not self.anywhere:
             raise BatchguardError(
@@ -57,9 +59,27 @@ class Listen:
             )
         if (self.tls_cert is None) != (self.tls_key is None):
             raise BatchguardError("--tls-cert and --tls-key go together")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise BatchguardError(
+                "--tls-client-ca needs --tls-cert and --tls-key: without TLS nobody shows a certificate"
+            )
         for path in (self.tls_cert, self.tls_key, self.tls_client_ca):
             if path is not None and not path.is_file():
                 raise BatchguardError(f"{path}: no such file")
+        self._check_tls()
+
+    def _check_tls(self) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            if self.tls_cert is not None:
+                context.load_cert_chain(self.tls_cert, self.tls_key, password="")
+            if self.tls_client_ca is not None:
+                context.load_verify_locations(self.tls_client_ca)
+        except ssl.SSLError as error:
+            raise BatchguardError(
+                f"the files of TLS cannot be used ({error.reason or error})",
+                expected="a certificate in PEM, its own key without a password, and certificates of an authority",
+            ) from None
 
 
 def serve(models: Path, data_dir: Path, config: Path | None, listen: Listen) -> None:
@@ -156,9 +176,7 @@ class Cabinet:
         from serving.desk.scoring import replay
 
         make = Models(models, self._data_dir / KEYS).make
-        found = replay(
-            Desk(self.records, make, Memory(self.records, make), audit.Anchor(self.settings.anchor)), score_id
-        )
+        found = replay(Desk(self.records, make, Memory(self.records, make), Anchor(self.settings.anchor)), score_id)
         if found.is_equal:
             return True, f"{score_id}: the same to the bit, probability {found.again['failure_probability']!r}"
         differing = sorted(

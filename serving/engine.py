@@ -81,9 +81,9 @@ class LiveEngine:
                 remedy="Release a bundle with the definition that they were taken in by.",
             ) from None
 
-    def score(self, batch_id: str, as_of_us: int) -> ScoreBody:
-        """Score a batch with what was available at a time."""
-        return self._say(self._state, batch_id, as_of_us)
+    def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> ScoreBody:
+        """Score a batch with what was available at a time; without reasons, they are None."""
+        return self._say(self._state, batch_id, as_of_us, reasons=reasons)
 
     def matrix(self, batch_id: str, as_of_us: int) -> np.ndarray:
         """The row that the model sees of a batch at a time, shape (1, columns of the model)."""
@@ -112,10 +112,10 @@ class LiveEngine:
                 raise UnscorableError(verdict.reason, remedy="Correct the row and send the history again.")
         return self._say(apart, batch_id, as_of_us)
 
-    def _say(self, state: PlantState, batch_id: str, as_of_us: int) -> ScoreBody:
+    def _say(self, state: PlantState, batch_id: str, as_of_us: int, *, reasons: bool = True) -> ScoreBody:
         speaking, row = self._keeper.speaking(), state.row(batch_id, as_of_us)
         try:
-            said = self._speaker_for(speaking, row.columns).say(row.values, as_of_us)
+            said = self._speaker_for(speaking, row.columns).say(row.values, as_of_us, reasons=reasons)
         except ContractError as error:
             raise UnscorableError(f"batch {batch_id}: {error.what}", remedy=error.remedy) from None
         return {

@@ -10,10 +10,10 @@ from fastapi import FastAPI
 from serving import outbox
 from serving.access.keys import KeyRing
 from serving.access.tokens import Provider, Tokens
+from serving.anchor import Anchor
 from serving.api.app import make_app
 from serving.api.guard import Verifier
 from serving.api.telemetry import log_json
-from serving.audit import Anchor
 from serving.desk.desk import Desk
 from serving.desk.memory import Memory
 from serving.models import KEYS, Models, Watch
@@ -55,4 +55,6 @@ def assemble(settings: EndpointSettings, models: Models) -> FastAPI:
     verifiers: dict[str, Verifier] = {"key": KeyRing(records)}
     if settings.identity is not None:
         verifiers["token"] = Tokens(Provider(**settings.identity.model_dump()))
-    return make_app(desk, verifiers, settings, [courier, Watch(models, desk.memory, tidy=desk.tidy)])
+    return make_app(
+        desk, verifiers, settings, [courier, Watch(models, desk.memory, settings.look_every_s, tidy=desk.tidy)]
+    )

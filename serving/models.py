@@ -6,6 +6,7 @@ ever half of the one and half of the other.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,6 +35,9 @@ _log = structlog.get_logger("batchguard.models")
 class Models:
     """Bundles of a folder, by keys of another.
 
+    What speaks is held in memory. Once it does, an engine that has to be made again needs neither the folder nor the
+    disk, and nothing that happens to the folder brings back a release older than one that spoke.
+
     Args:
         root: Folder of bundles.
         keys: Folder of the public keys whose signature counts.
@@ -41,23 +45,25 @@ class Models:
 
     def __init__(self, root: Path, keys: Path) -> None:
         self.store, self._keys = BundleStore(root), keys
-        self._scout: Keeper | None = None  # knows what it refused: no bundle is tried out twice
+        self._keeper = Keeper(self.store, (), keeps_process=False)  # every release gets an engine of its own
         self._speaking: Speaking | None = None
         self._earlier: dict[str, Speaking] = {}
         self._stale_us: int | None = None
         self._because = ""
 
     def make(self, model: Mapping[str, Any] | None) -> Engine:
-        """An empty engine over the newest release, or over the one that a score names.
+        """An empty engine over the release that speaks, or over the one that a score names.
 
         Raises:
             EngineError: There is none that may speak.
         """
         try:
-            return LiveEngine(_Pinned(self.store, self._newest() if model is None else self._named(model)))
+            if model is None:
+                return self._engine(self._speaking or self._first())
+            return self._engine(self._named(model))
         except EngineError:
             raise
-        except BatchguardError as error:
+        except (BatchguardError, OSError) as error:
             raise EngineError(str(error)) from error
 
     def stale_since_us(self) -> int | None:
@@ -71,30 +77,32 @@ class Models:
     def look(self, memory: Memory) -> None:
         """Look for a newer release, and let it speak if it passes every check and the rows in memory can follow it."""
         try:
-            found = self._looked()
-            if found.stale_because:
-                raise BundleError(found.stale_because)
-            if self._speaking is None or found.bundle.sha256 != self._speaking.bundle.sha256:
-                memory.renew(LiveEngine(_Pinned(self.store, found)))
+            if self._speaking is None:
+                return  # the first score finds out
+            if self.store.pointed() != self._speaking.bundle.sha256:
+                found = self._newest()
+                if found.bundle.sha256 == self._speaking.bundle.sha256:
+                    raise BundleError(found.stale_because)
+                memory.renew(self._engine(found))
                 self._speaking = found
                 _log.info("a newer model speaks", bundle=found.bundle.sha256)
             self._stale_us, self._because = None, ""
-        except BatchguardError as error:
+        except Exception as error:  # whatever it is: the release that speaks goes on, and a later look may succeed
             self._stale_us = now_us() if self._stale_us is None else self._stale_us
-            self._told(str(error))
+            self._told(str(error) if isinstance(error, BatchguardError) else type(error).__name__)
 
-    def _newest(self) -> Speaking:
-        self._speaking = found = self._looked()
+    def _first(self) -> Speaking:
+        self._speaking = found = self._newest()
         self._stale_us = found.stale_since_us
         self._told(found.stale_because)
         return found
 
-    def _looked(self) -> Speaking:
-        trusted = trusted_keys(self._keys)
-        if self._scout is None:
-            self._scout = Keeper(self.store, trusted)
-        self._scout.trust(trusted)
-        return self._scout.refresh()
+    def _newest(self) -> Speaking:
+        self._keeper.trust(trusted_keys(self._keys))
+        return self._keeper.refresh()
+
+    def _engine(self, speaking: Speaking) -> LiveEngine:
+        return LiveEngine(_Pinned(self.store, speaking))
 
     def _told(self, because: str) -> None:
         """One line in the log for each reason, not one for each look."""
@@ -141,11 +149,11 @@ def _said_of(bundle: Bundle) -> dict[str, str]:
 
 
 class _Pinned(Keeper):
-    """Gives one verified model, whatever was released since."""
+    """Gives one verified release, whatever was released since."""
 
-    def __init__(self, store: BundleStore, one: Speaking) -> None:
+    def __init__(self, store: BundleStore, speaking: Speaking) -> None:
         super().__init__(store, ())
-        self._one = one
+        self._one = speaking
 
     def speaking(self) -> Speaking:
         """The one."""
@@ -157,7 +165,7 @@ class _Pinned(Keeper):
 
 
 class Watch:
-    """Looks for a newer release every few seconds, in a thread of its own, and tidies up a little each time.
+    """Lets the newest release speak as soon as the process runs, looks for newer ones, and tidies up, in a thread of its own.
 
     Args:
         models: The bundles.
@@ -185,9 +193,11 @@ class Watch:
             self._thread.join(timeout=10)
 
     def _run(self) -> None:
+        with contextlib.suppress(BatchguardError), self._memory.reading():
+            pass  # loaded before the first request has to wait for it; what is wrong, the request is told
         while not self._stop.wait(self._every_s):
             self._models.look(self._memory)
             try:
                 self._tidy()
-            except BatchguardError as error:
-                _log.warning("tidying up waits", error=str(error))
+            except Exception as error:  # a watch that dies would never see the next release
+                _log.warning("tidying up waits", kind=type(error).__name__)

@@ -7,7 +7,7 @@ engine that may hold something else than the store is thrown away and built agai
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self
 
 import orjson
@@ -61,7 +61,7 @@ class ModelInfo:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,8 @@ class Engine(Protocol):
         """
         ...
 
-    def score(self, batch_id: str, as_of_us: int) -> ScoreBody:
-        """Score a batch with what was available at a time.
+    def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> ScoreBody:
+        """Score a batch with what was available at a time; without reasons, they are None.
 
         Raises:
             UnscorableError: It had not started, or its snapshot cannot be read.

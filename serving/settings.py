@@ -60,6 +60,7 @@ class EndpointSettings(_Part):
         body_timeout_s: A body that takes longer to arrive is refused.
         keep_answers_days: For how long an idempotency key stands for its answer.
         max_future_s: How far ahead of the endpoint's clock a reading may have become available.
+        look_every_s: Seconds between two looks for a newer release.
         identity: Provider of people's tokens; None: keys only.
         webhook: Receivers of events.
     """
@@ -70,6 +71,7 @@ class EndpointSettings(_Part):
     body_timeout_s: float = Field(default=5.0, gt=0)
     keep_answers_days: float = Field(default=90.0, ge=1, le=36_500)
     max_future_s: float = Field(default=300.0, ge=0)
+    look_every_s: float = Field(default=5.0, gt=0)
     identity: Identity | None = None
     webhook: tuple[Webhook, ...] = ()
 

@@ -37,14 +37,16 @@ class Speaker:
         self.joined = Joined(predictor, columns)
         self._why = Why(self.joined, process, reference=predictor.evidence)
 
-    def say(self, values: np.ndarray, as_of_us: int) -> dict[str, Any]:
+    def say(self, values: np.ndarray, as_of_us: int, *, reasons: bool = True) -> dict[str, Any]:
         """What the model says of one row of `columns`, asked at a time in microseconds UTC.
+
+        Without `reasons`, which take most of the time, they are None.
 
         Raises:
             ContractError: A value is infinite.
         """
         predictor = self._predictor
-        judged = judge_rows(predictor, self.joined.rows(values))
+        judged = judge_rows(predictor, self.joined.rows(values), contributions=reasons)
         found, hours = judged.assessment, values[:1]
         low, high = found.interval
         return {
@@ -63,10 +65,10 @@ class Speaker:
             "domain": [finding.to_json() for finding in judged.domains[0].findings] if judged.domains else [],
         }
 
-    def _reasons(self, judged: Judged, values: np.ndarray, as_of: pd.Timestamp) -> list[dict[str, Any]]:
+    def _reasons(self, judged: Judged, values: np.ndarray, as_of: pd.Timestamp) -> list[dict[str, Any]] | None:
         found = judged.assessment
         if found.contributions is None:
-            return []
+            return None
         change, base = found.contributions[0], found.base_log_odds
         points = 100.0 * mean_slope(base, base + change.sum()) * change
         group = self._predictor.evidence.groups(judged.X)[0]

@@ -38,7 +38,7 @@ class Why:
         self._parameters = sorted(self._groups)  # the order in which equal contributions stand
         code = {name: i for i, name in enumerate(self._parameters)}
         self._parameter = np.array([code[f.parameter] for f in features], np.int64)
-        self._names = [f.name for f in features]
+        self._places = {f.name: i for i, f in enumerate(features)}
         self._stages = _Stages(joined, process)
         known = list(enumerate(joined.columns.features))
         self._newest_places = {f.parameter: i for i, f in known if f.statistic in STATISTICS}
@@ -69,7 +69,7 @@ class Why:
         order = [int(i) for i in np.argsort(-np.abs(total), kind="stable")[: self._top] if abs(total[i]) >= SMALLEST]
         named = [(i, self._parameters[i]) for i in order]
         moment = Moment(
-            points=dict(zip(self._names, points.tolist(), strict=True)),
+            points={f.name: float(points[self._places[f.name]]) for _, name in named for f in self._groups[name]},
             staged={name: dict(zip(self._stages.names, staged[i].tolist(), strict=True)) for i, name in named},
             snapshot=_Snapshot(self._joined, values, as_of),
             newest={name: known for _, name in named if (known := self._newest(name, values, as_of))},

@@ -45,6 +45,10 @@ def test_only_the_registry_imports_mlflow():
     assert found == {"models/registry.py"}
 
 
+def test_a_benchmark_needs_no_test():
+    assert [p for p in modules("benchmarks") if "tests" in imported(p)] == []
+
+
 def test_nothing_pickles():
     assert [p for package in HOUSE for p in modules(package) if imported(p) & PICKLES] == []
 

@@ -18,8 +18,8 @@ import numpy as np
 from benchmarks.record import figure
 from benchmarks.serving.http import Load, load, request
 from benchmarks.serving.place import Place
+from benchmarks.serving.process import free_port
 from benchmarks.serving.server import endpoint
-from tests.serving.served import free_port
 
 N, N_MANY, CLIENTS = 300, 640, 16
 Figures = list[dict[str, object]]

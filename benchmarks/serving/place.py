@@ -17,13 +17,13 @@ from features.process import ProcessDefinition
 from features.snapshots import checkpoint_rows, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
+from models.learners.trees import Plan
 from models.predictor import Predictor
 from models.train import train
 from serving.bundle.manifest import private_key
 from serving.bundle.store import BundleStore
 from serving.ids import iso, now_us
 from serving.scorer import Release
-from tests.models.plant import QUICK
 
 N_PARAMETERS, HOURS, N_BATCHES = 13, 96, 80
 NAMES = [f"sensor_{i:02d}" for i in range(N_PARAMETERS)]
@@ -33,6 +33,7 @@ PROCESS = ProcessDefinition.model_validate({
     "parameter": [{"name": n, "label": n, "unit": "1", "kind": "sensor", "normal": [36, 38]} for n in NAMES],
 })  # fmt: skip
 HOUR_US = 3_600_000_000
+PLAN = Plan(trials=2, folds=2, most_rounds=40)  # its trees are replaced by those of the size that the bounds speak of
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,13 @@ class Place:
 def make_place(root: Path) -> Place:
     """Made-up readings, labels by chance, a booster that fits them: its speed is the question, not its judgement."""
     rng = np.random.default_rng(11)
-    history = {name: table.arrow().empty_table().to_pandas() for name, table in RUN_HISTORY.items()}
-    starts = pd.Series(pd.Timestamp("2025-01-01", tz="UTC") + pd.to_timedelta(np.arange(N_BATCHES) * 12, unit="h"))
-    failed = rng.random(N_BATCHES) < 0.3
-    history["batches"], history["dispositions"] = _batches(starts), _dispositions(starts, failed)
+    history, readings = made_up(rng)
     labels = label_log(PROCESS, history["dispositions"])
     rows, grid = checkpoint_rows(history["batches"], labels, PROCESS), grid_of(history["batches"], PROCESS)
-    readings = _readings(history["batches"], failed, rng)
     made = pa.Table.from_batches(summarise([lambda: readings], grid), SUMMARIES)
     words = vocabulary(history, PROCESS)
     frame, features = snapshots(rows, made, history, labels, PROCESS, words)
-    small = train(PROCESS, frame, features, history["batches"], labels, plan=QUICK).predictor
+    small = train(PROCESS, frame, features, history["batches"], labels, plan=PLAN).predictor
     seen = small.assess(small.encoder.encode(frame), frame["checkpoint_h"].to_numpy(float), contributions=False)
     parameters = {"objective": "binary", "num_leaves": 31, "min_data_in_leaf": 5, "num_threads": 1, "verbose": -1,
                   "deterministic": True, "force_row_wise": True, "learning_rate": 0.02}  # fmt: skip
@@ -74,6 +71,15 @@ def make_place(root: Path) -> Place:
     place = Place(root, booster, seen.inputs[-1:])
     release(place, predictor, words, "1")
     return place
+
+
+def made_up(rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame], pa.Table]:
+    """Batches and their ends, and their readings, four an hour of each parameter."""
+    history = {name: table.arrow().empty_table().to_pandas() for name, table in RUN_HISTORY.items()}
+    starts = pd.Series(pd.Timestamp("2025-01-01", tz="UTC") + pd.to_timedelta(np.arange(N_BATCHES) * 12, unit="h"))
+    failed = rng.random(N_BATCHES) < 0.3
+    history["batches"], history["dispositions"] = _batches(starts), _dispositions(starts, failed)
+    return history, _readings(history["batches"], failed, rng)
 
 
 def release(place: Place, predictor: Predictor, words: Vocabulary, version: str) -> str:

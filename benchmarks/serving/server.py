@@ -12,11 +12,11 @@ import numpy as np
 
 from benchmarks.serving.http import ask, request
 from benchmarks.serving.place import HOUR_US, Place, batch, observations
+from benchmarks.serving.process import Served, free_port
 from serving.access.keys import add_key
 from serving.audit import Actor
 from serving.commands import Cabinet
 from serving.ids import iso, now_us
-from tests.serving.served import Served, free_port
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,24 @@ class Endpoint:
 
 
 @contextlib.contextmanager
-def endpoint(place: Place, records: Path, config: str = "") -> Iterator[Endpoint]:
-    """Start one over a fresh database."""
-    (place.data_dir / "endpoint.toml").write_text(f'records_url = "sqlite:///{records}"\n' + config)
+def endpoint(
+    place: Place, records: Path | str, config: str = "", *, models: Path | None = None, **environment: str
+) -> Iterator[Endpoint]:
+    """Start one over a fresh database.
+
+    Args:
+        place: Its model and its data directory.
+        records: File of SQLite, or URL.
+        config: More settings.
+        models: Other bundles than the place's.
+        environment: More variables of its process.
+    """
+    url = records if isinstance(records, str) else f"sqlite:///{records}"
+    (place.data_dir / "endpoint.toml").write_text(f'records_url = "{url}"\n' + config)
     with Cabinet(place.data_dir) as cabinet:
         _, key = add_key(cabinet.records, name="MES", kind="service", role="mes", sites=["*"], expires_us=None,
                          actor=Actor("bench", "operator", "bench"))  # fmt: skip
-    served = Served(place.data_dir, place.bundles, free_port(), key)
+    served = Served(place.data_dir, models or place.bundles, free_port(), key, environment)
     served.start()
     found = Endpoint(served, now_us() - 96 * HOUR_US)
     try:

@@ -126,7 +126,7 @@ class Moment:
     """All that the reasons of one snapshot are made of.
 
     Attributes:
-        points: Percentage points by feature.
+        points: Percentage points by feature; of the parameters asked for at least.
         staged: Percentage points by parameter, then by stage.
         snapshot: Values by feature, and `as_of`.
         newest: What was known last, by parameter.
@@ -168,7 +168,8 @@ def reason_of(parameter: str, features: Sequence[Feature], points: float, moment
         moment: What else is known.
     """
     # the feature that pulls hardest in the direction of the sum
-    spoken = max(features, key=lambda feature: (moment.points[feature.name] * np.sign(points), feature.name))
+    way = np.sign(points).item()
+    spoken = max(features, key=lambda feature: (moment.points[feature.name] * way, feature.name))
     value = plain(moment.snapshot[spoken.name])
     known = moment.process.by_name.get(parameter)
     normal = known.normal if known else (None, None)

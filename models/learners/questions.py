@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from features.process import ProcessDefinition
 from models.learners.calibrate import Calibration
-
-if TYPE_CHECKING:
-    import lightgbm as lgb
+from models.learners.forest import Forest
 
 SEPARATOR = ";"
 
@@ -36,16 +34,13 @@ class ModeModel:
     calibration: Calibration
 
     @cached_property
-    def booster(self) -> lgb.Booster:
+    def forest(self) -> Forest:
         """The trees."""
-        import lightgbm as lgb
-
-        return lgb.Booster(model_str=self.model_text)
+        return Forest.of((self.model_text,))
 
     def probability(self, inputs: np.ndarray, checkpoint_h: np.ndarray) -> np.ndarray:
         """Calibrated probability of a failure in this mode, shape (n,)."""
-        raw = np.asarray(self.booster.predict(inputs, raw_score=True, num_threads=1))
-        return self.calibration.probability(raw, checkpoint_h)
+        return self.calibration.probability(self.forest.log_odds(inputs)[:, 0], checkpoint_h)
 
     def head(self) -> dict[str, Any]:
         """All but the trees, as plain JSON values."""

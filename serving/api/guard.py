@@ -89,14 +89,31 @@ def verifier_of(verifiers: Mapping[str, Verifier], credential: str) -> Verifier:
 
 
 async def _admitted(request: Request, permission: str) -> Principal:
+    verifier, credential = _presented(request)
+    if verifier.is_quick(credential):
+        return _allowed(verifier.principal(credential), permission)
+    return _allowed(await run_in_threadpool(verifier.principal, credential), permission)
+
+
+def admitted_at_once(request: Request, permission: str) -> Principal | None:
+    """Who asks, where that is known without waiting; None otherwise.
+
+    Raises:
+        UnauthenticatedError: Nobody.
+        ForbiddenError: Somebody who may not.
+    """
+    verifier, credential = _presented(request)
+    return _allowed(verifier.principal(credential), permission) if verifier.is_quick(credential) else None
+
+
+def _presented(request: Request) -> tuple[Verifier, str]:
     scheme, _, credential = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not credential:
         raise UnauthenticatedError("no key or token", expected="Authorization: Bearer ...")
-    verifier = verifier_of(request.app.state.verifiers, credential)
-    if verifier.is_quick(credential):
-        principal = verifier.principal(credential)
-    else:
-        principal = await run_in_threadpool(verifier.principal, credential)
+    return verifier_of(request.app.state.verifiers, credential), credential
+
+
+def _allowed(principal: Principal, permission: str) -> Principal:
     if not principal.may(permission):  # ty: ignore[invalid-argument-type] - an unknown one is allowed to nobody
         raise ForbiddenError(f"role {principal.role} of a {principal.kind} may not do this")
     return principal

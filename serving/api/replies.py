@@ -16,12 +16,13 @@ from serving.desk.desk import Desk
 from serving.records.answers import Answer, Call
 from serving.seam import canonical
 
+KEY_PATTERN = r"^[!-~]{1,200}$"
 ScoreId = Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$", description="The score")]
 Key = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        pattern=r"^[!-~]{1,200}$",
+        pattern=KEY_PATTERN,
         description="Same key and body: the stored answer. Same key, other body: 409.",
     ),
 ]
@@ -76,6 +77,14 @@ def answered(answer: Answer) -> Response:
     """An answer that was committed, now or before."""
     headers = {"idempotent-replayed": "true"} if answer.replayed else None
     return Response(answer.body, answer.status, media_type="application/json", headers=headers)
+
+
+def scored(request: Request, answer: Answer) -> Response:
+    """A score, counted where it is new."""
+    if not answer.replayed:
+        metrics: Metrics = request.app.state.metrics
+        metrics.scores.inc()
+    return answered(answer)
 
 
 def rows_told(request: Request, answer: Answer) -> Response:

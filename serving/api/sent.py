@@ -165,9 +165,10 @@ class Environment(_Read):
 class ScoreRequest(_Read):
     """When the score shall speak of."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{}, {"as_of": "2026-01-31T08:00:00+01:00"}]})
+    model_config = example({}, {"as_of": "2026-01-31T08:00:00+01:00"}, {"reasons": False})
 
     as_of: Moment | None = Field(None, description="Nothing known later counts; absent: now")
+    reasons: bool = Field(True, description="Whether to say why, which takes most of the time")
 
 
 class InlineBatch(Batch):

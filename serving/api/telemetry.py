@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
+from typing import TextIO, cast
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -105,6 +107,23 @@ def _last(error: Exception, request_id: str) -> Response:
     return problem(500, "An error of the endpoint", "Report it with the request id.", request_id=request_id)
 
 
+class Lenient:
+    """A stream that loses lines instead of failing: where the log goes to may be full or gone, and the request went well."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write if that is possible."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush if that is possible."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+
 def log_json(level: int = logging.INFO) -> None:
     """One JSON object a line on standard error."""
     structlog.configure(
@@ -115,6 +134,6 @@ def log_json(level: int = logging.INFO) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Lenient(sys.stderr))),
         cache_logger_on_first_use=True,
     )

@@ -115,7 +115,7 @@ class ScoreContent(BaseModel):
         None, description="Sensors found at fault, whose readings do not count"
     )
     domain: list[dict[str, Any]] | None = Field(None, description="Why the model does not apply here; empty: it does")
-    reasons: list[ScoreReason]
+    reasons: list[ScoreReason] | None = Field(description="Largest first; null: nobody asked")
     missing: list[str] = Field(description="Parameters without a value yet")
     stale: dict[str, float] = Field(
         description="Parameters whose newest value is older than usual, with its age in hours"

@@ -9,16 +9,15 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from serving.access.signing import Signature, Signing
 from serving.api import fields, sent, told
 from serving.api.guard import PERMISSION, GuardedRoute
-from serving.api.replies import READS, WRITES, Key, ScoreId, problems, rows_answers, rows_told
+from serving.api.quick import QuickScore
+from serving.api.replies import READS, WRITES, Key, ScoreId, problems, rows_answers, rows_told, scored
 from serving.api.replies import answered as _answer
 from serving.api.replies import as_json as _json
 from serving.api.replies import call_for as _call
 from serving.api.replies import desk_of as _desk
-from serving.api.telemetry import Metrics
 from serving.desk import intake, reviewing, scoring
 from serving.desk.desk import Desk
 from serving.ids import microseconds
-from serving.records.answers import Answer
 
 router = APIRouter(prefix="/v1", route_class=GuardedRoute)
 
@@ -59,12 +58,16 @@ def add_rows(request: Request, batch_id: BatchId, rows: sent.Rows, key: Key = No
     return rows_told(request, answer)
 
 
-@router.post("/batches/{batch_id}/scores", response_model=told.Score, openapi_extra={PERMISSION: "score"},
-             responses=WRITES)  # fmt: skip
 def score(request: Request, batch_id: BatchId, wanted: sent.ScoreRequest | None = None, key: Key = None) -> Response:
     """Score a batch. The record is kept before it is answered: no answer, no score."""
-    as_of_us = microseconds(wanted.as_of) if wanted and wanted.as_of else None
-    return _scored(request, scoring.score(_desk(request), _call(request, key), batch_id, as_of_us))
+    wanted = wanted or sent.ScoreRequest()
+    as_of_us = microseconds(wanted.as_of) if wanted.as_of else None
+    call = _call(request, key)
+    return scored(request, scoring.score(_desk(request), call, batch_id, as_of_us, reasons=wanted.reasons))
+
+
+router.add_api_route("/batches/{batch_id}/scores", score, methods=["POST"], response_model=told.Score,
+                     openapi_extra={PERMISSION: "score"}, responses=WRITES, route_class_override=QuickScore)  # fmt: skip
 
 
 @router.post("/scores", response_model=told.Score, openapi_extra={PERMISSION: "score"}, responses=WRITES)
@@ -73,7 +76,7 @@ def score_inline(request: Request, wanted: sent.InlineRequest, key: Key = None) 
     history = {"batches": [wanted.batch.row()], **wanted.tables()}
     as_of_us = microseconds(wanted.as_of) if wanted.as_of else None
     call = _call(request, key)
-    return _scored(request, scoring.score_inline(_desk(request), call, wanted.batch.batch_id, as_of_us, history))
+    return scored(request, scoring.score_inline(_desk(request), call, wanted.batch.batch_id, as_of_us, history))
 
 
 @router.get("/scores/{score_id}", response_model=told.Score, openapi_extra={PERMISSION: "read"}, responses=READS)
@@ -125,10 +128,3 @@ def read_model(request: Request) -> Response:
 
 def _staleness(desk: Desk) -> dict[str, Any]:
     return {"stale_since_us": desk.stale_since_us(), "stale_because": desk.stale_because() or None}
-
-
-def _scored(request: Request, answer: Answer) -> Response:
-    if not answer.replayed:
-        metrics: Metrics = request.app.state.metrics
-        metrics.scores.inc()
-    return _answer(answer)

@@ -1,7 +1,8 @@
 """The canary: a predictor is loaded and scores a few made-up rows in a process of its own, before it may speak.
 
 A model file that LightGBM cannot bear aborts or never ends; then only the child dies. The expected scores were
-recorded when the bundle was exported: another version of a library that computes otherwise is noticed, too.
+recorded when the bundle was exported: another version of a library that computes otherwise is noticed, too. The child
+also holds the forest, which scores without LightGBM, against LightGBM itself.
 """
 
 from __future__ import annotations
@@ -83,7 +84,27 @@ def main(folder: Path, sha256: str) -> int:
     if found != expected:
         sys.stderr.write(f"scores {found} instead of {expected}\n")
         return 1
+    if not _as_lightgbm(predictor):
+        sys.stderr.write("the trees do not say what LightGBM says of the same rows\n")
+        return 1
     return 0
+
+
+def _as_lightgbm(predictor: Predictor) -> bool:
+    """Whether log-odds are LightGBM's to the bit, and contributions but for rounding."""
+    import lightgbm as lgb
+    import numpy as np
+
+    chance = np.random.default_rng(20261124)
+    inputs = chance.normal(size=(_ROWS, len(predictor.inputs))) * np.geomspace(0.01, 1000, _ROWS)[:, None]
+    inputs[chance.random(inputs.shape) < 0.2] = np.nan
+    boosters = [lgb.Booster(model_str=text) for text in predictor.model_texts]
+    raw = np.array([booster.predict(inputs, raw_score=True, num_threads=1) for booster in boosters]).T
+    shap = np.mean([booster.predict(inputs, pred_contrib=True, num_threads=1) for booster in boosters], axis=0)
+    found = predictor.forest.contributions(inputs)
+    return bool(
+        (predictor.forest.log_odds(inputs) == raw).all() and np.allclose(found, shap[:, :-1], rtol=0, atol=1e-9)
+    )
 
 
 if __name__ == "__main__":

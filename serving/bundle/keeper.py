@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -23,6 +24,9 @@ from serving.bundle.store import BundleStore
 from serving.seam import EngineError
 
 ACCEPTED = "accepted.json"
+RETRY_US = (
+    600_000_000  # a release that failed its canary is tried again after ten minutes: the machine may have been busy
+)
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,14 @@ class Speaking:
 
 
 class Keeper:
-    """Follows the pointer of a folder of bundles.
+    """Follows the pointer of a folder of bundles, and never back to a release older than one that it used.
 
     Args:
         store: The bundles.
         trusted: Keys whose signature counts.
         clock: Now, in microseconds UTC.
         canary: Tries a bundle out; raises `BundleError` where it fails.
+        keeps_process: Whether the state of whoever uses it depends on the process definition, which then stays.
     """
 
     def __init__(
@@ -59,13 +64,19 @@ class Keeper:
         *,
         clock: Callable[[], int] = lambda: time.time_ns() // 1000,
         canary: Callable[[Bundle], None] = sing,
+        keeps_process: bool = True,
     ) -> None:
         self._store, self._trusted, self._clock, self._canary = store, trusted, clock, canary
+        self._keeps_process = keeps_process
         self._speaking: Speaking | None = None
-        self._refused: dict[str, str] = {}
+        self._refused: dict[str, tuple[str, int]] = {}
         self._newest_us = 0
         self._process_sha256: str | None = None
         self._lock = threading.Lock()
+
+    def trust(self, trusted: tuple[Ed25519PublicKey, ...]) -> None:
+        """Let these keys count from now on; the model in use stays."""
+        self._trusted = trusted
 
     def speaking(self) -> Speaking:
         """The model in use; it costs nothing to ask.
@@ -77,10 +88,6 @@ class Keeper:
         if speaking is None:
             raise EngineError("no model can speak", remedy="Run 'batchguard bundle VERSION', and look at the log.")
         return speaking
-
-    def trust(self, trusted: tuple[Ed25519PublicKey, ...]) -> None:
-        """Let other keys' signatures count from now on."""
-        self._trusted = trusted
 
     def refresh(self) -> Speaking:
         """Look whether there is a newer release, and use it if it passes every check.
@@ -100,28 +107,39 @@ class Keeper:
             return self.speaking()
 
     def _use(self, speaking: Speaking) -> None:
+        """Note a release as used, then let it speak: what cannot be noted could be followed by an older one."""
         manifest = speaking.bundle.manifest
-        self._newest_us, self._process_sha256 = manifest.released_us, manifest.process_sha256
         accepted = {"sha256": speaking.bundle.sha256, "released_us": manifest.released_us}
+        if self._accepted() != accepted:
+            try:
+                replace_file(self._store.root / ACCEPTED, orjson.dumps(accepted) + b"\n")
+            except OSError as error:
+                raise BundleError(
+                    f"bundle {speaking.bundle.sha256[:12]} cannot be noted as used: {error.strerror}",
+                    remedy="Make room in the folder of bundles.",
+                ) from None
+        self._newest_us, self._process_sha256 = manifest.released_us, manifest.process_sha256
         self._speaking = speaking
-        replace_file(self._store.root / ACCEPTED, orjson.dumps(accepted) + b"\n")
 
     def _checked(self, sha256: str) -> Speaking:
-        """A bundle that may speak; one that was refused before stays refused, its bytes cannot have changed for good."""
-        if sha256 in self._refused:
-            raise BundleError(self._refused[sha256])
+        """A bundle that may speak; one that was refused just now is not tried again."""
+        because, since_us = self._refused.get(sha256, ("", 0))
+        if because and self._clock() - since_us < RETRY_US:
+            raise BundleError(because)
         bundle = self._store.read(sha256, self._trusted)
         try:
             self._may_follow(bundle)
             self._canary(bundle)
             return Speaking(bundle, load_predictor(bundle))
-        except BatchguardError as error:  # whole and signed, and still not fit: to try again would change nothing
-            self._refused[sha256] = str(error)
+        except OSError as error:  # of the disk it is tried out on: nothing is known against the bundle
+            raise BundleError(f"bundle {sha256[:12]} cannot be tried out: {error.strerror}") from None
+        except BatchguardError as error:  # whole and signed, and still not fit
+            self._refused[sha256] = str(error), self._clock()
             raise
 
     def _may_follow(self, bundle: Bundle) -> None:
         manifest, short = bundle.manifest, bundle.sha256[:12]
-        newest = max(self._newest_us, int(self._accepted().get("released_us", 0)))
+        newest = max(self._newest_us, self._accepted().get("released_us", 0))
         if manifest.released_us < newest:
             raise BundleError(
                 f"bundle {short} was released before the one that was used last",
@@ -132,7 +150,7 @@ class Keeper:
                 f"bundle {short} was made with other feature code",
                 remedy="Export the version again with this software.",
             )
-        if self._process_sha256 not in (None, manifest.process_sha256):
+        if self._keeps_process and self._process_sha256 not in (None, manifest.process_sha256):
             raise BundleError(
                 f"bundle {short} has another process definition than the rows that are held were judged by",
                 remedy="Restart the endpoint to use it; until then the former release speaks, stamped stale_model.",
@@ -145,7 +163,7 @@ class Keeper:
         if self._speaking is None:
             last = self._accepted().get("sha256")
             try:
-                speaking = self._checked(str(last)) if last else None
+                speaking = self._checked(last) if last else None
             except BatchguardError:
                 speaking = None
             if speaking is None:
@@ -155,10 +173,12 @@ class Keeper:
         since = self._clock() if speaking.stale_since_us is None else speaking.stale_since_us
         self._speaking = replace(speaking, stale_since_us=since, stale_because=because)
 
-    def _accepted(self) -> dict:
+    def _accepted(self) -> dict[str, Any]:
+        """The release that was used last, empty where that is not known."""
         try:
-            return orjson.loads((self._store.root / ACCEPTED).read_bytes())
-        except (OSError, orjson.JSONDecodeError):
+            found = orjson.loads((self._store.root / ACCEPTED).read_bytes())
+            return {"sha256": str(found["sha256"]), "released_us": int(found["released_us"])}
+        except (OSError, ValueError, KeyError, TypeError):
             return {}
 
 

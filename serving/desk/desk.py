@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from serving import audit
 from serving.access.principals import Principal
+from serving.anchor import Anchor
 from serving.desk.memory import EngineMaker, Memory
 from serving.desk.refusals import NotThereError
 from serving.ids import now_us
@@ -46,7 +46,7 @@ class Desk:
     records: Records
     make_engine: EngineMaker
     memory: Memory
-    anchor: audit.Anchor
+    anchor: Anchor
     hooks: Sequence[Webhook] = ()
     max_future_us: int = 300_000_000
     clock: Callable[[], int] = now_us
@@ -65,12 +65,19 @@ class Desk:
             InFlightError: The key's first request is not answered yet.
         """
         with self.in_flight.claim(call):
-            if call.key is not None:
-                with self.records.read() as connection:
-                    found = answers.find(connection, call)
-                if found is not None:
-                    return found
-            return work()
+            found = self.answered(call)
+            return work() if found is None else found
+
+    def answered(self, call: Call) -> Answer | None:
+        """The stored answer of a request that was answered before; None: it was not, or has no key.
+
+        Raises:
+            KeyReusedError: The key stands for another request.
+        """
+        if call.key is None:
+            return None
+        with self.records.read() as connection:
+            return answers.find(connection, call)
 
     def oldest_answer_us(self) -> int:
         """Answers stored before this time do not count any more."""

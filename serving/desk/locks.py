@@ -7,6 +7,10 @@ import threading
 from collections.abc import Generator
 
 
+class BusyError(Exception):
+    """One would have to wait."""
+
+
 class SharedLock:
     """Readers together, writers alone; a waiting writer goes before new readers. Not reentrant."""
 
@@ -17,9 +21,15 @@ class SharedLock:
         self._waiting = 0
 
     @contextlib.contextmanager
-    def shared(self) -> Generator[None]:
-        """Nothing changes meanwhile."""
+    def shared(self, *, waits: bool = True) -> Generator[None]:
+        """Nothing changes meanwhile.
+
+        Raises:
+            BusyError: It would have to wait, and does not.
+        """
         with self._free:
+            if not waits and (self._writing or self._waiting):
+                raise BusyError("a change goes on")
             self._free.wait_for(lambda: not self._writing and not self._waiting)
             self._readers += 1
         try:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection
 
-from serving.desk.locks import SharedLock
+from serving.desk.locks import BusyError, SharedLock
 from serving.records.rows import rows_between
 from serving.records.store import Records
 from serving.seam import Engine
@@ -51,22 +51,26 @@ class Memory:
         self._lock = SharedLock()
 
     @contextlib.contextmanager
-    def reading(self, newest: int | None = None) -> Generator[tuple[Engine, int]]:
+    def reading(self, newest: int | None = None, *, waits: bool = True) -> Generator[tuple[Engine, int]]:
         """An engine that holds all that was committed, and the number it holds up to.
 
         Args:
             newest: Number of the newest row that it has to hold; None: of all that is committed now.
+            waits: Whether to wait for a change that goes on, and to read what is not held.
 
         Raises:
+            BusyError: It would have to wait.
             RecordsUnavailableError: What was committed cannot be read now.
             EngineError: No model can speak.
         """
         newest = self._records.head().rows_seq if newest is None else newest
         while True:
-            with self._lock.shared():
+            with self._lock.shared(waits=waits):
                 if self._engine is not None and self._held >= newest:
                     yield self._engine, self._held
                     return
+            if not waits:
+                raise BusyError("rows are being read")
             with self._lock.alone(), self._records.read() as connection:
                 self._catch_up(connection, newest)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -27,8 +29,15 @@ from serving.seam import ScoreBody, canonical
 History = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
-def score(desk: Desk, call: Call, batch_id: str, as_of_us: int | None) -> Answer:
+def score(desk: Desk, call: Call, batch_id: str, as_of_us: int | None, *, reasons: bool = True) -> Answer:
     """Score a batch with what was available at a time, the present one where none is given.
+
+    Args:
+        desk: Does the work.
+        call: Who asks.
+        batch_id: The batch.
+        as_of_us: Microseconds UTC.
+        reasons: Whether to say why, which takes most of the time.
 
     Raises:
         NotThereError: There is no such batch at the principal's sites.
@@ -36,7 +45,22 @@ def score(desk: Desk, call: Call, batch_id: str, as_of_us: int | None) -> Answer
         UnscorableError: The batch had not started, or its snapshot cannot be read.
         RecordsUnavailableError: The score could not be kept: there is none.
     """
-    return desk.once(call, lambda: _score(desk, call, batch_id, as_of_us))
+    return desk.once(call, lambda: _score(desk, call, batch_id, as_of_us, reasons=reasons).result())
+
+
+async def score_at_once(desk: Desk, call: Call, batch_id: str, as_of_us: int | None, *, reasons: bool = True) -> Answer:
+    """`score` on the event loop itself, which waits for nothing but the commit: no thread has to be woken before it.
+
+    For records that are local: they are read on the loop.
+
+    Raises:
+        BusyError: Rows are being taken in: `score`, in a thread, waits for them.
+        NotThereError, RefusedError, UnscorableError, RecordsUnavailableError: As for `score`.
+    """
+    with desk.in_flight.claim(call):
+        if (found := desk.answered(call)) is not None:
+            return found
+        return await asyncio.wrap_future(_score(desk, call, batch_id, as_of_us, reasons=reasons, waits=False))
 
 
 def score_inline(desk: Desk, call: Call, batch_id: str, as_of_us: int | None, history: History) -> Answer:
@@ -80,26 +104,31 @@ def replay(desk: Desk, score_id: str) -> Replayed:
             history = inline_history(connection, row["inline_sha256"])
             return Replayed(stored, _lasting(engine.score_inline(history, row["batch_id"], row["as_of_us"])))
         engine.rebuild(rows_between(connection, 0, row["rows_seq"]))
-    return Replayed(stored, _lasting(engine.score(row["batch_id"], row["as_of_us"])))
+    reasons = stored["reasons"] is not None
+    return Replayed(stored, _lasting(engine.score(row["batch_id"], row["as_of_us"], reasons=reasons)))
 
 
-def _score(desk: Desk, call: Call, batch_id: str, as_of_us: int | None) -> Answer:
+def _score(
+    desk: Desk, call: Call, batch_id: str, as_of_us: int | None, *, reasons: bool, waits: bool = True
+) -> Future[Answer]:
+    """The answer, once it is kept."""
     as_of_us = _not_in_the_future(as_of_us, desk.clock())
     with desk.records.read() as connection:
         batch, newest = visible_batch(connection, call.principal, batch_id), head_of(connection).rows_seq
-    with desk.memory.reading(newest) as (engine, held):
-        body = engine.score(batch_id, as_of_us)
+    with desk.memory.reading(newest, waits=waits) as (engine, held):
+        body = engine.score(batch_id, as_of_us, reasons=reasons)
     row = _row(desk, call, batch_id, batch.site_id, as_of_us, held, body)
 
-    def keep(connection: Connection, now: Head) -> tuple[Answer, Head]:
+    def keep(connection: Connection, now: Head) -> Answer:
         row["supersedes"] = superseded(connection, batch_id, as_of_us)
         _tell(desk, connection, row, body.get("decision"))
-        return _keep(connection, now, call, row), replace(now)
+        return _keep(connection, now, call, row)
 
-    answer, now = desk.records.together(keep)
-    desk.anchor.note(now, row["scored_us"])
-    desk.told()
-    return answer
+    def told(now: Head) -> None:
+        desk.anchor.note(now, row["scored_us"])
+        desk.told()
+
+    return desk.records.soon(keep, told)
 
 
 def _score_inline(desk: Desk, call: Call, batch_id: str, as_of_us: int | None, history: History) -> Answer:

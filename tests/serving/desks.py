@@ -4,7 +4,7 @@ from pathlib import Path
 
 from serving.access.principals import Principal
 from serving.access.signing import Signature
-from serving.audit import Anchor
+from serving.anchor import Anchor
 from serving.desk.desk import Desk
 from serving.desk.memory import Memory
 from serving.ids import microseconds

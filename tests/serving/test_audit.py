@@ -3,11 +3,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from features.errors import StorageError
 from serving import audit
-from serving.audit import Actor, Anchor
+from serving.anchor import Anchor
+from serving.audit import Actor
 from serving.desk import intake, reviewing, scoring
-from serving.records.store import Head
 from serving.records.tables import APPEND_ONLY, metadata
 from serving.settings import Webhook
 from tests.serving.desks import BATCH, MES, NOON, REVIEWER, call, make_desk, reading, signed
@@ -92,27 +91,6 @@ def test_a_chain_written_anew_is_found_by_the_anchor_alone(records, tmp_path):
     assert audit.verify(records, anchor.path).problems == (
         "entry 3 is not the one of the anchor: the chain was written anew",
     )
-
-
-def test_the_anchor_notes_once_an_interval_and_never_goes_back(tmp_path):
-    anchor = Anchor(tmp_path / "anchor", interval_us=10)
-    for seq, at_us in ((1, 100), (2, 105), (3, 111), (3, 999)):
-        anchor.note(Head(seq, "a" * 64, 0), at_us)
-    assert [line.split(" ")[0] for line in anchor.path.read_text().splitlines()] == ["1", "3"]
-
-
-def test_an_anchor_that_is_none_is_said(records, tmp_path):
-    (tmp_path / "anchor").write_text("1 short\n")
-    with pytest.raises(StorageError, match="anchor:1"):
-        audit.verify(records, tmp_path / "anchor")
-
-
-def test_an_anchor_that_cannot_be_written_stops_nobody(tmp_path):
-    (tmp_path / "file").write_text("")
-    anchor = Anchor(tmp_path / "file" / "anchor")  # below a file nothing can be written
-    anchor.note(Head(1, "a" * 64, 0), NOON)
-    assert not anchor.path.exists()
-    assert (tmp_path / "file").read_text() == ""
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from benchmarks.serving.process import ROOT, Served
 from serving import audit
 from serving.api.told import Score
 from serving.commands import Cabinet
 from serving.records.tables import rows, scores
 from tests.serving.desks import BATCH, reading
-from tests.serving.served import ROOT, Served, served
+from tests.serving.served import served
 
 pytestmark = pytest.mark.slow
 

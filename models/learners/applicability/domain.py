@@ -6,7 +6,7 @@ A finding never changes a probability. It says why a decision may be `undecided`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Cause = Literal["unsupported subgroup", "outside the applicability domain", "too much missing", "stale data"]
@@ -45,7 +45,7 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return asdict(self) | {"subjects": list(self.subjects)}
+        return vars(self) | {"subjects": list(self.subjects)}
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 import jsonschema_rs
 import pytest
 
+from benchmarks.serving.cases import run_cases
 from serving.api.app import openapi
-from tests.serving.schema_cases import run_cases
+from tests.serving.desks import BATCH, reading
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,8 @@ def test_the_description_is_given_out(shared_api, description):
 
 
 def test_cases_made_from_the_description_give_no_server_error_and_no_surprise(shared_api):
-    answers = run_cases(shared_api, 8)
+    shared_api("PUT", "/v1/batches/B1", json=BATCH)
+    shared_api("POST", "/v1/batches/B1/observations", json={"observations": [reading(1, 5.0)]})
+    answers = run_cases(shared_api.app, lambda role: f"bg_{role}", 8)
     assert sum(answers.values()) >= 150
     assert answers[200] > 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from models.folder import MANIFEST as PREDICTOR_MANIFEST
 from serving.bundle.bundle import Bundle
 from serving.bundle.canary import sing
 from serving.bundle.files import read_folder
-from serving.bundle.keeper import Keeper
+from serving.bundle.keeper import ACCEPTED, RETRY_US, Keeper
 from serving.bundle.manifest import MANIFEST, SIGNATURE, BundleError, private_key, trusted_keys
 from serving.bundle.store import POINTER, BundleStore
 from serving.scorer import Release
@@ -214,7 +215,7 @@ def test_other_feature_code_or_another_process_definition_is_refused(place, monk
     assert "other feature code" in keeper.refresh().stale_because
 
 
-def test_a_failing_canary_keeps_the_former_release_and_is_not_tried_again(place):
+def test_a_failing_canary_keeps_the_former_release_and_is_tried_again_after_a_while(place):
     tried = []
 
     def canary(bundle: Bundle) -> None:
@@ -229,6 +230,52 @@ def test_a_failing_canary_keeps_the_former_release_and_is_not_tried_again(place)
     for _ in range(3):
         assert keeper.refresh().bundle.manifest.version == "1"
     assert tried == ["1", "2"]
+    place.now = RETRY_US
+    assert keeper.refresh().bundle.manifest.version == "1"
+    assert tried == ["1", "2", "2"]
+
+
+def test_a_full_disk_keeps_the_former_release_only_as_long_as_it_is_full(place, monkeypatch):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def cannot(*_: object) -> None:
+        raise full
+
+    canary = [lambda bundle: None]
+    keeper = place.keeper(canary=lambda bundle: canary[0](bundle))
+    place.export()
+    keeper.refresh()
+    place.export("2", released_us=20)
+    canary[0] = cannot
+    assert keeper.refresh().bundle.manifest.version == "1"
+    assert "cannot be tried out: No space left" in keeper.speaking().stale_because
+    canary[0] = lambda bundle: None
+    monkeypatch.setattr("serving.bundle.keeper.replace_file", cannot)
+    assert keeper.refresh().bundle.manifest.version == "1"
+    assert "cannot be noted as used: No space left" in keeper.speaking().stale_because
+    assert place.keeper().refresh().bundle.manifest.version == "1"  # a restart on a full disk
+    monkeypatch.undo()
+    assert keeper.refresh().bundle.manifest.version == "2"
+
+
+def test_a_running_keeper_goes_to_no_older_release_whatever_happens_to_the_folder(place, tmp_path):
+    place.export()
+    shutil.copytree(place.store.root, tmp_path / "before")
+    place.export("2", released_us=20)
+    keeper = place.keeper()
+    keeper.refresh()
+    shutil.rmtree(place.store.root)
+    assert keeper.refresh().bundle.manifest.version == "2"
+    shutil.copytree(tmp_path / "before", place.store.root)
+    assert keeper.refresh().bundle.manifest.version == "2"
+    assert "released before" in keeper.speaking().stale_because
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"sha256": 1}', '{"sha256": "x", "released_us": "soon"}'])
+def test_a_note_of_the_last_release_that_cannot_be_read_is_none(place, content):
+    bundle = place.export()
+    (place.store.root / ACCEPTED).write_text(content)
+    assert place.keeper().refresh().bundle.sha256 == bundle.sha256
 
 
 def test_without_any_bundle_there_is_nobody_to_speak(place):

@@ -8,7 +8,7 @@ import orjson
 import pandas as pd
 import pytest
 
-from serving.audit import Anchor
+from serving.anchor import Anchor
 from serving.desk import asking, intake, scoring
 from serving.desk.desk import Desk
 from serving.desk.memory import Memory

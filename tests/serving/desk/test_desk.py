@@ -97,7 +97,7 @@ def test_a_key_in_flight_is_refused(records, tmp_path):
     entered, go_on = threading.Event(), threading.Event()
 
     class Slow(type(make_counting_engine())):
-        def score(self, batch_id, as_of_us):
+        def score(self, batch_id, as_of_us, **more):
             entered.set()
             go_on.wait(5)
             return super().score(batch_id, as_of_us)
@@ -122,7 +122,7 @@ def test_two_processes_with_one_key_keep_one_score(records, tmp_path):
     made = []
 
     class Meanwhile(type(make_counting_engine())):
-        def score(self, batch_id, as_of_us):
+        def score(self, batch_id, as_of_us, **more):
             if not made:
                 made.append(scoring.score(first, call(key="k"), "B1", EVENING))
             return super().score(batch_id, as_of_us)

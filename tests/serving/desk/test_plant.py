@@ -144,13 +144,14 @@ class StateEngine:
     def model(self) -> ModelInfo:
         return ModelInfo("state", "1", "0" * 64, "unreviewed", "cart", "0" * 64, "0" * 64)
 
-    def score(self, batch_id: str, as_of_us: int) -> dict:
+    def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> dict:
         row = self._state.row(batch_id, as_of_us)
         named = {
             f.name: None if np.isnan(v) else v for f, v in zip(row.columns.features, row.values.tolist(), strict=True)
         }
         return {
             "failure_probability": 0.5,
+            "reasons": [],
             "features": named,
             "data_sha256": row.data_sha256,
             "model": self.model().to_json(),

@@ -1,0 +1,100 @@
+"""One endpoint in a process of its own, on loopback: started, killed, started again."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+_SERVE = """
+from pathlib import Path; import sys
+from serving.commands import Listen, serve
+tls = dict(given.split("=", 1) for given in sys.argv[4:])
+listen = Listen(port=int(sys.argv[3]), **{name: Path(path) for name, path in tls.items()})
+serve(Path(sys.argv[1]), Path(sys.argv[2]), None, listen)
+"""
+
+
+@dataclass
+class Served:
+    """One endpoint: started, killed, started again.
+
+    Attributes:
+        data_dir: Its data directory; what it writes to standard error is in the file `log`.
+        models: Its bundles.
+        port: On loopback.
+        key: Of an MES.
+        environment: More variables of its process.
+        tls: Files of `serving.commands.Listen` by name; none: plain HTTP.
+        trust: How a client connects with TLS.
+        process: While it runs.
+    """
+
+    data_dir: Path
+    models: Path
+    port: int
+    key: str
+    environment: dict[str, str] = field(default_factory=dict)
+    tls: Mapping[str, Path] = field(default_factory=dict)
+    trust: ssl.SSLContext | None = None
+    process: subprocess.Popen | None = None
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        files = [f"{name}={path}" for name, path in self.tls.items()]
+        arguments = [sys.executable, "-c", _SERVE, str(self.models), str(self.data_dir), str(self.port), *files]
+        log = (self.data_dir / "log").open("ab")
+        with log:
+            self.process = subprocess.Popen(
+                arguments, cwd=ROOT, stderr=log, stdout=log, start_new_session=True, env=os.environ | self.environment
+            )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), self.open("/health/live"):
+                return
+            assert self.process.poll() is None, self.log
+            time.sleep(0.1)
+        raise AssertionError(self.log)
+
+    def open(self, path: str) -> http.client.HTTPResponse:
+        """GET a path, as a client that is trusted.
+
+        Raises:
+            OSError: No connection, or a status of 400 and above.
+        """
+        return urllib.request.urlopen(f"{self.url}{path}", timeout=1, context=self.trust)  # noqa: S310
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """End it, and with SIGKILL everything of it at once."""
+        if self.process is None:
+            return
+        if number == signal.SIGKILL:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
+        self.process.wait(20)
+        self.process = None
+
+    @property
+    def log(self) -> str:
+        return (self.data_dir / "log").read_text()
+
+
+def free_port() -> int:
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        return asked.getsockname()[1]

@@ -1,0 +1,108 @@
+"""The judge of outages finds what is lost, doubled and wrong: a benchmark that cannot fail shows nothing."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import orjson
+import pytest
+
+from benchmarks.serving.outages.judging import Before, Judge
+from benchmarks.serving.outages.mes import Client, Told
+from serving.anchor import Anchor
+from serving.desk import intake, scoring
+from serving.desk.desk import Desk
+from serving.desk.memory import Memory
+from serving.records.store import Records
+from tests.serving.counting_engine import make_counting_engine
+from tests.serving.desks import BATCH, MES, NOON, call, reading
+
+
+@dataclass(frozen=True)
+class Place:
+    judge: Judge
+    desk: Desk
+    before: Before
+    client: Client
+
+    def add(self, hour: int, value: float) -> None:
+        sent = reading(hour, value)
+        intake.add_rows(self.desk, call(request_id=f"r{hour}"), "B1", {"observations": [sent]})
+        self.client.readings.append(("force_kn", sent["observed_at"].replace("Z", ".000000Z"), value))
+
+    def score(self) -> str:
+        told = orjson.loads(scoring.score(self.desk, call(MES, request_id="s"), "B1", NOON).body)
+        self.client.scores[told["score_id"]] = told
+        return told["score_id"]
+
+    def found(self) -> dict:
+        return self.judge.figure("x", 1, Told([self.client], [0.5]), self.before)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    url = f"sqlite:///{tmp_path / 'records.db'}"
+    records = Records(url)
+    records.prepare()
+    desk = Desk(records, make_counting_engine, Memory(records, make_counting_engine), Anchor(tmp_path / "anchor"),
+                clock=lambda: NOON)  # fmt: skip
+    intake.put_batch(desk, call(request_id="r0"), "B1", BATCH, "")
+    judge = Judge(url, tmp_path / "anchor", SimpleNamespace(make=make_counting_engine))
+    made = Place(judge, desk, judge.before(), Client(SimpleNamespace(), 0))
+    for hour in (1, 2):
+        made.add(hour, 5.0)
+        made.score()
+    yield made
+    records.close()
+
+
+def test_what_was_told_and_kept_is_right(place):
+    found = place.found()
+    assert (found["value"], found["n"], found["holds"]) == (0, 4, True)
+    assert "2 scores and 2 readings answered: lost 0, doubled 0, wrong 0" in found["note"]
+
+
+def test_a_score_that_was_told_and_not_kept_is_lost(place):
+    place.client.scores["never"] = {}
+    assert "lost 1, doubled 0" in place.found()["note"]
+    assert place.found()["holds"] is False
+
+
+def test_a_score_that_was_kept_and_not_told_is_doubled(place):
+    del place.client.scores[place.score()]
+    assert "lost 0, doubled 1" in place.found()["note"]
+
+
+def test_a_score_that_was_told_otherwise_is_wrong(place):
+    score_id = place.score()
+    place.client.scores[score_id] = copy.deepcopy(place.client.scores[score_id]) | {"failure_probability": 0.123}
+    assert "lost 0, doubled 0, wrong 1" in place.found()["note"]
+
+
+def test_a_score_that_is_not_made_again_to_the_bit_is_wrong(place):
+    make = make_counting_engine
+
+    def other(model):
+        engine = make(model)
+        engine.score, score = lambda *asked: score(*asked) | {"failure_probability": 0.123}, engine.score
+        return engine
+
+    judge = Judge(place.judge.url, None, SimpleNamespace(make=other))
+    note = judge.figure("x", 1, Told([place.client], [0.5]), place.before)["note"]
+    assert "lost 0, doubled 0, wrong 2" in note
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (lambda readings: readings.append(("force_kn", "2026-03-01T09:00:00.000000Z", 5.0)), "lost 1, doubled 0"),
+    (lambda readings: readings.pop(), "lost 0, doubled 1"),
+    (lambda readings: readings.append((*readings.pop()[:2], 6.0)), "lost 1, doubled 1"),
+])  # fmt: skip
+def test_readings_are_compared_with_their_values(place, change, said):
+    change(place.client.readings)
+    assert said in place.found()["note"]
+
+
+def test_nobody_may_go_unanswered_or_be_sent_away_without_a_time(place):
+    place.client.gave_up, place.client.hurried = 1, 2
+    assert place.found()["value"] == 3

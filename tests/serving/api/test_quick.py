@@ -1,0 +1,109 @@
+"""The quick way to a score and FastAPI's own say the same."""
+
+import threading
+
+import pytest
+
+from serving.desk import scoring
+from serving.records.store import Records
+from tests.serving.api.conftest import make_api
+from tests.serving.desks import BATCH, reading
+
+SCORES = "/v1/batches/B1/scores"
+JSON = {"content-type": "application/json"}
+OWN = ("score_id", "request_id", "scored_at", "supersedes")  # another one for each score
+REQUESTS = [
+    {},
+    {"json": {}},
+    {"json": {"as_of": "2026-03-01T20:00:00+01:00"}},
+    {"json": {"as_of": "2026-03-01T20:00:00+01:00", "reasons": False}},
+    {"json": {"as_of": None}},
+    {"json": None, "content": b"null", "headers": JSON},
+    {"content": b" {} ", "headers": {"content-type": "application/json; charset=utf-8"}},
+    {"content": b"{}", "headers": {"content-type": "text/plain"}},
+    {"content": b'{"as_of": "2026-03-01T20:00:00+01:00", "as_of": "2026-03-01T21:00:00+01:00"}', "headers": JSON},
+    {"content": b'{"reasons": NaN}', "headers": JSON},
+    {"content": b"{", "headers": JSON},
+    {"json": {"reasons": 1}},
+    {"json": {"more": 1}},
+    {"json": {"as_of": "2026-03-01T20:00:00"}},
+    {"json": {"as_of": "2999-01-01T00:00:00Z"}},
+    {"json": {"as_of": "2025-01-01T00:00:00Z"}},
+    {"json": []},
+    {"headers": {"idempotency-key": "two words"}},
+    {"headers": {"idempotency-key": "k" * 201}},
+    {"headers": {"idempotency-key": "k"}, "json": {"as_of": "2026-03-01T20:00:00+01:00"}},
+    {"headers": {"idempotency-key": "k"}, "json": {"as_of": "2026-03-01T20:00:00+01:00"}},
+    {"headers": {"idempotency-key": "k"}, "json": {"as_of": "2026-03-01T21:00:00+01:00"}},
+    {"who": "south"},
+    {"who": "viewer"},
+    {"who": "nobody"},
+    {"who": "nobody", "content": b"{", "headers": JSON},
+]
+PATHS = ["/v1/batches/B2/scores", "/v1/batches/-/scores", f"/v1/batches/{'b' * 121}/scores", f"{SCORES}?as_of=now"]
+
+
+@pytest.fixture
+def both(records, tmp_path, monkeypatch):
+    """An endpoint that takes the quick way, and what it says the ordinary way."""
+    api = make_api(records, tmp_path)
+    assert api("PUT", "/v1/batches/B1", json=BATCH).status_code == 201
+    assert api(
+        "POST", "/v1/batches/B1/observations", json={"observations": [reading(1, 5.0), reading(2, 7.0)]}
+    ).is_success
+
+    def ask(path, **request):
+        monkeypatch.setattr(Records, "is_local", True)
+        quick = api("POST", path, **request)
+        if "headers" in request and "idempotency-key" in request["headers"]:
+            request = request | {
+                "headers": request["headers"] | {"idempotency-key": request["headers"]["idempotency-key"] + "'"}
+            }
+        monkeypatch.setattr(Records, "is_local", False)
+        return quick, api("POST", path, **request)
+
+    return ask
+
+
+def _same(quick, ordinary):
+    assert (quick.status_code, quick.headers["content-type"]) == (
+        ordinary.status_code,
+        ordinary.headers["content-type"],
+    )
+    replayed = [answer.headers.get("idempotent-replayed") for answer in (quick, ordinary)]
+    assert replayed[0] == replayed[1]
+    said = [{name: value for name, value in answer.json().items() if name not in OWN} for answer in (quick, ordinary)]
+    assert said[0] == said[1]
+
+
+def test_every_request_is_answered_alike_on_both_ways(both):
+    statuses = set()
+    for request in REQUESTS:
+        quick, ordinary = both(SCORES, **request)
+        _same(quick, ordinary)
+        statuses.add(quick.status_code)
+    for path in PATHS:
+        _same(*both(path))
+    assert statuses == {200, 400, 401, 403, 404, 409, 415, 422}
+
+
+def test_a_plain_request_takes_the_quick_way_and_no_other_does(api, monkeypatch):
+    monkeypatch.setattr(Records, "is_local", True)
+    assert api("PUT", "/v1/batches/B1", json=BATCH).status_code == 201
+    monkeypatch.setattr(scoring, "score", lambda *_, **__: pytest.fail("the ordinary way"))
+    assert api("POST", SCORES, json={"as_of": "2026-03-01T20:00:00+01:00"}).status_code == 200
+    monkeypatch.setattr(Records, "is_local", False)
+    assert api("POST", SCORES, json={"as_of": "2026-03-01T20:00:00+01:00"}).status_code == 500
+
+
+def test_while_rows_are_taken_in_the_ordinary_way_waits_for_them(api, monkeypatch):
+    monkeypatch.setattr(Records, "is_local", True)
+    assert api("PUT", "/v1/batches/B1", json=BATCH).status_code == 201
+    with api.desk.memory.alone():
+        answers = []
+        asks = threading.Thread(target=lambda: answers.append(api("POST", SCORES)))
+        asks.start()
+        asks.join(0.3)
+        assert not answers
+    asks.join(5)
+    assert answers[0].status_code == 200

@@ -1,0 +1,17 @@
+from pathlib import Path
+
+import pytest
+
+from serving.api.telemetry import Lenient
+
+
+def test_a_log_that_cannot_be_written_fails_no_request():
+    full = Path("/dev/full").open("w")  # noqa: SIM115 - to close it fails, too
+    lenient = Lenient(full)
+    for _ in range(3):
+        lenient.write("a line\n")
+        lenient.flush()
+    with pytest.raises(OSError, match="No space left"):
+        full.flush()
+    with pytest.raises(OSError, match="No space left"):
+        full.close()
