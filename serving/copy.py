@@ -46,7 +46,9 @@ def _decision(score: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _reasons(score: Mapping[str, Any]) -> Iterator[str]:
-    for reason in score["reasons"]:
+    if score["reasons"] is None:
+        yield "not asked for"
+    for reason in score["reasons"] or ():
         low, high = reason["normal"] or (None, None)
         value = f"{_said(reason['value'])} {reason['unit']}".strip()
         yield f"{reason['sentence']} [value {value}; normal {_said(low)} to {_said(high)}; {reason['points']:+.1f} points]"

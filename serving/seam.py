@@ -15,7 +15,7 @@ import orjson
 from features.errors import BatchguardError
 
 ScoreBody = dict[str, Any]
-"""Everything of a score but its ids and its time of scoring: plain JSON values, by `serving.api.models.ScoreContent`."""
+"""Everything of a score but its ids and its time of scoring: plain JSON values, by `serving.api.told.ScoreContent`."""
 
 Verdict = Literal["accepted", "duplicate", "rejected"]
 BODY_VERSION = 1

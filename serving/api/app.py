@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 
 from serving.access.signing import Signing
-from serving.api import asking, health, models, plant, problems, record, v1, v2
+from serving.api import asking, health, plant, problems, record, sent, told, v1, v2
 from serving.api.guard import PERMISSION, GuardedRoute, Verifier, verifier_of
 from serving.api.heads import Heads
 from serving.api.limits import Limits
@@ -74,12 +74,13 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     found = get_openapi(title=app.title, version=app.version, routes=app.routes, openapi_version="3.1.0",
                         description="Failure risk of batches in progress. Decision support: a person decides.")  # fmt: skip
     schemas = found["components"]["schemas"]
-    schemas["Problem"] = models.Problem.model_json_schema()
+    schemas["Problem"] = told.Problem.model_json_schema()
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
     for name, schema in schemas.items():
-        if (model := getattr(models, name, None)) is not None and "examples" in schema:
-            schema["examples"] = model.model_config["json_schema_extra"]["examples"]  # FastAPI takes the nulls out
+        shape = getattr(sent, name, None) or getattr(told, name, None)
+        if shape is not None and "examples" in schema:
+            schema["examples"] = shape.model_config["json_schema_extra"]["examples"]  # FastAPI takes the nulls out
     found["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
     for path in found["paths"].values():
         for operation in path.values():

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from serving.api import models
+from serving.api import told
 from serving.api.guard import PERMISSION, GuardedRoute
 from serving.api.replies import ScoreId, as_json, desk_of, problems
 from serving.desk import asking
@@ -22,7 +22,7 @@ Since = Annotated[
 ]
 
 
-@router.get("/{score_id}/changes", response_model=models.ScoreChanges, openapi_extra=_MAY, responses=_ANSWERS)
+@router.get("/{score_id}/changes", response_model=told.ScoreChanges, openapi_extra=_MAY, responses=_ANSWERS)
 def changes(request: Request, score_id: ScoreId, since: Since = None) -> Response:
     """What moved the risk since an earlier score, parameter by parameter, said by the model of this score.
 
@@ -31,7 +31,7 @@ def changes(request: Request, score_id: ScoreId, since: Since = None) -> Respons
     return as_json(asking.changes(desk_of(request), request.state.principal, score_id, since))
 
 
-@router.get("/{score_id}/what-if", response_model=models.ScoreWhatIf, openapi_extra=_MAY, responses=_ANSWERS)
+@router.get("/{score_id}/what-if", response_model=told.ScoreWhatIf, openapi_extra=_MAY, responses=_ANSWERS)
 def what_if(request: Request, score_id: ScoreId) -> Response:
     """The smallest change of what can still be changed that would end the alarm: the model's view, not a promise.
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from features.errors import BatchguardError
-from serving.api import models
+from serving.api import told
 from serving.api.guard import PERMISSION, GuardedRoute
 from serving.api.replies import problems
 from serving.api.telemetry import Metrics
@@ -20,14 +20,14 @@ router = APIRouter(route_class=GuardedRoute)
 _OPEN = {PERMISSION: "open"}
 
 
-@router.get("/health/live", response_model=models.Health, openapi_extra=_OPEN)
+@router.get("/health/live", response_model=told.Health, openapi_extra=_OPEN)
 async def live() -> Response:
     """The process answers."""
     return Response(b'{"status":"ok"}', media_type="application/json")
 
 
-@router.get("/health/ready", response_model=models.Health, openapi_extra=_OPEN,
-            responses={503: {"model": models.Health, "description": "A part is not there"}})  # fmt: skip
+@router.get("/health/ready", response_model=told.Health, openapi_extra=_OPEN,
+            responses={503: {"model": told.Health, "description": "A part is not there"}})  # fmt: skip
 def ready(request: Request) -> Response:
     """The records can be read and a model can speak."""
     found = readiness(request.app.state.desk)

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from serving.api import models
+from serving.api import sent, told
 from serving.api.guard import PERMISSION, GuardedRoute
 from serving.api.replies import Key, call_for, desk_of, rows_answers, rows_told
 from serving.desk.plant import add_plant_rows
 
 router = APIRouter(prefix="/v1", route_class=GuardedRoute)
-_ANSWERS = rows_answers(models.PlantRowsTaken)
+_ANSWERS = rows_answers(told.PlantRowsTaken)
 _MAY = {PERMISSION: "write_plant"}
 
 
-@router.post("/lot-results", response_model=models.PlantRowsTaken, openapi_extra=_MAY, responses=_ANSWERS)
-def add_lot_results(request: Request, told: models.LotResults, key: Key = None) -> Response:
+@router.post("/lot-results", response_model=told.PlantRowsTaken, openapi_extra=_MAY, responses=_ANSWERS)
+def add_lot_results(request: Request, wanted: sent.LotResults, key: Key = None) -> Response:
     """Take in results of material lots; they count for every batch that used the lot, from when they were available.
 
     A key of some sites tells results of lots that batches of its sites used, and of no others.
     """
-    return rows_told(request, add_plant_rows(desk_of(request), call_for(request, key), "lot_results", told.rows()))
+    return rows_told(request, add_plant_rows(desk_of(request), call_for(request, key), "lot_results", wanted.rows()))
 
 
-@router.post("/environment", response_model=models.PlantRowsTaken, openapi_extra=_MAY, responses=_ANSWERS)
-def add_environment(request: Request, told: models.Environment, key: Key = None) -> Response:
+@router.post("/environment", response_model=told.PlantRowsTaken, openapi_extra=_MAY, responses=_ANSWERS)
+def add_environment(request: Request, wanted: sent.Environment, key: Key = None) -> Response:
     """Take in samples of rooms; they count for the batches of their site, from when they were available."""
-    return rows_told(request, add_plant_rows(desk_of(request), call_for(request, key), "environment", told.rows()))
+    return rows_told(request, add_plant_rows(desk_of(request), call_for(request, key), "environment", wanted.rows()))

@@ -12,9 +12,10 @@ from typing import Annotated, Any
 from fastapi import Request, Response
 from pydantic import Field, TypeAdapter, ValidationError
 
+from serving.api.fields import Id
 from serving.api.guard import GuardedRoute, admitted_at_once, call_of
-from serving.api.models import Id, ScoreRequest
 from serving.api.replies import KEY_PATTERN, scored
+from serving.api.sent import ScoreRequest
 from serving.api.strict_json import BadJsonError, strict_json
 from serving.desk import scoring
 from serving.desk.desk import Desk

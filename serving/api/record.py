@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from serving.api import examples, models
+from serving.api import examples, told
 from serving.api.guard import PERMISSION, GuardedRoute
 from serving.api.replies import READS, ScoreId, as_json, desk_of
 from serving.copy import readable
@@ -16,7 +16,7 @@ _MAY = {PERMISSION: "read"}
 _NAMES = ("seq", "at", "who", "role", "action", "why", "request_id", "previous", "hash")
 
 
-@router.get("/{score_id}/history", response_model=models.ScoreHistory, openapi_extra=_MAY, responses=READS)
+@router.get("/{score_id}/history", response_model=told.ScoreHistory, openapi_extra=_MAY, responses=READS)
 def history(request: Request, score_id: ScoreId) -> Response:
     """What the audit trail tells of a score, in order: who did what, when and why, with the hashes of the chain."""
     told = [

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from serving.access.signing import Signature, Signing
-from serving.api import models
+from serving.api import fields, sent, told
 from serving.api.guard import PERMISSION, GuardedRoute
 from serving.api.quick import QuickScore
 from serving.api.replies import READS, WRITES, Key, ScoreId, problems, rows_answers, rows_told, scored
@@ -21,7 +21,7 @@ from serving.ids import microseconds
 
 router = APIRouter(prefix="/v1", route_class=GuardedRoute)
 
-BatchId = Annotated[models.Id, Path(description="The batch", examples=["B-2026-0117"])]
+BatchId = Annotated[fields.Id, Path(description="The batch", examples=["B-2026-0117"])]
 Credential = Annotated[
     str | None,
     Header(
@@ -33,14 +33,14 @@ Credential = Annotated[
 Limit = Annotated[int, Query(ge=1, le=500)]
 
 
-@router.put("/batches/{batch_id}", response_model=models.Taken, openapi_extra={PERMISSION: "write_batches"},
-            responses={201: {"model": models.Taken, "description": "A new batch"}, **WRITES})  # fmt: skip
+@router.put("/batches/{batch_id}", response_model=told.Taken, openapi_extra={PERMISSION: "write_batches"},
+            responses={201: {"model": told.Taken, "description": "A new batch"}, **WRITES})  # fmt: skip
 def put_batch(
     request: Request,
     batch_id: BatchId,
-    batch: models.Batch,
+    batch: sent.Batch,
     key: Key = None,
-    reason: Annotated[models.Text, Query(description="Why a batch is corrected; goes into the audit trail")] = "",
+    reason: Annotated[fields.Text, Query(description="Why a batch is corrected; goes into the audit trail")] = "",
 ) -> Response:
     """Take in a batch; the same again changes nothing, another content is kept as a new revision."""
     return _answer(intake.put_batch(_desk(request), _call(request, key), batch_id, batch.row(), reason))
@@ -48,30 +48,30 @@ def put_batch(
 
 @router.post(
     "/batches/{batch_id}/observations",
-    response_model=models.RowsTaken,
+    response_model=told.RowsTaken,
     openapi_extra={PERMISSION: "write_batches"},
-    responses=rows_answers(models.RowsTaken),
+    responses=rows_answers(told.RowsTaken),
 )
-def add_rows(request: Request, batch_id: BatchId, rows: models.Rows, key: Key = None) -> Response:
+def add_rows(request: Request, batch_id: BatchId, rows: sent.Rows, key: Key = None) -> Response:
     """Take in observations, events, materials and dispositions; each row is accepted, a duplicate, or rejected with why."""
     answer = intake.add_rows(_desk(request), _call(request, key), batch_id, rows.tables())
     return rows_told(request, answer)
 
 
-def score(request: Request, batch_id: BatchId, wanted: models.ScoreRequest | None = None, key: Key = None) -> Response:
+def score(request: Request, batch_id: BatchId, wanted: sent.ScoreRequest | None = None, key: Key = None) -> Response:
     """Score a batch. The record is kept before it is answered: no answer, no score."""
-    wanted = wanted or models.ScoreRequest()
+    wanted = wanted or sent.ScoreRequest()
     as_of_us = microseconds(wanted.as_of) if wanted.as_of else None
     call = _call(request, key)
     return scored(request, scoring.score(_desk(request), call, batch_id, as_of_us, reasons=wanted.reasons))
 
 
-router.add_api_route("/batches/{batch_id}/scores", score, methods=["POST"], response_model=models.Score,
+router.add_api_route("/batches/{batch_id}/scores", score, methods=["POST"], response_model=told.Score,
                      openapi_extra={PERMISSION: "score"}, responses=WRITES, route_class_override=QuickScore)  # fmt: skip
 
 
-@router.post("/scores", response_model=models.Score, openapi_extra={PERMISSION: "score"}, responses=WRITES)
-def score_inline(request: Request, wanted: models.InlineRequest, key: Key = None) -> Response:
+@router.post("/scores", response_model=told.Score, openapi_extra={PERMISSION: "score"}, responses=WRITES)
+def score_inline(request: Request, wanted: sent.InlineRequest, key: Key = None) -> Response:
     """Score one batch's history that comes along. Nothing of it joins the batches that are held here."""
     history = {"batches": [wanted.batch.row()], **wanted.tables()}
     as_of_us = microseconds(wanted.as_of) if wanted.as_of else None
@@ -79,31 +79,31 @@ def score_inline(request: Request, wanted: models.InlineRequest, key: Key = None
     return scored(request, scoring.score_inline(_desk(request), call, wanted.batch.batch_id, as_of_us, history))
 
 
-@router.get("/scores/{score_id}", response_model=models.Score, openapi_extra={PERMISSION: "read"}, responses=READS)
+@router.get("/scores/{score_id}", response_model=told.Score, openapi_extra={PERMISSION: "read"}, responses=READS)
 def read_score(request: Request, score_id: ScoreId) -> Response:
     """A score with its reviews, as it was answered."""
     return _json(reviewing.score_with_reviews(_desk(request), request.state.principal, score_id))
 
 
-@router.get("/batches", response_model=models.BatchPage, openapi_extra={PERMISSION: "read"}, responses=READS)
-def list_batches(request: Request, after: models.Text = "", limit: Limit = 100) -> Response:
+@router.get("/batches", response_model=told.BatchPage, openapi_extra={PERMISSION: "read"}, responses=READS)
+def list_batches(request: Request, after: fields.Text = "", limit: Limit = 100) -> Response:
     """Batches of the sites that the caller sees."""
     found = reviewing.batches_of(_desk(request), request.state.principal, after=after, limit=limit)
     return _json({"batches": found, "next": found[-1]["batch_id"] if len(found) == limit else None})
 
 
-@router.get("/batches/{batch_id}/scores", response_model=models.ScorePage, openapi_extra={PERMISSION: "read"},
+@router.get("/batches/{batch_id}/scores", response_model=told.ScorePage, openapi_extra={PERMISSION: "read"},
             responses=READS)  # fmt: skip
-def list_scores(request: Request, batch_id: BatchId, before: models.Text | None = None, limit: Limit = 100) -> Response:
+def list_scores(request: Request, batch_id: BatchId, before: fields.Text | None = None, limit: Limit = 100) -> Response:
     """Scores of a batch, the newest made first."""
     found = reviewing.scores_of(_desk(request), request.state.principal, batch_id, before=before, limit=limit)
     return _json({"scores": found, "next": found[-1]["score_id"] if len(found) == limit else None})
 
 
-@router.post("/scores/{score_id}/reviews", status_code=201, response_model=models.Review,
+@router.post("/scores/{score_id}/reviews", status_code=201, response_model=told.Review,
              openapi_extra={PERMISSION: "review"}, responses={**WRITES, **problems(429)})  # fmt: skip
 def review(
-    request: Request, score_id: ScoreId, wanted: models.ReviewRequest, key: Key = None, credential: Credential = None
+    request: Request, score_id: ScoreId, wanted: sent.ReviewRequest, key: Key = None, credential: Credential = None
 ) -> Response:
     """Keep what a person decided on a score, signed and bound to its digest. Keys of services can never do this.
 
@@ -118,7 +118,7 @@ def review(
     return _answer(reviewing.review(_desk(request), _call(request, key), score_id, decided, sign))
 
 
-@router.get("/model", response_model=models.ModelNow, openapi_extra={PERMISSION: "read"}, responses=READS)
+@router.get("/model", response_model=told.ModelNow, openapi_extra={PERMISSION: "read"}, responses=READS)
 def read_model(request: Request) -> Response:
     """The model that speaks, with its digests."""
     desk = _desk(request)

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from serving.api import examples
+from serving.api.fields import Id, Moment, Text
 from serving.api.guard import PERMISSION, GuardedRoute
 from serving.api.health import readiness
-from serving.api.models import Id, Moment, Text
 from serving.api.replies import Key, answered, call_for, desk_of, problems
 from serving.desk import scoring
 from serving.desk.refusals import NotThereError, RefusedError

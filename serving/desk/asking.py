@@ -21,7 +21,7 @@ from serving.desk.refusals import ConflictError, ModelGoneError, RefusedError, T
 from serving.ids import iso, microseconds
 from serving.records.rows import first_told, rows_about
 from serving.records.scores import inline_history, score_before
-from serving.seam import Engine, EngineError, Looked, StoredRow
+from serving.seam import Engine, EngineError, Looked, StoredRow, UnscorableError
 
 Score = Mapping[str, Any]
 
@@ -133,7 +133,10 @@ class _Looks:
             now = {name: value for name, value in engine.model().to_json().items() if name != "stale_since_us"}
             if now != self._model:
                 return None
-            found, parameter = engine.look(score["batch_id"], score["as_of_us"]), engine.decides_outcomes()
+            try:
+                found, parameter = engine.look(score["batch_id"], score["as_of_us"]), engine.decides_outcomes()
+            except UnscorableError:  # its start was corrected since
+                return None
         with self._desk.records.read() as connection:
             later = [*rows_about(connection, score["batch_id"], score["rows_seq"], held, parameter=parameter)]
             fresh = _fresh(connection, later, score)

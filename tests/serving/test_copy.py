@@ -27,5 +27,6 @@ def test_what_is_not_there_is_said_to_be_none():
     }
     text = readable(bare | {"reasons": [], "missing": [], "stale": {}}, [])
     assert "Reasons\n  none\n" in text
+    assert "Reasons\n  not asked for\n" in readable(bare | {"reasons": None, "missing": [], "stale": {}}, [])
     assert "Reviews\n  none\n" in text
     assert "decision: none" in text

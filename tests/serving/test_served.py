@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 
 from benchmarks.serving.process import ROOT, Served
 from serving import audit
-from serving.api.models import Score
+from serving.api.told import Score
 from serving.commands import Cabinet
 from serving.records.tables import rows, scores
 from tests.serving.desks import BATCH, reading

@@ -111,6 +111,13 @@ def test_rows_that_came_later_change_no_answer_whether_they_could_have_counted_o
 again = asking._Looks._again
 
 
+def test_a_start_that_was_corrected_since_changes_no_answer(desk):
+    first, second = scored(desk, "2026-03-01T04:30:00Z"), scored(desk, "2026-03-01T11:00:00Z")
+    before = asking.changes(desk, MES, second, None)
+    intake.put_batch(desk, call(request_id="late"), "B1", OWN | {"started_at": "2026-03-01T06:00:00Z"}, "typing error")
+    assert asking.changes(desk, MES, second, first) == before
+
+
 def test_a_correction_is_told_by_the_score_that_supersedes(desk):
     first = scored(desk, "2026-03-01T11:00:00Z")
     tell(desk, reading(11, 5.0, revision=1))

@@ -1,0 +1,261 @@
+"""Shapes of what is answered. A newer version may say more: clients ignore what they do not know."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from serving.api import examples
+from serving.api.fields import example
+
+
+class Taken(BaseModel):
+    """What became of a batch."""
+
+    model_config = example(examples.TAKEN)
+
+    batch_id: str
+    verdict: Literal["accepted", "duplicate"]
+    revision: int
+
+
+class Rejection(BaseModel):
+    """Why a row was rejected; `index` counts in its table of the request, from 0."""
+
+    table: str
+    index: int
+    code: str
+    reason: str
+
+
+class PlantRowsTaken(BaseModel):
+    """What became of rows; at most 100 rejections are explained, all are kept in the quarantine."""
+
+    model_config = example(examples.PLANT_ROWS_TAKEN)
+
+    accepted: int
+    duplicates: int
+    rejected: int
+    rejections: list[Rejection]
+
+
+class RowsTaken(PlantRowsTaken):
+    """What became of rows of a batch."""
+
+    model_config = example(examples.ROWS_TAKEN)
+
+    batch_id: str
+
+
+class Model(BaseModel):
+    """The model that speaks."""
+
+    name: str
+    version: str
+    sha256: str
+    review: Literal["unreviewed", "released"]
+    process_id: str
+    process_sha256: str
+    features_sha256: str = Field(description="Digest of the code that makes features")
+    thresholds_sha256: str | None = Field(None, description="Digest of the limits by which it decides")
+    intended_use_sha256: str | None = Field(None, description="Digest of what it was released for")
+
+
+class ModelNow(Model):
+    """The model that speaks now."""
+
+    model_config = example(examples.MODEL_NOW)
+
+    stale_since_us: int | None = Field(
+        description="Since when a newer release cannot be used; null: this is the newest"
+    )
+    stale_because: str | None = Field(None, description="Why it cannot be used, and what to do")
+    thresholds: dict[str, Any] | None = Field(None, description="The limits by which it decides")
+    intended_use: dict[str, Any] | None = Field(None, description="What it was released for, as it was signed")
+
+
+class StaleModel(BaseModel):
+    """A newer release could not be used when this was scored."""
+
+    since: str
+    age_s: float
+
+
+class ScoreReason(BaseModel):
+    """Why the probability is not the base probability: one parameter, with its value, unit and normal range."""
+
+    model_config = ConfigDict(extra="allow")
+
+    parameter: str
+    label: str
+    value: float | str | None
+    unit: str
+    normal: list[float | None]
+    points: float = Field(description="Percentage points it adds to the probability")
+    sentence: str
+
+
+class ScoreContent(BaseModel):
+    """What a score says. A new version of the predictor may say more: clients ignore what they do not know."""
+
+    model_config = ConfigDict(extra="allow")
+
+    version: int = Field(description="Of this shape")
+    elapsed_h: float
+    failure_probability: float = Field(ge=0, le=1)
+    base_probability: float = Field(ge=0, le=1)
+    interval: list[float] | None = Field(None, description="Low and high end of the probability's interval")
+    decision: Literal["low", "elevated", "high", "undecided"] | None = Field(None, description="Absent: none is made")
+    cause: str | None = Field(None, description="Why it is undecided; empty where it is not")
+    possible: list[str] | None = Field(None, description="Outcomes that the stated error rates leave open")
+    modes: dict[str, Any] | None = Field(None, description="Probability by failure mode")
+    attributes: list[dict[str, Any]] | None = Field(None, description="Expected release attributes, interval, limit")
+    sensors: list[dict[str, Any]] | None = Field(
+        None, description="Sensors found at fault, whose readings do not count"
+    )
+    domain: list[dict[str, Any]] | None = Field(None, description="Why the model does not apply here; empty: it does")
+    reasons: list[ScoreReason] | None = Field(description="Largest first; null: nobody asked")
+    missing: list[str] = Field(description="Parameters without a value yet")
+    stale: dict[str, float] = Field(
+        description="Parameters whose newest value is older than usual, with its age in hours"
+    )
+    assays_pending: list[str] | None = Field(
+        None, description="Assays without a result yet, also those that no model may see"
+    )
+    data_sha256: str = Field(description="Digest of all rows held")
+    process_version: str
+    model: Model
+
+
+class Review(BaseModel):
+    """A review as it is kept."""
+
+    model_config = example(examples.REVIEW)
+
+    review_id: str
+    score_id: str
+    decision: str
+    reason: str
+    deviation: str | None
+    reviewer: str
+    score_sha256: str
+    reviewed_at: str
+    request_id: str
+    signer_name: str | None = Field(description="As printed; null here and below: signed before it was kept")
+    meaning: str | None = Field(description="What the signature says")
+    signed_with: str | None = Field(description="Components of the signature that were shown")
+
+
+class Score(ScoreContent):
+    """A score as it is kept: `supersedes` names the earlier one of the same batch and time."""
+
+    model_config = example(examples.SCORE, extra="allow")
+
+    score_id: str
+    batch_id: str
+    site_id: str
+    as_of: str
+    scored_at: str
+    stale_model: StaleModel | None = Field(description="Null: the newest release spoke")
+    code_sha256: str | None = Field(description="Digest of the software that scored, with its arithmetic libraries")
+    rows_seq: int = Field(description="Newest row that it rests on")
+    inline_sha256: str | None
+    body_sha256: str
+    supersedes: str | None
+    request_id: str
+    scored_for: str
+    reviews: list[Review] | None = None
+
+
+class ScoreNamed(BaseModel):
+    """A score by its id, and what it said."""
+
+    score_id: str
+    batch_id: str
+    as_of: str
+    failure_probability: float
+    model_sha256: str
+
+
+class ScoreChanges(ScoreNamed):
+    """What changed since an earlier score: `points` of the rows sum to the change of the risk, in percentage points."""
+
+    model_config = example(examples.CHANGES)
+
+    since: ScoreNamed | None = Field(description="The earlier score; null: there is none")
+    changes: dict[str, Any] | None = Field(description="`hours`, `before`, `probability`, `rows`, `sentence`")
+
+
+class ScoreWhatIf(ScoreNamed):
+    """What could still be done: `changes`, smallest first; what was `left_out`, and why; a `sentence`."""
+
+    model_config = example(examples.WHAT_IF)
+
+    what_if: dict[str, Any]
+
+
+class AuditEntry(BaseModel):
+    """One entry of the audit trail; `hash` is over all of it and the hash of the one before."""
+
+    seq: int
+    at: str
+    who: str
+    role: str
+    action: str
+    why: str
+    old: Any
+    new: Any
+    request_id: str
+    previous: str
+    hash: str
+
+
+class ScoreHistory(BaseModel):
+    """What the audit trail tells of a score."""
+
+    model_config = example(examples.HISTORY)
+
+    score_id: str
+    entries: list[AuditEntry]
+
+
+class BatchPage(BaseModel):
+    """Batches by id; `next` is the `after` of the next page, null at the end."""
+
+    model_config = example(examples.BATCH_PAGE)
+
+    batches: list[dict[str, Any]]
+    next: str | None
+
+
+class ScorePage(BaseModel):
+    """Scores, the newest made first; `next` is the `before` of the next page, null at the end."""
+
+    model_config = example(examples.SCORE_PAGE)
+
+    scores: list[Score]
+    next: str | None
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    model_config = example(examples.PROBLEM, extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str | None = None
+    request_id: str | None = None
+    errors: list[dict[str, str]] | None = None
+
+
+class Health(BaseModel):
+    """`ok`, or what is not."""
+
+    model_config = example(examples.HEALTH)
+
+    status: Literal["ok", "unavailable"]
+    records: Literal["ok", "unavailable"] | None = None
+    model: Literal["ok", "stale", "unavailable"] | None = None
