@@ -87,7 +87,6 @@ def figures_of(place: Place) -> Iterator[dict[str, Any]]:
             made = judge.figure(f"newest release {name}", TIMES, told, before, more)
             yield made | {"holds": made["holds"] and not others and max(noticed) < 10}
         yield _takes_over(found, shelf)
-        shelf.put(shelf.older)
 
 
 def _ways(shelf: Shelf) -> dict[str, Callable[[], None]]:
