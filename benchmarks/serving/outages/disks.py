@@ -162,16 +162,17 @@ def _released(place: Place, found: Endpoint, disk: Disk) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         aside = replace(place, root=Path(name))
         shutil.copytree(place.data_dir / "keys", aside.data_dir / "keys")
-        sha256 = release(aside, *_of(place), "2")
+        sha256 = release(aside, *_of(place), "next")
         shutil.copytree(aside.bundles / sha256, place.bundles / sha256)
     beside.write_text(sha256)
+    former = _model(found)["version"]
     disk.fill(found, 0)
     beside.replace(pointer)
     waited = _until(found, lambda model: model["stale_since_us"] is not None)
     version = _model(found)["version"]
     disk.free(found)
-    taken = _until(found, lambda model: model["version"] == "2")
-    holds = max(waited, taken) < PATIENCE_S and version == "1"
+    taken = _until(found, lambda model: model["version"] == "next")
+    holds = max(waited, taken) < PATIENCE_S and version == former
     note = f"said that it was stale after {waited:.1f} s on the full disk; took the release {taken:.1f} s after there was room"
     return figure("a release that comes while the disk is full is not used, and is once there is room", float(holds), "",
                   bound=1, n=1, note=note)  # fmt: skip

@@ -54,8 +54,19 @@ class Judge:
         records.close()
         return found
 
-    def figure(self, name: str, times: int, told: Told, before: Before, more: str = "") -> dict[str, Any]:
-        """One figure: how many records are lost, doubled or wrong, with everything counted in its note."""
+    def figure(
+        self, name: str, times: int, told: Told, before: Before, more: str = "", faults: int = 0
+    ) -> dict[str, Any]:
+        """One figure: how many records are lost, doubled or wrong, with everything counted in its note.
+
+        Args:
+            name: Of the outage.
+            times: How often it was made.
+            told: What clients were told.
+            before: Where the records stood.
+            more: For the note.
+            faults: Of the outage's own kind, which count as well and stand in `more`.
+        """
         records = Records(self.url)
         with records.read() as connection:
             kept = {row["score_id"]: row for row in connection.execute(select(scores)).mappings()
@@ -67,7 +78,7 @@ class Judge:
         sent = Counter(told.readings)
         lost = len(told.scores.keys() - kept.keys()) + (sent - readings).total()
         doubled = len(kept.keys() - told.scores.keys()) + (readings - sent).total()
-        failed = lost + doubled + wrong + problems + told.count("gave_up") + told.count("hurried")
+        failed = lost + doubled + wrong + problems + told.count("gave_up") + told.count("hurried") + faults
         note = (f"{times} times; {len(told.scores)} scores and {sent.total()} readings answered: lost {lost}, doubled {doubled}, wrong {wrong}; "
                 f"problems of the audit trail {problems}; unanswered {told.count('gave_up')}; 503 without retry-after {told.count('hurried')}; "
                 f"answers by status {told.statuses}; all clients answered again after at most {max(told.recovery_s):.1f} s"

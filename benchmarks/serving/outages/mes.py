@@ -27,6 +27,7 @@ class Client:
     """One connection's worth of an MES, and everything that it was told.
 
     Attributes:
+        pace_s: Seconds between a score and the next reading.
         scores: Answered scores by id.
         readings: Readings that were accepted: parameter, time, value.
         statuses: Answers by status.
@@ -37,6 +38,7 @@ class Client:
     """
 
     endpoint: Endpoint
+    pace_s: float = 0.0
     number: int = field(default_factory=lambda: next(_NUMBERS))
     scores: dict[str, dict] = field(default_factory=dict)
     readings: list[tuple[str, str, float]] = field(default_factory=list)
@@ -61,6 +63,7 @@ class Client:
             told = self._told("/v1/batches/B1/scores", {"as_of": as_of})
             if told is not None:
                 self.scores[told["score_id"]] = told
+            time.sleep(self.pace_s)
 
     def _told(self, path: str, content: object) -> dict | None:
         """The answer, after as many attempts as it takes; None after a minute of none."""
@@ -126,7 +129,13 @@ class Told:
 
 
 def under(
-    found: Endpoint, breaks: Callable[[list[Client]], None], times: int, *, pause_s: float = 0.3, n_clients: int = 2
+    found: Endpoint,
+    breaks: Callable[[list[Client]], None],
+    times: int,
+    *,
+    pause_s: float = 0.3,
+    n_clients: int = 2,
+    pace_s: float = 0.0,
 ) -> Told:
     """Clients work while something breaks and is mended so many times.
 
@@ -136,9 +145,10 @@ def under(
         times: How often.
         pause_s: Seconds of work before each time.
         n_clients: How many work at once.
+        pace_s: Seconds between a score of a client and its next reading.
     """
     recovery = []
-    with _at_work(found, n_clients) as clients:
+    with _at_work([Client(found, pace_s) for _ in range(n_clients)]) as clients:
         for _ in range(times):
             time.sleep(pause_s)
             breaks(clients)
@@ -148,8 +158,8 @@ def under(
 
 
 @contextlib.contextmanager
-def _at_work(found: Endpoint, n_clients: int) -> Iterator[list[Client]]:
-    stop, clients = threading.Event(), [Client(found) for _ in range(n_clients)]
+def _at_work(clients: list[Client]) -> Iterator[list[Client]]:
+    stop = threading.Event()
     threads = [threading.Thread(target=client.work, args=(stop,)) for client in clients]
     for thread in threads:
         thread.start()

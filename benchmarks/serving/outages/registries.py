@@ -30,6 +30,7 @@ from benchmarks.serving.server import Endpoint, endpoint
 from serving.models import Models
 
 TIMES, BOUND_S = 2, 30.0
+PACE_S = 0.1  # the command beside them needs the machine, too
 Harm = Callable[[Path], contextlib.AbstractContextManager[None]]
 
 
@@ -112,14 +113,13 @@ def _measured(
             ended.append((code, time.monotonic() - begin, lines))
 
     before = judge.before()
-    told = under(found, broken, TIMES, pause_s=0.5)
+    told = under(found, broken, TIMES, pause_s=0.5, pace_s=PACE_S)
     connections = server.accepted - came
     longest, codes = max(s for _, s, _ in ended), [code for code, _, _ in ended]
     more = (f"connections to it {connections}; 'batchguard bundle' beside it ended {len(ended)} times with exit codes {codes}, one line each, "
             f"after at most {longest:.1f} s")  # fmt: skip
-    made = judge.figure(f"registry {server.behaves}", TIMES, told, before, more)
-    clean = connections == 0 and longest < BOUND_S and all(lines == 1 for _, _, lines in ended)
-    return made | {"holds": made["holds"] and clean}
+    faults = connections + sum(seconds > BOUND_S or lines != 1 for _, seconds, lines in ended)
+    return judge.figure(f"registry {server.behaves}", TIMES, told, before, more, faults)
 
 
 @contextlib.contextmanager

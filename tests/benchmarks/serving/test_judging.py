@@ -49,7 +49,7 @@ def place(tmp_path: Path) -> Place:
                 clock=lambda: NOON)  # fmt: skip
     intake.put_batch(desk, call(request_id="r0"), "B1", BATCH, "")
     judge = Judge(url, tmp_path / "anchor", SimpleNamespace(make=make_counting_engine))
-    made = Place(judge, desk, judge.before(), Client(SimpleNamespace(), 0))
+    made = Place(judge, desk, judge.before(), Client(SimpleNamespace()))
     for hour in (1, 2):
         made.add(hour, 5.0)
         made.score()
@@ -106,3 +106,8 @@ def test_readings_are_compared_with_their_values(place, change, said):
 def test_nobody_may_go_unanswered_or_be_sent_away_without_a_time(place):
     place.client.gave_up, place.client.hurried = 1, 2
     assert place.found()["value"] == 3
+
+
+def test_faults_of_the_outage_itself_count_as_well(place):
+    found = place.judge.figure("x", 1, Told([place.client], [0.5]), place.before, "two faults", 2)
+    assert (found["value"], found["holds"]) == (2, False)
