@@ -27,7 +27,6 @@ from serving.seam import RowVerdict, StoredRow, UnscorableError, canonical
 from serving.tables import HeldRows, Plain, no_rows
 
 _AROUND = ("batches", "materials", "lot_results", "environment", "dispositions")
-_STALE = {"dispositions": "labels"}  # what a change of a table makes stale, where it is not called like the table
 _AT_ONCE = 50_000  # stored rows that are typed together
 _OTHER_BATCH = RowVerdict(
     "rejected", "other_batch", "the row names another batch; expected that of the address. Send it there"
@@ -70,7 +69,8 @@ class LiveRow:
 class PlantState:
     """Rows and summaries of all batches of one process.
 
-    One thread changes it at a time; any number ask. The context is prepared outside the lock that questions take.
+    One thread changes it at a time; any number ask. What a change makes stale of the context is prepared again by the
+    next question, so that a change costs no more than its rows; a question never reads a context that lacks one.
 
     Args:
         process: The process definition.
@@ -103,7 +103,6 @@ class PlantState:
             return REPEATED
         with self._changing:
             self._take("batches", rows)
-            self._settle()
         return RowVerdict("accepted", row=rows.plain[0])
 
     def add(self, batch_id: str, table: str, rows: Sequence[Row]) -> list[RowVerdict]:
@@ -119,7 +118,6 @@ class PlantState:
             sent = sent_readings(rows, self._process, self._batches, without=without)
             with self._changing:
                 verdicts = self._observe(sent)
-                self._settle()
             return [verdicts[place] for place in range(len(rows))]
         found = typed(contract, rows, self._process, self._batches, without=without)
         with self._changing:
@@ -129,7 +127,6 @@ class PlantState:
                 self._take(table, new)
             else:
                 verdicts = found.rejected
-            self._settle()
         return [verdicts[place] for place in range(len(rows))]
 
     def rebuild(self, rows: Iterable[StoredRow]) -> None:
@@ -148,13 +145,11 @@ class PlantState:
                     found = typed(RUN_HISTORY[table], several, self._process)
                     _all_kept(found.rejected)
                     self._take(table, found)
-            self._settle()
 
     def use(self, words: Vocabulary) -> None:
         """Make columns for other names from now on."""
         with self._changing:
             self._context.use(words)
-            self._settle()
 
     def row(self, batch_id: str, as_of_us: int) -> LiveRow:
         """All that is known of a batch at a moment.
@@ -162,26 +157,33 @@ class PlantState:
         Raises:
             UnscorableError: The batch is not known, or had not started.
         """
-        with self._lock:
-            batch, prepared = self._batches.get(batch_id), self._prepared
-            if batch is None or prepared is None or batch_id not in prepared.place:
-                raise UnscorableError(f"batch {batch_id!r} is not known", remedy="Put the batch first.")
-            started = batch.series.started_us
-            if as_of_us < started:
-                at = np.datetime64(as_of_us, "us")
-                raise UnscorableError(f"batch {batch_id} had not started at {at}+00:00", remedy="Ask after its start.")
-            questions = prepared.questions(batch_id, batch.prepared(batch_id, prepared), started, as_of_us)
-            values = self.columns.row(batch.series, questions, as_of_us)
-            return LiveRow(values, self.columns, float(values[0]), f"{self._digest:064x}")
+        while True:
+            self._settle()
+            with self._lock:
+                if not self._context.is_stale or not self._batches:
+                    return self._row(batch_id, as_of_us)
+
+    def _row(self, batch_id: str, as_of_us: int) -> LiveRow:
+        batch, prepared = self._batches.get(batch_id), self._prepared
+        if batch is None or prepared is None:
+            raise UnscorableError(f"batch {batch_id!r} is not known", remedy="Put the batch first.")
+        started = batch.series.started_us
+        if as_of_us < started:
+            at = np.datetime64(as_of_us, "us")
+            raise UnscorableError(f"batch {batch_id} had not started at {at}+00:00", remedy="Ask after its start.")
+        questions = prepared.questions(batch_id, batch.prepared(batch_id, prepared), started, as_of_us)
+        values = self.columns.row(batch.series, questions, as_of_us)
+        return LiveRow(values, self.columns, float(values[0]), f"{self._digest:064x}")
 
     def _settle(self) -> None:
-        """Prepare the context again where it is stale; questions go on with the former one until it is there."""
-        if self._context.is_stale and self._batches:
-            prepared = self._context.settle(self._prepared, self._tables, self._results())
-            columns = Columns(self._of_series, prepared.families)
-            same = (columns.features, columns.categories) == (self.columns.features, self.columns.categories)
-            with self._lock:
-                self._prepared, self.columns = prepared, self.columns if same else columns
+        """Prepare the context again where it is stale."""
+        with self._changing:
+            if self._context.is_stale and self._batches:
+                prepared = self._context.settle(self._tables, self._results)
+                columns = Columns(self._of_series, prepared.families)
+                same = (columns.features, columns.categories) == (self.columns.features, self.columns.categories)
+                with self._lock:
+                    self._prepared, self.columns = prepared, self.columns if same else columns
 
     def _take(self, table: str, rows: TypedRows) -> None:
         """Take rows in, each in the place of the one with its key."""
@@ -190,12 +192,18 @@ class PlantState:
         if table == "events":
             self._take_events(rows)
             return
-        self._told(table, self._tables[table].put(rows))
-        self._context.changed(_STALE.get(table, table))
+        changes = self._tables[table].put(rows)
+        self._told(table, changes)
         if table == "batches":
+            self._context.put(known=any(former is not None for former, _ in changes))
             with self._lock:
                 for name, started in zip(rows.frame["batch_id"], microseconds(rows.frame["started_at"]), strict=True):
                     self._start(str(name), int(started))
+        elif table in ("materials", "lot_results"):
+            for material in {row["material"] for row in rows.plain}:
+                self._context.changed(table, material)
+        else:
+            self._context.changed("labels" if table == "dispositions" else table)
 
     def _start(self, batch_id: str, started_us: int) -> None:
         batch = self._batches.get(batch_id)
