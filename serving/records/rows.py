@@ -73,8 +73,10 @@ def append_rows(
 
 
 def key_of(table: str, row: Mapping[str, Any]) -> str:
-    """Key of a row among those of its batch and table."""
-    return canonical([row.get(name) for name in RUN_HISTORY[table].key if name != "batch_id"]).decode()
+    """Key of a row among those of its batch and table; an open event and the row that tells its end are two rows."""
+    key = [row.get(name) for name in RUN_HISTORY[table].key if name != "batch_id"]
+    ended = [row["ended_at"]] if table == "events" and row.get("ended_at") else []
+    return canonical(key + ended).decode()
 
 
 def append_quarantine(
