@@ -60,6 +60,10 @@ class Readings:
         """The arrays in the order of the attributes."""
         return self.observed, self.revision, self.available, self.value, self.quality
 
+    def copy(self) -> Readings:
+        """The same in arrays of their own."""
+        return Readings(*(column.copy() for column in self.columns))
+
     def ordered(self) -> Readings:
         """Sorted by time and revision."""
         return self[np.lexsort((self.revision, self.observed))]

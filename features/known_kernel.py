@@ -22,11 +22,23 @@ def known_run(
     observed in that bin, and of `late` ones. Their bins are summarised again from the rows that were known.
 
     Args:
-        observed: Sorted rows of the parameter; `available`, `value` and `quality` beside it.
-        late: When the rows became available that were observed in an earlier bin, sorted; `late_observed` beside it.
-        counts: `COUNTS` of the summaries held, in `[first, end)`, and room from `at` on; `moments` beside it.
-        at_bin: Bin of the moment `as_of`.
-        started: Start of the batch, array of one; `low` and `high`, the normal limits, as well.
+        observed: When each row of the parameter was observed, sorted.
+        available: When each became available.
+        value: Value of each.
+        quality: Quality of each.
+        late: When the rows became available that were observed in an earlier bin, sorted.
+        late_observed: When those were observed.
+        counts: `COUNTS` of the summaries held, and room from `at` on.
+        moments: `MOMENTS` of them.
+        first: First summary of the parameter.
+        end: Behind its last one.
+        at_bin: Bin of the moment.
+        as_of: The moment.
+        started: Start of the batch, array of one.
+        low: Lower normal limit, array of one.
+        high: Upper normal limit, array of one.
+        bin_us: Length of a bin.
+        is_bad: Whether a quality is bad.
         at: Where to write.
 
     Returns:

@@ -67,7 +67,7 @@ class Context:
         self._process, self._words = process, words
         self._sightings: dict[tuple[str, str], int] = {}
         self._changes: Counter[str] = Counter()
-        self._parts: dict[str, tuple[tuple[int, ...], Any]] = {}
+        self._parts: dict[str, tuple[tuple, Any]] = {}
         self.is_stale = True
         self._columns = Events.empty(process, words)
 
@@ -113,13 +113,13 @@ class Context:
             self._environment(batches, tables),
             part("experience", ("batches", "labels", "people"), lambda: self._experience(batches, labels)),
         )  # fmt: skip
-        place = part("place", ("batches",), lambda: {str(name): i for i, name in enumerate(batches.index)})
+        place = part("place", ("batches",), lambda: {name: i for i, name in enumerate(batches.index.tolist())})
         self.is_stale = False
         return PreparedContext(place, families, self._columns, words)
 
-    def _part(self, name: str, inputs: Iterable[str], make: Callable[[], _T]) -> _T:
-        """A part as it was made last, or made again where one of its inputs has changed."""
-        state = tuple(self._changes[each] for each in inputs)
+    def _part(self, name: str, inputs: Iterable[str], make: Callable[[], _T], *, of: object = None) -> _T:
+        """A part as it was made last, or made again where one of its inputs, or what it is of, has changed."""
+        state = (of, *(self._changes[each] for each in inputs))
         held = self._parts.get(name)
         if held is None or held[0] != state:
             held = self._parts[name] = state, make()
@@ -143,10 +143,9 @@ class Context:
     def _environment(self, batches: Batches, tables: Mapping[str, HeldRows]) -> Environment:
         sites = self._part("sites", ("batches",), lambda: tuple(batches.frame["site_id"].unique()))
         air = self._part(
-            f"air of {sites}",
-            ("environment", "words"),
-            lambda: Environment.of(batches, tables["environment"].frame(), self._words),
-        )
+            "air", ("environment", "words"),
+            lambda: Environment.of(batches, tables["environment"].frame(), self._words), of=sites,
+        )  # fmt: skip
         return replace(air, site=Environment.places(batches, air.sites))
 
     def _experience(self, batches: Batches, labels: pd.DataFrame) -> Experience:

@@ -12,6 +12,7 @@ import numpy as np
 from features.contracts import RUN_HISTORY
 from features.errors import ContractError
 from features.live import Columns
+from serving.batches import NEVER, Forgetting
 from serving.bundle.keeper import Keeper, Speaking
 from serving.seam import BODY_VERSION, ModelInfo, RowVerdict, ScoreBody, StoredRow, UnscorableError
 from serving.speaker import Speaker
@@ -25,16 +26,17 @@ class LiveEngine:
 
     Args:
         keeper: Gives the model; one that can speak must be there.
+        forgetting: When batches give up their readings and events.
 
     Raises:
         EngineError: No model can speak.
     """
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: Keeper, forgetting: Forgetting = NEVER) -> None:
         self._keeper = keeper
         bundle = keeper.refresh().bundle
         self._process, self._words = bundle.process, bundle.vocabulary
-        self._state = PlantState(self._process, self._words)
+        self._state = PlantState(self._process, self._words, forgetting)
         self._speaker: tuple[str, Speaker] | None = None
         self._joining = threading.Lock()
 
@@ -62,6 +64,10 @@ class LiveEngine:
     def rebuild(self, rows: Iterable[StoredRow]) -> None:
         """Take in rows that were accepted before, in their order."""
         self._state.rebuild(rows)
+
+    def let_go(self, until: int) -> None:
+        """Rows up to a number are committed: batches that have long been silent give theirs up."""
+        self._state.let_go(until)
 
     def score(self, batch_id: str, as_of_us: int) -> ScoreBody:
         """Score a batch with what was available at a time."""

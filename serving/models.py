@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from features.errors import BatchguardError
+from serving.batches import NEVER, Forgetting
 from serving.bundle.canary import sing
 from serving.bundle.digests import features_digest
 from serving.bundle.keeper import Keeper, Speaking, load_predictor
@@ -35,10 +36,11 @@ class Models:
     Args:
         root: Folder of bundles.
         keys: Folder of the public keys whose signature counts.
+        forgetting: When an engine's batches give up their readings and events.
     """
 
-    def __init__(self, root: Path, keys: Path) -> None:
-        self.store, self._keys = BundleStore(root), keys
+    def __init__(self, root: Path, keys: Path, forgetting: Forgetting = NEVER) -> None:
+        self.store, self._keys, self._forgetting = BundleStore(root), keys, forgetting
         self._speaking_sha256 = ""
         self._stale_us: int | None = None
 
@@ -51,7 +53,7 @@ class Models:
         try:
             if model is None:
                 return self._speak(self._keeper())
-            return LiveEngine(_Pinned(self.store, self._find(model)))
+            return LiveEngine(_Pinned(self.store, self._find(model)), self._forgetting)
         except EngineError:
             raise
         except BatchguardError as error:
@@ -79,7 +81,7 @@ class Models:
                 _log.error("a newer release cannot be used", because=str(error))
 
     def _speak(self, keeper: Keeper) -> LiveEngine:
-        engine = LiveEngine(keeper)
+        engine = LiveEngine(keeper, self._forgetting)
         found = keeper.speaking()
         self._speaking_sha256, self._stale_us = found.bundle.sha256, found.stale_since_us
         if found.stale_because:

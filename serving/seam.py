@@ -127,6 +127,10 @@ class Engine(Protocol):
         """Take in rows that were accepted before, in their order; later calls go on where the last one ended."""
         ...
 
+    def let_go(self, until: int) -> None:
+        """All rows up to a number are committed: what the records can give back need not be held."""
+        ...
+
 
 def canonical(value: object) -> bytes:
     """The one spelling of a JSON value: keys in order, shortest floats, UTF-8. Equal values have equal bytes."""

@@ -59,6 +59,8 @@ class EndpointSettings(_Part):
         max_body_bytes: Larger requests are refused.
         body_timeout_s: A body that takes longer to arrive is refused.
         max_future_s: How far ahead of the endpoint's clock a reading may have become available.
+        forget_after_days: Days after the newest reading or event of a batch, by the newest one of the plant, after which
+            its rows are no longer held in memory; they are read from the records when somebody asks.
         identity: Provider of people's tokens; None: keys only.
         webhook: Receivers of events.
     """
@@ -68,6 +70,7 @@ class EndpointSettings(_Part):
     max_body_bytes: int = Field(default=2_000_000, ge=1_000)
     body_timeout_s: float = Field(default=5.0, gt=0)
     max_future_s: float = Field(default=300.0, ge=0)
+    forget_after_days: float = Field(default=14.0, gt=0)
     identity: Identity | None = None
     webhook: tuple[Webhook, ...] = ()
 

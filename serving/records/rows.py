@@ -112,6 +112,13 @@ def rows_between(connection: Connection, after: int, until: int) -> Iterator[Sto
         after = found[-1].seq
 
 
+def own_rows(connection: Connection, batch_id: str, until: int) -> list[StoredRow]:
+    """Observations and events of a batch in their order, up to the one of number `until`."""
+    mine = (rows.c.batch_id == batch_id) & rows.c.table_name.in_(("observations", "events")) & (rows.c.seq <= until)
+    wanted = select(rows.c.seq, rows.c.table_name, rows.c.content).where(mine).order_by(rows.c.seq)
+    return [StoredRow(r.seq, batch_id, r.table_name, orjson.loads(r.content)) for r in connection.execute(wanted)]
+
+
 def find_batch(connection: Connection, batch_id: str) -> BatchRow | None:
     """The newest row of a batch, or None."""
     found = connection.execute(_NEWEST, {"id": batch_id}).one_or_none()

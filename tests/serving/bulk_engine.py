@@ -85,6 +85,9 @@ class BulkEngine:
         for stored in rows:
             self._keep(stored.table, stored.row)
 
+    def let_go(self, until: int) -> None:
+        """It keeps everything."""
+
     def _apart(self) -> BulkEngine:
         return BulkEngine(self._predictor, self._release, self._process)
 
