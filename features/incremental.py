@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.contracts import QUALITIES
+from features.known_kernel import UNCHANGED, known_run
 from features.process import ProcessDefinition
 from features.runs import Runs
 from features.summaries import US_PER_H
@@ -59,16 +60,27 @@ class Readings:
         """The arrays in the order of the attributes."""
         return self.observed, self.revision, self.available, self.value, self.quality
 
+    def copy(self) -> Readings:
+        """The same in arrays of their own."""
+        return Readings(*(column.copy() for column in self.columns))
+
     def ordered(self) -> Readings:
         """Sorted by time and revision."""
         return self[np.lexsort((self.revision, self.observed))]
 
 
 class _Growing:
-    """Sorted readings in arrays with room at the end: a reading that is the newest costs no copy."""
+    """Sorted readings in arrays with room at the end: a reading that is the newest costs no copy.
+
+    Attributes:
+        size: Number of readings.
+        late: When each reading was available that was not available in the bin in which it was observed, in order.
+        late_observed: When it was observed.
+    """
 
     def __init__(self) -> None:
         self._room, self.size = Readings.none(), 0
+        self.late, self.late_observed = np.empty(0, np.int64), np.empty(0, np.int64)
 
     @property
     def rows(self) -> Readings:
@@ -100,6 +112,16 @@ class _Growing:
         for held, more in zip(self._room.columns, new.columns, strict=True):
             held[start : start + len(more)] = more
         self.size = start + len(new)
+
+    def note_late(self, new: Readings, started_us: int, bin_us: int) -> None:
+        """Remember which of some readings became available in a later bin."""
+        late = _bins(new.available, started_us, bin_us) > _bins(new.observed, started_us, bin_us)
+        if late.any():
+            available, observed = new.available[late], new.observed[late]
+            order = np.argsort(available, kind="stable")
+            places = np.searchsorted(self.late, available[order])
+            self.late_observed = np.insert(self.late_observed, places, observed[order])
+            self.late = np.insert(self.late, places, available[order])
 
     def _reserve(self, size: int) -> None:
         if size > len(self._room):
@@ -161,45 +183,74 @@ class _Summaries:
     def __init__(self, parameters: int) -> None:
         self.counts, self.moments = np.empty((0, len(COUNTS)), np.int64), np.empty((0, len(MOMENTS)))
         self.start, self.end, self._room_end = (np.zeros(parameters, np.int64) for _ in range(3))
+        self._used = 0
+
+    def bins(self, run: int) -> np.ndarray:
+        """Bins of a run's summaries, in order; a bin may have several."""
+        return self.counts[self.start[run] : self.end[run], _BIN]
 
     def replace(self, run: int, low: int, high: int, counts: np.ndarray, moments: np.ndarray) -> None:
         """Put summaries in the place of those of the bins `low` to `high`."""
-        bins = self.counts[self.start[run] : self.end[run], _BIN]
-        first = int(self.start[run] + np.searchsorted(bins, low, side="left"))
-        behind = int(self.start[run] + np.searchsorted(bins, high, side="right"))
-        more = len(counts) - (behind - first)
+        bins = self.bins(run)
+        before = int(np.searchsorted(bins, low, side="left"))
+        behind = int(np.searchsorted(bins, high, side="right"))
+        more = len(counts) - (behind - before)
         if self.end[run] + more > self._room_end[run]:
-            shift = self._move(run, more)
-            first, behind = first + shift, behind + shift
-        end = int(self.end[run])
+            self._move(run, more)
+        start, end = int(self.start[run]), int(self.end[run])
+        first, behind = start + before, start + behind
         for held, new in ((self.counts, counts), (self.moments, moments)):
             if behind < end:
                 held[behind + more : end + more] = held[behind:end].copy()
             held[first : first + len(new)] = new
         self.end[run] += more
 
-    def _move(self, run: int, more: int) -> int:
-        """Move a run to new room at the end of the arrays; how far it moved. The room it had is used no more."""
+    def beyond(self, size: int) -> int:
+        """Where there is room for `size` summaries that nobody holds; the next change may use it."""
+        if self._used + size > len(self.counts):
+            self._pack(size)
+        return self._used
+
+    def _move(self, run: int, more: int) -> None:
+        """Move a run to new room behind all others; the room it had is used no more until all are packed."""
         start, end = int(self.start[run]), int(self.end[run])
         room = max(8, 2 * (end - start + more))
-        begin = len(self.counts)
-        gap = ((self.counts, np.int64), (self.moments, np.float64))
-        self.counts, self.moments = (np.concatenate([a, np.empty((room, a.shape[1]), kind)]) for a, kind in gap)
+        begin = self.beyond(room)
+        start, end = int(self.start[run]), int(self.end[run])
         for held in (self.counts, self.moments):
             held[begin : begin + end - start] = held[start:end]
         self.start[run], self.end[run], self._room_end[run] = begin, begin + end - start, begin + room
-        return begin - start
+        self._used = begin + room
+
+    def _pack(self, more: int) -> None:
+        """Put all runs behind each other in new arrays, each with half as much room again, and as much at the end."""
+        size = self.end - self.start
+        room = size + size // 2
+        ends = np.cumsum(room)
+        begins, self._used = ends - room, int(ends[-1])
+        counts, moments = (np.empty((self._used + self._used // 2 + more, a.shape[1]), a.dtype)
+                           for a in (self.counts, self.moments))  # fmt: skip
+        for start, begin, n in zip(self.start, begins, size, strict=True):
+            counts[begin : begin + n] = self.counts[start : start + n]
+            moments[begin : begin + n] = self.moments[start : start + n]
+        self.counts, self.moments = counts, moments
+        self.start, self.end, self._room_end = begins, begins + size, ends
 
 
 class BatchSeries:
     """Readings and summaries of one batch. Not thread-safe: the caller holds a lock for each batch."""
 
     def __init__(self, grid: SeriesGrid, started_us: int) -> None:
-        self._grid, self.started_us = grid, started_us
+        self._grid, self._started = grid, np.array([started_us], np.int64)
         self._rows: dict[str, _Growing] = {}
         self._summaries = _Summaries(len(grid.place))
         self._newest = np.full(len(grid.place), np.iinfo(np.int64).min)
         self._parameters, self._first = np.arange(len(grid.place)), np.zeros(len(grid.place), np.int64)
+
+    @property
+    def started_us(self) -> int:
+        """When the batch started, microseconds since the epoch."""
+        return int(self._started[0])
 
     @property
     def held(self) -> int:
@@ -227,55 +278,83 @@ class BatchSeries:
             place = self._grid.place.get(parameter)
             if place is not None:
                 self._newest[place] = max(self._newest[place], taken.available.max())
+                rows.note_late(taken, self.started_us, self._grid.bin_us)
                 self._summarise(place, rows.rows, taken.observed)
         return verdicts
 
     def restart(self, started_us: int) -> None:
         """The batch's start was corrected: every bin lies elsewhere."""
-        self.started_us, self._summaries = started_us, _Summaries(len(self._grid.place))
+        self._started, self._summaries = np.array([started_us], np.int64), _Summaries(len(self._grid.place))
         for name, rows in self._rows.items():
             if name in self._grid.place:
+                rows.late = rows.late_observed = np.empty(0, np.int64)
+                rows.note_late(rows.rows, started_us, self._grid.bin_us)
                 self._summarise(self._grid.place[name], rows.rows, rows.rows.observed)
 
     def runs(self, as_of_us: int) -> Runs:
-        """The summaries as of a moment, one run per parameter of the grid, for families of series to read."""
-        at_bin = bin_of(as_of_us, self.started_us, self._grid.bin_us)
-        start, end, counts, moments = self._known(as_of_us, at_bin)
-        moment = (np.array([at_bin], np.int64), np.array([as_of_us], np.int64))
-        return Runs(*moment, start, end, self._parameters, self._first, self._first + 1, counts, moments)
+        """The summaries as of a moment, one run per parameter of the grid, for families of series to read.
 
-    def _known(self, as_of_us: int, at_bin: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        They may be read until the next call or change.
+        """
+        at_bin = bin_of(as_of_us, self.started_us, self._grid.bin_us)
+        start, end = self._known(as_of_us, at_bin)
+        held = self._summaries
+        moment = (np.array([at_bin], np.int64), np.array([as_of_us], np.int64))
+        return Runs(*moment, start, end, self._parameters, self._first, self._first + 1, held.counts, held.moments)
+
+    def _known(self, as_of_us: int, at_bin: int) -> tuple[np.ndarray, np.ndarray]:
         """Runs of summaries that know nothing from after the moment within its bin; later bins hide themselves."""
         held = self._summaries
-        if (self._newest <= as_of_us).all():
-            return held.start, held.end, held.counts, held.moments
-        bin_end, total = self.started_us + at_bin * self._grid.bin_us, len(held.counts)
-        start, end, counts, moments = held.start.copy(), held.end.copy(), [held.counts], [held.moments]
-        for name, place in self._grid.place.items():
-            if self._newest[place] <= as_of_us:
-                continue
-            rows = self._rows[name].rows
-            unknown = (rows.available > as_of_us) & (rows.available <= bin_end)
-            if unknown.any():
-                made = self._grid.summaries(place, self.started_us, rows[~unknown])
-                start[place], total = total, total + len(made[0])
-                end[place] = total
-                counts.append(made[0])
-                moments.append(made[1])
-        return start, end, np.concatenate(counts), np.concatenate(moments)
+        ahead = self._newest > as_of_us
+        if not ahead.any():
+            return held.start, held.end
+        at, changed = held.beyond(0), {}
+        for name, rows in self._rows.items():
+            place = self._grid.place.get(name)
+            if place is not None and ahead[place]:
+                end, room = self._known_run(rows, place, at_bin, as_of_us, at)
+                if room:  # what was written so far is written again in larger arrays
+                    held.beyond(2 * (at - held.beyond(0)) + room)
+                    return self._known(as_of_us, at_bin)
+                if end != UNCHANGED:
+                    at, changed[place] = end, (at, end)
+        start, ends = held.start.copy(), held.end.copy()
+        for place, (first, end) in changed.items():
+            start[place], ends[place] = first, end
+        return start, ends
 
-    def _summarise(self, place: int, rows: Readings, observed: np.ndarray) -> None:
-        """Summarise the bins of these times again, neighbouring ones together."""
+    def _known_run(self, rows: _Growing, place: int, at_bin: int, as_of_us: int, at: int) -> tuple[int, int]:
+        held, grid, own = self._summaries, self._grid, rows.rows
+        p = slice(place, place + 1)
+        return known_run(
+            own.observed, own.available, own.value, own.quality, rows.late, rows.late_observed,
+            held.counts, held.moments, held.start[place], held.end[place],
+            at_bin, as_of_us, self._started, grid.low[p], grid.high[p], grid.bin_us, _IS_BAD, at,
+        )  # fmt: skip
+
+    def _spans(self, rows: Readings, observed: np.ndarray) -> list[tuple[int, int, int]]:
+        """The bins in which some times lie, in order, and the span of rows of each."""
         bin_us, started = self._grid.bin_us, self.started_us
-        elapsed = observed - started
-        bins = np.unique(np.where(elapsed <= 0, 0, -(-elapsed // bin_us)))
+        bins = np.unique(_bins(observed, started, bin_us))
         low = np.searchsorted(rows.observed, started + (bins - 1) * bin_us, side="right")
         low[bins == 0] = 0
         high = np.searchsorted(rows.observed, started + bins * bin_us, side="right")
-        apart = np.flatnonzero(low[1:] != high[:-1]) + 1
-        for first, last in zip([0, *apart], [*(apart - 1), len(bins) - 1], strict=True):
-            made = self._grid.summaries(place, started, rows[low[first] : high[last]])
-            self._summaries.replace(place, int(bins[first]), int(bins[last]), *made)
+        return list(zip(bins.tolist(), low.tolist(), high.tolist(), strict=True))
+
+    def _summarise(self, place: int, rows: Readings, observed: np.ndarray) -> None:
+        """Summarise the bins of these times again, neighbouring ones together."""
+        spans, first = self._spans(rows, observed), 0
+        for last in range(len(spans)):
+            if last + 1 == len(spans) or spans[last + 1][1] != spans[last][2]:
+                made = self._grid.summaries(place, self.started_us, rows[spans[first][1] : spans[last][2]])
+                self._summaries.replace(place, spans[first][0], spans[last][0], *made)
+                first = last + 1
+
+
+def _bins(times: np.ndarray, started_us: int, bin_us: int) -> np.ndarray:
+    """`features.summary_kernel.bin_of` of several times."""
+    elapsed = times - started_us
+    return np.where(elapsed <= 0, 0, -(-elapsed // bin_us))
 
 
 def _among_themselves(new: Readings) -> np.ndarray:

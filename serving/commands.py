@@ -172,10 +172,11 @@ class Cabinet:
             Whether it is the same to the bit, and a line that says so.
         """
         from serving.desk.desk import Desk
-        from serving.desk.memory import Memory
+        from serving.desk.memory import Memory, forgetting
         from serving.desk.scoring import replay
 
-        make = Models(models, self._data_dir / KEYS).make
+        forget = forgetting(self.records, self.settings.forget_after_days)
+        make = Models(models, self._data_dir / KEYS, forget).make
         found = replay(Desk(self.records, make, Memory(self.records, make), Anchor(self.settings.anchor)), score_id)
         if found.is_equal:
             return True, f"{score_id}: the same to the bit, probability {found.again['failure_probability']!r}"

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from features.context import Asked, Batches, Family, Vocabulary
+from features.context.asof import codes
 from features.context.attributes import Attributes
 from features.context.environment import Environment
 from features.context.events import Begun, Events
-from features.context.experience import Experience, FailureHistory
-from features.context.lots import Lots
+from features.context.experience import Experience, FailureHistory, People, Running
+from features.context.failures import LabelLog, Members
+from features.context.failures import label_log as changes_of
+from features.context.lots import Lots, Material
 from features.process import ProcessDefinition
 from models.cohort.labels import label_log
 from serving.tables import HeldRows
 
 EVENTS_AT = 3  # place of the events among the families
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -51,76 +57,108 @@ class PreparedContext:
 
 
 class Context:
-    """What the context is made of, and what of it has to be prepared again."""
+    """What the context is made of, each part with the inputs that it was made from; only stale parts are made again.
+
+    A batch that is new stands behind all others, and nothing can have been told of it before: parts that know batches
+    by their place are made again only where the row of a known batch changes.
+    """
 
     def __init__(self, process: ProcessDefinition, words: Vocabulary) -> None:
         self._process, self._words = process, words
         self._sightings: dict[tuple[str, str], int] = {}
-        self._stale = {"batches"}
+        self._changes: Counter[str] = Counter()
+        self._parts: dict[str, tuple[tuple, Any]] = {}
+        self.is_stale = True
         self._columns = Events.empty(process, words)
 
     def use(self, words: Vocabulary) -> None:
         """Prepare for other names from now on."""
         self._words, self._columns = words, Events.empty(self._process, words)
-        self._stale.add("batches")
+        self.changed("words")
 
-    def changed(self, what: str) -> None:
-        """Rows of a table, or the labels, have changed."""
-        self._stale.add(what)
+    def changed(self, what: str, name: str = "") -> None:
+        """Rows of a table (those of one material), or the labels, have changed."""
+        self._changes[f"{what} {name}".strip()] += 1
+        self.is_stale = True
+
+    def put(self, *, known: bool) -> None:
+        """The row of a batch is new, or the one of a known batch another."""
+        self.changed("batches")
+        if known:
+            self.changed("known_batches")
 
     def saw(self, batch_id: str, person: str, known_us: int) -> None:
         """A person worked in a batch; only the first time counts."""
         if known_us < self._sightings.get((batch_id, person), known_us + 1):
             self._sightings[batch_id, person] = known_us
-            self._stale.add("people")
+            self.changed("people")
 
-    def settle(
-        self, former: PreparedContext | None, tables: dict[str, HeldRows], results: pd.DataFrame | None
-    ) -> PreparedContext:
-        """Prepare again what is stale; the rest is taken over.
+    def settle(self, tables: Mapping[str, HeldRows], results: Callable[[], pd.DataFrame | None]) -> PreparedContext:
+        """Make what is stale again.
 
         Args:
-            former: What was prepared last.
             tables: All rows but observations and events.
             results: Observations of the parameter of the label rule, where there is one.
         """
-        stale, self._stale = self._stale, set()
-        batches = Batches.of(tables["batches"].frame())
-        labels = label_log(self._process, tables["dispositions"].frame(), results)
-
-        def kept_or(place: int, inputs: set[str], make: Callable[[], Family]) -> Family:
-            return make() if former is None or stale & inputs else former.families[place]
-
-        process, words = self._process, self._words
-        lots, air = (tables["materials"].frame(), tables["lot_results"].frame()), tables["environment"].frame()
+        part, process, words = self._part, self._process, self._words
+        batches = part("index", ("batches",), lambda: Batches.of(tables["batches"].frame()))
+        labels = part("labels", ("labels",), lambda: label_log(process, tables["dispositions"].frame(), results()))
+        log = part("log", ("labels", "known_batches"), lambda: changes_of(labels, batches.index))
         families = (
-            kept_or(0, {"batches"}, lambda: Attributes.of(batches, process, words)),
-            kept_or(1, {"batches", "materials", "lot_results", "labels"},
-                    lambda: Lots.of(batches, *lots, labels, process, words)),
-            kept_or(2, {"batches", "labels"}, lambda: FailureHistory.of(batches, labels)),
+            part("attributes", ("batches", "words"), lambda: Attributes.of(batches, process, words)),
+            self._lots(batches, tables, log),
+            part("history", ("batches", "labels"),
+                 lambda: FailureHistory.joined(self._groupings(batches), log, len(batches.index))),
             self._columns,
-            kept_or(4, {"batches", "environment"}, lambda: Environment.of(batches, air, words)),
-            kept_or(5, {"batches", "labels", "people"},
-                    lambda: Experience.of(batches, self._seen(), labels, process)),
+            self._environment(batches, tables),
+            part("experience", ("batches", "labels", "people"), lambda: self._experience(batches, labels)),
         )  # fmt: skip
-        place = {str(name): i for i, name in enumerate(batches.index)}
-        return PreparedContext(place, families, self._columns, self._words)
+        place = part("place", ("batches",), lambda: {name: i for i, name in enumerate(batches.index.tolist())})
+        self.is_stale = False
+        return PreparedContext(place, families, self._columns, words)
 
-    @property
-    def is_stale(self) -> bool:
-        """Whether anything has to be prepared again."""
-        return bool(self._stale)
+    def _part(self, name: str, inputs: Iterable[str], make: Callable[[], _T], *, of: object = None) -> _T:
+        """A part as it was made last, or made again where one of its inputs, or what it is of, has changed."""
+        state = (of, *(self._changes[each] for each in inputs))
+        held = self._parts.get(name)
+        if held is None or held[0] != state:
+            held = self._parts[name] = state, make()
+        return held[1]
 
-    def _seen(self) -> pd.DataFrame:
-        """The first sighting of each person in each batch, as events."""
-        at = np.fromiter(self._sightings.values(), np.int64, len(self._sightings)).astype("datetime64[us]")
-        times = pd.Series(at).dt.tz_localize("UTC")
-        pairs = list(self._sightings)
-        return pd.DataFrame(
-            {
-                "batch_id": pd.Series([batch for batch, _ in pairs], dtype="str"),
-                "person_key": pd.Series([person for _, person in pairs], dtype="str"),
-                "started_at": times,
-                "available_at": times,
-            }
+    def _groupings(self, batches: Batches) -> list[Members]:
+        return self._part("groupings", ("batches",), lambda: FailureHistory.groupings(batches))
+
+    def _lots(self, batches: Batches, tables: Mapping[str, HeldRows], log: LabelLog) -> Lots:
+        words, inputs, made = self._words, ["batches", "labels", "words"], []
+        for name in words.materials:
+            own = [f"materials {name}", f"lot_results {name}"]
+            inputs += own
+            made.append(
+                self._part(f"lots of {name}", ("known_batches", "words", *own), lambda name=name: Material.of(
+                    name, batches, tables["materials"].frame(), tables["lot_results"].frame(), words))
+            )  # fmt: skip
+        n = len(batches.index)
+        return self._part("lots", inputs, lambda: Lots.joined(made, log, n, self._process, words))
+
+    def _environment(self, batches: Batches, tables: Mapping[str, HeldRows]) -> Environment:
+        sites = self._part("sites", ("batches",), lambda: tuple(batches.frame["site_id"].unique()))
+        air = self._part(
+            "air", ("environment", "words"),
+            lambda: Environment.of(batches, tables["environment"].frame(), self._words), of=sites,
+        )  # fmt: skip
+        return replace(air, site=Environment.places(batches, air.sites))
+
+    def _experience(self, batches: Batches, labels: pd.DataFrame) -> Experience:
+        part = self._part
+        return Experience.joined(
+            part("before_start", ("batches",), lambda: Experience.known_before_start(batches)),
+            part("people", ("known_batches", "people"), lambda: self._people(batches)),
+            part("running", ("batches", "labels"), lambda: Running.of(batches, labels, self._process)),
         )
+
+    def _people(self, batches: Batches) -> People:
+        """The first sighting of each person in each batch."""
+        batch, person = zip(*self._sightings, strict=True) if self._sightings else ((), ())
+        known = np.fromiter(self._sightings.values(), np.int64, len(self._sightings))
+        worked_in = codes(pd.Series(batch, dtype="str"), batches.index)
+        return People.seen(worked_in, pd.Series(person, dtype="str"), known, batches)

@@ -12,6 +12,7 @@ import numpy as np
 from features.contracts import RUN_HISTORY
 from features.errors import ContractError
 from features.live import Columns
+from serving.batches import NEVER, Forgetting
 from serving.bundle.bundle import INTENDED_USE, THRESHOLDS
 from serving.bundle.keeper import Keeper, Speaking
 from serving.look import Look
@@ -27,16 +28,17 @@ class LiveEngine:
 
     Args:
         keeper: Gives the model; one that can speak must be there.
+        forgetting: When batches give up their readings and events.
 
     Raises:
         EngineError: No model can speak.
     """
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: Keeper, forgetting: Forgetting = NEVER) -> None:
         self._keeper = keeper
         bundle = keeper.refresh().bundle
         self._process, self._words = bundle.process, bundle.vocabulary
-        self._state = PlantState(self._process, self._words)
+        self._state = PlantState(self._process, self._words, forgetting)
         self._speaker: tuple[str, Speaker] | None = None
         self._joining = threading.Lock()
 
@@ -80,6 +82,14 @@ class LiveEngine:
                 f" ({error.what})",
                 remedy="Release a bundle with the definition that they were taken in by.",
             ) from None
+
+    def let_go(self, until: int) -> None:
+        """Rows up to a number are committed: batches that have long been silent give theirs up."""
+        self._state.let_go(until)
+
+    def is_ready(self, batch_id: str) -> bool:
+        """Whether a score of the batch has nothing to make ready first."""
+        return self._state.is_ready(batch_id)
 
     def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> ScoreBody:
         """Score a batch with what was available at a time; without reasons, they are None."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from serving.api.app import make_app
 from serving.api.guard import Verifier
 from serving.api.telemetry import log_json
 from serving.desk.desk import Desk
-from serving.desk.memory import Memory
+from serving.desk.memory import Memory, forgetting
 from serving.models import KEYS, Models, Watch
 from serving.records.store import Records
 from serving.settings import EndpointSettings, load_settings, secret_of
@@ -33,11 +34,21 @@ def make() -> FastAPI:
     log_json()
     config = os.environ.get(CONFIG)
     settings = load_settings(Path(os.environ[DATA_DIR]), Path(config) if config else None)
-    return assemble(settings, Models(Path(os.environ[MODELS]), Path(os.environ[DATA_DIR]) / KEYS))
+    return assemble(settings, Path(os.environ[MODELS]), Path(os.environ[DATA_DIR]) / KEYS)
 
 
-def assemble(settings: EndpointSettings, models: Models) -> FastAPI:
-    """Everything put together over the models.
+def keep_out_of_collections() -> None:
+    """Python's collector no longer goes through what is held from now on: a whole plant takes it most of a second.
+
+    What the engine before this one left behind is collected first.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
+def assemble(settings: EndpointSettings, bundles: Path, keys: Path) -> FastAPI:
+    """Everything put together over a folder of bundles and one of the keys whose signature counts.
 
     Raises:
         BatchguardError: A setting is wrong, or the records cannot be reached.
@@ -46,8 +57,9 @@ def assemble(settings: EndpointSettings, models: Models) -> FastAPI:
     records = Records(settings.records_url)
     records.prepare()
     courier = outbox.Courier(records, receivers, post)
+    models = Models(bundles, keys, forgetting(records, settings.forget_after_days))
     desk = Desk(
-        records, models.make, Memory(records, models.make), Anchor(settings.anchor), hooks=settings.webhook,
+        records, models.make, Memory(records, models.make, keep_out_of_collections), Anchor(settings.anchor), hooks=settings.webhook,
         max_future_us=round(settings.max_future_s * 1e6),
         answers_last_us=round(settings.keep_answers_days * 86_400e6), told=courier.wake, stale_since_us=models.stale_since_us,
         stale_because=models.stale_because,

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from features.errors import BatchguardError
+from serving.batches import NEVER, Forgetting
 from serving.bundle.bundle import Bundle
 from serving.bundle.canary import sing
 from serving.bundle.digests import features_digest
@@ -41,10 +42,11 @@ class Models:
     Args:
         root: Folder of bundles.
         keys: Folder of the public keys whose signature counts.
+        forgetting: When an engine's batches give up their readings and events.
     """
 
-    def __init__(self, root: Path, keys: Path) -> None:
-        self.store, self._keys = BundleStore(root), keys
+    def __init__(self, root: Path, keys: Path, forgetting: Forgetting = NEVER) -> None:
+        self.store, self._keys, self._forgetting = BundleStore(root), keys, forgetting
         self._keeper = Keeper(self.store, (), keeps_process=False)  # every release gets an engine of its own
         self._speaking: Speaking | None = None
         self._earlier: dict[str, Speaking] = {}
@@ -102,7 +104,7 @@ class Models:
         return self._keeper.refresh()
 
     def _engine(self, speaking: Speaking) -> LiveEngine:
-        return LiveEngine(_Pinned(self.store, speaking))
+        return LiveEngine(_Pinned(self.store, speaking), self._forgetting)
 
     def _told(self, because: str) -> None:
         """One line in the log for each reason, not one for each look."""

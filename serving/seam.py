@@ -137,6 +137,10 @@ class Engine(Protocol):
         """
         ...
 
+    def is_ready(self, batch_id: str) -> bool:
+        """Whether a score of the batch has nothing to make ready first, and takes no longer than a score."""
+        ...
+
     def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> ScoreBody:
         """Score a batch with what was available at a time; without reasons, they are None.
 
@@ -169,6 +173,10 @@ class Engine(Protocol):
 
     def rebuild(self, rows: Iterable[StoredRow]) -> None:
         """Take in rows that were accepted before, in their order; later calls go on where the last one ended."""
+        ...
+
+    def let_go(self, until: int) -> None:
+        """All rows up to a number are committed: what the records can give back need not be held."""
         ...
 
 

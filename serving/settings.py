@@ -61,6 +61,8 @@ class EndpointSettings(_Part):
         keep_answers_days: For how long an idempotency key stands for its answer.
         max_future_s: How far ahead of the endpoint's clock a reading may have become available.
         look_every_s: Seconds between two looks for a newer release.
+        forget_after_days: Days after the newest reading or event of a batch, by the newest one of the plant, after which
+            its rows are no longer held in memory; they are read from the records when somebody asks.
         identity: Provider of people's tokens; None: keys only.
         webhook: Receivers of events.
     """
@@ -72,6 +74,7 @@ class EndpointSettings(_Part):
     keep_answers_days: float = Field(default=90.0, ge=1, le=36_500)
     max_future_s: float = Field(default=300.0, ge=0)
     look_every_s: float = Field(default=5.0, gt=0)
+    forget_after_days: float = Field(default=14.0, gt=0)
     identity: Identity | None = None
     webhook: tuple[Webhook, ...] = ()
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from features.context import Vocabulary
-from features.context.events import Begun
 from features.contracts import QUALITIES, RUN_HISTORY
-from features.errors import ContractError
-from features.incremental import ACCEPTED, DUPLICATE, BatchSeries, SeriesGrid
+from features.incremental import ACCEPTED, DUPLICATE
 from features.live import Columns, series_families
 from features.process import ProcessDefinition
 from features.summaries import microseconds
+from serving.batches import NEVER, Forgetting, HeldBatches, OwnRows, all_kept
 from serving.context import Context, PreparedContext
 from serving.readings import SentReadings, sent_readings
 from serving.rows import CONTRADICTS, REPEATED, Row, TypedRows, typed
@@ -27,27 +26,11 @@ from serving.seam import RowVerdict, StoredRow, UnscorableError, canonical
 from serving.tables import HeldRows, Plain, no_rows
 
 _AROUND = ("batches", "materials", "lot_results", "environment", "dispositions")
-_STALE = {"dispositions": "labels"}  # what a change of a table makes stale, where it is not called like the table
+_T = TypeVar("_T")
 _AT_ONCE = 50_000  # stored rows that are typed together
 _OTHER_BATCH = RowVerdict(
     "rejected", "other_batch", "the row names another batch; expected that of the address. Send it there"
 )
-
-
-@dataclass
-class _Batch:
-    """What is held of one batch; its events are prepared again when they have changed and somebody asks."""
-
-    series: BatchSeries
-    events: HeldRows
-    begun: Begun | None = None
-    words: Vocabulary | None = None
-
-    def prepared(self, batch_id: str, context: PreparedContext) -> Begun:
-        """Its events as the context wants them."""
-        if self.begun is None or self.words is not context.words:
-            self.begun, self.words = context.begun(batch_id, self.events), context.words
-        return self.begun
 
 
 @dataclass(frozen=True)
@@ -70,19 +53,19 @@ class LiveRow:
 class PlantState:
     """Rows and summaries of all batches of one process.
 
-    One thread changes it at a time; any number ask. The context is prepared outside the lock that questions take.
+    One thread changes it at a time; any number ask. What a change makes stale of the context is prepared again by the
+    next question, so that a change costs no more than its rows; a question never reads a context that lacks one.
 
     Args:
         process: The process definition.
         words: Names for which there are columns: those of the history that the model learned from.
+        forgetting: When batches give up their readings and events.
     """
 
-    def __init__(self, process: ProcessDefinition, words: Vocabulary) -> None:
-        self._process = process
-        self._grid, self._of_series = SeriesGrid.of(process), series_families(process)
+    def __init__(self, process: ProcessDefinition, words: Vocabulary, forgetting: Forgetting = NEVER) -> None:
+        self._process, self._of_series = process, series_families(process)
         self._tables = {name: HeldRows(RUN_HISTORY[name], no_rows(RUN_HISTORY[name], process)) for name in _AROUND}
-        self._no_events = no_rows(RUN_HISTORY["events"], process)
-        self._batches: dict[str, _Batch] = {}
+        self._batches = HeldBatches(process, forgetting)
         self._context = Context(process, words)
         self._prepared: PreparedContext | None = None
         self._digest = 0
@@ -92,7 +75,12 @@ class PlantState:
     @property
     def held(self) -> int:
         """Number of readings held."""
-        return sum(batch.series.held for batch in self._batches.values())
+        return self._batches.n_readings
+
+    @property
+    def holding(self) -> Collection[str]:
+        """Ids of the batches that hold their readings and events."""
+        return self._batches.holding
 
     def put_batch(self, row: Row) -> RowVerdict:
         """Take the row of a batch in, in the place of an earlier one."""
@@ -103,7 +91,6 @@ class PlantState:
             return REPEATED
         with self._changing:
             self._take("batches", rows)
-            self._settle()
         return RowVerdict("accepted", row=rows.plain[0])
 
     def add(self, batch_id: str, table: str, rows: Sequence[Row]) -> list[RowVerdict]:
@@ -116,20 +103,18 @@ class PlantState:
             strangers = set()
         without = dict.fromkeys(strangers, _OTHER_BATCH)
         if table == "observations":
-            sent = sent_readings(rows, self._process, self._batches, without=without)
+            sent = sent_readings(rows, self._process, self._batches.ids, without=without)
             with self._changing:
                 verdicts = self._observe(sent)
-                self._settle()
             return [verdicts[place] for place in range(len(rows))]
-        found = typed(contract, rows, self._process, self._batches, without=without)
+        found = typed(contract, rows, self._process, self._batches.ids, without=without)
         with self._changing:
-            if batch_id in self._batches or "batch_id" not in contract.names:
-                held = self._batches[batch_id].events if table == "events" else self._tables[table]
+            if batch_id in self._batches.ids or "batch_id" not in contract.names:
+                held = self._batches.brought_back(batch_id).events if table == "events" else self._tables[table]
                 new, verdicts = held.judged(found)
                 self._take(table, new)
             else:
                 verdicts = found.rejected
-            self._settle()
         return [verdicts[place] for place in range(len(rows))]
 
     def rebuild(self, rows: Iterable[StoredRow]) -> None:
@@ -139,22 +124,27 @@ class PlantState:
             ContractError: A stored row no longer keeps the contract.
         """
         with self._changing:
-            for table, several in _runs_of_tables(rows):
-                if table == "observations":
-                    sent = sent_readings(several, self._process)
-                    _all_kept(sent.rejected)
-                    self._observe(sent)
-                else:
-                    found = typed(RUN_HISTORY[table], several, self._process)
-                    _all_kept(found.rejected)
-                    self._take(table, found)
-            self._settle()
+            for part in _parts(rows):
+                for table, several in _by_table(part):
+                    if table == "observations":
+                        sent = sent_readings(several, self._process)
+                        all_kept(sent.rejected)
+                        self._observe(sent)
+                    else:
+                        found = typed(RUN_HISTORY[table], several, self._process)
+                        all_kept(found.rejected)
+                        self._take(table, found)
+                self._batches.let_go(part[-1].seq)
+
+    def let_go(self, until: int) -> None:
+        """Give up readings and events of batches that have long been silent; rows up to a number are stored."""
+        with self._changing:
+            self._batches.let_go(until)
 
     def use(self, words: Vocabulary) -> None:
         """Make columns for other names from now on."""
         with self._changing:
             self._context.use(words)
-            self._settle()
 
     def row(self, batch_id: str, as_of_us: int) -> LiveRow:
         """All that is known of a batch at a moment.
@@ -162,32 +152,59 @@ class PlantState:
         Raises:
             UnscorableError: The batch is not known, or had not started.
         """
-        with self._lock:
-            batch, prepared = self._batches.get(batch_id), self._prepared
-            if batch is None or prepared is None or batch_id not in prepared.place:
-                raise UnscorableError(f"batch {batch_id!r} is not known", remedy="Put the batch first.")
-            started = batch.series.started_us
-            if as_of_us < started:
-                at = np.datetime64(as_of_us, "us")
-                raise UnscorableError(f"batch {batch_id} had not started at {at}+00:00", remedy="Ask after its start.")
-            questions = prepared.questions(batch_id, batch.prepared(batch_id, prepared), started, as_of_us)
-            values = self.columns.row(batch.series, questions, as_of_us)
-            return LiveRow(values, self.columns, float(values[0]), f"{self._digest:064x}")
+        return self._ask(batch_id, lambda rows, prepared: self._row(batch_id, rows, prepared, as_of_us))
 
     def awaited(self, batch_id: str, names: Sequence[str], as_of_us: int) -> list[str]:
         """Which of these parameters had no result yet that was available at a moment, in their order."""
-        with self._lock:
-            series = self._batches[batch_id].series
-            return [name for name in names if not (series.readings(name).available <= as_of_us).any()]
 
-    def _settle(self) -> None:
-        """Prepare the context again where it is stale; questions go on with the former one until it is there."""
-        if self._context.is_stale and self._batches:
-            prepared = self._context.settle(self._prepared, self._tables, self._results())
-            columns = Columns(self._of_series, prepared.families)
-            same = (columns.features, columns.categories) == (self.columns.features, self.columns.categories)
+        def without(rows: OwnRows, _: PreparedContext) -> list[str]:
+            return [name for name in names if not (rows.series.readings(name).available <= as_of_us).any()]
+
+        return self._ask(batch_id, without)
+
+    def is_ready(self, batch_id: str) -> bool:
+        """Whether a question about a batch has nothing to make ready first."""
+        is_known = batch_id in self._batches.ids
+        return is_known and not self._context.is_stale and self._batches.rows(batch_id) is not None
+
+    def _ask(self, batch_id: str, question: Callable[[OwnRows, PreparedContext], _T]) -> _T:
+        """The answer to a question about a batch that is ready, and does not change meanwhile."""
+        while True:
+            self._settle(batch_id)
             with self._lock:
-                self._prepared, self.columns = prepared, self.columns if same else columns
+                found = self._asked(batch_id)
+                if found is not None:
+                    return question(*found)
+
+    def _asked(self, batch_id: str) -> tuple[OwnRows, PreparedContext] | None:
+        """What a question reads; None where a change came between, and it has to be made ready again."""
+        if batch_id not in self._batches.ids:
+            raise UnscorableError(f"batch {batch_id!r} is not known", remedy="Put the batch first.")
+        rows, prepared = self._batches.rows(batch_id), self._prepared
+        return None if rows is None or prepared is None or self._context.is_stale else (rows, prepared)
+
+    def _row(self, batch_id: str, rows: OwnRows, prepared: PreparedContext, as_of_us: int) -> LiveRow:
+        started = rows.series.started_us
+        if as_of_us < started:
+            at = np.datetime64(as_of_us, "us")
+            raise UnscorableError(f"batch {batch_id} had not started at {at}+00:00", remedy="Ask after its start.")
+        questions = prepared.questions(batch_id, rows.prepared(batch_id, prepared), started, as_of_us)
+        values = self.columns.row(rows.series, questions, as_of_us)
+        return LiveRow(values, self.columns, float(values[0]), f"{self._digest:064x}")
+
+    def _settle(self, batch_id: str) -> None:
+        """Make ready what a question about a batch reads: the context, and its rows where it gave them up."""
+        is_known = batch_id in self._batches.ids
+        if not is_known or (self._batches.rows(batch_id) is not None and not self._context.is_stale):
+            return
+        with self._changing:
+            self._batches.brought_back(batch_id)
+            if self._context.is_stale:
+                prepared = self._context.settle(self._tables, self._results)
+                columns = Columns(self._of_series, prepared.families)
+                same = (columns.features, columns.categories) == (self.columns.features, self.columns.categories)
+                with self._lock:
+                    self._prepared, self.columns = prepared, self.columns if same else columns
 
     def _take(self, table: str, rows: TypedRows) -> None:
         """Take rows in, each in the place of the one with its key."""
@@ -196,39 +213,43 @@ class PlantState:
         if table == "events":
             self._take_events(rows)
             return
-        self._told(table, self._tables[table].put(rows))
-        self._context.changed(_STALE.get(table, table))
+        changes = self._tables[table].put(rows)
+        self._told(table, changes)
         if table == "batches":
+            self._context.put(known=any(former is not None for former, _ in changes))
             with self._lock:
                 for name, started in zip(rows.frame["batch_id"], microseconds(rows.frame["started_at"]), strict=True):
-                    self._start(str(name), int(started))
-
-    def _start(self, batch_id: str, started_us: int) -> None:
-        batch = self._batches.get(batch_id)
-        if batch is None:
-            events = HeldRows(RUN_HISTORY["events"], self._no_events)
-            self._batches[batch_id] = _Batch(BatchSeries(self._grid, started_us), events)
-        elif batch.series.started_us != started_us:
-            batch.series.restart(started_us)
+                    self._batches.start(str(name), int(started))
+        elif table in ("materials", "lot_results"):
+            for material in {row["material"] for row in rows.plain}:
+                self._context.changed(table, material)
+        else:
+            self._context.changed("labels" if table == "dispositions" else table)
 
     def _take_events(self, rows: TypedRows) -> None:
-        for batch_id, places in rows.frame.groupby("batch_id", sort=False).indices.items():
-            batch, own = self._batches[str(batch_id)], rows.frame.iloc[places]
+        frame = rows.frame
+        known = np.maximum(microseconds(frame["started_at"]), microseconds(frame["available_at"]))
+        persons = frame["person_key"].tolist()
+        for batch_id, places in frame.groupby("batch_id", sort=False).indices.items():
+            name, held = str(batch_id), self._batches.brought_back(str(batch_id))
+            own = TypedRows(frame.iloc[places], [rows.plain[i] for i in places], rows.places[places], {})
             with self._lock:
-                changes = batch.events.put(TypedRows(own, [rows.plain[i] for i in places], rows.places[places], {}))
-                batch.begun = None
+                changes = held.events.put(own)
+                held.begun = None
             self._told("events", changes)
-            known = np.maximum(microseconds(own["started_at"]), microseconds(own["available_at"]))
-            for person, since in zip(own["person_key"], known, strict=True):
-                if person:
-                    self._context.saw(str(batch_id), str(person), int(since))
+            self._batches.told(name, int(known[places].max()))
+            for i in places:
+                if persons[i]:
+                    self._context.saw(name, persons[i], int(known[i]))
 
     def _observe(self, sent: SentReadings) -> dict[int, RowVerdict]:
         """Take readings in; a verdict on each row sent."""
         verdicts, rule, taken = dict(sent.rejected), self._process.label_rule, []
         for (batch_id, parameter), members in sent.by_series().items():
+            series, own = self._batches.brought_back(batch_id).series, sent.readings[members]
             with self._lock:
-                found = self._batches[batch_id].series.add(parameter, sent.readings[members])
+                found = series.add(parameter, own)
+            self._batches.told(batch_id, int(own.available.max()))
             for i, verdict in zip(members.tolist(), found.tolist(), strict=True):
                 verdicts[int(sent.places[i])] = _said(verdict, sent.plain[i])
             new = members[found == ACCEPTED].tolist()
@@ -249,7 +270,7 @@ class PlantState:
         rule = self._process.label_rule
         if rule is None:
             return None
-        found = [(name, batch.series.readings(rule.parameter)) for name, batch in self._batches.items()]
+        found = self._batches.results(rule.parameter)
         columns = {"observed_at": "observed", "available_at": "available", "revision": "revision", "value": "value"}
         joined = {
             name: np.concatenate([getattr(r, of) for _, r in found] or [np.empty(0)]) for name, of in columns.items()
@@ -259,11 +280,6 @@ class PlantState:
         names = pd.Series([name for name, r in found for _ in range(len(r))], dtype="str")
         frame = pd.DataFrame({"batch_id": names, "parameter": rule.parameter, **joined, **times, "quality": quality})
         return frame.astype({"parameter": "str", "quality": "str"})
-
-
-def _all_kept(rejected: Mapping[int, RowVerdict]) -> None:
-    for verdict in rejected.values():
-        raise ContractError(f"a stored row is refused: {verdict.reason}", remedy="Use the definition it was kept by.")
 
 
 def _said(verdict: int, row: Mapping[str, Any]) -> RowVerdict:
@@ -276,11 +292,16 @@ def _digest(table: str, row: Plain) -> int:
     return int.from_bytes(hashlib.sha256(canonical([table, row])).digest())
 
 
-def _runs_of_tables(rows: Iterable[StoredRow]) -> Iterator[tuple[str, list[Row]]]:
-    """Rows of one table together, batches first, a bounded number at a time."""
+def _parts(rows: Iterable[StoredRow]) -> Iterator[list[StoredRow]]:
+    """A bounded number of rows at a time."""
     pending = iter(rows)
     while part := list(islice(pending, _AT_ONCE)):
-        for table in RUN_HISTORY:
-            several = [stored.row for stored in part if stored.table == table]
-            if several:
-                yield table, several
+        yield part
+
+
+def _by_table(part: Sequence[StoredRow]) -> Iterator[tuple[str, list[Row]]]:
+    """Rows of one table together, batches first."""
+    for table in RUN_HISTORY:
+        several = [stored.row for stored in part if stored.table == table]
+        if several:
+            yield table, several

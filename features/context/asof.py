@@ -75,7 +75,7 @@ def ranks(keys: Sequence[NDArray]) -> Ints:
 
 def starts(group: Ints, size: int) -> Ints:
     """Where the rows of each group 0 to size - 1 begin among rows sorted by group; one more at the end."""
-    return np.searchsorted(group, np.arange(size + 1), side="left").astype(np.int64)
+    return running(np.bincount(group, minlength=size))
 
 
 def running(amounts: Ints) -> Ints:

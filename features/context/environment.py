@@ -26,6 +26,7 @@ class Environment:
     Attributes:
         features: One entry per column.
         categories: None.
+        sites: Sites of the batches.
         site: Site of each batch, -1 behind the last.
         start: Where each group begins, and the end.
         observed: When sampled; sorted by group, then by this, then by the other two.
@@ -37,6 +38,7 @@ class Environment:
 
     features: tuple[Feature, ...]
     categories: dict[int, tuple[str, ...]]
+    sites: pd.Index
     site: Ints
     start: Ints
     observed: Ints
@@ -62,10 +64,14 @@ class Environment:
         known = np.maximum(observed, available)
         by_known = np.lexsort((observed, known, group))
         start = starts(group[order], len(vocabulary.metrics) * len(sites))
-        site = np.append(codes(batches.frame["site_id"], sites), -1)
         newest = _newest(start, observed[by_known])
         columns = (observed[order], available[order], value[order], known[by_known], newest)
-        return cls(tuple(_entries(vocabulary)), {}, site, start, *columns)
+        return cls(tuple(_entries(vocabulary)), {}, sites, cls.places(batches, sites), start, *columns)
+
+    @classmethod
+    def places(cls, batches: Batches, sites: pd.Index) -> Ints:
+        """Site of each batch by its place among `sites`, -1 behind the last."""
+        return np.append(codes(batches.frame["site_id"], sites), -1)
 
     def fill(self, asked: Asked, out: Floats) -> None:
         """Counts at the site in `(as_of - 24 h, as_of]` and since the start, among the samples known."""

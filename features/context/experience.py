@@ -6,6 +6,7 @@ under another name, which no predictor can extrapolate.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from numba import njit
 
 from features.context.asof import ALWAYS, HOUR, NEVER, Floats, Ints, Timeline, codes, micros, starts, upto
 from features.context.columns import Asked, Batches, block, feature, hours
-from features.context.failures import SATURATION, Members, Records, failure_entries, label_log
+from features.context.failures import SATURATION, LabelLog, Members, Records, failure_entries, label_log
 from features.dictionary import Block, Feature
 from features.process import ProcessDefinition
 
@@ -45,11 +46,20 @@ class FailureHistory:
     @classmethod
     def of(cls, batches: Batches, labels: pd.DataFrame) -> FailureHistory:
         """Group the batches."""
-        places, size = np.arange(len(batches.index)), len(batches.index)
-        members = [Members.of(places, batches.frame[column], batches.started) for column, _, _ in _GROUPS]
+        return cls.joined(cls.groupings(batches), label_log(labels, batches.index), len(batches.index))
+
+    @classmethod
+    def groupings(cls, batches: Batches) -> list[Members]:
+        """Batches by site, equipment, subject and product."""
+        places = np.arange(len(batches.index))
+        return [Members.of(places, batches.frame[column], batches.started) for column, _, _ in _GROUPS]
+
+    @classmethod
+    def joined(cls, groupings: Sequence[Members], log: LabelLog, batches: int) -> FailureHistory:
+        """Put `groupings` of a number of batches and their outcomes together."""
         entries = [e for _, subject, label in _GROUPS
                    for e in failure_entries(subject, label, of=f"the same {label.lower()}")]  # fmt: skip
-        return cls(tuple(entries), {}, Records.of(members, label_log(labels, batches.index), size))
+        return cls(tuple(entries), {}, Records.of(groupings, log, batches))
 
     def fill(self, asked: Asked, out: Floats) -> None:
         """Failures of other batches, as far as known."""
@@ -67,17 +77,40 @@ def failure_history(rows: pd.DataFrame, batches: pd.DataFrame, labels: pd.DataFr
 
 
 @dataclass(frozen=True)
-class Experience:
-    """What subject, equipment, people and site have done before.
+class People:
+    """Persons seen in batches, sorted by batch.
 
     Attributes:
-        features: One entry per column.
-        categories: None.
-        before_start: Attempt, earlier batches on the equipment and hours since the last of them began, per batch and
-            an empty row behind the last.
-        seen_start: Where the persons of each batch begin, and the end.
-        seen_when: From when on a person is known to have worked in it, sorted within the batch.
-        seen_earlier: Other batches in which that person was seen before.
+        batch: Batch of each.
+        when: From when on the person is known to have worked in it, sorted within the batch.
+        earlier: Other batches in which that person was seen before.
+    """
+
+    batch: Ints
+    when: Ints
+    earlier: Ints
+
+    @classmethod
+    def of(cls, events: pd.DataFrame, batches: Batches) -> People:
+        """Persons that events name."""
+        known = np.maximum(micros(events["started_at"]), micros(events["available_at"], absent=ALWAYS))
+        return cls.seen(codes(events["batch_id"], batches.index), events["person_key"], known, batches)
+
+    @classmethod
+    def seen(cls, worked_in: Ints, person: pd.Series, known: Ints, batches: Batches) -> People:
+        """Persons by place of the batch (-1: none), name, and since when that is known."""
+        known = np.maximum(known, np.append(batches.started, ALWAYS)[worked_in])  # a batch is known from its start on
+        pairs = Members.of(worked_in, person, known)
+        earlier = Timeline.of(pairs.group, pairs.when).count(pairs.group, pairs.when - 1)
+        order = np.lexsort((pairs.when, pairs.batch))
+        return cls(pairs.batch, pairs.when[order], earlier[order])
+
+
+@dataclass(frozen=True)
+class Running:
+    """From when to when the batches of each site count as running.
+
+    Attributes:
         site: Site of each batch, -1 without one.
         site_start: Where each site's batches begin, and the end.
         begun: When they began, sorted within the site.
@@ -86,12 +119,6 @@ class Experience:
         ends: When each batch no longer counts as running.
     """
 
-    features: tuple[Feature, ...]
-    categories: dict[int, tuple[str, ...]]
-    before_start: Floats
-    seen_start: Ints
-    seen_when: Ints
-    seen_earlier: Ints
     site: Ints
     site_start: Ints
     begun: Ints
@@ -100,34 +127,67 @@ class Experience:
     ends: Ints
 
     @classmethod
+    def of(cls, batches: Batches, labels: pd.DataFrame, process: ProcessDefinition) -> Running:
+        """Sort begins and ends by site."""
+        started = batches.started
+        ends, site = _planned_or_known_end(batches, labels, process), _group(batches.frame["site_id"])
+        own = site >= 0
+        by_begin, by_end = (np.lexsort((times[own], site[own])) for times in (started, ends))
+        start = starts(site[own][by_begin], int(site.max(initial=-1)) + 1)
+        return cls(site, start, started[own][by_begin], ends[own][by_end], started, ends)
+
+    @property
+    def columns(self) -> tuple[Ints, ...]:
+        """The arrays, for the kernel."""
+        return self.site, self.site_start, self.begun, self.ended, self.started, self.ends
+
+
+@dataclass(frozen=True)
+class Experience:
+    """What subject, equipment, people and site have done before.
+
+    Attributes:
+        features: One entry per column.
+        categories: None.
+        before_start: Attempt, earlier batches on the equipment and hours since the last of them began, per batch and
+            an empty row behind the last.
+        people: Persons seen in the batches.
+        seen_start: Where those of each batch begin, and the end.
+        running: How busy the sites are.
+    """
+
+    features: tuple[Feature, ...]
+    categories: dict[int, tuple[str, ...]]
+    before_start: Floats
+    people: People
+    seen_start: Ints
+    running: Running
+
+    @classmethod
     def of(cls, batches: Batches, events: pd.DataFrame, labels: pd.DataFrame, process: ProcessDefinition) -> Experience:
         """Count what came before each batch."""
+        running = Running.of(batches, labels, process)
+        return cls.joined(cls.known_before_start(batches), People.of(events, batches), running)
+
+    @classmethod
+    def known_before_start(cls, batches: Batches) -> Floats:
+        """`before_start`."""
         plant, started = batches.frame, batches.started
         attempt, _ = _earlier(plant["subject_key"], started)
         earlier, gap = _earlier(plant["equipment_id"], started)
         before = np.column_stack([attempt + 1, np.minimum(earlier, SATURATION), gap])
-        ends, site = _planned_or_known_end(batches, labels, process), _group(plant["site_id"])
-        own = site >= 0
-        by_begin, by_end = (np.lexsort((times[own], site[own])) for times in (started, ends))
-        return cls(
-            tuple(_entries()),
-            {},
-            np.vstack([before, np.full((1, 3), np.nan)]),
-            *_people(events, batches),
-            site,
-            starts(site[own][by_begin], int(site.max(initial=-1)) + 1),
-            started[own][by_begin],
-            ends[own][by_end],
-            started,
-            ends,
-        )
+        return np.vstack([before, np.full((1, 3), np.nan)])
+
+    @classmethod
+    def joined(cls, before_start: Floats, people: People, running: Running) -> Experience:
+        """Put the three parts together."""
+        return cls(tuple(_entries()), {}, before_start, people, starts(people.batch, len(before_start) - 1), running)
 
     def fill(self, asked: Asked, out: Floats) -> None:
         """Experience before the start, and what has been seen of people and site since."""
         out[:, :3] = self.before_start[asked.batch]
-        people = (self.seen_start, self.seen_when, self.seen_earlier)
-        site = (self.site, self.site_start, self.begun, self.ended, self.started, self.ends)
-        _fill(asked.batch, asked.as_of, *people, *site, out)
+        people = (self.seen_start, self.people.when, self.people.earlier)
+        _fill(asked.batch, asked.as_of, *people, *self.running.columns, out)
 
 
 def experience(
@@ -186,17 +246,6 @@ def _planned_or_known_end(batches: Batches, labels: pd.DataFrame, process: Proce
     batch = codes(labels["batch_id"], batches.index)
     np.minimum.at(ends, batch[batch >= 0], micros(labels["label_available_at"])[batch >= 0])
     return np.maximum(ends, batches.started)
-
-
-def _people(events: pd.DataFrame, batches: Batches) -> tuple[Ints, Ints, Ints]:
-    """Persons seen in each batch: where a batch's begin, since when, and other batches they were seen in before."""
-    known = np.maximum(micros(events["started_at"]), micros(events["available_at"], absent=ALWAYS))
-    worked_in = codes(events["batch_id"], batches.index)
-    known = np.maximum(known, np.append(batches.started, ALWAYS)[worked_in])  # a batch is known from its start on
-    pairs = Members.of(worked_in, events["person_key"], known)
-    earlier = Timeline.of(pairs.group, pairs.when).count(pairs.group, pairs.when - 1)
-    order = np.lexsort((pairs.when, pairs.batch))
-    return starts(pairs.batch, len(batches.index)), pairs.when[order], earlier[order]
 
 
 @njit(cache=True, nogil=True)

@@ -51,10 +51,12 @@ class Members:
     @classmethod
     def of(cls, batch: Ints, names: pd.Series, at: Ints) -> Members:
         """Each (batch, group) once, from the first time; an empty name is no group."""
-        frame = pd.DataFrame({"batch": batch, "group": pd.factorize(names)[0], "at": at})
-        frame = frame[(names != "").to_numpy(dtype=bool) & (frame["group"] >= 0) & (batch >= 0)]
-        first = frame.groupby(["batch", "group"], as_index=False)["at"].min()
-        return cls(*(first[c].to_numpy(dtype=np.int64) for c in ("batch", "group", "at")))
+        group = pd.factorize(names)[0]
+        own = np.flatnonzero((names != "").to_numpy(dtype=bool, na_value=True) & (group >= 0) & (batch >= 0))
+        order = own[np.lexsort((at[own], group[own], batch[own]))]
+        batch, group, at = batch[order], group[order].astype(np.int64), at[order]
+        first = np.flatnonzero(np.r_[True, (np.diff(batch) != 0) | (np.diff(group) != 0)][: len(batch)])
+        return cls(batch[first], group[first], at[first])
 
 
 def label_log(labels: pd.DataFrame, batch_index: pd.Index) -> LabelLog:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from numba import njit
 
 from features.context.asof import HOUR, NEVER, Floats, Ints, codes, micros, ranks, starts, upto
 from features.context.columns import Asked, Batches, block, feature, slug
-from features.context.failures import Members, Records, failure_entries, label_log
+from features.context.failures import LabelLog, Members, Records, failure_entries, label_log
 from features.context.vocabulary import Vocabulary
 from features.dictionary import Block, Feature
 from features.process import ProcessDefinition
@@ -93,6 +94,37 @@ class Results:
 
 
 @dataclass(frozen=True)
+class Material:
+    """Lots of one material.
+
+    Attributes:
+        uses: Their uses.
+        groupings: Batches by lot, and by supplier.
+        results: Their tests, in the order of the vocabulary.
+    """
+
+    uses: Uses
+    groupings: tuple[Members, Members]
+    results: tuple[Results, ...]
+
+    @classmethod
+    def of(
+        cls, name: str, batches: Batches, materials: pd.DataFrame, lot_results: pd.DataFrame, vocabulary: Vocabulary
+    ) -> Material:
+        """Sort the uses of a material's lots, and their tests; rows of other materials may be among those given."""
+        uses = Uses.of(materials[materials["material"] == name], batches)
+        tests = lot_results[lot_results["material"] == name]
+        of = tests.groupby("parameter", observed=True).indices
+        place = vocabulary.materials.index(name)
+        results = [
+            Results.of(tests.iloc[of.get(parameter, np.empty(0, np.int64))], uses.names, place)
+            for parameter, material in vocabulary.lot_tests
+            if material == name
+        ]
+        return cls(uses, uses.groupings(), tuple(results))
+
+
+@dataclass(frozen=True)
 class Lots:
     """Lots of all materials.
 
@@ -141,30 +173,30 @@ class Lots:
         vocabulary: Vocabulary,
     ) -> Lots:
         """Sort the uses of lots, and their tests."""
-        names = vocabulary.materials
-        uses = [Uses.of(materials[materials["material"] == name], batches) for name in names]
+        sorted_ = [Material.of(name, batches, materials, lot_results, vocabulary) for name in vocabulary.materials]
+        return cls.joined(sorted_, label_log(labels, batches.index), len(batches.index), process, vocabulary)
+
+    @classmethod
+    def joined(
+        cls, materials: Sequence[Material], log: LabelLog, batches: int, process: ProcessDefinition,
+        vocabulary: Vocabulary,
+    ) -> Lots:  # fmt: skip
+        """Put the materials of the vocabulary, used by a number of batches, and their outcomes together."""
+        uses = [material.uses for material in materials]
         first_lot = np.cumsum([0, *(len(u.names) for u in uses)]).astype(np.int64)
         use = np.cumsum([0, *(len(u.batch) for u in uses)])
         lot = _joined([u.lot + at for u, at in zip(uses, first_lot, strict=False)], np.int64)
         when = _joined([u.when for u in uses], np.int64)
         by_lot = np.lexsort((when, lot))
         entries, places = _entries(process, vocabulary)
-        first = [at + starts(u.batch, len(batches.index)) for u, at in zip(uses, use, strict=False)]
-        of = lot_results.groupby(["parameter", "material"], observed=True).indices
-        tests = [
-            Results.of(lot_results.iloc[of.get(pair, np.empty(0, np.int64))], uses[m].names, m)
-            for m, name in enumerate(names)
-            for pair in vocabulary.lot_tests
-            if pair[1] == name
-        ]
-        log = label_log(labels, batches.index)
+        first = [at + starts(u.batch, batches) for u, at in zip(uses, use, strict=False)]
         return cls(
             tuple(entries),
             {},
-            Records.of([g for u in uses for g in u.groupings()], log, len(batches.index)),
+            Records.of([g for material in materials for g in material.groupings], log, batches),
             places.records,
             places.uses,
-            np.array(first, np.int64).reshape(len(names), len(batches.index) + 1),
+            np.array(first, np.int64).reshape(len(materials), batches + 1),
             lot,
             when,
             _joined([u.quantity for u in uses], np.float64),
@@ -172,7 +204,7 @@ class Lots:
             starts(lot[by_lot], int(first_lot[-1])),
             when[by_lot],
             first_lot,
-            tuple(tests),
+            tuple(result for material in materials for result in material.results),
             places.results,
         )
 

@@ -8,13 +8,24 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection
 
+from serving.batches import Forgetting
 from serving.desk.locks import BusyError, SharedLock
-from serving.records.rows import rows_between
+from serving.records.rows import own_rows, rows_between
 from serving.records.store import Records
-from serving.seam import Engine
+from serving.seam import Engine, StoredRow
 
 EngineMaker: TypeAlias = Callable[[Mapping[str, Any] | None], Engine]
 """Makes an empty engine over the model that a score names; None: over the newest release."""
+
+
+def forgetting(records: Records, after_days: float) -> Forgetting:
+    """Batches that were silent for some days give up their rows, and get them from the records when they are asked."""
+
+    def recall(batch_id: str, until: int) -> list[StoredRow]:
+        with records.read() as connection:
+            return own_rows(connection, batch_id, until)
+
+    return Forgetting(recall, round(after_days * 86_400e6))
 
 
 class Change:
@@ -42,10 +53,11 @@ class Memory:
     Args:
         records: The truth.
         make: Makes an empty engine.
+        filled: Called when an engine was built from all rows and has taken its place.
     """
 
-    def __init__(self, records: Records, make: EngineMaker) -> None:
-        self._records, self._make = records, make
+    def __init__(self, records: Records, make: EngineMaker, filled: Callable[[], None] = lambda: None) -> None:
+        self._records, self._make, self._filled = records, make, filled
         self._engine: Engine | None = None
         self._held = 0
         self._lock = SharedLock()
@@ -84,6 +96,8 @@ class Memory:
             finally:
                 if change.settled is not None:
                     self._held = change.settled
+                    if self._engine is not None:
+                        self._engine.let_go(self._held)
                 elif change.begun:
                     self._engine, self._held = None, 0
 
@@ -98,12 +112,16 @@ class Memory:
             engine.rebuild(rows_between(connection, 0, held))
         with self._lock.alone():
             self._engine, self._held = engine, held
+            self._filled()
 
     def _catch_up(self, connection: Connection, until: int) -> Engine:
+        is_new = self._engine is None
         if self._engine is None:
             self._engine, self._held = self._make(None), 0
         if until > self._held:
             engine, self._engine = self._engine, None  # half of the rows are no state
             engine.rebuild(rows_between(connection, self._held, until))
             self._engine, self._held = engine, until
+        if is_new:
+            self._filled()
         return self._engine

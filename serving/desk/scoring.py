@@ -16,6 +16,7 @@ from serving import audit, outbox
 from serving.access.principals import ForbiddenError
 from serving.bundle.digests import code_digest
 from serving.desk.desk import Desk, visible_batch
+from serving.desk.locks import BusyError
 from serving.desk.refusals import NotThereError, RefusedError
 from serving.ids import iso, new_id
 from serving.records import answers
@@ -116,6 +117,8 @@ def _score(
     with desk.records.read() as connection:
         batch, newest = visible_batch(connection, call.principal, batch_id), head_of(connection).rows_seq
     with desk.memory.reading(newest, waits=waits) as (engine, held):
+        if not waits and not engine.is_ready(batch_id):
+            raise BusyError("rows or their context have to be read first")
         body = engine.score(batch_id, as_of_us, reasons=reasons)
     row = _row(desk, call, batch_id, batch.site_id, as_of_us, held, body)
 

@@ -73,9 +73,10 @@ def append_rows(
 
 
 def key_of(table: str, row: Mapping[str, Any]) -> str:
-    """Key of a row among those of its batch and table. The end of an event may be told later: that is a row of its own."""
-    names = (*RUN_HISTORY[table].key, *(("ended_at",) if table == "events" and "ended_at" in row else ()))
-    return canonical([row.get(name) for name in names if name != "batch_id"]).decode()
+    """Key of a row among those of its batch and table; an open event and the row that tells its end are two rows."""
+    key = [row.get(name) for name in RUN_HISTORY[table].key if name != "batch_id"]
+    ended = [row["ended_at"]] if table == "events" and row.get("ended_at") else []
+    return canonical(key + ended).decode()
 
 
 def sites_of_lots(connection: Connection, keys: Sequence[str]) -> list[tuple[str, str]]:
@@ -149,6 +150,13 @@ def first_told(connection: Connection, batch_ids: Collection[str]) -> dict[str, 
     own = rows.c.batch_id.in_(sorted(batch_ids)) & (rows.c.table_name == "batches")
     first = select(rows.c.batch_id, func.min(rows.c.seq)).where(own).group_by(rows.c.batch_id)
     return {str(batch_id): int(seq) for batch_id, seq in connection.execute(first)}
+
+
+def own_rows(connection: Connection, batch_id: str, until: int) -> list[StoredRow]:
+    """Observations and events of a batch in their order, up to the one of number `until`."""
+    mine = (rows.c.batch_id == batch_id) & rows.c.table_name.in_(("observations", "events")) & (rows.c.seq <= until)
+    wanted = select(rows.c.seq, rows.c.table_name, rows.c.content).where(mine).order_by(rows.c.seq)
+    return [StoredRow(r.seq, batch_id, r.table_name, orjson.loads(r.content)) for r in connection.execute(wanted)]
 
 
 def find_batch(connection: Connection, batch_id: str) -> BatchRow | None:

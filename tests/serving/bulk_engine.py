@@ -68,6 +68,10 @@ class BulkEngine:
         told = self._check(table, rows, [batch_id])
         return [self._judged(table, verdict) for verdict in told]
 
+    def is_ready(self, _batch_id: str) -> bool:
+        """A pass over all rows is always ready."""
+        return True
+
     def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> ScoreBody:
         """Score from all rows that were available at a time."""
         body = self._score(self._rows, batch_id, as_of_us)
@@ -88,6 +92,9 @@ class BulkEngine:
         """Keep rows that were accepted before."""
         for stored in rows:
             self._keep(stored.table, stored.row)
+
+    def let_go(self, until: int) -> None:
+        """It keeps everything."""
 
     def _apart(self) -> BulkEngine:
         return BulkEngine(self._predictor, self._release, self._process)

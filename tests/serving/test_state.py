@@ -20,7 +20,7 @@ from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
 from pipelines.simulator import SimulationSettings, simulate
 from serving.rows import plain_rows
-from serving.seam import StoredRow, UnscorableError
+from serving.seam import RowVerdict, StoredRow, UnscorableError
 from serving.state import PlantState
 
 PROCESS = load_process("processes/cart.toml")
@@ -257,3 +257,61 @@ def test_what_was_prepared_again_after_each_change_is_what_is_prepared_at_once(h
     one, other = state.row(batch_id, moment), at_once.row(batch_id, moment)
     np.testing.assert_array_equal(one.values, other.values)
     assert one.data_sha256 == other.data_sha256
+
+
+def verdicts_on(state: PlantState, name: str, rows: list[dict]) -> list[RowVerdict]:
+    if name == "batches":
+        return [state.put_batch(row) for row in rows]
+    ids = sorted({row.get("batch_id", "") for row in rows})
+    return [v for which in ids for v in state.add(which, name, [r for r in rows if r.get("batch_id", "") == which])]
+
+
+def test_after_any_changes_in_any_order_a_question_reads_what_a_fresh_plant_would(history):
+    """Batches come and are corrected between rows of all tables, and somebody asks now and then."""
+    chance, words = np.random.default_rng(1), vocabulary(history, PROCESS)
+    state, kept = PlantState(PROCESS, words), []
+    batches = plain_rows(history["batches"])
+    later = [("batches", [row]) for row in batches[3:]]
+    later += [("batches", [row | {"equipment_id": "E-9", "site_id": "elsewhere"}]) for row in batches[2:4]]
+    for name in ("dispositions", "events", "environment", "lot_results", "materials"):
+        rows = plain_rows(history[name])
+        later += [(name, [rows[i] for i in part]) for part in np.array_split(chance.permutation(len(rows)), 6)]
+    told = [("batches", batches[:3]), *(later[i] for i in chance.permutation(len(later)))]
+    for step, (name, rows) in enumerate(told):
+        for verdict in verdicts_on(state, name, rows):
+            if verdict.row is not None:
+                kept.append(StoredRow(len(kept) + 1, "", name, verdict.row))
+        if step % 5 == 4 or step + 1 == len(told):
+            fresh = PlantState(PROCESS, words)
+            fresh.rebuild(kept)
+            for row in (batches[0], batches[2]):
+                at = pd.Timestamp(row["started_at"]).value // 1000 + int(chance.integers(0, 5 * 24 * 3_600_000_000))
+                one, other = state.row(row["batch_id"], at), fresh.row(row["batch_id"], at)
+                assert one.columns.categories == other.columns.categories
+                np.testing.assert_array_equal(one.values, other.values)
+                assert one.data_sha256 == other.data_sha256
+
+
+@pytest.mark.parametrize("table", ["environment", "lot_results"])
+def test_rows_of_the_plant_that_name_no_batch_count_for_the_batches_they_concern(history, replayed, table):
+    batch_id = replayed[-1]
+    start = history["batches"].set_index("batch_id")["started_at"][batch_id]
+    as_of = (start + pd.Timedelta("60h")).as_unit("us")
+    without = history | {name: history[name].iloc[:0] for name in ("observations", table)}
+    words = vocabulary(history, PROCESS)
+    state = PlantState(PROCESS, words)
+    for name in TABLES:
+        assert {v.verdict for v in verdicts_on(state, name, plain_rows(without[name]))} <= {"accepted"}
+    before = state.row(batch_id, as_of.value // 1000)
+    rows = plain_rows(history[table])
+    order = np.random.default_rng(5).permutation(len(rows))
+    for part in np.array_split(order, 4):
+        assert {v.verdict for v in state.add("", table, [rows[i] for i in part])} == {"accepted"}
+        state.row(batch_id, as_of.value // 1000)
+    assert {v.verdict for v in state.add("", table, rows)} == {"duplicate"}
+    after = state.row(batch_id, as_of.value // 1000)
+    assert not np.array_equal(before.values, after.values, equal_nan=True)
+    assert before.data_sha256 != after.data_sha256
+    assert_equal(state, history | {"observations": without["observations"]}, batch_id, as_of)
+    wrong = state.add("", table, [rows[0] | {"batch_id": batch_id}])[0]
+    assert (wrong.verdict, wrong.code) == ("rejected", "unknown_column")

@@ -1,0 +1,189 @@
+"""The rows of each batch: held while something is told of it, given up when it has long been silent, read again when asked.
+
+What other batches' context needs of a batch (its row, lots, outcomes, people, the results that decide its label) is
+held elsewhere, or kept here, for good. The records are the truth: what was given up is read from them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from features.context import Vocabulary
+from features.context.events import Begun
+from features.contracts import RUN_HISTORY
+from features.errors import ContractError
+from features.incremental import BatchSeries, Readings, SeriesGrid
+from features.process import ProcessDefinition
+from serving.context import PreparedContext
+from serving.readings import sent_readings
+from serving.rows import Row, typed
+from serving.seam import RowVerdict, StoredRow
+from serving.tables import HeldRows, no_rows
+
+Recall: TypeAlias = Callable[[str, int], Iterable[StoredRow]]
+"""Observations and events of a batch as they were stored, up to the row of a number."""
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """When a batch gives up its rows.
+
+    Attributes:
+        recall: Reads them again.
+        after_us: It has been silent for this long, by the newest time that the plant told of anything.
+        guests: So many batches that were read again are held all the same, the last ones.
+    """
+
+    recall: Recall
+    after_us: int
+    guests: int = 16
+
+
+NEVER = Forgetting(lambda _batch_id, _until: (), 2**62)
+
+
+@dataclass
+class OwnRows:
+    """Readings and events of one batch; the events are prepared again when they have changed and somebody asks."""
+
+    series: BatchSeries
+    events: HeldRows
+    begun: Begun | None = None
+    words: Vocabulary | None = None
+
+    def prepared(self, batch_id: str, context: PreparedContext) -> Begun:
+        """Its events as the context wants them."""
+        if self.begun is None or self.words is not context.words:
+            self.begun, self.words = context.begun(batch_id, self.events), context.words
+        return self.begun
+
+
+@dataclass
+class _Batch:
+    """A batch; without `rows` it has given them up, and they are the stored ones up to number `until`."""
+
+    started_us: int
+    newest_us: int
+    rows: OwnRows | None
+    until: int = 0
+    results: Readings = field(default_factory=Readings.none)
+
+
+class HeldBatches:
+    """All batches of a plant. One thread changes them at a time.
+
+    Args:
+        process: The process definition.
+        forgetting: When they give up their rows.
+    """
+
+    def __init__(self, process: ProcessDefinition, forgetting: Forgetting) -> None:
+        self._process, self._forgetting, self._grid = process, forgetting, SeriesGrid.of(process)
+        self._no_events = no_rows(RUN_HISTORY["events"], process)
+        self._batches: dict[str, _Batch] = {}
+        self._holding: set[str] = set()
+        self._guests: deque[str] = deque(maxlen=forgetting.guests)
+        self._newest_us = 0
+
+    @property
+    def ids(self) -> Collection[str]:
+        """Ids of all batches."""
+        return self._batches.keys()
+
+    @property
+    def holding(self) -> Collection[str]:
+        """Ids of those that hold their rows."""
+        return self._holding
+
+    @property
+    def n_readings(self) -> int:
+        """Number of readings held."""
+        return sum(rows.series.held for name in self._holding if (rows := self._batches[name].rows))
+
+    def started_us(self, batch_id: str) -> int:
+        """When a batch started, microseconds since the epoch."""
+        return self._batches[batch_id].started_us
+
+    def start(self, batch_id: str, started_us: int) -> None:
+        """A batch is there, or its start was corrected."""
+        batch = self._batches.get(batch_id)
+        if batch is None:
+            self._batches[batch_id] = _Batch(started_us, started_us, self._no_rows(started_us))
+            self._holding.add(batch_id)
+        elif batch.started_us != started_us:
+            batch.started_us = started_us
+            if batch.rows is not None:
+                batch.rows.series.restart(started_us)
+        self.told(batch_id, started_us)
+
+    def told(self, batch_id: str, newest_us: int) -> None:
+        """Something that was known at a time was told of a batch."""
+        batch = self._batches[batch_id]
+        batch.newest_us = max(batch.newest_us, newest_us)
+        self._newest_us = max(self._newest_us, newest_us)
+
+    def rows(self, batch_id: str) -> OwnRows | None:
+        """A batch's rows; None where it has given them up."""
+        return self._batches[batch_id].rows
+
+    def brought_back(self, batch_id: str) -> OwnRows:
+        """A batch's rows, read again where it has given them up.
+
+        Raises:
+            StorageError: They cannot be read now.
+            ContractError: A stored row no longer keeps the contract.
+        """
+        batch = self._batches[batch_id]
+        if batch.rows is None:
+            batch.rows = self._read_again(batch_id, batch)
+            if batch_id not in self._guests:
+                self._guests.append(batch_id)  # the one that came back first goes when batches are let go next
+            self._holding.add(batch_id)
+        return batch.rows
+
+    def let_go(self, until: int) -> None:
+        """Give up the rows of batches that have been silent for long; all rows up to a number are stored."""
+        before = self._newest_us - self._forgetting.after_us
+        for name in [n for n in self._holding if self._batches[n].newest_us < before and n not in self._guests]:
+            self._give_up(self._batches[name], until)
+            self._holding.discard(name)
+
+    def results(self, parameter: str) -> list[tuple[str, Readings]]:
+        """All readings of the parameter of the label rule, by batch."""
+        found = ((name, batch.rows, batch.results) for name, batch in self._batches.items())
+        return [(name, kept if rows is None else rows.series.readings(parameter)) for name, rows, kept in found]
+
+    def _read_again(self, batch_id: str, batch: _Batch) -> OwnRows:
+        by_table: dict[str, list[Row]] = {"observations": [], "events": []}
+        for stored in self._forgetting.recall(batch_id, batch.until):
+            by_table[stored.table].append(stored.row)
+        sent = sent_readings(by_table["observations"], self._process)
+        events = typed(RUN_HISTORY["events"], by_table["events"], self._process)
+        all_kept(sent.rejected | events.rejected)
+        rows = self._no_rows(batch.started_us)
+        for (_, parameter), members in sent.by_series().items():
+            rows.series.add(parameter, sent.readings[members])
+        rows.events.put(events)
+        return rows
+
+    def _give_up(self, batch: _Batch, until: int) -> None:
+        rule = self._process.label_rule
+        if batch.rows is not None and rule is not None:
+            batch.results = batch.rows.series.readings(rule.parameter).copy()
+        batch.rows, batch.until = None, until
+
+    def _no_rows(self, started_us: int) -> OwnRows:
+        return OwnRows(BatchSeries(self._grid, started_us), HeldRows(RUN_HISTORY["events"], self._no_events))
+
+
+def all_kept(rejected: Mapping[int, RowVerdict]) -> None:
+    """Whether all stored rows keep the contract.
+
+    Raises:
+        ContractError: One does not.
+    """
+    for verdict in rejected.values():
+        raise ContractError(f"a stored row is refused: {verdict.reason}", remedy="Use the definition it was kept by.")
