@@ -209,18 +209,19 @@ class PlantState:
             self._context.changed("labels" if table == "dispositions" else table)
 
     def _take_events(self, rows: TypedRows) -> None:
-        frame = rows.frame
+        batch, names = pd.factorize(rows.frame["batch_id"])
+        order = np.argsort(batch, kind="stable")
+        frame, plain = rows.frame.iloc[order], [rows.plain[i] for i in order]
         known = np.maximum(microseconds(frame["started_at"]), microseconds(frame["available_at"]))
-        persons = frame["person_key"].tolist()
-        for batch_id, places in frame.groupby("batch_id", sort=False).indices.items():
-            name, held = str(batch_id), self._batches.brought_back(str(batch_id))
-            own = TypedRows(frame.iloc[places], [rows.plain[i] for i in places], rows.places[places], {})
+        persons, ends = frame["person_key"].tolist(), np.cumsum(np.bincount(batch)).tolist()
+        for name, first, behind in zip(names.tolist(), [0, *ends], ends, strict=False):
+            held, own = self._batches.brought_back(name), slice(first, behind)
             with self._lock:
-                changes = held.events.put(own)
+                changes = held.events.put(TypedRows(frame.iloc[own], plain[own], order[own], {}))
                 held.begun = None
             self._told("events", changes)
-            self._batches.told(name, int(known[places].max()))
-            for i in places:
+            self._batches.told(name, int(known[own].max()))
+            for i in range(first, behind):
                 if persons[i]:
                     self._context.saw(name, persons[i], int(known[i]))
 
