@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from benchmarks.record import figure, write
-from benchmarks.serving import latency, outages, slow
+from benchmarks.serving import held, latency, outages, slow
 from benchmarks.serving.place import make_place
 from serving.records.store import Records
 from tests.serving.api.conftest import make_api
@@ -43,6 +43,7 @@ def main() -> None:
         parts: dict[str, Callable[[], list[dict[str, object]]]] = {
             "latency": lambda: latency.figures_of(place, Path(memory)),
             "growth": lambda: latency.growth(place),
+            "held": held.figures_of,
             "slow clients": lambda: slow.figures_of(place),
             "outages": lambda: outages.figures_of(place),
             "cases": lambda: schema_cases(Path(disk)),
