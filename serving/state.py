@@ -134,6 +134,8 @@ class PlantState:
                         all_kept(found.rejected)
                         self._take(table, found)
                 self._batches.let_go(part[-1].seq)
+            if self._prepared is None and self._batches.ids:  # the first score after a restart does not wait for it
+                self._prepare()
 
     def let_go(self, until: int) -> None:
         """Give up readings and events of batches that have long been silent; rows up to a number are stored."""
@@ -182,11 +184,14 @@ class PlantState:
         with self._changing:
             self._batches.brought_back(batch_id)
             if self._context.is_stale:
-                prepared = self._context.settle(self._tables, self._results)
-                columns = Columns(self._of_series, prepared.families)
-                same = (columns.features, columns.categories) == (self.columns.features, self.columns.categories)
-                with self._lock:
-                    self._prepared, self.columns = prepared, self.columns if same else columns
+                self._prepare()
+
+    def _prepare(self) -> None:
+        prepared = self._context.settle(self._tables, self._results)
+        columns = Columns(self._of_series, prepared.families)
+        same = (columns.features, columns.categories) == (self.columns.features, self.columns.categories)
+        with self._lock:
+            self._prepared, self.columns = prepared, self.columns if same else columns
 
     def _take(self, table: str, rows: TypedRows) -> None:
         """Take rows in, each in the place of the one with its key."""
