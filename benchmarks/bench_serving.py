@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from benchmarks.record import write
-from benchmarks.serving import cases, latency, slow
+from benchmarks.serving import cases, held, latency, slow
 from benchmarks.serving.outages import everything
 from benchmarks.serving.place import make_place
 
@@ -26,6 +26,7 @@ def main() -> None:
         parts: dict[str, Callable[[], Iterable[dict[str, object]]]] = {
             "latency": lambda: latency.figures_of(place, Path(memory)),
             "growth": lambda: latency.growth(place),
+            "held": held.figures_of,
             "slow clients": lambda: slow.figures_of(place),
             "outages": lambda: everything.figures_of(place),
             "cases": lambda: cases.figures_of(place),

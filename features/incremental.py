@@ -214,7 +214,7 @@ class _Summaries:
     def _move(self, run: int, more: int) -> None:
         """Move a run to new room behind all others; the room it had is used no more until all are packed."""
         start, end = int(self.start[run]), int(self.end[run])
-        room = max(8, 2 * (end - start + more))
+        room = max(8, (end - start + more) * 3 // 2)
         begin = self.beyond(room)
         start, end = int(self.start[run]), int(self.end[run])
         for held in (self.counts, self.moments):
@@ -223,12 +223,12 @@ class _Summaries:
         self._used = begin + room
 
     def _pack(self, more: int) -> None:
-        """Put all runs behind each other in new arrays, each with half as much room again, and as much at the end."""
+        """Put all runs behind each other in new arrays, each with a quarter more room, and as much at the end."""
         size = self.end - self.start
-        room = size + size // 2
+        room = size + size // 4
         ends = np.cumsum(room)
         begins, self._used = ends - room, int(ends[-1])
-        counts, moments = (np.empty((self._used + self._used // 2 + more, a.shape[1]), a.dtype)
+        counts, moments = (np.empty((self._used + self._used // 4 + more, a.shape[1]), a.dtype)
                            for a in (self.counts, self.moments))  # fmt: skip
         for start, begin, n in zip(self.start, begins, size, strict=True):
             counts[begin : begin + n] = self.counts[start : start + n]

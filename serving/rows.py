@@ -17,6 +17,7 @@ from features.rules import attribute_columns
 from serving.seam import RowVerdict
 
 Row = Mapping[str, Any]
+_PLAIN = frozenset((str, float, bool))  # types of which any number of values are of one kind
 REPEATED = RowVerdict("duplicate", reason=DUPLICATE_REASONS["repeated"])
 CONTRADICTS = RowVerdict("rejected", "duplicate_key", DUPLICATE_REASONS["duplicate_key"])
 
@@ -101,14 +102,19 @@ def _plain(column: pd.Series) -> list[Any]:
 
 def _alike(columns: Mapping[str, list[Any]], n: int) -> list[np.ndarray]:
     """Rows to be checked together: a column of mixed types would be read as text, and a row by its company."""
-    kinds = {name: [_kind(value, i) for i, value in enumerate(values)] for name, values in columns.items()}
-    mixed = [each for each in kinds.values() if len(set(each) - {""}) > 1]
+    kinds = [[_kind(value, i) for i, value in enumerate(each)] for each in columns.values() if _may_be_mixed(each)]
+    mixed = [each for each in kinds if len(set(each) - {""}) > 1]
     if not mixed:
         return [np.arange(n)]
     groups: dict[tuple[str, ...], list[int]] = {}
     for i, signature in enumerate(zip(*mixed, strict=True)):
         groups.setdefault(signature, []).append(i)
     return [np.array(members, np.int64) for members in groups.values()]
+
+
+def _may_be_mixed(values: list[Any]) -> bool:
+    types = {*map(type, values)} - {type(None)}
+    return len(types) > 1 or not types <= _PLAIN
 
 
 def _kind(value: Any, place: int) -> str:

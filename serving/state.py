@@ -135,6 +135,8 @@ class PlantState:
                         all_kept(found.rejected)
                         self._take(table, found)
                 self._batches.let_go(part[-1].seq)
+            if self._prepared is None and self._batches.ids:  # the first score after a restart does not wait for it
+                self._prepare()
 
     def let_go(self, until: int) -> None:
         """Give up readings and events of batches that have long been silent; rows up to a number are stored."""
@@ -200,11 +202,14 @@ class PlantState:
         with self._changing:
             self._batches.brought_back(batch_id)
             if self._context.is_stale:
-                prepared = self._context.settle(self._tables, self._results)
-                columns = Columns(self._of_series, prepared.families)
-                same = (columns.features, columns.categories) == (self.columns.features, self.columns.categories)
-                with self._lock:
-                    self._prepared, self.columns = prepared, self.columns if same else columns
+                self._prepare()
+
+    def _prepare(self) -> None:
+        prepared = self._context.settle(self._tables, self._results)
+        columns = Columns(self._of_series, prepared.families)
+        same = (columns.features, columns.categories) == (self.columns.features, self.columns.categories)
+        with self._lock:
+            self._prepared, self.columns = prepared, self.columns if same else columns
 
     def _take(self, table: str, rows: TypedRows) -> None:
         """Take rows in, each in the place of the one with its key."""
@@ -227,18 +232,19 @@ class PlantState:
             self._context.changed("labels" if table == "dispositions" else table)
 
     def _take_events(self, rows: TypedRows) -> None:
-        frame = rows.frame
+        batch, names = pd.factorize(rows.frame["batch_id"])
+        order = np.argsort(batch, kind="stable")
+        frame, plain = rows.frame.iloc[order], [rows.plain[i] for i in order]
         known = np.maximum(microseconds(frame["started_at"]), microseconds(frame["available_at"]))
-        persons = frame["person_key"].tolist()
-        for batch_id, places in frame.groupby("batch_id", sort=False).indices.items():
-            name, held = str(batch_id), self._batches.brought_back(str(batch_id))
-            own = TypedRows(frame.iloc[places], [rows.plain[i] for i in places], rows.places[places], {})
+        persons, ends = frame["person_key"].tolist(), np.cumsum(np.bincount(batch)).tolist()
+        for name, first, behind in zip(names.tolist(), [0, *ends], ends, strict=False):
+            held, own = self._batches.brought_back(name), slice(first, behind)
             with self._lock:
-                changes = held.events.put(own)
+                changes = held.events.put(TypedRows(frame.iloc[own], plain[own], order[own], {}))
                 held.begun = None
             self._told("events", changes)
-            self._batches.told(name, int(known[places].max()))
-            for i in places:
+            self._batches.told(name, int(known[own].max()))
+            for i in range(first, behind):
                 if persons[i]:
                     self._context.saw(name, persons[i], int(known[i]))
 

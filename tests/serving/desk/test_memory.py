@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from serving.audit import Anchor
+from serving.anchor import Anchor
 from serving.desk import intake, scoring
 from serving.desk.desk import Desk
 from serving.desk.memory import Memory, forgetting
