@@ -87,9 +87,9 @@ class LiveEngine:
         """Rows up to a number are committed: batches that have long been silent give theirs up."""
         self._state.let_go(until)
 
-    def is_ready(self, batch_id: str) -> bool:
-        """Whether a score of the batch has nothing to make ready first."""
-        return self._state.is_ready(batch_id)
+    def ready_site(self, batch_id: str) -> str | None:
+        """Site of a batch of which a score has nothing to read or make ready first; None of any other."""
+        return self._state.ready_site(batch_id)
 
     def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> ScoreBody:
         """Score a batch with what was available at a time; without reasons, they are None."""

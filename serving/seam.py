@@ -137,8 +137,8 @@ class Engine(Protocol):
         """
         ...
 
-    def is_ready(self, batch_id: str) -> bool:
-        """Whether a score of the batch has nothing to make ready first, and takes no longer than a score."""
+    def ready_site(self, batch_id: str) -> str | None:
+        """Site of a batch of which a score has nothing to read or make ready first; None of any other."""
         ...
 
     def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> ScoreBody:

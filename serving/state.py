@@ -164,10 +164,12 @@ class PlantState:
 
         return self._ask(batch_id, without)
 
-    def is_ready(self, batch_id: str) -> bool:
-        """Whether a question about a batch has nothing to make ready first."""
-        is_known = batch_id in self._batches.ids
-        return is_known and not self._context.is_stale and self._batches.rows(batch_id) is not None
+    def ready_site(self, batch_id: str) -> str | None:
+        """Site of a batch of which a question has nothing to read or make ready first; None of any other."""
+        row = self._tables["batches"].get(batch_id)
+        if row is None or self._context.is_stale or self._batches.rows(batch_id) is None:
+            return None
+        return str(row.get("site_id", ""))
 
     def _ask(self, batch_id: str, question: Callable[[OwnRows, PreparedContext], _T]) -> _T:
         """The answer to a question about a batch that is ready, and does not change meanwhile."""

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from features.dictionary import Feature
 from features.process import ProcessDefinition
-from models.explain.completeness import by_parameter
 from models.explain.evidence import ReferenceTrajectory, SensorFinding, kinds_by_parameter
 from models.explain.newest import STATISTICS, Newest, newest_of
 from models.explain.reasons import SMALLEST, Moment, reason_of
@@ -34,11 +34,11 @@ class Why:
     ) -> None:
         self._joined, self._process, self._top, self._reference = joined, process, top, reference
         features = joined.predictor.features
-        self._groups = by_parameter(features)
-        self._parameters = sorted(self._groups)  # the order in which equal contributions stand
+        self._parameters = sorted({f.parameter for f in features})  # the order in which equal contributions stand
         code = {name: i for i, name in enumerate(self._parameters)}
         self._parameter = np.array([code[f.parameter] for f in features], np.int64)
-        self._places = {f.name: i for i, f in enumerate(features)}
+        by_name = np.array(sorted(range(len(features)), key=lambda i: features[i].name, reverse=True), np.int64)
+        self._features, self._features_of = features, [by_name[self._parameter[by_name] == i] for i in code.values()]
         self._stages = _Stages(joined, process)
         known = list(enumerate(joined.columns.features))
         self._newest_places = {f.parameter: i for i, f in known if f.statistic in STATISTICS}
@@ -69,7 +69,6 @@ class Why:
         order = [int(i) for i in np.argsort(-np.abs(total), kind="stable")[: self._top] if abs(total[i]) >= SMALLEST]
         named = [(i, self._parameters[i]) for i in order]
         moment = Moment(
-            points={f.name: float(points[self._places[f.name]]) for _, name in named for f in self._groups[name]},
             staged={name: dict(zip(self._stages.names, staged[i].tolist(), strict=True)) for i, name in named},
             snapshot=_Snapshot(self._joined, values, as_of),
             newest={name: known for _, name in named if (known := self._newest(name, values, as_of))},
@@ -79,7 +78,14 @@ class Why:
             group=group,
             process=self._process,
         )
-        return [reason_of(name, self._groups[name], float(total[i]), moment).to_json() for i, name in named]
+        return [
+            reason_of(name, self._spoken(i, points, total[i]), float(total[i]), moment).to_json() for i, name in named
+        ]
+
+    def _spoken(self, i: int, points: np.ndarray, total: float) -> Feature:
+        """The feature of a parameter that pulls hardest in the direction of the sum; of equal ones the last by name."""
+        own = self._features_of[i]
+        return self._features[int(own[np.argmax(points[own] * np.sign(total))])]
 
     def _newest(self, parameter: str, values: np.ndarray, as_of: pd.Timestamp) -> Newest | None:
         place, age = self._newest_places.get(parameter), self._age_places.get(parameter)

@@ -107,13 +107,16 @@ def reasons(
         total, hours = totals.iloc[i], float(snapshots["checkpoint_h"].iloc[i])
         group = groups[i] if groups is not None else None
         sensors = kinds_by_parameter(findings[i]) if findings is not None else {}
-        moment = Moment(
-            points.iloc[i], staged.iloc[i], snapshots.iloc[i], known[i], sensors, reference, hours, group, process
-        )
+        moment = Moment(staged.iloc[i], snapshots.iloc[i], known[i], sensors, reference, hours, group, process)
         order = total.abs().sort_values(ascending=False, kind="stable").index[:top]
         out.append(
             tuple(
-                reason_of(str(name), places[str(name)], float(total[name]), moment)
+                reason_of(
+                    str(name),
+                    _spoken(places[str(name)], points.iloc[i], float(total[name])),
+                    float(total[name]),
+                    moment,
+                )
                 for name in order
                 if abs(total[name]) >= SMALLEST
             )
@@ -126,7 +129,6 @@ class Moment:
     """All that the reasons of one snapshot are made of.
 
     Attributes:
-        points: Percentage points by feature; of the parameters asked for at least.
         staged: Percentage points by parameter, then by stage.
         snapshot: Values by feature, and `as_of`.
         newest: What was known last, by parameter.
@@ -137,7 +139,6 @@ class Moment:
         process: For normal ranges.
     """
 
-    points: Mapping[str, float] | pd.Series
     staged: Mapping[str, Mapping[str, float]] | pd.Series
     snapshot: Mapping[str, Any] | pd.Series
     newest: Mapping[str, Newest]
@@ -158,18 +159,21 @@ class Moment:
         return dict(sorted(points.items(), key=lambda item: -abs(item[1])))
 
 
-def reason_of(parameter: str, features: Sequence[Feature], points: float, moment: Moment) -> Reason:
+def _spoken(features: Sequence[Feature], points: pd.Series, total: float) -> Feature:
+    """The feature of a parameter that pulls hardest in the direction of the sum; of equal ones the last by name."""
+    way = np.sign(total).item()
+    return max(features, key=lambda feature: (points[feature.name] * way, feature.name))
+
+
+def reason_of(parameter: str, spoken: Feature, points: float, moment: Moment) -> Reason:
     """The reason that one parameter is.
 
     Args:
         parameter: Its name.
-        features: Its features in the model.
-        points: Percentage points of all of them together.
+        spoken: The feature of it that pulls hardest in the direction of the sum; of equal ones the last by name.
+        points: Percentage points of all its features together.
         moment: What else is known.
     """
-    # the feature that pulls hardest in the direction of the sum
-    way = np.sign(points).item()
-    spoken = max(features, key=lambda feature: (moment.points[feature.name] * way, feature.name))
     value = plain(moment.snapshot[spoken.name])
     known = moment.process.by_name.get(parameter)
     normal = known.normal if known else (None, None)

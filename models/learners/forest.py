@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -35,7 +36,8 @@ class Forest:
         categories: Bits of the categories that go left.
         roots: First node of each tree; the number of nodes at the end.
         member: Model of each tree.
-        tables: Factors and weights of the quadrature (`models.learners.forest_kernel.contributions`).
+        tables: Factors and weights of the quadrature (`models.learners.forest_kernel.contributions`), flat.
+        starts: Where the table of each tree begins; the length of all at the end.
         base: Mean log-odds of each model over its training rows, shape (members,).
     """
 
@@ -45,6 +47,7 @@ class Forest:
     roots: np.ndarray
     member: np.ndarray
     tables: np.ndarray
+    starts: np.ndarray
     base: np.ndarray
 
     @classmethod
@@ -68,7 +71,9 @@ class Forest:
                 "a tree is damaged: it decides on an input that is not there", remedy="Restore the model."
             )
         base = np.bincount(member, [tree.mean for tree in trees], minlength=len(models))
-        return cls(models[0][0], nodes, categories, roots, member, _tables(made), base)
+        tables = [_table(nodes) for nodes in made]
+        starts = np.cumsum([0, *(len(table) for table in tables)])
+        return cls(models[0][0], nodes, categories, roots, member, np.concatenate(tables), starts, base)
 
     def log_odds(self, inputs: np.ndarray) -> np.ndarray:
         """Raw log-odds of rows by each model, as its own `predict(raw_score=True)` to the bit, shape (n, members).
@@ -91,7 +96,7 @@ class Forest:
         """
         out = np.zeros((len(inputs), self.n_inputs))
         rows = np.ascontiguousarray(inputs, np.float64)
-        forest_kernel.contributions(rows, self.nodes, self.categories, self.roots, self.tables, out)
+        forest_kernel.contributions(rows, self.nodes, self.categories, self.roots, self.tables, self.starts, out)
         return out / len(self.base)
 
 
@@ -213,23 +218,29 @@ def _above(parent: np.ndarray, feature: np.ndarray) -> np.ndarray:
     return above
 
 
-def _tables(trees: Sequence[np.ndarray]) -> np.ndarray:
-    """Factors and weights of each node at each point, shape (nodes, 2, 2, points).
+def _table(nodes: np.ndarray) -> np.ndarray:
+    """Factors and weights of each node of a tree at each point, shape (nodes, 2, 2, points), flat.
 
     With r the share of the training rows that meet the decisions on the node's input so far, the factor of that input is
     r + t (1 - r) where the row meets them and r (1 - t) where not. Going from the factor of `above` to its own multiplies
     the product; (o - r) / factor, less that of `above`, weighs what comes up, because only the lowest decision counts.
     """
-    followed = [_followed(nodes) for nodes in trees]
-    share, before, depth = (np.concatenate(parts)[:, None] for parts in zip(*followed, strict=True))
+    share, before, depth = _followed(nodes)
+    share, before = share[:, None], before[:, None]
     needed = (int(depth.max()) + 1) // 2
-    x, weight = np.polynomial.legendre.leggauss(LANES * max(1, -(-needed // LANES)))
-    t, weight = (x + 1) / 2, weight / 2
+    t, weight = _points(LANES * max(1, -(-needed // LANES)))
     met, missed, met_before = share + t * (1 - share), share * (1 - t), before + t * (1 - before)
     gain_before = (1 - before) / met_before
     down = np.stack([missed / met_before, met / met_before], axis=1)
     up = weight * np.stack([-1 / (1 - t) - gain_before, (1 - share) / met - gain_before], axis=1)
-    return np.ascontiguousarray(np.stack([down, up], axis=2))
+    return np.stack([down, up], axis=2).ravel()
+
+
+@cache
+def _points(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points and weights of the Gauss-Legendre rule from 0 to 1."""
+    x, weight = np.polynomial.legendre.leggauss(n)
+    return (x + 1) / 2, weight / 2
 
 
 def _followed(nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -75,7 +75,7 @@ def log_odds(inputs, nodes, categories, roots, member, out):
 
 
 @njit(cache=True, nogil=True)
-def contributions(inputs, nodes, categories, roots, tables, out):
+def contributions(inputs, nodes, categories, roots, tables, starts, out):
     """Shapley values of every input (`models.learners.forest`).
 
     Args:
@@ -83,26 +83,27 @@ def contributions(inputs, nodes, categories, roots, tables, out):
         nodes: Of all trees, of dtype `NODE`.
         categories: Bits of the categories that go left.
         roots: First node of each tree; the number of nodes at the end.
-        tables: What a node whose parent decided otherwise (0) or its way (1) does to the products coming down (0), and how
-            it weighs the sums coming up (1), at each point of the quadrature: shape (nodes, 2, 2, points).
+        tables: Of each tree, shape (nodes, 2, 2, points), flat: what a node whose parent decided otherwise (0) or its way (1)
+            does to the products coming down (0), and how it weighs the sums coming up (1), at each point of the quadrature.
+        starts: Where the table of each tree begins; the length of all at the end.
         out: Shape (n, inputs); zeros.
     """
-    n_points, most = tables.shape[3], np.max(roots[1:] - roots[:-1])
-    flat, per_node = tables.ravel(), 4 * n_points
-    points = np.uint64(n_points)
-    down, up = np.empty(most * n_points), np.empty(most * n_points)
-    goes_left, way = np.empty(most, np.bool_), np.empty(most, np.int8)
-    summed = np.empty(inputs.shape[1] * n_points)
+    n_nodes = roots[1:] - roots[:-1]
+    n_points = (starts[1:] - starts[:-1]) // (4 * n_nodes)
+    most, most_nodes = np.max(n_points), np.max(n_nodes)
+    down, up = np.empty(most_nodes * most), np.empty(most_nodes * most)
+    goes_left, way = np.empty(most_nodes, np.bool_), np.empty(most_nodes, np.int8)
+    summed = np.empty(inputs.shape[1] * most)  # by input, then point: they are all summed in the end
     for row in range(len(inputs)):
         summed[:] = 0.0
-        for tree in range(len(roots) - 1):
-            first, last = roots[tree], roots[tree + 1]
-            own, table = nodes[first:last], flat[first * per_node : last * per_node]
+        for tree in range(len(n_nodes)):
+            own, table = nodes[roots[tree] : roots[tree + 1]], tables[starts[tree] : starts[tree + 1]]
+            points = np.uint64(n_points[tree])
             _down(inputs[row], own, categories, table, points, goes_left, way, down, up)
-            _up(own, table, points, way, up, summed)
+            _up(own, table, points, way, up, summed, np.uint64(most))
         for i in range(inputs.shape[1]):
-            for k in range(n_points):
-                out[row, i] += summed[i * n_points + k]
+            for k in range(most):
+                out[row, i] += summed[i * most + k]
 
 
 @njit(cache=True, nogil=True, forceinline=True)
@@ -127,13 +128,13 @@ def _down(seen, nodes, categories, table, points, goes_left, way, down, up):
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _up(nodes, table, points, way, up, summed):
+def _up(nodes, table, points, way, up, summed, room):
     """Sums of leaves from every node to the root; each gives its share to the input its parent decided on."""
     for j in range(_1, np.uint64(len(nodes))):
         i = np.uint64(len(nodes)) - j
         before, own = np.uint64(nodes[i].parent), i * points
         if way[i] != _UNMET:
-            by = np.uint64(nodes[before].feature) * points
+            by = np.uint64(nodes[before].feature) * room
             _add_product(summed, by, points, table, (own * _2 + np.uint64(way[i]) * points) * _2 + points, up, own)
         _add(up, before * points, own, points)
 

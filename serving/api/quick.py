@@ -36,7 +36,7 @@ class QuickScore(GuardedRoute):
 
         async def handle(request: Request) -> Response:
             desk: Desk = request.app.state.desk
-            principal = admitted_at_once(request, permission) if desk.records.is_local else None
+            principal = admitted_at_once(request, permission)
             wanted = await _plain(request) if principal is not None else None
             if principal is None or wanted is None:
                 return await ordinary(request)

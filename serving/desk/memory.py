@@ -62,6 +62,11 @@ class Memory:
         self._held = 0
         self._lock = SharedLock()
 
+    @property
+    def held(self) -> int:
+        """Number of the newest row that is held."""
+        return self._held
+
     @contextlib.contextmanager
     def reading(self, newest: int | None = None, *, waits: bool = True) -> Generator[tuple[Engine, int]]:
         """An engine that holds all that was committed, and the number it holds up to.

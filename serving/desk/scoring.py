@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, insert, select
 
+from features.errors import BatchguardError
 from serving import audit, outbox
 from serving.access.principals import ForbiddenError
 from serving.bundle.digests import code_digest
@@ -46,22 +47,25 @@ def score(desk: Desk, call: Call, batch_id: str, as_of_us: int | None, *, reason
         UnscorableError: The batch had not started, or its snapshot cannot be read.
         RecordsUnavailableError: The score could not be kept: there is none.
     """
-    return desk.once(call, lambda: _score(desk, call, batch_id, as_of_us, reasons=reasons).result())
+    return desk.once(call, lambda: _kept(desk, call, _made(desk, call, batch_id, as_of_us, reasons=reasons)).result())
 
 
 async def score_at_once(desk: Desk, call: Call, batch_id: str, as_of_us: int | None, *, reasons: bool = True) -> Answer:
-    """`score` on the event loop itself, which waits for nothing but the commit: no thread has to be woken before it.
+    """`score` on the event loop itself: from memory alone, waiting for nothing but the commit.
 
-    For records that are local: they are read on the loop.
+    The commit finds out what `score` asks the records beforehand: whether the request was answered before, and whether rows
+    of another process are there that memory has not.
 
     Raises:
-        BusyError: Rows are being taken in: `score`, in a thread, waits for them.
-        NotThereError, RefusedError, UnscorableError, RecordsUnavailableError: As for `score`.
+        BusyError: That is not possible now, or the request is at fault: `score`, in a thread, does it or says why.
+        KeyReusedError, InFlightError, RecordsUnavailableError: As for `score`.
     """
     with desk.in_flight.claim(call):
-        if (found := desk.answered(call)) is not None:
-            return found
-        return await asyncio.wrap_future(_score(desk, call, batch_id, as_of_us, reasons=reasons, waits=False))
+        try:
+            made = _made_at_once(desk, call, batch_id, as_of_us, reasons=reasons)
+        except BatchguardError as error:
+            raise BusyError(error.what) from None
+        return await asyncio.wrap_future(_kept(desk, call, made, at_once=True))
 
 
 def score_inline(desk: Desk, call: Call, batch_id: str, as_of_us: int | None, history: History) -> Answer:
@@ -109,22 +113,47 @@ def replay(desk: Desk, score_id: str) -> Replayed:
     return Replayed(stored, _lasting(engine.score(row["batch_id"], row["as_of_us"], reasons=reasons)))
 
 
-def _score(
-    desk: Desk, call: Call, batch_id: str, as_of_us: int | None, *, reasons: bool, waits: bool = True
-) -> Future[Answer]:
-    """The answer, once it is kept."""
+@dataclass(frozen=True)
+class _Made:
+    """A score that is not kept yet, and the number of the newest row that was held."""
+
+    batch_id: str
+    site_id: str
+    as_of_us: int
+    held: int
+    body: ScoreBody
+
+
+def _made(desk: Desk, call: Call, batch_id: str, as_of_us: int | None, *, reasons: bool) -> _Made:
     as_of_us = _not_in_the_future(as_of_us, desk.clock())
     with desk.records.read() as connection:
         batch, newest = visible_batch(connection, call.principal, batch_id), head_of(connection).rows_seq
-    with desk.memory.reading(newest, waits=waits) as (engine, held):
-        if not waits and not engine.is_ready(batch_id):
-            raise BusyError("rows or their context have to be read first")
-        body = engine.score(batch_id, as_of_us, reasons=reasons)
-    row = _row(desk, call, batch_id, batch.site_id, as_of_us, held, body)
+    with desk.memory.reading(newest) as (engine, held):
+        return _Made(batch_id, batch.site_id, as_of_us, held, engine.score(batch_id, as_of_us, reasons=reasons))
+
+
+def _made_at_once(desk: Desk, call: Call, batch_id: str, as_of_us: int | None, *, reasons: bool) -> _Made:
+    as_of_us = _not_in_the_future(as_of_us, desk.clock())
+    with desk.memory.reading(0, waits=False) as (engine, held):
+        site_id = engine.ready_site(batch_id)
+        if site_id is None or not call.principal.sees(site_id):
+            raise BusyError("the batch or its context has to be read first, or is not there")
+        return _Made(batch_id, site_id, as_of_us, held, engine.score(batch_id, as_of_us, reasons=reasons))
+
+
+def _kept(desk: Desk, call: Call, made: _Made, *, at_once: bool = False) -> Future[Answer]:
+    """The answer, once it is kept."""
+    row = _row(desk, call, made.batch_id, made.site_id, made.as_of_us, made.held, made.body)
 
     def keep(connection: Connection, now: Head) -> Answer:
-        row["supersedes"] = superseded(connection, batch_id, as_of_us)
-        _tell(desk, connection, row, body.get("decision"))
+        if at_once:
+            found = answers.find(connection, call)
+            if found is not None:
+                return found
+            if now.rows_seq > desk.memory.held:
+                raise BusyError("another process has taken rows in")
+        row["supersedes"] = superseded(connection, made.batch_id, made.as_of_us)
+        _tell(desk, connection, row, made.body.get("decision"))
         return _keep(connection, now, call, row)
 
     def told(now: Head) -> None:

@@ -67,11 +67,6 @@ class Records:
         self._queue_lock = threading.Lock()
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="commits")
 
-    @property
-    def is_local(self) -> bool:
-        """Whether they are a file of this machine, which is read in the time it takes to ask another machine."""
-        return self.engine.dialect.name == "sqlite"
-
     def prepare(self) -> None:
         """Bring the database to the newest shape.
 

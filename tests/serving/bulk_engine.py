@@ -68,9 +68,10 @@ class BulkEngine:
         told = self._check(table, rows, [batch_id])
         return [self._judged(table, verdict) for verdict in told]
 
-    def is_ready(self, _batch_id: str) -> bool:
+    def ready_site(self, batch_id: str) -> str | None:
         """A pass over all rows is always ready."""
-        return True
+        row = self._rows["batches"].get((batch_id,))
+        return None if row is None else str(row["site_id"])
 
     def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> ScoreBody:
         """Score from all rows that were available at a time."""

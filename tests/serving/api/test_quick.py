@@ -5,8 +5,10 @@ import threading
 import pytest
 
 from serving.desk import scoring
-from serving.records.store import Records
+from serving.desk.locks import BusyError
+from serving.seam import UnscorableError
 from tests.serving.api.conftest import make_api
+from tests.serving.counting_engine import CountingEngine
 from tests.serving.desks import BATCH, reading
 
 SCORES = "/v1/batches/B1/scores"
@@ -43,6 +45,10 @@ REQUESTS = [
 PATHS = ["/v1/batches/B2/scores", "/v1/batches/-/scores", f"/v1/batches/{'b' * 121}/scores", f"{SCORES}?as_of=now"]
 
 
+async def _busy(*_, **__):
+    raise BusyError("always")
+
+
 @pytest.fixture
 def both(records, tmp_path, monkeypatch):
     """An endpoint that takes the quick way, and what it says the ordinary way."""
@@ -53,14 +59,14 @@ def both(records, tmp_path, monkeypatch):
     ).is_success
 
     def ask(path, **request):
-        monkeypatch.setattr(Records, "is_local", True)
         quick = api("POST", path, **request)
         if "headers" in request and "idempotency-key" in request["headers"]:
             request = request | {
                 "headers": request["headers"] | {"idempotency-key": request["headers"]["idempotency-key"] + "'"}
             }
-        monkeypatch.setattr(Records, "is_local", False)
-        return quick, api("POST", path, **request)
+        with monkeypatch.context() as busy:
+            busy.setattr(scoring, "score_at_once", _busy)
+            return quick, api("POST", path, **request)
 
     return ask
 
@@ -87,17 +93,35 @@ def test_every_request_is_answered_alike_on_both_ways(both):
     assert statuses == {200, 400, 401, 403, 404, 409, 415, 422}
 
 
-def test_a_plain_request_takes_the_quick_way_and_no_other_does(api, monkeypatch):
-    monkeypatch.setattr(Records, "is_local", True)
+def test_a_plain_request_takes_the_quick_way(api, monkeypatch):
     assert api("PUT", "/v1/batches/B1", json=BATCH).status_code == 201
     monkeypatch.setattr(scoring, "score", lambda *_, **__: pytest.fail("the ordinary way"))
-    assert api("POST", SCORES, json={"as_of": "2026-03-01T20:00:00+01:00"}).status_code == 200
-    monkeypatch.setattr(Records, "is_local", False)
-    assert api("POST", SCORES, json={"as_of": "2026-03-01T20:00:00+01:00"}).status_code == 500
+    wanted = {"as_of": "2026-03-01T20:00:00+01:00"}
+    assert api("POST", SCORES, json=wanted).status_code == 200
+    assert api("POST", SCORES, json=wanted, headers={"idempotency-key": "k"}).status_code == 200
+    assert api("POST", SCORES, json=wanted, headers={"idempotency-key": "k"}).headers["idempotent-replayed"] == "true"
+    assert api("POST", SCORES, content=b"{", headers=JSON).status_code == 400
 
 
-def test_while_rows_are_taken_in_the_ordinary_way_waits_for_them(api, monkeypatch):
-    monkeypatch.setattr(Records, "is_local", True)
+def test_rows_that_another_process_took_in_count_in_a_score_on_the_quick_way(api, tmp_path):
+    assert api("PUT", "/v1/batches/B1", json=BATCH).status_code == 201
+    before = api("POST", SCORES, json={"as_of": "2026-03-01T20:00:00+01:00"}).json()
+    other = make_api(api.desk.records, tmp_path)
+    other("POST", "/v1/batches/B1/observations", json={"observations": [reading(1, 7.0)]})
+    after = api("POST", SCORES, json={"as_of": "2026-03-01T20:00:00+01:00"}).json()
+    assert (before["failure_probability"], after["failure_probability"]) == (0.0, 1.0)
+    assert len(api("GET", SCORES).json()["scores"]) == 2
+
+
+def test_a_request_that_was_answered_gets_its_answer_though_it_could_no_longer_be_scored(api, monkeypatch):
+    assert api("PUT", "/v1/batches/B1", json=BATCH).status_code == 201
+    first = api("POST", SCORES, headers={"idempotency-key": "k"})
+    monkeypatch.setattr(CountingEngine, "_score", lambda *_: (_ for _ in ()).throw(UnscorableError("not any more")))
+    assert api("POST", SCORES).status_code == 422
+    assert api("POST", SCORES, headers={"idempotency-key": "k"}).content == first.content
+
+
+def test_while_rows_are_taken_in_the_ordinary_way_waits_for_them(api):
     assert api("PUT", "/v1/batches/B1", json=BATCH).status_code == 201
     with api.desk.memory.alone():
         answers = []

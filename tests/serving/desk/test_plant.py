@@ -140,7 +140,7 @@ class StateEngine:
     def __init__(self, words: Vocabulary) -> None:
         self._state = PlantState(CART, words)
         self.put_batch, self.add, self.rebuild = self._state.put_batch, self._state.add, self._state.rebuild
-        self.is_ready, self.let_go = self._state.is_ready, self._state.let_go
+        self.ready_site, self.let_go = self._state.ready_site, self._state.let_go
 
     def model(self) -> ModelInfo:
         return ModelInfo("state", "1", "0" * 64, "unreviewed", "cart", "0" * 64, "0" * 64)
