@@ -28,6 +28,7 @@ from serving.records.store import Head, head_of
 from serving.records.tables import inline_histories, scores
 from serving.seam import ScoreBody, canonical
 
+_INSERT = insert(scores)
 History = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -199,7 +200,7 @@ def _lasting(body: ScoreBody) -> ScoreBody:
 
 
 def _keep(connection: Connection, now: Head, call: Call, row: dict[str, Any]) -> Answer:
-    connection.execute(insert(scores), row)
+    connection.execute(_INSERT, row)
     target, new = f"score:{row['score_id']}", audit.score_digest(row)
     audit.append(connection, now, call.actor, "score", target, at_us=row["scored_us"], new=new)
     return answers.keep(connection, call, Answer(200, canonical(score_json(row))), row["scored_us"])

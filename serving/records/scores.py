@@ -15,13 +15,13 @@ _HELD = scores.c.inline_sha256.is_(None) & (scores.c.batch_id == bindparam("id")
 _SUPERSEDED = (
     select(scores.c.score_id)
     .where(_HELD, scores.c.as_of_us == bindparam("at"))
-    .order_by(scores.c.scored_us.desc(), scores.c.score_id.desc())
+    .order_by(scores.c.score_id.desc())  # ids rise with the time of scoring, and stand in the index
     .limit(1)
 )
 _BEFORE = (
     select(scores.c.body)
     .where(_HELD, scores.c.as_of_us <= bindparam("at"))
-    .order_by(scores.c.as_of_us.desc(), scores.c.scored_us.desc())
+    .order_by(scores.c.as_of_us.desc(), scores.c.score_id.desc())
     .limit(1)
 )
 
