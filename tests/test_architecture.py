@@ -45,6 +45,14 @@ def test_only_the_registry_imports_mlflow():
     assert found == {"models/registry.py"}
 
 
+def test_nothing_that_scores_needs_lightgbm():
+    found = {str(p.relative_to(ROOT)) for p in modules("serving") if "lightgbm" in imported(p)}
+    assert found == {"serving/bundle/canary.py"}
+    code = "import serving.main, serving.engine, sys; print({'lightgbm', 'sklearn', 'optuna'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert ran.stdout.strip() == "set()"
+
+
 def test_a_benchmark_needs_no_test():
     assert [p for p in modules("benchmarks") if "tests" in imported(p)] == []
 
