@@ -23,7 +23,7 @@ from features.summaries import microseconds
 from serving.rows import Row, typed
 from serving.seam import RowVerdict
 
-_TIME = re.compile(r"(19|20|21)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
+_TIME = re.compile(r"(19[1-9]\d|2[01]\d\d)-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
 _EPOCH, _US = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _NAMES = frozenset(OBSERVATIONS.names)
 _QUALITY = {name: place for place, name in enumerate(QUALITIES)}
