@@ -33,7 +33,7 @@ class Forgetting:
 
     Attributes:
         recall: Reads them again.
-        after_us: It has been silent for this long, by the newest time that the plant told of anything.
+        after_us: It has been silent for this long, by the newest time of a reading or event of any batch.
         guests: So many batches that were read again are held all the same, the last ones.
     """
 
@@ -108,7 +108,7 @@ class HeldBatches:
         return self._batches[batch_id].started_us
 
     def start(self, batch_id: str, started_us: int) -> None:
-        """A batch is there, or its start was corrected."""
+        """A batch is there, or its start was corrected; no other batch is silent for that."""
         batch = self._batches.get(batch_id)
         if batch is None:
             self._batches[batch_id] = _Batch(started_us, started_us, self._no_rows(started_us))
@@ -117,7 +117,8 @@ class HeldBatches:
             batch.started_us = started_us
             if batch.rows is not None:
                 batch.rows.series.restart(started_us)
-        self.told(batch_id, started_us)
+        held = self._batches[batch_id]
+        held.newest_us = max(held.newest_us, started_us)  # no clock: a batch may be planned, or mistyped, for next year
 
     def told(self, batch_id: str, newest_us: int) -> None:
         """Something that was known at a time was told of a batch."""

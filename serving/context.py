@@ -94,7 +94,7 @@ class Context:
             self.changed("people")
 
     def settle(self, tables: Mapping[str, HeldRows], results: Callable[[], pd.DataFrame | None]) -> PreparedContext:
-        """Make what is stale again.
+        """Make what is stale again; it stays stale until the caller has put what was made in its place.
 
         Args:
             tables: All rows but observations and events.
@@ -114,7 +114,6 @@ class Context:
             part("experience", ("batches", "labels", "people"), lambda: self._experience(batches, labels)),
         )  # fmt: skip
         place = part("place", ("batches",), lambda: {name: i for i, name in enumerate(batches.index.tolist())})
-        self.is_stale = False
         return PreparedContext(place, families, self._columns, words)
 
     def _part(self, name: str, inputs: Iterable[str], make: Callable[[], _T], *, of: object = None) -> _T:

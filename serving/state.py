@@ -212,6 +212,7 @@ class PlantState:
         same = (columns.features, columns.categories) == (self.columns.features, self.columns.categories)
         with self._lock:
             self._prepared, self.columns = prepared, self.columns if same else columns
+            self._context.is_stale = False  # not earlier: a question beside this one would read the former context
 
     def _take(self, table: str, rows: TypedRows) -> None:
         """Take rows in, each in the place of the one with its key."""

@@ -62,7 +62,9 @@ def by_forgetting() -> Figures:
     empty = tracemalloc.get_traced_memory()[0]
     state.rebuild(StoredRow(0, row.batch_id, row.table, row.row) for row in stored)
     held = tracemalloc.get_traced_memory()[0] - empty
-    state.put_batch(batch(STARTED + 1_000 * HOUR_US) | {"batch_id": "newest"})
+    later = STARTED + 1_000 * HOUR_US
+    state.put_batch(batch(later) | {"batch_id": "newest"})
+    state.add("newest", "observations", observations(later, 0, 1, rng)[:1])
     state.let_go(len(stored))
     left = tracemalloc.get_traced_memory()[0] - empty
     tracemalloc.stop()

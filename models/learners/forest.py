@@ -23,7 +23,7 @@ import numpy as np
 
 from features.errors import StorageError
 from models.learners import forest_kernel
-from models.learners.forest_kernel import CATEGORICAL, LANES, NODE
+from models.learners.forest_kernel import CATEGORICAL, LANES, NODE, ZERO
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +198,8 @@ def _nodes(tree: _Tree, word: int) -> np.ndarray:
     nodes["feature"], nodes["threshold"] = tree.inner("split_feature"), tree.inner("threshold")
     nodes["decision"] = tree.inner("decision_type")
     categorical = nodes["decision"] & CATEGORICAL > 0
+    below_zero = ~categorical & (nodes["threshold"] == -ZERO)
+    nodes["threshold"][below_zero] = np.nextafter(-ZERO, -np.inf)  # LightGBM reads -ZERO as 0, which goes right
     if categorical.any():
         bounds, which = tree.lists["cat_boundaries"].astype(int), nodes["threshold"][categorical].astype(int)
         nodes["first"][categorical], nodes["last"][categorical] = word + bounds[which], word + bounds[which + 1]

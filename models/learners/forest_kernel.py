@@ -29,7 +29,7 @@ NODE = np.dtype(
     align=True,
 )
 """A node of a tree: a tree's stand together, each before its children. Only its own fields are read of a leaf."""
-_ZERO = float(np.float32(1e-35))  # what LightGBM takes for 0
+ZERO = float(np.float32(1e-35))  # what LightGBM takes for 0
 _WORD = 32  # categories in one word
 _0, _1, _2, _3, _4 = (np.uint64(i) for i in range(LANES + 1))
 _UNMET, _OTHER, _OWN = -1, 0, 1  # decisions on an input: missed further up, missed by the last one, met by all
@@ -46,7 +46,7 @@ def _goes_left(node, categories, seen):
         if node.decision & NAN_IS_MISSING:
             return node.decision & DEFAULT_LEFT != 0
         seen = 0.0
-    if node.decision & ZERO_IS_MISSING and abs(seen) <= _ZERO:
+    if node.decision & ZERO_IS_MISSING and abs(seen) <= ZERO:
         return node.decision & DEFAULT_LEFT != 0
     return seen <= node.threshold
 

@@ -121,7 +121,8 @@ class Records:
 
         Args:
             work: As for `together`.
-            then: Told the ends of the chain and the rows that are committed, before the result is.
+            then: Told the ends of the chain and the rows that are committed, before the result is; an error of its own takes
+                the place of the result, though the work is committed.
         """
         mine = _Waiting(work, then)
         mine.done.set_running_or_notify_cancel()  # who waits may go away, the others' results follow all the same
@@ -152,8 +153,7 @@ class Records:
             at.done.set_exception(error)
             return [one for one in group if one is not at]
         for one, result in zip(group, results, strict=True):
-            one.then(now)
-            one.done.set_result(result)
+            _tell(one, now, result)
         return []
 
     def head(self) -> Head:
@@ -174,6 +174,16 @@ class Records:
     def _begin(self, options: dict[str, Any]) -> Generator[Connection]:
         with self.engine.connect() as connection, connection.execution_options(**options).begin():
             yield connection
+
+
+def _tell(one: _Waiting[_T], now: Head, result: _T) -> None:
+    """Tell one who waited that it is committed; what goes wrong in that is theirs, not of those who come after."""
+    try:
+        one.then(now)
+    except Exception as error:
+        one.done.set_exception(error)
+    else:
+        one.done.set_result(result)
 
 
 _HEAD = select(head.c.audit_seq, head.c.audit_hash, head.c.rows_seq)

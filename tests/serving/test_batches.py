@@ -134,19 +134,31 @@ def test_a_silent_batch_gives_up_its_rows_and_gets_them_back_when_somebody_asks(
     plant.tell(*reading(0, 4, 7.0))
     plant.tell(*reading(0, 8, 7.5))
     assert (plant.state.held, set(plant.state.holding)) == (2, {"B0"})
-    plant.tell(*batch(1))  # 22 h after the newest reading of the first one
-    assert (plant.state.held, set(plant.state.holding)) == (0, {"B1"})
+    plant.tell(*batch(1))
+    assert (plant.state.held, set(plant.state.holding)) == (2, {"B0", "B1"})  # a start may lie in the future
+    plant.tell(*reading(1, 0, 7.0))  # 22 h after the newest reading of the first one
+    assert (plant.state.held, set(plant.state.holding)) == (1, {"B1"})
     row = plant.state.row("B0", start(0) + 3 * HOUR)
     last = [f.name for f in row.columns.features].index("ph.since_start.last")
-    assert (row.values[last], plant.state.held, plant.recalled) == (7.5, 2, ["B0"])
+    assert (row.values[last], plant.state.held, plant.recalled) == (7.5, 3, ["B0"])
     plant.state.row("B0", start(0) + 3 * HOUR)
     assert plant.recalled == ["B0"]  # it is held, for now
+
+
+def test_no_batch_is_silent_because_another_one_is_planned_for_next_year():
+    plant = Recorded(after_h=10)
+    plant.tell(*batch(0))
+    plant.tell(*reading(0, 4, 7.0))
+    plant.tell(*batch(1, started_at=iso(START + 400 * 24 * HOUR)))
+    plant.tell(*reading(0, 8, 7.5))
+    assert (set(plant.state.holding), plant.recalled) == ({"B0", "B1"}, [])
 
 
 def test_the_batches_that_came_back_last_are_held_and_the_others_go_again():
     plant = Recorded(after_h=10, guests=2)
     for number in range(4):
         plant.tell(*batch(number))
+        plant.tell(*reading(number, 0, 7.0))
     for number in range(3):
         plant.state.row(f"B{number}", start(number))
     plant.state.let_go(len(plant.stored))
@@ -159,6 +171,7 @@ def test_a_late_row_of_a_batch_that_was_let_go_is_judged_by_what_it_had():
     plant.tell(*reading(0, 4, 7.0))
     plant.tell(*event(0, 4))
     plant.tell(*batch(1))
+    plant.tell(*reading(1, 0, 7.0))
     assert "B0" not in plant.state.holding
     assert plant.tell(*reading(0, 4, 7.0)) == ["duplicate"]
     assert plant.tell(*reading(0, 4, 7.1)) == ["rejected"]
@@ -191,6 +204,7 @@ def test_a_stored_row_that_no_longer_keeps_the_contract_stops_the_score():
     plant.tell(*batch(0))
     plant.tell(*reading(0, 4, 7.0))
     plant.tell(*batch(1))
+    plant.tell(*reading(1, 0, 7.0))
     plant.stored[1] = StoredRow(2, "B0", "observations", {"batch_id": "B0", "parameter": "ph", "value": 1.0})
     with pytest.raises(ContractError, match="a stored row is refused"):
         plant.state.row("B0", start(0) + HOUR)

@@ -14,6 +14,7 @@ from features.checks import check_rows
 from features.context import Vocabulary, vocabulary
 from features.contracts import RUN_HISTORY
 from features.errors import ContractError
+from features.live import Columns
 from features.process import ProcessDefinition, load_process
 from features.snapshots import rows_as_of, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
@@ -208,6 +209,24 @@ def test_results_that_decide_a_label_count_for_later_batches_from_when_they_are_
         one, other = state.row("R2", at), bulk_of_state.row("R2", at)
         np.testing.assert_array_equal(one.values, other.values)
         assert one.data_sha256 == other.data_sha256
+
+
+def test_a_plant_is_not_ready_before_what_was_prepared_again_has_taken_its_place(monkeypatch):
+    """A question in another thread would else read the context of before the change."""
+    state, ready = PlantState(RULED, Vocabulary()), []
+    for number in range(2):
+        state.put_batch(ruled_batch(number))
+    assert cell(state, "R1", "2026-01-03T00:00:00Z", "site.now.n_known") == 0
+    state.add("R0", "observations", [result(0, 12, 90.0)])
+
+    def observed(*parts):
+        ready.append(state.is_ready("R1"))
+        return Columns(*parts)
+
+    monkeypatch.setattr("serving.state.Columns", observed)
+    assert cell(state, "R1", "2026-01-03T00:00:00Z", "site.now.n_known") == 1
+    assert ready == [False]
+    assert state.is_ready("R1")
 
 
 def test_a_batch_put_again_is_as_if_only_the_last_row_had_been_told():

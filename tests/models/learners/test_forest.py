@@ -75,6 +75,14 @@ def _agrees(boosters: list[lgb.Booster], rows: np.ndarray) -> None:
     assert forest.base.mean() == pytest.approx(shap[0, -1], abs=1e-12)
 
 
+def test_values_at_the_thresholds_and_around_zero_go_the_way_that_lightgbm_sends_them():
+    booster, zero = _trained(3), float(np.float32(1e-35))  # up to which LightGBM takes a number for 0
+    at = Forest.of([booster.model_to_string()]).nodes["threshold"]
+    around = [-0.0, zero, -zero, 1e-36, -1e-36, np.nextafter(zero, 1), np.nextafter(-zero, -1), np.inf, -np.inf, 1e300]
+    rows = np.random.default_rng(3).choice([*at, *np.nextafter(at, np.inf), *around], (300, 6))
+    _agrees([booster], rows)
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 60), st.booleans())
 def test_log_odds_are_lightgbms_to_the_bit_and_contributions_but_for_rounding(seed, leaves, categories):

@@ -153,6 +153,27 @@ def test_what_waits_for_one_commit_shares_the_next_and_a_failure_takes_nobody_al
     assert records.head().rows_seq == 9
 
 
+def test_who_gives_up_or_fails_after_the_commit_keeps_no_answer_from_the_others(records):
+    waiting = threading.Event()
+
+    def broken(_):
+        raise ValueError
+
+    def count(_, now):
+        now.rows_seq += 1
+        return now.rows_seq
+
+    first = records.soon(lambda *_: waiting.wait(5))
+    gives_up, fails, last = records.soon(count), records.soon(count, broken), records.soon(count)
+    assert not gives_up.cancel()  # what the event loop does with the future of a call that was cancelled
+    waiting.set()
+    assert first.result(5)
+    assert last.result(5) == 3
+    with pytest.raises(ValueError):
+        fails.result(5)
+    assert records.head().rows_seq == 3
+
+
 def test_work_whose_commit_fails_was_not_done(records, monkeypatch):
     def broken(_):
         raise OperationalError("BEGIN", {}, Exception())
