@@ -103,10 +103,6 @@ class HeldBatches:
         """Number of readings held."""
         return sum(rows.series.held for name in self._holding if (rows := self._batches[name].rows))
 
-    def started_us(self, batch_id: str) -> int:
-        """When a batch started, microseconds since the epoch."""
-        return self._batches[batch_id].started_us
-
     def start(self, batch_id: str, started_us: int) -> None:
         """A batch is there, or its start was corrected; no other batch is silent for that."""
         batch = self._batches.get(batch_id)

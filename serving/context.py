@@ -71,11 +71,6 @@ class Context:
         self.is_stale = True
         self._columns = Events.empty(process, words)
 
-    def use(self, words: Vocabulary) -> None:
-        """Prepare for other names from now on."""
-        self._words, self._columns = words, Events.empty(self._process, words)
-        self.changed("words")
-
     def changed(self, what: str, name: str = "") -> None:
         """Rows of a table (those of one material), or the labels, have changed."""
         self._changes[f"{what} {name}".strip()] += 1
@@ -105,7 +100,7 @@ class Context:
         labels = part("labels", ("labels",), lambda: label_log(process, tables["dispositions"].frame(), results()))
         log = part("log", ("labels", "known_batches"), lambda: changes_of(labels, batches.index))
         families = (
-            part("attributes", ("batches", "words"), lambda: Attributes.of(batches, process, words)),
+            part("attributes", ("batches",), lambda: Attributes.of(batches, process, words)),
             self._lots(batches, tables, log),
             part("history", ("batches", "labels"),
                  lambda: FailureHistory.joined(self._groupings(batches), log, len(batches.index))),
@@ -128,12 +123,12 @@ class Context:
         return self._part("groupings", ("batches",), lambda: FailureHistory.groupings(batches))
 
     def _lots(self, batches: Batches, tables: Mapping[str, HeldRows], log: LabelLog) -> Lots:
-        words, inputs, made = self._words, ["batches", "labels", "words"], []
+        words, inputs, made = self._words, ["batches", "labels"], []
         for name in words.materials:
             own = [f"materials {name}", f"lot_results {name}"]
             inputs += own
             made.append(
-                self._part(f"lots of {name}", ("known_batches", "words", *own), lambda name=name: Material.of(
+                self._part(f"lots of {name}", ("known_batches", *own), lambda name=name: Material.of(
                     name, batches, tables["materials"].frame(), tables["lot_results"].frame(), words))
             )  # fmt: skip
         n = len(batches.index)
@@ -142,7 +137,7 @@ class Context:
     def _environment(self, batches: Batches, tables: Mapping[str, HeldRows]) -> Environment:
         sites = self._part("sites", ("batches",), lambda: tuple(batches.frame["site_id"].unique()))
         air = self._part(
-            "air", ("environment", "words"),
+            "air", ("environment",),
             lambda: Environment.of(batches, tables["environment"].frame(), self._words), of=sites,
         )  # fmt: skip
         return replace(air, site=Environment.places(batches, air.sites))

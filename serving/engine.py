@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from features.errors import ContractError
 from features.live import Columns
 from serving.batches import NEVER, Forgetting
 from serving.bundle.bundle import INTENDED_USE, THRESHOLDS
-from serving.bundle.keeper import Keeper, Speaking
+from serving.bundle.keeper import Speaking
 from serving.look import Look
 from serving.seam import BODY_VERSION, EngineError, ModelInfo, RowVerdict, ScoreBody, StoredRow, UnscorableError
 from serving.speaker import Speaker
@@ -27,38 +28,25 @@ class LiveEngine:
     """`serving.seam.Engine`: scores from incremental state by the newest model that may speak.
 
     Args:
-        keeper: Gives the model; one that can speak must be there.
+        speaking: The model, verified.
         forgetting: When batches give up their readings and events.
-
-    Raises:
-        EngineError: No model can speak.
     """
 
-    def __init__(self, keeper: Keeper, forgetting: Forgetting = NEVER) -> None:
-        self._keeper = keeper
-        bundle = keeper.refresh().bundle
-        self._process, self._words = bundle.process, bundle.vocabulary
+    def __init__(self, speaking: Speaking, forgetting: Forgetting = NEVER) -> None:
+        self._speaking, self._info = speaking, _info(speaking)
+        self._process, self._words = speaking.bundle.process, speaking.bundle.vocabulary
         self._state = PlantState(self._process, self._words, forgetting)
-        self._speaker: tuple[str, Speaker] | None = None
+        self._speaker: Speaker | None = None
         self._joining = threading.Lock()
 
     def model(self) -> ModelInfo:
-        """The model that speaks now."""
-        return _info(self._keeper.speaking())
+        """The model that speaks."""
+        return self._info
 
     def released_for(self) -> Mapping[str, Any]:
         """What the model that speaks was released for, and by which limits it decides."""
-        bundle = self._keeper.speaking().bundle
+        bundle = self._speaking.bundle
         return {"intended_use": bundle.json(INTENDED_USE), "thresholds": bundle.json(THRESHOLDS)}
-
-    def refresh(self) -> ModelInfo:
-        """Look for a newer release, and use it if it passes every check; call it every few seconds."""
-        speaking = self._keeper.refresh()
-        words = speaking.bundle.vocabulary
-        if words != self._words:  # a newer model may have learned of other materials, phases or rooms
-            self._state.use(words)
-            self._words = words
-        return _info(speaking)
 
     def put_batch(self, batch: Row) -> RowVerdict:
         """Check and take in the row of a batch, in the place of an earlier one."""
@@ -78,7 +66,7 @@ class LiveEngine:
             self._state.rebuild(rows)
         except ContractError as error:
             raise EngineError(
-                f"the stored rows do not keep the process definition of bundle {self._keeper.speaking().bundle.sha256[:12]}"
+                f"the stored rows do not keep the process definition of bundle {self._speaking.bundle.sha256[:12]}"
                 f" ({error.what})",
                 remedy="Release a bundle with the definition that they were taken in by.",
             ) from None
@@ -98,12 +86,12 @@ class LiveEngine:
     def matrix(self, batch_id: str, as_of_us: int) -> np.ndarray:
         """The row that the model sees of a batch at a time, shape (1, columns of the model)."""
         row = self._state.row(batch_id, as_of_us)
-        return self._speaker_for(self._keeper.speaking(), row.columns).joined.matrix(row.values)
+        return self._speaker_for(row.columns).joined.matrix(row.values)
 
     def look(self, batch_id: str, as_of_us: int) -> Look:
         """What the model sees of a batch at a time; it holds on to nothing that changes."""
-        row, speaking = self._state.row(batch_id, as_of_us), self._keeper.speaking()
-        return Look(speaking.predictor, self._process, row.columns, row.values, batch_id, as_of_us)
+        row = self._state.row(batch_id, as_of_us)
+        return Look(self._speaking.predictor, self._process, row.columns, row.values, batch_id, as_of_us)
 
     def decides_outcomes(self) -> str | None:
         """The parameter whose readings decide the outcomes of all batches; None: dispositions do."""
@@ -123,9 +111,9 @@ class LiveEngine:
         return self._say(apart, batch_id, as_of_us)
 
     def _say(self, state: PlantState, batch_id: str, as_of_us: int, *, reasons: bool = True) -> ScoreBody:
-        speaking, row = self._keeper.speaking(), state.row(batch_id, as_of_us)
+        row = state.row(batch_id, as_of_us)
         try:
-            said = self._speaker_for(speaking, row.columns).say(row.values, as_of_us, reasons=reasons)
+            said = self._speaker_for(row.columns).say(row.values, as_of_us, reasons=reasons)
         except ContractError as error:
             raise UnscorableError(f"batch {batch_id}: {error.what}", remedy=error.remedy) from None
         return {
@@ -134,24 +122,23 @@ class LiveEngine:
             **said,
             "assays_pending": state.awaited(batch_id, self._assays, as_of_us),
             "data_sha256": row.data_sha256,
-            "process_version": speaking.predictor.process_version,
-            "model": _info(speaking).to_json(),
+            "process_version": self._speaking.predictor.process_version,
+            "model": self._info.to_json(),
         }
 
-    @property
+    @cached_property
     def _assays(self) -> list[str]:
         """Assays of a batch, also those that no model may see: not the tests of its lots."""
         of_lots = {parameter for parameter, _ in self._words.lot_tests}
         return [p.name for p in self._process.parameter if p.kind == "assay" and p.name not in of_lots]
 
-    def _speaker_for(self, speaking: Speaking, columns: Columns) -> Speaker:
-        """The model joined with the columns of a row; made again only when one of them changed."""
+    def _speaker_for(self, columns: Columns) -> Speaker:
+        """The model joined with the columns of a row; made again only when they changed."""
         held = self._speaker
-        if held is None or held[0] != speaking.bundle.sha256 or held[1].columns is not columns:
+        if held is None or held.columns is not columns:
             with self._joining:
-                held = (speaking.bundle.sha256, Speaker(speaking.predictor, self._process, columns))
-                self._speaker = held
-        return held[1]
+                self._speaker = held = Speaker(self._speaking.predictor, self._process, columns)
+        return held
 
 
 def _info(speaking: Speaking) -> ModelInfo:

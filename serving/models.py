@@ -47,9 +47,10 @@ class Models:
 
     def __init__(self, root: Path, keys: Path, forgetting: Forgetting = NEVER) -> None:
         self.store, self._keys, self._forgetting = BundleStore(root), keys, forgetting
-        self._keeper = Keeper(self.store, (), keeps_process=False)  # every release gets an engine of its own
+        self._keeper = Keeper(self.store, ())
         self._speaking: Speaking | None = None
         self._earlier: dict[str, Speaking] = {}
+        self._one_at_a_time = threading.Lock()  # of several that ask about earlier scores
         self._stale_us: int | None = None
         self._because = ""
 
@@ -85,13 +86,16 @@ class Models:
                 found = self._newest()
                 if found.bundle.sha256 == self._speaking.bundle.sha256:
                     raise BundleError(found.stale_because)
-                memory.renew(self._engine(found))
-                self._speaking = found
+                memory.renew(self._engine(found), lambda: self._took(found))
                 _log.info("a newer model speaks", bundle=found.bundle.sha256)
             self._stale_us, self._because = None, ""
         except Exception as error:  # whatever it is: the release that speaks goes on, and a later look may succeed
             self._stale_us = now_us() if self._stale_us is None else self._stale_us
             self._told(str(error) if isinstance(error, BatchguardError) else type(error).__name__)
+
+    def _took(self, found: Speaking) -> None:
+        """An engine that has to be made again from here on is one of this release."""
+        self._speaking = found
 
     def _first(self) -> Speaking:
         self._speaking = found = self._newest()
@@ -104,7 +108,7 @@ class Models:
         return self._keeper.refresh()
 
     def _engine(self, speaking: Speaking) -> LiveEngine:
-        return LiveEngine(_Pinned(self.store, speaking), self._forgetting)
+        return LiveEngine(speaking, self._forgetting)
 
     def _told(self, because: str) -> None:
         """One line in the log for each reason, not one for each look."""
@@ -115,14 +119,18 @@ class Models:
     def _named(self, model: Mapping[str, Any]) -> Speaking:
         """The release that a score names: the one that speaks, one that was asked for before, or one from the folder."""
         wanted = {name: model[name] for name in _SAME}
-        for known in (self._speaking, *self._earlier.values()):
+        with self._one_at_a_time:
+            known_ones = (self._speaking, *self._earlier.values())
+        for known in known_ones:
             if known is not None and _said_of(known.bundle) == wanted:
                 return known
         bundle = self._find(wanted)
         sing(bundle)  # loaded in a child process first, as any other
-        self._earlier[bundle.sha256] = found = Speaking(bundle, load_predictor(bundle))
-        while len(self._earlier) > _EARLIER:
-            self._earlier.pop(next(iter(self._earlier)))
+        found = Speaking(bundle, load_predictor(bundle))
+        with self._one_at_a_time:
+            self._earlier[bundle.sha256] = found
+            while len(self._earlier) > _EARLIER:
+                self._earlier.pop(next(iter(self._earlier)))
         return found
 
     def _find(self, wanted: Mapping[str, Any]) -> Bundle:
@@ -148,22 +156,6 @@ def _said_of(bundle: Bundle) -> dict[str, str]:
     said = (manifest.model_sha256, manifest.name, manifest.version, manifest.review, manifest.process_sha256,
             manifest.features_sha256)  # fmt: skip
     return dict(zip(_SAME, said, strict=True))
-
-
-class _Pinned(Keeper):
-    """Gives one verified release, whatever was released since."""
-
-    def __init__(self, store: BundleStore, speaking: Speaking) -> None:
-        super().__init__(store, ())
-        self._one = speaking
-
-    def speaking(self) -> Speaking:
-        """The one."""
-        return self._one
-
-    def refresh(self) -> Speaking:
-        """The one."""
-        return self._one
 
 
 class Watch:

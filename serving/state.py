@@ -53,7 +53,7 @@ class LiveRow:
 class PlantState:
     """Rows and summaries of all batches of one process.
 
-    One thread changes it at a time; any number ask. What a change makes stale of the context is prepared again by the
+    One thread changes it at a time, while nobody asks; any number ask beside each other. What a change makes stale of the context is prepared again by the
     next question, so that a change costs no more than its rows; a question never reads a context that lacks one.
 
     Args:
@@ -142,11 +142,6 @@ class PlantState:
         """Give up readings and events of batches that have long been silent; rows up to a number are stored."""
         with self._changing:
             self._batches.let_go(until)
-
-    def use(self, words: Vocabulary) -> None:
-        """Make columns for other names from now on."""
-        with self._changing:
-            self._context.use(words)
 
     def row(self, batch_id: str, as_of_us: int) -> LiveRow:
         """All that is known of a batch at a moment.

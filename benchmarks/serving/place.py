@@ -22,7 +22,9 @@ from models.predictor import Predictor
 from models.train import train
 from serving.bundle.manifest import private_key
 from serving.bundle.store import BundleStore
+from serving.engine import LiveEngine
 from serving.ids import iso, now_us
+from serving.models import KEYS, Models
 from serving.scorer import Release
 
 N_PARAMETERS, HOURS, N_BATCHES = 13, 96, 80
@@ -33,12 +35,13 @@ PROCESS = ProcessDefinition.model_validate({
     "parameter": [{"name": n, "label": n, "unit": "1", "kind": "sensor", "normal": [36, 38]} for n in NAMES],
 })  # fmt: skip
 HOUR_US = 3_600_000_000
+FILLED_H, ASKED_H = 48, 90  # hours of a batch that are there when a score is asked for, and the hour it is asked about
 PLAN = Plan(trials=2, folds=2, most_rounds=40)  # its trees are replaced by those of the size that the bounds speak of
 
 
 @dataclass(frozen=True)
 class Place:
-    """The folder of everything, and for the bare comparisons the booster and a row of its inputs, shape (1, k)."""
+    """The folder of everything, and for the bare comparisons the booster and the row that is asked about, shape (1, k)."""
 
     root: Path
     booster: lgb.Booster
@@ -70,7 +73,19 @@ def make_place(root: Path) -> Place:
     predictor = replace(small, model_texts=(booster.model_to_string(),))
     place = Place(root, booster, seen.inputs[-1:])
     release(place, predictor, words, "1")
-    return place
+    started_us = now_us() - HOURS * HOUR_US
+    X, hours = filled_engine(place, started_us).matrix("B1", started_us + ASKED_H * HOUR_US), np.array([float(ASKED_H)])
+    return replace(place, row=predictor.assess(X, hours, contributions=False).inputs)
+
+
+def filled_engine(place: Place, started_us: int) -> LiveEngine:
+    """An engine that holds what `Endpoint.fill` sends of a batch `B1` in its first hours."""
+    engine = Models(place.bundles, place.data_dir / KEYS).make(None)
+    engine.put_batch({"batch_id": "B1", **batch(started_us)})
+    for hour in range(FILLED_H):
+        rows = observations(started_us, hour * 60, 60, np.random.default_rng(hour))
+        engine.add("B1", "observations", rows)
+    return engine
 
 
 def made_up(rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame], pa.Table]:

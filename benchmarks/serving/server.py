@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.serving.http import ask, request
-from benchmarks.serving.place import HOUR_US, Place, batch, observations
+from benchmarks.serving.place import ASKED_H, HOUR_US, Place, batch, observations
 from benchmarks.serving.process import Served, free_port
 from serving.access.keys import add_key
 from serving.audit import Actor
@@ -37,14 +37,14 @@ class Endpoint:
 
     def score(self, i: int = 0, *, reasons: bool = True) -> bytes:
         """A request for the score at a moment of its own."""
-        wanted = {"as_of": iso(self.started_us + 90 * HOUR_US + i), "reasons": reasons}
+        wanted = {"as_of": iso(self.started_us + ASKED_H * HOUR_US + i), "reasons": reasons}
         return self.send("POST", "/v1/batches/B1/scores", wanted)
 
     def fill(self, first_h: int, n_hours: int) -> int:
         """Send readings of all parameters, an hour a call; how many rows."""
-        rng, rows = np.random.default_rng(first_h), 0
+        rows = 0
         for hour in range(first_h, first_h + n_hours):
-            sent = observations(self.started_us, hour * 60, 60, rng)
+            sent = observations(self.started_us, hour * 60, 60, np.random.default_rng(hour))
             status, told = ask(self.port, self.send("POST", "/v1/batches/B1/observations", {"observations": sent}))
             assert (status, told["accepted"]) == (200, len(sent)), told
             rows += len(sent)

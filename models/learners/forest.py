@@ -61,6 +61,8 @@ class Forest:
         if len({n_inputs for n_inputs, _ in models}) != 1:
             raise StorageError("the models of a bag have different inputs", remedy="Train again.")
         trees = [tree for _, several in models for tree in several]
+        if not trees:
+            raise StorageError("a model has no trees", remedy="Train again.")
         member = np.repeat(np.arange(len(models)), [len(several) for _, several in models])
         roots = np.cumsum([0, *(len(tree.rows) for tree in trees)])
         words = np.cumsum([0, *(len(tree.categories) for tree in trees)])
@@ -167,6 +169,8 @@ def _tree(fields: dict[str, str]) -> _Tree:
     own = np.where(is_leaf, ~own, own)
     rows = np.empty(len(own))
     rows[is_leaf], rows[~is_leaf] = lists["leaf_count"][own[is_leaf]], lists["internal_count"][own[~is_leaf]]
+    if (rows <= 0).any():
+        raise StorageError("a tree is damaged: no training row reached one of its nodes", remedy="Restore the model.")
     return _Tree(lists, rows, own, np.array(parent), np.array(is_left), is_leaf)
 
 

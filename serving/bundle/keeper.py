@@ -54,7 +54,6 @@ class Keeper:
         trusted: Keys whose signature counts.
         clock: Now, in microseconds UTC.
         canary: Tries a bundle out; raises `BundleError` where it fails.
-        keeps_process: Whether the state of whoever uses it depends on the process definition, which then stays.
     """
 
     def __init__(
@@ -64,14 +63,11 @@ class Keeper:
         *,
         clock: Callable[[], int] = lambda: time.time_ns() // 1000,
         canary: Callable[[Bundle], None] = sing,
-        keeps_process: bool = True,
     ) -> None:
         self._store, self._trusted, self._clock, self._canary = store, trusted, clock, canary
-        self._keeps_process = keeps_process
         self._speaking: Speaking | None = None
         self._refused: dict[str, tuple[str, int]] = {}
         self._newest_us = 0
-        self._process_sha256: str | None = None
         self._lock = threading.Lock()
 
     def trust(self, trusted: tuple[Ed25519PublicKey, ...]) -> None:
@@ -118,7 +114,7 @@ class Keeper:
                     f"bundle {speaking.bundle.sha256[:12]} cannot be noted as used: {error.strerror}",
                     remedy="Make room in the folder of bundles.",
                 ) from None
-        self._newest_us, self._process_sha256 = manifest.released_us, manifest.process_sha256
+        self._newest_us = manifest.released_us
         self._speaking = speaking
 
     def _checked(self, sha256: str) -> Speaking:
@@ -149,11 +145,6 @@ class Keeper:
             raise BundleError(
                 f"bundle {short} was made with other feature code",
                 remedy="Export the version again with this software.",
-            )
-        if self._keeps_process and self._process_sha256 not in (None, manifest.process_sha256):
-            raise BundleError(
-                f"bundle {short} has another process definition than the rows that are held were judged by",
-                remedy="Restart the endpoint to use it; until then the former release speaks, stamped stale_model.",
             )
         if bundle.process.id != manifest.process_id:
             raise BundleError(f"bundle {short} has the process definition of {bundle.process.id!r}")

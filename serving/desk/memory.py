@@ -106,8 +106,12 @@ class Memory:
                 elif change.begun:
                     self._engine, self._held = None, 0
 
-    def renew(self, engine: Engine) -> None:
+    def renew(self, engine: Engine, then: Callable[[], None] = lambda: None) -> None:
         """Let another engine speak: filled beside the one that still does, and put in its place at once.
+
+        Args:
+            engine: Empty.
+            then: Called when it speaks, before anyone scores with it.
 
         Raises:
             RecordsUnavailableError: The rows cannot be read now; the old engine goes on.
@@ -117,6 +121,7 @@ class Memory:
             engine.rebuild(rows_between(connection, 0, held))
         with self._lock.alone():
             self._engine, self._held = engine, held
+            then()
             self._filled()
 
     def _catch_up(self, connection: Connection, until: int) -> Engine:

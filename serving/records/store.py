@@ -101,31 +101,22 @@ class Records:
             yield connection, now
             connection.execute(_MOVE_HEAD, vars(now))
 
-    def together(self, work: Callable[[Connection, Head], _T]) -> _T:
+    def soon(self, work: Callable[[Connection, Head], _T], then: Callable[[Head], None] = lambda _: None) -> Future[_T]:
         """`write` for many small transactions at once: those that wait while one is being committed share the next commit.
 
         A commit costs a turn of the disk, whoever shares it. One that fails takes nothing of the others along: these are
-        done again without it. Nobody returns before the commit.
+        done again without it. Whoever goes away meanwhile changes nothing for the others.
 
         Args:
-            work: Done in one of the records' own threads, perhaps more than once: only the last time is committed.
-
-        Raises:
-            RecordsUnavailableError: It cannot begin or commit.
-            Exception: What the work raised.
-        """
-        return self.soon(work).result()
-
-    def soon(self, work: Callable[[Connection, Head], _T], then: Callable[[Head], None] = lambda _: None) -> Future[_T]:
-        """`together`, without waiting for it: the result comes, or the error, when it is committed or never will be.
-
-        Args:
-            work: As for `together`.
+            work: Done in the records' own thread, perhaps more than once: only the last time is committed.
             then: Told the ends of the chain and the rows that are committed, before the result is; an error of its own takes
                 the place of the result, though the work is committed.
+
+        Returns:
+            What the work gave, once it is committed; `RecordsUnavailableError` where that cannot be; what the work raised.
         """
         mine = _Waiting(work, then)
-        mine.done.set_running_or_notify_cancel()  # who waits may go away, the others' results follow all the same
+        mine.done.set_running_or_notify_cancel()  # from here on nobody can take it back
         with self._queue_lock:
             self._queue.append(mine)
         self._committer.submit(self._commit_waiting)

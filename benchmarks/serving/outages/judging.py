@@ -97,7 +97,8 @@ class Judge:
             for row in made:
                 engine.rebuild(rows_between(connection, held, row["rows_seq"]))
                 held = row["rows_seq"]
-                again = engine.score(row["batch_id"], row["as_of_us"])
+                reasons = orjson.loads(row["body"])["reasons"] is not None
+                again = engine.score(row["batch_id"], row["as_of_us"], reasons=reasons)
                 again["model"].pop("stale_since_us", None)
                 wrong += canonical(again).decode() != row["body"]
         return wrong

@@ -185,7 +185,7 @@ def test_a_row_gives_the_same_bits_alone_and_among_others(seed):
     "damage",
     [("left_child=-1 -2", "left_child=0 -2"), ("right_child=1 -3", "right_child=0 -3"), ("right_child=1 -3", "right_child=1 -9"),
      ("split_feature=0 1", "split_feature=0 2"),
-     ("num_tree_per_iteration=1", "num_tree_per_iteration=3"), ("is_linear=0", "is_linear=1"), ("tree\nversion", "forest\nversion")],
+     ("num_tree_per_iteration=1", "num_tree_per_iteration=3"), ("is_linear=0", "is_linear=1"), ("leaf_count=50 30 20", "leaf_count=50 50 0"), (STUMP[STUMP.index("Tree=0") :], ""), ("tree\nversion", "forest\nversion")],
 )  # fmt: skip
 def test_a_text_that_is_no_such_model_is_refused(damage):
     with pytest.raises(StorageError):

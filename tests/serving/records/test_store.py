@@ -131,7 +131,7 @@ def test_what_waits_for_one_commit_shares_the_next_and_a_failure_takes_nobody_al
             return now.rows_seq
 
         try:
-            results[i] = records.together(count)
+            results[i] = records.soon(count).result()
         except ValueError as error:
             results[i] = error
 
@@ -180,11 +180,4 @@ def test_work_whose_commit_fails_was_not_done(records, monkeypatch):
 
     monkeypatch.setattr(records, "_begin", broken)
     with pytest.raises(RecordsUnavailableError):
-        records.together(lambda connection, now: "done")
-
-
-def test_one_who_goes_away_takes_nobody_elses_result_along(records):
-    with records.write():
-        waiting = [records.soon(lambda connection, now, i=i: i) for i in range(3)]
-        assert not waiting[1].cancel()
-    assert [one.result(timeout=5) for one in waiting] == [0, 1, 2]
+        records.soon(lambda connection, now: "done").result()
