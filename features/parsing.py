@@ -110,9 +110,10 @@ def _times(raw: pa.Array, name: str) -> tuple[pd.Series, list[Fault]]:
 
 
 def _parse_times(text: pa.Array) -> np.ndarray:
-    """UTC of texts that look like times; NaT for the 30th of February."""
+    """UTC of texts that look like times; NaT for the 30th of February, and for the year 10000 in UTC, which could not be read again."""
     spelled = pc.utf8_upper(text).to_pandas()
-    return pd.to_datetime(spelled, utc=True, format="ISO8601", errors="coerce").astype(UTC_US).array
+    found = pd.to_datetime(spelled, utc=True, format="ISO8601", errors="coerce").astype(UTC_US)
+    return found.where(found.dt.year.between(1, 9999)).array
 
 
 def _naive(rows: np.ndarray, raw: pa.Array, name: str) -> Fault:

@@ -39,9 +39,12 @@ def microseconds(text: str) -> int:
     """ISO 8601 with offset to microseconds, digits beyond cut off.
 
     Raises:
-        ValueError: It is no time, or has no offset.
+        ValueError: It is no time, has no offset, or lies outside the years 1 to 9999 in UTC, which no other text can name.
     """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("a time without offset from UTC")
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    try:
+        return (moment.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
+    except OverflowError:
+        raise ValueError("a time outside the years 1 to 9999 in UTC") from None

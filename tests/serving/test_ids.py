@@ -19,6 +19,12 @@ def test_an_offset_is_counted_and_a_missing_one_refused():
         microseconds("1970-01-01T00:00:00")
 
 
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+def test_a_time_that_the_calendar_of_utc_does_not_have_is_refused(text):
+    with pytest.raises(ValueError):
+        microseconds(text)
+
+
 def test_ids_are_uuids_of_version_seven_that_sort_by_time():
     early, late = new_id(1_700_000_000_000_000), new_id(1_700_000_000_001_000)
     assert early < late

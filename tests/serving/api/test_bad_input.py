@@ -111,6 +111,8 @@ def test_a_load_balancer_may_add_what_it_likes_to_the_address_of_health(api):
         ({"observed_at": "2026-03-01T01:00:00"}, "naive_time"),
         ({"observed_at": "yesterday"}, "not_a_time"),
         ({"observed_at": "2026-02-30T01:00:00Z"}, "not_a_time"),
+        ({"observed_at": "9999-12-31T23:59:59-14:00"}, "not_a_time"),
+        ({"observed_at": "0001-01-01T00:00:00+14:00"}, "not_a_time"),
         ({"available_at": "2026-02-28T01:00:00Z"}, "available_at_before_observed_at"),
         ({"observed_at": "2026-03-03T12:00:00Z"}, "from_the_future"),
         ({"value": 51.0}, "out_of_range"),
@@ -163,3 +165,10 @@ def test_nothing_that_was_sent_is_repeated(api):
         text = api("POST", ROWS, content=json.dumps(body)[:-1], headers=JSON).text
         text += api("POST", ROWS, json={"observations": [{"parameter": 5, "value": pseudonym}]}).text
         assert pseudonym not in text
+
+
+@pytest.mark.parametrize("name", ["started_at", "planned_end_at"])
+def test_a_batch_with_a_time_that_could_not_be_read_again_is_refused(api, name):
+    sent = BATCH | {name: "9999-12-31T23:59:59-14:00"}  # in UTC the year 10000: no engine could be built over it
+    assert api("PUT", "/v1/batches/B9", json=sent).status_code == 422
+    assert api("POST", SCORES, json={}).status_code == 200

@@ -84,6 +84,12 @@ def test_tensors_that_do_not_fit_are_refused(api, inputs):
     assert api("POST", INFER, json={"inputs": inputs}).status_code == 422
 
 
+@pytest.mark.parametrize("as_of", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+def test_a_time_that_the_calendar_does_not_have_is_refused(api, as_of):
+    answer = api("POST", INFER, json={"inputs": [tensor("batch_id", "B1"), tensor("as_of", as_of)]})
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+
+
 def test_only_the_model_that_speaks_is_there(api):
     assert api("GET", "/v2/models/soup").json()["versions"] == ["3"]
     assert api("GET", "/v2/models/soup/ready").json() == {"name": "soup", "ready": True}
