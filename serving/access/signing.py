@@ -62,6 +62,9 @@ class Signing:
         self._verify, self._clock = verify, clock
         self._last: dict[str, int] = {}  # person -> time of the last signing
         self._refused: dict[str, list[int]] = {}
+        self._turns: dict[
+            str, threading.Lock
+        ] = {}  # of one person one after the other: refusals are counted in between
         self._lock = threading.Lock()
 
     def sign(self, person: Principal, meaning: Meaning, signer: str | None, credential: str | None) -> Signature:
@@ -82,6 +85,14 @@ class Signing:
             raise ForbiddenError("a service never signs")
         if meaning == "approval" and person.role != "approver":
             raise ForbiddenError(f"role {person.role} cannot sign an approval")
+        with self._turn(person):
+            return self._sign(person, meaning, signer, credential)
+
+    def _turn(self, person: Principal) -> threading.Lock:
+        with self._lock:
+            return self._turns.setdefault(person.id, threading.Lock())
+
+    def _sign(self, person: Principal, meaning: Meaning, signer: str | None, credential: str | None) -> Signature:
         now = self._clock()
         self._not_paused(person, now)
         try:

@@ -1,5 +1,7 @@
 """Two components at the first signature of a session, the secret at each next one; a refusal says what is missing."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -125,3 +127,25 @@ def test_after_a_few_refusals_nothing_is_looked_at_for_a_while(signing, clock):
     signing.sign(BORIS, "review", "key:b2", "boris")
     clock.later(SESSION_S)
     signing.sign(ANNA, "review", "key:a1", "anna")
+
+
+def test_attempts_made_at_once_are_counted_as_those_made_one_after_the_other(clock):
+    looked_at, begin = [], threading.Barrier(4 * MOST_REFUSED)
+
+    def slow(credential: str) -> Principal:
+        looked_at.append(credential)
+        threading.Event().wait(0.01)
+        raise UnauthenticatedError("the key is not known")
+
+    signing = Signing(slow, clock)
+
+    def attempt(i: int) -> type[Exception]:
+        begin.wait()
+        with pytest.raises(UnauthenticatedError) as refused:
+            signing.sign(ANNA, "review", "key:a1", f"guess {i}")
+        return refused.type
+
+    with ThreadPoolExecutor(4 * MOST_REFUSED) as threads:
+        told = list(threads.map(attempt, range(4 * MOST_REFUSED)))
+    assert len(looked_at) == told.count(SignatureError) == MOST_REFUSED
+    assert told.count(SigningPausedError) == 3 * MOST_REFUSED
