@@ -12,9 +12,13 @@ from serving.ids import iso
 from serving.records.tables import inline_histories, reviews, scores
 
 _HELD = scores.c.inline_sha256.is_(None) & (scores.c.batch_id == bindparam("id"))
-_SUPERSEDED = (
+_SAME_TIME = _HELD & (scores.c.as_of_us == bindparam("at"))
+_SUPERSEDED = (  # scores that are kept at once are kept in another order than they were made in: each is superseded once
     select(scores.c.score_id)
-    .where(_HELD, scores.c.as_of_us == bindparam("at"))
+    .where(
+        _SAME_TIME,
+        scores.c.score_id.not_in(select(scores.c.supersedes).where(_SAME_TIME, scores.c.supersedes.is_not(None))),
+    )
     .order_by(scores.c.scored_us.desc(), scores.c.score_id.desc())
     .limit(1)
 )
@@ -32,7 +36,7 @@ def find_score(connection: Connection, score_id: str) -> Mapping[str, Any] | Non
 
 
 def superseded(connection: Connection, batch_id: str, as_of_us: int) -> str | None:
-    """The newest score of a batch at a time, which a new one at the same time supersedes."""
+    """The score of a batch at a time that none superseded yet, which a new one at the same time supersedes."""
     return connection.execute(_SUPERSEDED, {"id": batch_id, "at": as_of_us}).scalar_one_or_none()
 
 

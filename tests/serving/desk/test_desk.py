@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -71,6 +72,15 @@ def test_a_correction_makes_a_new_score_that_supersedes_and_nothing_is_deleted(d
     second = score(desk)
     assert (first["supersedes"], second["supersedes"]) == (None, first["score_id"])
     assert reviewing.score_with_reviews(desk, NORTH, first["score_id"]) == {**first, "reviews": []}
+
+
+def test_each_score_is_superseded_once_though_they_are_kept_in_another_order_than_made(desk, records):
+    """Several at once: one that was made before the newest one kept is kept after it."""
+    ends = []
+    for seconds in (0, 10, 3, 7):
+        made = replace(desk, clock=lambda seconds=seconds: desk.clock() + seconds * 1_000_000)
+        ends.append(score(made))
+    assert [one["supersedes"] for one in ends] == [None, *(one["score_id"] for one in ends[:-1])]
 
 
 def test_the_same_key_and_body_give_the_stored_answer_and_no_new_score(desk, records):
