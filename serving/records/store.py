@@ -129,6 +129,7 @@ class Records:
             then: Told the ends of the chain and the rows that are committed, before the result is.
         """
         mine = _Waiting(work, then)
+        mine.done.set_running_or_notify_cancel()  # who waits may go away, the others' results follow all the same
         with self._queue_lock:
             self._queue.append(mine)
         self._committer.submit(self._commit_waiting)

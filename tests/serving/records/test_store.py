@@ -160,3 +160,10 @@ def test_work_whose_commit_fails_was_not_done(records, monkeypatch):
     monkeypatch.setattr(records, "_begin", broken)
     with pytest.raises(RecordsUnavailableError):
         records.together(lambda connection, now: "done")
+
+
+def test_one_who_goes_away_takes_nobody_elses_result_along(records):
+    with records.write():
+        waiting = [records.soon(lambda connection, now, i=i: i) for i in range(3)]
+        assert not waiting[1].cancel()
+    assert [one.result(timeout=5) for one in waiting] == [0, 1, 2]
