@@ -77,9 +77,9 @@ def newest_of(feature: Feature, value: Any, age_h: Any, as_of: pd.Timestamp) -> 
     """
     value, age_h = plain(value), plain(age_h)
     at = None if value is None or not isinstance(age_h, float) else as_of - _span(age_h)
-    return Newest(feature.label, feature.unit, value, at, feature.window in _FIXED)  # ty: ignore[invalid-argument-type]
+    return Newest(feature.label, feature.unit, value, at, feature.window in _FIXED)
 
 
 def _span(age_h: float) -> timedelta:
     """Hours, to the nanosecond where that many can be held: not beyond 292 years, where a mistyped year leads."""
-    return pd.Timedelta(hours=age_h) if age_h < _LONGEST_H else timedelta(hours=age_h)
+    return timedelta(hours=age_h) if age_h > _LONGEST_H else pd.Timedelta(hours=age_h)  # ty: ignore[invalid-explicit-return] - NaT never
