@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, insert, select
 
 from serving.anchor import anchored_in
 from serving.ids import iso
 from serving.records.store import Head, Records
-from serving.records.tables import GENESIS, audit, inline_histories, reviews, rows, scores
+from serving.records.tables import GENESIS, api_keys, audit, inline_histories, reviews, rows, scores
 from serving.seam import canonical
 
 _HASHED = ("seq", "at_us", "who", "role", "action", "object", "old", "new", "why", "request_id", "previous")
@@ -116,6 +117,7 @@ def verify(records: Records, anchor: Path | None) -> Verified:
     """
     problems: list[str] = []
     said: dict[str, list[str | None]] = {"score": [], "review": [], "rows": []}
+    keys: dict[str, dict[str, Any]] = {}
     anchored = anchored_in(anchor)
     with records.read() as connection:
         expected, previous, n = 1, GENESIS, 0
@@ -125,11 +127,13 @@ def verify(records: Records, anchor: Path | None) -> Verified:
             if anchored.pop(entry["seq"], entry["hash"]) != entry["hash"]:
                 problems.append(f"entry {entry['seq']} is not the one of the anchor: the chain was written anew")
             if entry["action"] in said:
-                said[entry["action"]].append(entry["new"])
+                said[entry["action"]].append(entry["new"] and _with_actor(entry["action"], entry))
+            elif entry["action"] in ("key_added", "key_revoked"):
+                keys.setdefault(entry["object"], {}).update(orjson.loads(entry["new"]))
             expected, previous = entry["seq"] + 1, entry["hash"]
         problems += [f"entry {seq} of the anchor is gone: the chain was cut" for seq in sorted(anchored)]
         kept = list(_kept(connection))
-    problems += _differences(said, kept)
+    problems += _differences({**said, "key": [canonical(key).decode() for key in keys.values()]}, kept)
     return Verified(n, len(kept), tuple(problems))
 
 
@@ -142,6 +146,11 @@ def _faults(entry: Mapping[str, Any], expected: int, previous: str) -> list[str]
     if entry_hash(entry) != entry["hash"]:
         found.append(f"entry {entry['seq']} was changed")
     return found
+
+
+def _with_actor(kind: str, entry: Mapping[str, Any]) -> str:
+    """What an entry says of a record; of a score or a review also who made it, and by which request."""
+    return entry["new"] if kind == "rows" else f"{entry['new']} {entry['who']} {entry['request_id']}"
 
 
 def score_digest(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,9 +191,14 @@ def _kept(connection: Connection) -> Iterator[tuple[str, str]]:
     """(kind, what the trail should say) of every record; a record whose own digest is wrong says something else."""
     for found in connection.execute(select(scores)).mappings():
         body = hashlib.sha256(found["body"].encode()).hexdigest()
-        yield "score", canonical(score_digest({**found, "body_sha256": body})).decode()
+        said = canonical(score_digest({**found, "body_sha256": body})).decode()
+        yield "score", f"{said} {found['principal']} {found['request_id']}"
+        if body != found["body_sha256"]:
+            yield "digest of a score", found["score_id"]
     for found in connection.execute(select(reviews)).mappings():
-        yield "review", canonical(review_digest(found)).decode()
+        yield "review", f"{canonical(review_digest(found)).decode()} {found['reviewer']} {found['request_id']}"
+    for found in connection.execute(select(api_keys)).mappings():
+        yield "key", canonical({str(name): found[name] for name in found if name != "secret_hash"}).decode()
     for found in connection.execute(select(inline_histories)).mappings():
         if hashlib.sha256(found["content"].encode()).hexdigest() != found["sha256"]:
             yield "inline history", found["sha256"]
@@ -206,7 +220,7 @@ def _rows_said(group: list[Any]) -> tuple[str, str]:
 
 def _differences(said: Mapping[str, list[str | None]], kept: list[tuple[str, str]]) -> list[str]:
     found = []
-    for kind in ("score", "review", "rows", "inline history"):
+    for kind in ("score", "digest of a score", "review", "rows", "key", "inline history"):
         told = {text for text in said.get(kind, []) if text is not None}
         there = {text for name, text in kept if name == kind}
         found += [f"{kind} without its entry in the trail, or changed since: {text[:120]}" for text in there - told]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from models.explain.words import Value, plain
 from models.predictor import AGE
 
 STATISTICS = ("last", "value")  # statistics that are the newest value itself
+_LONGEST_H = 2_500_000
 _FIXED = ("before_start", "lot")  # windows whose values stood before the batch ran
 
 
@@ -74,5 +76,10 @@ def newest_of(feature: Feature, value: Any, age_h: Any, as_of: pd.Timestamp) -> 
         as_of: When the question was asked.
     """
     value, age_h = plain(value), plain(age_h)
-    at = None if value is None or not isinstance(age_h, float) else as_of - pd.Timedelta(hours=age_h)
-    return Newest(feature.label, feature.unit, value, at, feature.window in _FIXED)  # ty: ignore[invalid-argument-type]
+    at = None if value is None or not isinstance(age_h, float) else as_of - _span(age_h)
+    return Newest(feature.label, feature.unit, value, at, feature.window in _FIXED)
+
+
+def _span(age_h: float) -> timedelta:
+    """Hours, to the nanosecond where that many can be held: not beyond 292 years, where a mistyped year leads."""
+    return timedelta(hours=age_h) if age_h > _LONGEST_H else pd.Timedelta(hours=age_h)  # ty: ignore[invalid-explicit-return] - NaT never

@@ -4,6 +4,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from serving import audit
+from serving.access.keys import add_key, revoke_key
 from serving.anchor import Anchor
 from serving.audit import Actor
 from serving.desk import intake, reviewing, scoring
@@ -101,6 +102,12 @@ def test_a_chain_written_anew_is_found_by_the_anchor_alone(records, tmp_path):
         "UPDATE rows SET content = replace(content, '7.0', '5.0') WHERE table_name = 'observations'",
         "DELETE FROM rows WHERE table_name = 'observations'",
         "DELETE FROM scores",
+        "UPDATE scores SET body_sha256 = 'another'",
+        "UPDATE scores SET principal = 'key:another'",
+        "UPDATE scores SET request_id = 'another'",
+        "UPDATE api_keys SET revoked_us = NULL",
+        "UPDATE api_keys SET role = 'viewer'",
+        "DELETE FROM api_keys",
     ],
 )
 def test_a_record_that_is_not_what_the_trail_says_is_found(records, tmp_path, statement):
@@ -108,6 +115,9 @@ def test_a_record_that_is_not_what_the_trail_says_is_found(records, tmp_path, st
     intake.put_batch(desk, call(request_id="r1"), "B1", BATCH, "")
     intake.add_rows(desk, call(request_id="r2"), "B1", {"observations": [reading(1, 7.0)]})
     scoring.score(desk, call(MES, request_id="r3"), "B1", NOON)
+    root = audit.Actor("local:root", "operator", "r4")
+    key_id, _ = add_key(records, name="M", kind="service", role="mes", sites=["north"], expires_us=None, actor=root)
+    revoke_key(records, key_id, why="lost", actor=root)
     assert audit.verify(records, None).problems == ()
     bypassed(records, statement)
     assert audit.verify(records, None).problems

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 
 from features.dictionary import Feature
-from models.explain.newest import Newest, newest
+from models.explain.newest import Newest, newest, newest_of
 
 NOON = pd.Timestamp("2026-03-01 12:00", tz="UTC")
 
@@ -44,3 +44,8 @@ def test_a_newest_value_has_its_time_and_a_value_from_before_the_start_has_none(
 def test_a_category_is_no_number():
     (known, _) = newest(ROWS, FEATURES)
     assert (known["site"].number, known["sugar"].number) == (None, 6.4)
+
+
+def test_a_mistyped_year_is_a_long_time_ago_and_no_error():
+    at = newest_of(FEATURES[0], 6.4, 24.0 * 365_250, NOON.as_unit("us")).at
+    assert at is not None and at.year == 1026

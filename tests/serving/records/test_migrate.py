@@ -55,7 +55,8 @@ def earlier(empty_url):
         said = {name: SCORE[name] for name in SAID_OF_A_SCORE}
         audit.append(connection, now, actor, "score", "score:s", at_us=2, new=said)
         of_review = {name: value for name, value in REVIEW.items() if name != "request_id"}
-        audit.append(connection, now, actor, "review", "score:s", at_us=3, new=of_review)
+        anna = audit.Actor("user:anna", "reviewer", "r")
+        audit.append(connection, now, anna, "review", "score:s", at_us=3, new=of_review)
         moved = {"seq": now.audit_seq, "hash": now.audit_hash}
         connection.execute(text("UPDATE head SET audit_seq = :seq, audit_hash = :hash"), moved)
     yield records
