@@ -7,17 +7,19 @@ do the same to the anchor, a file that should lie where the database's administr
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from serving.anchor import anchored_in
 from serving.ids import iso
-from serving.records.store import Head, Records
+from serving.records.migrate import guards_missing
+from serving.records.rows import KeptRow
+from serving.records.store import Head, Records, head_of
 from serving.records.tables import GENESIS, api_keys, audit, inline_histories, reviews, rows, scores
 from serving.seam import canonical
 
@@ -133,6 +135,7 @@ def verify(records: Records, anchor: Path | None) -> Verified:
             expected, previous = entry["seq"] + 1, entry["hash"]
         problems += [f"entry {seq} of the anchor is gone: the chain was cut" for seq in sorted(anchored)]
         kept = list(_kept(connection))
+        problems += _unsound(connection)
     problems += _differences({**said, "key": [canonical(key).decode() for key in keys.values()]}, kept)
     return Verified(n, len(kept), tuple(problems))
 
@@ -155,7 +158,7 @@ def _with_actor(kind: str, entry: Mapping[str, Any]) -> str:
 
 def score_digest(row: Mapping[str, Any]) -> dict[str, Any]:
     """What the trail says of a score: enough to notice any change of its record."""
-    names = ("score_id", "batch_id", "as_of_us", "scored_us", "rows_seq", "inline_sha256", "model_sha256", "model_stale_us", "body_sha256",
+    names = ("score_id", "batch_id", "site_id", "as_of_us", "scored_us", "rows_seq", "inline_sha256", "model_sha256", "model_stale_us", "body_sha256",
              "supersedes")  # fmt: skip
     return {name: row[name] for name in names} | _kept_since(row, "code_sha256")
 
@@ -172,27 +175,25 @@ def _kept_since(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: row[name] for name in names if row.get(name) is not None}
 
 
-def rows_digest(batch_id: str, table: str, contents: Iterable[tuple[int, str]]) -> dict[str, Any]:
+def rows_digest(batch_id: str, table: str, kept: Sequence[KeptRow]) -> dict[str, Any]:
     """What the trail says of rows taken in by one request: how many, from which number on, and their digest."""
-    numbered = list(contents)
     digest = hashlib.sha256()
-    for _, content in numbered:
-        digest.update(content.encode() + b"\n")
-    return {
-        "batch_id": batch_id,
-        "table": table,
-        "first": numbered[0][0] if numbered else 0,
-        "n": len(numbered),
-        "sha256": digest.hexdigest(),
-    }
+    for row in kept:
+        digest.update(canonical([row.site_id, row.key]) + row.content.encode() + b"\n")
+    first = kept[0].seq if kept else 0
+    return {"batch_id": batch_id, "table": table, "first": first, "n": len(kept), "sha256": digest.hexdigest()}
 
 
-def _kept(connection: Connection) -> Iterator[tuple[str, str]]:
-    """(kind, what the trail should say) of every record; a record whose own digest is wrong says something else."""
+def _kept(connection: Connection) -> Iterator[tuple[str, ...]]:
+    """(kind, what the trail should say, what earlier versions said) of every record.
+
+    A record whose own digest is wrong says something else.
+    """
     for found in connection.execute(select(scores)).mappings():
         body = hashlib.sha256(found["body"].encode()).hexdigest()
-        said = canonical(score_digest({**found, "body_sha256": body})).decode()
-        yield "score", f"{said} {found['principal']} {found['request_id']}"
+        said, by = score_digest({**found, "body_sha256": body}), f" {found['principal']} {found['request_id']}"
+        earlier = {name: value for name, value in said.items() if name != "site_id"}
+        yield "score", canonical(said).decode() + by, canonical(earlier).decode() + by
         if body != found["body_sha256"]:
             yield "digest of a score", found["score_id"]
     for found in connection.execute(select(reviews)).mappings():
@@ -202,27 +203,51 @@ def _kept(connection: Connection) -> Iterator[tuple[str, str]]:
     for found in connection.execute(select(inline_histories)).mappings():
         if hashlib.sha256(found["content"].encode()).hexdigest() != found["sha256"]:
             yield "inline history", found["sha256"]
-    wanted: list[Any] = [rows.c.request_id, rows.c.batch_id, rows.c.table_name, rows.c.seq, rows.c.content]
+    wanted: list[Any] = [
+        rows.c.request_id,
+        rows.c.batch_id,
+        rows.c.table_name,
+        *(rows.c[name] for name in KeptRow._fields),
+    ]
     group: list[Any] = []
     for found in connection.execute(select(*wanted).order_by(rows.c.seq)):
         if group and (found.request_id, found.batch_id, found.table_name) != tuple(group[0][:3]):
-            yield _rows_said(group)
+            yield "rows", *_rows_kept(group)
             group = []
         group.append(found)
     if group:
-        yield _rows_said(group)
+        yield "rows", *_rows_kept(group)
 
 
-def _rows_said(group: list[Any]) -> tuple[str, str]:
+def _rows_kept(group: list[Any]) -> tuple[str, str]:
     _, batch_id, table, *_ = group[0]
-    return "rows", canonical(rows_digest(batch_id, table, [(row.seq, row.content) for row in group])).decode()
+    kept = [KeptRow(*found[3:]) for found in group]
+    said = rows_digest(batch_id, table, kept)
+    earlier = hashlib.sha256(b"".join(row.content.encode() + b"\n" for row in kept)).hexdigest()
+    return canonical(said).decode(), canonical(said | {"sha256": earlier}).decode()
 
 
-def _differences(said: Mapping[str, list[str | None]], kept: list[tuple[str, str]]) -> list[str]:
+def _unsound(connection: Connection) -> Iterator[str]:
+    """What no entry tells of: guards that are gone, a head behind its rows, histories that scores rest on and are not there."""
+    gone = guards_missing(connection)
+    if gone:
+        yield f"the guard against change is gone from {', '.join(gone)}"
+    newest = connection.execute(select(func.max(rows.c.seq))).scalar_one() or 0
+    said = head_of(connection).rows_seq
+    if said != newest:
+        yield f"the head says {said} rows, the newest is {newest}"
+    there = select(inline_histories.c.sha256)
+    alone = scores.c.inline_sha256.is_not(None) & scores.c.inline_sha256.not_in(there)
+    for score_id in connection.execute(select(scores.c.score_id).where(alone)).scalars():
+        yield f"the history that score {score_id} was made from is gone"
+
+
+def _differences(said: Mapping[str, list[str | None]], kept: list[tuple[str, ...]]) -> list[str]:
     found = []
     for kind in ("score", "digest of a score", "review", "rows", "key", "inline history"):
         told = {text for text in said.get(kind, []) if text is not None}
-        there = {text for name, text in kept if name == kind}
+        spelled = [texts for name, *texts in kept if name == kind]
+        there = {next((text for text in texts if text in told), texts[0]) for texts in spelled}
         found += [f"{kind} without its entry in the trail, or changed since: {text[:120]}" for text in there - told]
         found += [f"{kind} that the trail tells of is gone or changed: {text[:120]}" for text in told - there]
     return found

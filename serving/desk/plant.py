@@ -1,9 +1,9 @@
 """Rows that belong to no single batch: results of material lots, and samples of rooms. Who may tell which is written here.
 
 - A sample of a room names its site: only a principal that sees this site tells it.
-- A lot belongs to the sites whose batches are known to have used it. A principal of some sites tells results of lots
-  that batches of its own sites used, and of no others: it can neither change what is known of another site's lot nor
-  find out by a verdict what is held of it. One that sees all sites tells results of every lot, also before it is used.
+- A lot belongs to the site whose batch was the first known to have used it: no other site can take it away by using it, or
+  saying so. A principal of some sites tells results of lots of its own sites and of no others: it cannot change what is
+  known of another site's lot. One that sees all sites tells results of every lot, also before it is used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from serving.desk.desk import Desk
 from serving.desk.judging import Judged, judge, status_of, summary
 from serving.records import answers
 from serving.records.answers import Answer, Call
-from serving.records.rows import append_quarantine, append_rows, key_of, sites_of_lots
+from serving.records.rows import append_quarantine, append_rows, key_of, owners_of_lots
 from serving.records.store import Head
 from serving.seam import RowVerdict, canonical
 
@@ -32,7 +32,7 @@ _OTHER_SITE = RowVerdict(
 )
 _OTHER_LOT = RowVerdict(
     "rejected", "lot_of_others",
-    "the lot is not known as one that batches of this principal's sites used, and no others; expected such a lot."
+    "the lot is not known as one that a batch of this principal's sites was the first to use; expected such a lot."
     " Send the batch's materials first, or have a principal of all sites tell it",
 )  # fmt: skip
 
@@ -77,13 +77,12 @@ def _refusal(connection: Connection, principal: Principal, table: str, rows: Seq
 
 
 def _own_lots(connection: Connection, principal: Principal, rows: Iterable[Row]) -> set[str]:
-    """Keys of the lots that batches of the principal's sites used, and no others."""
-    used: dict[str, set[str]] = {}
-    keys = sorted({key_of("materials", row) for row in rows})
+    """Keys of the lots of the principal's sites."""
+    keys, own = sorted({key_of("materials", row) for row in rows}), set()
     for first in range(0, len(keys), _AT_ONCE):
-        for key, site_id in sites_of_lots(connection, keys[first : first + _AT_ONCE]):
-            used.setdefault(key, set()).add(site_id)
-    return {key for key, sites in used.items() if all(principal.sees(site) for site in sites)}
+        owners = owners_of_lots(connection, keys[first : first + _AT_ONCE])
+        own |= {key for key, site_id in owners.items() if principal.sees(site_id)}
+    return own
 
 
 def _keep(connection: Connection, now: Head, call: Call, table: str, judged: Judged, at_us: int) -> None:

@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from features.errors import StorageError
+from serving.records.tables import APPEND_ONLY
 
 _LOCK = 7_218_115  # any number: the same in all processes
 
@@ -36,3 +37,15 @@ def migrate(connection: Connection) -> None:
         )
     if there != script.get_current_head():
         command.upgrade(config, "head")
+
+
+def guards_missing(connection: Connection) -> list[str]:
+    """Append-only tables without a trigger that keeps their rows from being changed or deleted."""
+    if connection.dialect.name == "postgresql":
+        found = connection.exec_driver_sql("SELECT tgname FROM pg_trigger WHERE tgenabled <> 'D'").scalars()
+        wanted = {table: {f"{table}_kept"} for table in APPEND_ONLY}
+    else:
+        found = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'").scalars()
+        wanted = {table: {f"{table}_no_update", f"{table}_no_delete"} for table in APPEND_ONLY}
+    there = set(found)
+    return [table for table, names in wanted.items() if not names <= there]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection, bindparam, func, insert, select, text
@@ -30,6 +30,15 @@ class BatchRow:
     content: Mapping[str, Any]
 
 
+class KeptRow(NamedTuple):
+    """What the audit trail vouches for of a row."""
+
+    seq: int
+    site_id: str
+    key: str
+    content: str
+
+
 def append_rows(
     connection: Connection,
     now: Head,
@@ -40,7 +49,7 @@ def append_rows(
     *,
     at_us: int,
     request_id: str,
-) -> list[tuple[int, str]]:
+) -> list[KeptRow]:
     """Number and store rows of one batch, or of none.
 
     Args:
@@ -54,7 +63,7 @@ def append_rows(
         request_id: By which request.
 
     Returns:
-        Number and content of each row.
+        The rows as they are kept.
     """
     made = [(now.rows_seq + i, key, canonical(row).decode()) for i, (key, row) in enumerate(keyed, start=1)]
     common = {
@@ -69,7 +78,7 @@ def append_rows(
             insert(rows), [{**common, "seq": seq, "key": key, "content": content} for seq, key, content in made]
         )
         now.rows_seq = made[-1][0]
-    return [(seq, content) for seq, _, content in made]
+    return [KeptRow(seq, site_id, key, content) for seq, key, content in made]
 
 
 def key_of(table: str, row: Mapping[str, Any]) -> str:
@@ -79,10 +88,11 @@ def key_of(table: str, row: Mapping[str, Any]) -> str:
     return canonical(key + ended).decode()
 
 
-def sites_of_lots(connection: Connection, keys: Sequence[str]) -> list[tuple[str, str]]:
-    """(key, site) of every site one of whose batches used one of these lots, by the key of a row of materials."""
-    used = select(rows.c.key, rows.c.site_id).distinct().where(text(OF_LOTS), rows.c.key.in_(keys))
-    return [(found.key, found.site_id) for found in connection.execute(used)]
+def owners_of_lots(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
+    """Site whose batch was the first known to have used each of these lots, by the key of a row of materials."""
+    first = select(func.min(rows.c.seq)).where(text(OF_LOTS), rows.c.key.in_(keys)).group_by(rows.c.key)
+    found = connection.execute(select(rows.c.key, rows.c.site_id).where(rows.c.seq.in_(first)))
+    return {row.key: row.site_id for row in found}
 
 
 def append_quarantine(

@@ -22,16 +22,19 @@ def write(records, n=3):
 
 
 def bypassed(records, *statements):
-    """As someone with the rights of the database's owner: the triggers are taken away first."""
+    """As someone with the rights of the database's owner: the triggers are taken away first, and put back."""
     with records.engine.connect() as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(text("SET session_replication_role = replica"))
         else:
-            names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all()
-            for name in names:
-                connection.execute(text(f"DROP TRIGGER {name}"))
+            guards = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")).all()
+            for guard in guards:
+                connection.execute(text(f"DROP TRIGGER {guard.name}"))
         for statement in statements:
             assert connection.exec_driver_sql(statement).rowcount
+        if connection.dialect.name == "sqlite":
+            for guard in guards:
+                connection.exec_driver_sql(guard.sql)
     return audit
 
 
@@ -69,6 +72,34 @@ def test_a_changed_or_missing_entry_is_found(records, statement, said):
     write(records)
     bypassed(records, statement)
     assert said in audit.verify(records, None).problems
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE rows SET site_id = 'south'", "rows without its entry"),
+        ("UPDATE rows SET key = '9' WHERE table_name = 'batches'", "rows without its entry"),
+        ("UPDATE scores SET site_id = 'south'", "score without its entry"),
+        ("DELETE FROM inline_histories", "was made from is gone"),
+        ("UPDATE head SET rows_seq = 1", "the head says 1 rows"),
+    ],
+)
+def test_what_decides_who_sees_and_what_a_score_rests_on_is_held_against_the_trail(records, tmp_path, statement, said):
+    desk = make_desk(records, tmp_path)
+    intake.put_batch(desk, call(), "B1", BATCH, "")
+    intake.add_rows(desk, call(), "B1", {"observations": [reading(1, 5.0)]})
+    scoring.score_inline(desk, call(), "B1", NOON, {"batches": [{"batch_id": "B1", **BATCH}]})
+    scoring.score(desk, call(), "B1", NOON)
+    assert audit.verify(records, None).problems == ()
+    bypassed(records, statement)
+    assert any(said in problem for problem in audit.verify(records, None).problems)
+
+
+def test_a_guard_that_was_taken_away_is_missed(records):
+    name = "rows_no_update" if records.engine.dialect.name == "sqlite" else "rows_kept ON rows"
+    with records.engine.connect() as connection, connection.begin():
+        connection.exec_driver_sql(f"DROP TRIGGER {name}")
+    assert audit.verify(records, None).problems == ("the guard against change is gone from rows",)
 
 
 def test_a_chain_that_was_cut_is_found_by_the_anchor_alone(records, tmp_path):

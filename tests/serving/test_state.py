@@ -220,13 +220,13 @@ def test_a_plant_is_not_ready_before_what_was_prepared_again_has_taken_its_place
     state.add("R0", "observations", [result(0, 12, 90.0)])
 
     def observed(*parts):
-        ready.append(state.is_ready("R1"))
+        ready.append(state.ready_site("R1"))
         return Columns(*parts)
 
     monkeypatch.setattr("serving.state.Columns", observed)
     assert cell(state, "R1", "2026-01-03T00:00:00Z", "site.now.n_known") == 1
-    assert ready == [False]
-    assert state.is_ready("R1")
+    assert ready == [None]
+    assert state.ready_site("R1") == "n"
 
 
 def test_a_batch_put_again_is_as_if_only_the_last_row_had_been_told():

@@ -85,7 +85,10 @@ def test_a_score_that_is_not_made_again_to_the_bit_is_wrong(place):
 
     def other(model):
         engine = make(model)
-        engine.score, score = lambda *asked: score(*asked) | {"failure_probability": 0.123}, engine.score
+        engine.score, score = (
+            lambda *asked, **more: score(*asked, **more) | {"failure_probability": 0.123},
+            engine.score,
+        )
         return engine
 
     judge = Judge(place.judge.url, None, SimpleNamespace(make=other))

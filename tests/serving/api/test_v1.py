@@ -109,7 +109,7 @@ def test_health_needs_no_key_and_metrics_do(running):
 
 
 def test_an_error_of_the_endpoint_is_a_problem_that_tells_nothing(running, monkeypatch):
-    monkeypatch.setattr("serving.desk.scoring._score", lambda *_: 1 / 0)
+    monkeypatch.setattr("serving.desk.scoring._kept", lambda *_, **__: 1 / 0)
     answer = running("POST", SCORES)
     assert answer.status_code == 500
     assert "ZeroDivision" not in answer.text

@@ -114,15 +114,20 @@ def test_a_site_tells_of_its_own_rooms_only(desk):
     assert (said["accepted"], [r["code"] for r in said["rejections"]]) == (1, ["other_site"])
 
 
-def test_a_site_tells_of_lots_that_only_its_own_batches_used(desk):
+def test_a_site_tells_of_lots_that_its_own_batches_were_the_first_to_use(desk):
     told = [LOT | {"lot_id": lot} for lot in ("L1", "L2", "L3", "L4")]
-    for principal, own in ((NORTH, 0), (SOUTH, 1)):
+    for principal, own in ((NORTH, {0, 2}), (SOUTH, {1})):
         said = tell(desk, "lot_results", *told, principal=principal, request_id=principal.id)
-        assert said["accepted"] == 1
-        assert {r["index"]: r["code"] for r in said["rejections"]} == {i: "lot_of_others" for i in range(4) if i != own}
-    both = replace(NORTH, sites=frozenset({"north", "south"}))
-    assert tell(desk, "lot_results", *told, principal=both, request_id="b")["accepted"] == 1
+        assert said["accepted"] == len(own)
+        assert {r["index"]: r["code"] for r in said["rejections"]} == dict.fromkeys({0, 1, 2, 3} - own, "lot_of_others")
     assert tell(desk, "lot_results", *told, principal=MES, request_id="a")["accepted"] == 1
+
+
+def test_no_site_takes_a_lot_away_by_saying_that_it_used_it(desk):
+    materials = {"materials": [{"material": "broth", "lot_id": "L1"}]}
+    intake.add_rows(desk, call(SOUTH, request_id="claim"), "S1", materials)
+    assert tell(desk, "lot_results", LOT, principal=SOUTH, request_id="s")["accepted"] == 0
+    assert tell(desk, "lot_results", LOT, principal=NORTH, request_id="n")["accepted"] == 1
 
 
 def test_a_verdict_tells_another_site_nothing_of_what_is_held(desk):
