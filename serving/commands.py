@@ -14,15 +14,15 @@ from typing import Any
 import orjson
 
 from features.errors import BatchguardError
-from serving import audit
 from serving.access.keys import add_key, list_keys, revoke_key
-from serving.anchor import Anchor
-from serving.audit import Actor
 from serving.ids import iso, new_id, now_us
 from serving.main import CONFIG, DATA_DIR, MODELS
 from serving.models import KEYS, Models
 from serving.records.store import Records
 from serving.settings import LOOPBACK, EndpointSettings, load_settings
+from serving.trail import audit
+from serving.trail.anchor import Anchor
+from serving.trail.audit import Actor
 
 
 @dataclass(frozen=True)

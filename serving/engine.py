@@ -13,13 +13,13 @@ import numpy as np
 from features.contracts import RUN_HISTORY
 from features.errors import ContractError
 from features.live import Columns
-from serving.batches import NEVER, Forgetting
 from serving.bundle.bundle import INTENDED_USE, THRESHOLDS
 from serving.bundle.keeper import Speaking
-from serving.look import Look
+from serving.live.batches import NEVER, Forgetting
+from serving.live.state import PlantState
 from serving.seam import BODY_VERSION, EngineError, ModelInfo, RowVerdict, ScoreBody, StoredRow, UnscorableError
-from serving.speaker import Speaker
-from serving.state import PlantState
+from serving.speech.look import Look
+from serving.speech.speaker import Speaker
 
 Row = Mapping[str, Any]
 

@@ -8,19 +8,19 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from serving import outbox
 from serving.access.keys import KeyRing
 from serving.access.tokens import Provider, Tokens
-from serving.anchor import Anchor
 from serving.api.app import make_app
 from serving.api.guard import Verifier
 from serving.api.telemetry import log_json
 from serving.desk.desk import Desk
 from serving.desk.memory import Memory, forgetting
+from serving.events import outbox
+from serving.events.webhooks import post
 from serving.models import KEYS, Models, Watch
 from serving.records.store import Records
 from serving.settings import EndpointSettings, load_settings, secret_of
-from serving.webhooks import post
+from serving.trail.anchor import Anchor
 
 MODELS, DATA_DIR, CONFIG = "BATCHGUARD_MODELS", "BATCHGUARD_DATA_DIR", "BATCHGUARD_ENDPOINT_CONFIG"
 

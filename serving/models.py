@@ -15,7 +15,6 @@ from typing import Any
 import structlog
 
 from features.errors import BatchguardError
-from serving.batches import NEVER, Forgetting
 from serving.bundle.bundle import Bundle
 from serving.bundle.canary import sing
 from serving.bundle.digests import features_digest
@@ -25,6 +24,7 @@ from serving.bundle.store import BundleStore
 from serving.desk.memory import Memory
 from serving.engine import LiveEngine
 from serving.ids import now_us
+from serving.live.batches import NEVER, Forgetting
 from serving.seam import Engine, EngineError
 
 KEYS = "keys"  # folder of the trusted public keys in a data directory

@@ -19,12 +19,12 @@ from benchmarks.record import figure
 from benchmarks.serving.place import HOUR_US, Place, batch, observations
 from serving.access.keys import add_key
 from serving.api.app import openapi
-from serving.audit import Actor
 from serving.ids import now_us
 from serving.main import assemble
 from serving.models import Models
 from serving.records.store import Records
 from serving.settings import EndpointSettings
+from serving.trail.audit import Actor
 
 CASES_PER_OPERATION = 220
 CHECKS = [known.not_a_server_error, known.status_code_conformance, known.content_type_conformance,

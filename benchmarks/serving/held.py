@@ -10,9 +10,9 @@ import numpy as np
 from benchmarks.record import figure
 from benchmarks.serving.place import HOUR_US, NAMES, PROCESS, batch, observations
 from features.context import Vocabulary
-from serving.batches import Forgetting
+from serving.live.batches import Forgetting
+from serving.live.state import PlantState
 from serving.seam import StoredRow
-from serving.state import PlantState
 
 STARTED = 1_760_000_000_000_000
 HOURS, ASKED_H = 96, 90

@@ -14,9 +14,9 @@ from benchmarks.serving.http import ask, request
 from benchmarks.serving.place import ASKED_H, HOUR_US, Place, batch, observations
 from benchmarks.serving.process import Served, free_port
 from serving.access.keys import add_key
-from serving.audit import Actor
 from serving.commands import Cabinet
 from serving.ids import iso, now_us
+from serving.trail.audit import Actor
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import insert, select, update
 
-from serving import audit
 from serving.access.principals import AccessError, Principal, UnauthenticatedError, checked
-from serving.audit import Actor
 from serving.ids import now_us
 from serving.records.store import Records
 from serving.records.tables import api_keys
+from serving.trail import audit
+from serving.trail.audit import Actor
 
 _KEY = re.compile(r"^bg_([0-9a-f]{12})_([A-Za-z0-9_-]{43})$")
 _HASHER = PasswordHasher()  # argon2id, RFC 9106's second recommended parameters

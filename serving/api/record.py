@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response
 from serving.api import examples, told
 from serving.api.guard import PERMISSION, GuardedRoute
 from serving.api.replies import READS, ScoreId, as_json, desk_of
-from serving.copy import readable
 from serving.desk import reviewing
+from serving.trail.copy import readable
 
 router = APIRouter(prefix="/v1/scores", route_class=GuardedRoute)
 _MAY = {PERMISSION: "read"}

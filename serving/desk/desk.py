@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import Connection
 
 from serving.access.principals import Principal
-from serving.anchor import Anchor
 from serving.desk.memory import EngineMaker, Memory
 from serving.desk.refusals import NotThereError
 from serving.ids import now_us
@@ -20,6 +19,7 @@ from serving.records.rows import BatchRow, find_batch
 from serving.records.scores import find_score
 from serving.records.store import Records
 from serving.settings import Webhook
+from serving.trail.anchor import Anchor
 
 _TIDIED = 200  # answers removed at once: a few milliseconds
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from serving import audit
 from serving.access.principals import ForbiddenError, Principal
 from serving.desk.desk import Desk, visible_batch
 from serving.desk.judging import Judged, judge, status_of, summary
@@ -17,6 +16,7 @@ from serving.records.answers import Answer, Call
 from serving.records.rows import BatchRow, append_quarantine, append_rows, find_batch
 from serving.records.store import Head
 from serving.seam import RowVerdict, canonical
+from serving.trail import audit
 
 Row = Mapping[str, Any]
 

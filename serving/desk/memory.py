@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection
 
-from serving.batches import Forgetting
 from serving.desk.locks import BusyError, SharedLock
+from serving.live.batches import Forgetting
 from serving.records.rows import own_rows, rows_between
 from serving.records.store import Records
 from serving.seam import Engine, StoredRow

@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection
 
-from serving import audit
 from serving.access.principals import ALL_SITES, Principal
 from serving.desk.desk import Desk
 from serving.desk.judging import Judged, judge, status_of, summary
@@ -22,6 +21,7 @@ from serving.records.answers import Answer, Call
 from serving.records.rows import append_quarantine, append_rows, key_of, owners_of_lots
 from serving.records.store import Head
 from serving.seam import RowVerdict, canonical
+from serving.trail import audit
 
 Row = Mapping[str, Any]
 Refusal: TypeAlias = Callable[[Row], RowVerdict | None]

@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 from sqlalchemy import insert
 
-from serving import audit
 from serving.access.principals import ALL_SITES, AccessError, Principal
 from serving.access.signing import Signature, SigningPausedError
 from serving.desk.desk import Desk, visible_batch, visible_score
@@ -21,6 +20,7 @@ from serving.records.rows import list_batches
 from serving.records.scores import list_reviews, review_json, score_json
 from serving.records.tables import reviews
 from serving.seam import canonical
+from serving.trail import audit
 
 _log = structlog.get_logger("batchguard.reviewing")
 

@@ -13,12 +13,12 @@ import orjson
 from sqlalchemy import Connection, insert, select
 
 from features.errors import BatchguardError
-from serving import audit, outbox
 from serving.access.principals import ForbiddenError
 from serving.bundle.digests import code_digest
 from serving.desk.desk import Desk, visible_batch
 from serving.desk.locks import BusyError
 from serving.desk.refusals import NotThereError, RefusedError
+from serving.events import outbox
 from serving.ids import iso, new_id
 from serving.records import answers
 from serving.records.answers import Answer, Call
@@ -27,6 +27,7 @@ from serving.records.scores import decision_before, find_score, inline_history, 
 from serving.records.store import Head, head_of
 from serving.records.tables import inline_histories, scores
 from serving.seam import ScoreBody, canonical
+from serving.trail import audit
 
 _INSERT = insert(scores)
 History = Mapping[str, Sequence[Mapping[str, Any]]]

@@ -10,7 +10,6 @@ import pytest
 from pipelines.bundling import KEYS, bundles_of, export
 from pipelines.endpoint_command import _bundles
 from pipelines.plant import Plant
-from serving.anchor import Anchor
 from serving.commands import Cabinet
 from serving.desk import intake, scoring
 from serving.desk.desk import Desk
@@ -18,6 +17,7 @@ from serving.desk.memory import Memory
 from serving.ids import microseconds
 from serving.models import Models
 from serving.seam import ROW_TABLES
+from serving.trail.anchor import Anchor
 from tests.serving.desks import MES, call
 
 

@@ -20,9 +20,9 @@ from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
 from models.predictor import Predictor
 from serving.bundle.digests import features_digest, process_digest
+from serving.live.tables import closes
 from serving.scorer import Release, score
 from serving.seam import BODY_VERSION, ModelInfo, RowVerdict, ScoreBody, StoredRow, UnscorableError, canonical
-from serving.tables import closes
 
 Row = Mapping[str, Any]
 _JSON = ("reasons", "missing", "stale")

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from serving.access.principals import Principal
 from serving.access.signing import Signature
-from serving.anchor import Anchor
 from serving.desk.desk import Desk
 from serving.desk.memory import Memory
 from serving.ids import microseconds
 from serving.records.answers import Call
 from serving.records.store import Records
+from serving.trail.anchor import Anchor
 from tests.serving.counting_engine import make_counting_engine
 
 NOON = microseconds("2026-03-02T12:00:00Z")

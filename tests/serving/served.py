@@ -6,8 +6,8 @@ from pathlib import Path
 
 from benchmarks.serving.process import Served, free_port
 from serving.access.keys import add_key
-from serving.audit import Actor
 from serving.commands import Cabinet
+from serving.trail.audit import Actor
 from tests.serving.small_plant import SmallPlant
 
 

@@ -29,10 +29,10 @@ from models.train import train
 from serving.bundle.keeper import Keeper
 from serving.bundle.store import BundleStore
 from serving.engine import LiveEngine
-from serving.joined import UsualAges
-from serving.rows import plain_rows
+from serving.live.rows import plain_rows
 from serving.scorer import Release, score
 from serving.seam import StoredRow, UnscorableError, canonical
+from serving.speech.joined import UsualAges
 from tests.models.plant import QUICK
 from tests.pipelines.small_plant import PROCESS, history
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import orjson
 import pytest
 
-from serving.anchor import Anchor
 from serving.bundle.manifest import BundleError
 from serving.desk import intake, scoring
 from serving.desk.desk import Desk
@@ -19,6 +18,7 @@ from serving.ids import microseconds
 from serving.models import Models, Watch
 from serving.records.store import Records, RecordsUnavailableError
 from serving.seam import EngineError, canonical
+from serving.trail.anchor import Anchor
 from tests.serving.conftest import sqlite_url
 from tests.serving.desks import BATCH, NOON, call, reading
 from tests.serving.small_plant import SmallPlant

@@ -15,10 +15,10 @@ import pytest
 from sqlalchemy import func, select
 
 from benchmarks.serving.process import ROOT, Served
-from serving import audit
 from serving.api.told import Score
 from serving.commands import Cabinet
 from serving.records.tables import rows, scores
+from serving.trail import audit
 from tests.serving.desks import BATCH, reading
 from tests.serving.served import served
 

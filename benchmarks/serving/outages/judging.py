@@ -13,7 +13,6 @@ from sqlalchemy import Connection, select
 
 from benchmarks.record import figure
 from benchmarks.serving.outages.mes import Told
-from serving import audit
 from serving.ids import iso, microseconds
 from serving.models import Models
 from serving.records.rows import rows_between
@@ -21,6 +20,7 @@ from serving.records.scores import score_json
 from serving.records.store import Records
 from serving.records.tables import rows, scores
 from serving.seam import canonical
+from serving.trail import audit
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import pytest
 
 from benchmarks.serving.outages.judging import Before, Judge
 from benchmarks.serving.outages.mes import Client, Told
-from serving.anchor import Anchor
 from serving.desk import intake, scoring
 from serving.desk.desk import Desk
 from serving.desk.memory import Memory
 from serving.records.store import Records
+from serving.trail.anchor import Anchor
 from tests.serving.counting_engine import make_counting_engine
 from tests.serving.desks import BATCH, MES, NOON, call, reading
 

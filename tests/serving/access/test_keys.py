@@ -1,12 +1,12 @@
 import pytest
 from sqlalchemy import select
 
-from serving import audit
 from serving.access.keys import KeyRing, add_key, list_keys, revoke_key
 from serving.access.principals import AccessError, UnauthenticatedError
-from serving.audit import Actor
 from serving.ids import now_us
 from serving.records.tables import api_keys
+from serving.trail import audit
+from serving.trail.audit import Actor
 
 ADMIN = Actor("cli:root", "admin", "cli")
 

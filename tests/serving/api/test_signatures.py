@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from serving import audit
+from serving.trail import audit
 from tests.serving.desks import BATCH
 
 WANTED = {"decision": "act", "reason": "second sample ordered", "meaning": "review"}

@@ -8,7 +8,6 @@ import orjson
 import pandas as pd
 import pytest
 
-from serving.anchor import Anchor
 from serving.desk import asking, intake, scoring
 from serving.desk.desk import Desk
 from serving.desk.memory import Memory
@@ -17,6 +16,7 @@ from serving.ids import microseconds
 from serving.models import Models
 from serving.records.store import Records
 from serving.scorer import Release, score
+from serving.trail.anchor import Anchor
 from tests.serving.bulk_engine import BulkEngine, _frame
 from tests.serving.conftest import sqlite_url
 from tests.serving.desks import BATCH, MES, NOON, NORTH, SOUTH, call, make_desk, reading

@@ -5,7 +5,6 @@ import orjson
 import pytest
 from sqlalchemy import select
 
-from serving import audit
 from serving.access.principals import ForbiddenError
 from serving.bundle.digests import code_digest
 from serving.desk import intake, reviewing, scoring
@@ -15,6 +14,7 @@ from serving.records.answers import InFlightError, KeyReusedError
 from serving.records.store import RecordsUnavailableError
 from serving.records.tables import quarantine, scores
 from serving.seam import UnscorableError
+from serving.trail import audit
 from tests.serving.counting_engine import make_counting_engine
 from tests.serving.desks import BATCH, NORTH, REVIEWER, SOUTH, call, make_desk, reading, signed
 

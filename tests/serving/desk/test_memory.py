@@ -3,12 +3,12 @@
 import orjson
 import pytest
 
-from serving.anchor import Anchor
 from serving.desk import intake, scoring
 from serving.desk.desk import Desk
 from serving.desk.memory import Memory, forgetting
 from serving.ids import iso, microseconds
 from serving.models import Models
+from serving.trail.anchor import Anchor
 from tests.serving.desks import call
 
 START = microseconds("2026-03-01T00:00:00Z")

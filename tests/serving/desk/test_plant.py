@@ -22,15 +22,15 @@ from features.snapshots import rows_as_of, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
 from pipelines.simulator import SimulationSettings, simulate
-from serving import audit
 from serving.desk import intake, scoring
 from serving.desk.memory import Memory
 from serving.desk.plant import add_plant_rows
+from serving.live.rows import plain_rows
+from serving.live.state import PlantState
 from serving.records.store import Records
 from serving.records.tables import quarantine, rows
-from serving.rows import plain_rows
 from serving.seam import ModelInfo, canonical
-from serving.state import PlantState
+from serving.trail import audit
 from tests.serving.conftest import sqlite_url
 from tests.serving.desks import BATCH, MES, NORTH, SOUTH, call, make_desk
 

@@ -5,12 +5,12 @@ import pytest
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import DBAPIError
 
-from serving import audit
 from serving.desk import intake, scoring
 from serving.desk.desk import _TIDIED
 from serving.records.answers import KeyReusedError
 from serving.records.store import RecordsUnavailableError
 from serving.records.tables import answers, rows, scores
+from serving.trail import audit
 from tests.serving.desks import BATCH, NOON, call, make_desk
 
 DAY = 86_400_000_000

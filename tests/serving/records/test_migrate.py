@@ -12,11 +12,11 @@ from sqlalchemy import delete, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 import serving.records.migrate as migrate
-from serving import audit
 from serving.records.scores import list_reviews, review_json, score_json
 from serving.records.store import Records, head_of
 from serving.records.tables import answers, metadata, reviews, scores
 from serving.seam import canonical
+from serving.trail import audit
 
 BODY = canonical({"failure_probability": 0.5, "model": {"sha256": "0" * 64}}).decode()
 SCORE = {

@@ -18,12 +18,12 @@ from features.incremental import ACCEPTED, DUPLICATE
 from features.live import Columns, series_families
 from features.process import ProcessDefinition
 from features.summaries import microseconds
-from serving.batches import NEVER, Forgetting, HeldBatches, OwnRows, all_kept
-from serving.context import Context, PreparedContext
-from serving.readings import SentReadings, sent_readings
-from serving.rows import CONTRADICTS, REPEATED, Row, TypedRows, typed
+from serving.live.batches import NEVER, Forgetting, HeldBatches, OwnRows, all_kept
+from serving.live.context import Context, PreparedContext
+from serving.live.readings import SentReadings, sent_readings
+from serving.live.rows import CONTRADICTS, REPEATED, Row, TypedRows, typed
+from serving.live.tables import HeldRows, Plain, no_rows
 from serving.seam import RowVerdict, StoredRow, UnscorableError, canonical
-from serving.tables import HeldRows, Plain, no_rows
 
 _AROUND = ("batches", "materials", "lot_results", "environment", "dispositions")
 _T = TypeVar("_T")

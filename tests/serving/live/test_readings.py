@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from features.contracts import OBSERVATIONS
 from features.process import ProcessDefinition
-from serving.readings import _numbers, sent_readings
-from serving.rows import typed
+from serving.live.readings import _numbers, sent_readings
+from serving.live.rows import typed
 
 PROCESS = ProcessDefinition.model_validate(
     {

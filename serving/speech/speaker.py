@@ -17,8 +17,8 @@ from features.process import ProcessDefinition
 from models.explain.attributes import attribute_forecasts
 from models.judge import Judged, judge_rows
 from models.predictor import Predictor, mean_slope
-from serving.joined import Joined
-from serving.why import Why
+from serving.speech.joined import Joined
+from serving.speech.why import Why
 
 OUTCOMES = ("failed", "succeeded")
 

@@ -21,7 +21,7 @@ from features.context.failures import label_log as changes_of
 from features.context.lots import Lots, Material
 from features.process import ProcessDefinition
 from models.cohort.labels import label_log
-from serving.tables import HeldRows
+from serving.live.tables import HeldRows
 
 EVENTS_AT = 3  # place of the events among the families
 _T = TypeVar("_T")

@@ -17,11 +17,11 @@ from features.contracts import RUN_HISTORY
 from features.errors import ContractError
 from features.incremental import BatchSeries, Readings, SeriesGrid
 from features.process import ProcessDefinition
-from serving.context import PreparedContext
-from serving.readings import sent_readings
-from serving.rows import Row, typed
+from serving.live.context import PreparedContext
+from serving.live.readings import sent_readings
+from serving.live.rows import Row, typed
+from serving.live.tables import HeldRows, no_rows
 from serving.seam import RowVerdict, StoredRow
-from serving.tables import HeldRows, no_rows
 
 Recall: TypeAlias = Callable[[str, int], Iterable[StoredRow]]
 """Observations and events of a batch as they were stored, up to the row of a number."""

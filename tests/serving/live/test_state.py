@@ -20,9 +20,9 @@ from features.snapshots import rows_as_of, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
 from pipelines.simulator import SimulationSettings, simulate
-from serving.rows import plain_rows
+from serving.live.rows import plain_rows
+from serving.live.state import PlantState
 from serving.seam import RowVerdict, StoredRow, UnscorableError
-from serving.state import PlantState
 
 PROCESS = load_process("processes/cart.toml")
 TABLES = ("batches", "materials", "lot_results", "environment", "events", "dispositions", "observations")
@@ -223,7 +223,7 @@ def test_a_plant_is_not_ready_before_what_was_prepared_again_has_taken_its_place
         ready.append(state.ready_site("R1"))
         return Columns(*parts)
 
-    monkeypatch.setattr("serving.state.Columns", observed)
+    monkeypatch.setattr("serving.live.state.Columns", observed)
     assert cell(state, "R1", "2026-01-03T00:00:00Z", "site.now.n_known") == 1
     assert ready == [None]
     assert state.ready_site("R1") == "n"

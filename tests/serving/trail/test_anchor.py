@@ -5,9 +5,9 @@ import os
 import pytest
 
 from features.errors import StorageError
-from serving import audit
-from serving.anchor import Anchor, anchored_in
 from serving.records.store import Head
+from serving.trail import audit
+from serving.trail.anchor import Anchor, anchored_in
 from tests.serving.desks import NOON
 
 

@@ -3,13 +3,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from serving import audit
 from serving.access.keys import add_key, revoke_key
-from serving.anchor import Anchor
-from serving.audit import Actor
 from serving.desk import intake, reviewing, scoring
 from serving.records.tables import APPEND_ONLY, metadata
 from serving.settings import Webhook
+from serving.trail import audit
+from serving.trail.anchor import Anchor
+from serving.trail.audit import Actor
 from tests.serving.desks import BATCH, MES, NOON, REVIEWER, call, make_desk, reading, signed
 
 ACTOR = Actor("key:1", "mes", "r1")

@@ -15,13 +15,13 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, func, insert, select
 
-from serving.anchor import anchored_in
 from serving.ids import iso
 from serving.records.migrate import guards_missing
 from serving.records.rows import KeptRow
 from serving.records.store import Head, Records, head_of
 from serving.records.tables import GENESIS, api_keys, audit, inline_histories, reviews, rows, scores
 from serving.seam import canonical
+from serving.trail.anchor import anchored_in
 
 _HASHED = ("seq", "at_us", "who", "role", "action", "object", "old", "new", "why", "request_id", "previous")
 _AT_ONCE = 5_000

@@ -9,12 +9,12 @@ import pytest
 from lxml import etree
 from sqlalchemy import select
 
-from serving.b2mml import NAMESPACE, work_alert
 from serving.desk import intake, scoring
-from serving.outbox import MAX_ATTEMPTS, Courier, Receiver, signature, wait_s
+from serving.events.b2mml import NAMESPACE, work_alert
+from serving.events.outbox import MAX_ATTEMPTS, Courier, Receiver, signature, wait_s
+from serving.events.webhooks import post
 from serving.records.tables import deliveries
 from serving.settings import Webhook
-from serving.webhooks import post
 from tests.serving.desks import BATCH, NOON, call, make_desk, reading
 
 SECRET = b"s" * 32

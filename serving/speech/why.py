@@ -16,7 +16,7 @@ from models.explain.newest import STATISTICS, Newest, newest_of
 from models.explain.reasons import SMALLEST, Moment, reason_of
 from models.explain.stages import CURRENT, measured_in, running, stage_labels, stage_rule
 from models.predictor import AGE
-from serving.joined import Joined
+from serving.speech.joined import Joined
 
 
 class Why:

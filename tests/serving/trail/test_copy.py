@@ -1,5 +1,5 @@
 from serving.api.examples import HISTORY, REVIEW, SCORE
-from serving.copy import readable
+from serving.trail.copy import readable
 
 EXPECTED_LINES = [
     "  probability of failure: 43.7 % (base 6.2 %)",

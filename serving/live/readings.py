@@ -1,7 +1,7 @@
 """Readings that a client sends, as arrays. A row that keeps the contract at a glance needs no frame.
 
 Such a row is spelled the plain way: an ISO time with offset, a finite number within the parameter's range, in its unit.
-Every other row goes through the rules of the ingest (`serving.rows`), which accept more and say what is wrong. That
+Every other row goes through the rules of the ingest (`serving.live.rows`), which accept more and say what is wrong. That
 both give the same for a row that passes here is a test (`tests/serving/test_readings.py`).
 """
 
@@ -20,7 +20,7 @@ from features.contracts import OBSERVATIONS, QUALITIES
 from features.incremental import Readings
 from features.process import Parameter, ProcessDefinition
 from features.summaries import microseconds
-from serving.rows import Row, typed
+from serving.live.rows import Row, typed
 from serving.seam import RowVerdict
 
 _TIME = re.compile(r"(19[1-9]\d|2[01]\d\d)-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
@@ -171,7 +171,7 @@ def _of_numbers(rows: Sequence[Row], numbers: list[tuple], known: Mapping[str, P
 def _plain(
     series: tuple[str, str], unit: str, observed: str, revision: int, available: str, value: float, quality: int
 ) -> dict[str, Any]:
-    """As `serving.rows.plain_rows` spells it."""
+    """As `serving.live.rows.plain_rows` spells it."""
     row = {"batch_id": series[0], "parameter": series[1], "observed_at": observed, "revision": revision,
            "available_at": available, "value": value, "unit": unit, "quality": QUALITIES[quality]}  # fmt: skip
     if not unit:

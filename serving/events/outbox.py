@@ -20,7 +20,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from features.errors import BatchguardError
 from serving.access.principals import ALL_SITES
-from serving.b2mml import work_alert
+from serving.events.b2mml import work_alert
 from serving.ids import iso, new_id, now_us
 from serving.records.store import Records
 from serving.records.tables import deliveries, events_out

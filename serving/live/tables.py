@@ -9,7 +9,7 @@ import pandas as pd
 
 from features.contracts import Table
 from features.process import ProcessDefinition
-from serving.rows import CONTRADICTS, REPEATED, TypedRows, typed
+from serving.live.rows import CONTRADICTS, REPEATED, TypedRows, typed
 from serving.seam import RowVerdict
 
 Plain = dict[str, Any]

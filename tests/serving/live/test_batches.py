@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from features.context import Vocabulary
 from features.errors import ContractError
 from features.process import ProcessDefinition
-from serving.batches import NEVER, Forgetting
+from serving.live.batches import NEVER, Forgetting
+from serving.live.state import PlantState
 from serving.seam import StoredRow
-from serving.state import PlantState
 
 HOUR = 3_600_000_000
 START = 1_767_225_600_000_000  # 2026-01-01

@@ -17,7 +17,7 @@ def work_alert(event_id: str, payload: Mapping[str, Any]) -> bytes:
 
     Args:
         event_id: Of the event; receivers drop a second one with the same id.
-        payload: `serving.outbox` payload: kind, time, score.
+        payload: `serving.events.outbox` payload: kind, time, score.
     """
     score = payload["score"]
     root = etree.Element(f"{{{NAMESPACE}}}WorkAlert", nsmap={None: NAMESPACE})

@@ -1,0 +1,1 @@
+"""What goes out: events behind an outbox, signed, as JSON or B2MML."""

@@ -1,0 +1,1 @@
+"""What is known of a plant's batches, kept up to date row by row."""
