@@ -185,7 +185,7 @@ def mlflow_serve(place: Place, form: str) -> Iterator[tuple[int, bytes]]:
     import mlflow.lightgbm
 
     path, port = place.root / f"mlflow_{form.replace(' ', '_')}", free_port()
-    values = [None if np.isnan(v) else float(v) for v in place.row[0]]
+    values = place.row[0].tolist()  # MLflow reads NaN as a number, and a null as an object that LightGBM refuses
     names = place.booster.feature_name()
     mlflow.lightgbm.save_model(place.booster, path, pip_requirements=["lightgbm"])
     content = {"dataframe_split": {"columns": names, "data": [values]}} if form == NAMED else {"inputs": [values]}
