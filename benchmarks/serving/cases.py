@@ -21,7 +21,7 @@ from serving.access.keys import add_key
 from serving.api.app import openapi
 from serving.ids import now_us
 from serving.main import assemble
-from serving.models import Models
+from serving.models import KEYS
 from serving.records.store import Records
 from serving.settings import EndpointSettings
 from serving.trail.audit import Actor
@@ -36,7 +36,7 @@ def figures_of(place: Place) -> list[dict[str, object]]:
     """Cases sent to the whole endpoint over the place's model; one that it should not answer so raises."""
     url = f"sqlite:///{place.root / 'cases.db'}"
     settings = EndpointSettings(records_url=url, anchor=place.root / "cases.anchor", max_body_bytes=200_000)
-    app = assemble(settings, Models(place.bundles, place.data_dir / "keys"))
+    app = assemble(settings, place.bundles, place.data_dir / KEYS)
     credential, began = _keys(url), now_us() - 24 * HOUR_US
     mes = TestClient(app, headers={"authorization": f"Bearer {credential('mes')}"})
     assert mes.put("/v1/batches/B1", json=batch(began)).status_code == 201

@@ -22,6 +22,7 @@ from models.explain.words import Value, duration, in_words, limits, number, plai
 from models.predictor import Predictor
 
 _LEVELS = frozenset({"value", "first", "last", "mean", "min", "max", "median"})  # comparable with the normal range
+_HOUR = pd.Timedelta(hours=1)
 SMALLEST = 0.05  # percentage points: what would read as 0.0 is no reason
 
 
@@ -182,7 +183,7 @@ def reason_of(parameter: str, spoken: Feature, points: float, moment: Moment) ->
     at = last.at if last else None
     usual = moment.usual(parameter) if number_now is not None else None
     sensor = moment.sensors.get(parameter, "")
-    ago_h = (moment.snapshot["as_of"] - at) / pd.Timedelta(hours=1) if at is not None else None
+    ago_h = (moment.snapshot["as_of"] - at) / _HOUR if at is not None else None
     return Reason(
         parameter=parameter,
         label=spoken.label,

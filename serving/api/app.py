@@ -14,6 +14,7 @@ from serving.api import asking, health, plant, problems, record, sent, told, v1,
 from serving.api.guard import PERMISSION, GuardedRoute, Verifier, verifier_of
 from serving.api.heads import Heads
 from serving.api.limits import Limits
+from serving.api.quick import QuickScore
 from serving.api.telemetry import Metrics, Telemetry
 from serving.desk.desk import Desk
 from serving.seam import canonical
@@ -63,6 +64,7 @@ def make_app(
     for router in (v1.router, record.router, asking.router, plant.router, v2.router, health.router, _description()):
         app.include_router(router)
     problems.install(app)
+    app.add_middleware(QuickScore, desk=desk, verifiers=verifiers, metrics=metrics)
     app.add_middleware(Limits, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
     app.add_middleware(Heads)
     app.add_middleware(Telemetry, metrics=metrics)

@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from serving.access.principals import ForbiddenError, Principal, UnauthenticatedError
 from serving.api.problems import MediaTypeError, request_id_of
 from serving.api.strict_json import strict_json
+from serving.desk.desk import Desk
 from serving.desk.refusals import RefusedError
 from serving.records.answers import Call
 
@@ -89,28 +90,28 @@ def verifier_of(verifiers: Mapping[str, Verifier], credential: str) -> Verifier:
 
 
 async def _admitted(request: Request, permission: str) -> Principal:
-    verifier, credential = _presented(request)
+    verifier, credential = _presented(request.app.state.verifiers, request.headers.get("authorization", ""))
     if verifier.is_quick(credential):
         return _allowed(verifier.principal(credential), permission)
     return _allowed(await run_in_threadpool(verifier.principal, credential), permission)
 
 
-def admitted_at_once(request: Request, permission: str) -> Principal | None:
+def known_at_once(verifiers: Mapping[str, Verifier], authorization: str, permission: str) -> Principal | None:
     """Who asks, where that is known without waiting; None otherwise.
 
     Raises:
         UnauthenticatedError: Nobody.
         ForbiddenError: Somebody who may not.
     """
-    verifier, credential = _presented(request)
+    verifier, credential = _presented(verifiers, authorization)
     return _allowed(verifier.principal(credential), permission) if verifier.is_quick(credential) else None
 
 
-def _presented(request: Request) -> tuple[Verifier, str]:
-    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+def _presented(verifiers: Mapping[str, Verifier], authorization: str) -> tuple[Verifier, str]:
+    scheme, _, credential = authorization.partition(" ")
     if scheme.lower() != "bearer" or not credential:
         raise UnauthenticatedError("no key or token", expected="Authorization: Bearer ...")
-    return verifier_of(request.app.state.verifiers, credential), credential
+    return verifier_of(verifiers, credential), credential
 
 
 def _allowed(principal: Principal, permission: str) -> Principal:
@@ -121,6 +122,13 @@ def _allowed(principal: Principal, permission: str) -> Principal:
 
 def call_of(request: Request, key: str | None, body: bytes) -> Call:
     """The call that a request makes."""
-    said = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
-    sha256, since_us = hashlib.sha256(said + body).hexdigest(), request.app.state.desk.oldest_answer_us()
-    return Call(request.state.principal, request_id_of(request), key, sha256, since_us)
+    desk, principal, url = request.app.state.desk, request.state.principal, request.url
+    return call_from(desk, principal, request_id_of(request), key, request.method, url.path, url.query, body)
+
+
+def call_from(
+    desk: Desk, principal: Principal, request_id: str, key: str | None, method: str, path: str, query: str, body: bytes
+) -> Call:
+    """The call that the parts of a request make."""
+    said = f"{method} {path}?{query}\n".encode()
+    return Call(principal, request_id, key, hashlib.sha256(said + body).hexdigest(), desk.oldest_answer_us())

@@ -37,7 +37,7 @@ class Limits:
             )
             await answer(scope, receive, send)
             return
-        await self._app(scope, _replayed(body, receive), send)
+        await self._app(scope, replayed(body, receive), send)
 
     async def _read(self, scope: Scope, receive: Receive) -> tuple[tuple[int, str, str] | None, bytes]:
         headers = {name.lower(): value for name, value in scope["headers"]}
@@ -77,7 +77,7 @@ class Limits:
                 return b"".join(parts)
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
+def replayed(body: bytes, receive: Receive) -> Receive:
     """Gives the body that was read, then what comes."""
     given = False
 

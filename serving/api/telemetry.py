@@ -8,6 +8,7 @@ import sys
 import time
 from typing import TextIO, cast
 
+import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.responses import Response
@@ -124,6 +125,10 @@ class Lenient:
             self._stream.flush()
 
 
+def _json(line: dict[str, object], **_: object) -> str:
+    return orjson.dumps(line, default=str).decode()
+
+
 def log_json(level: int = logging.INFO) -> None:
     """One JSON object a line on standard error."""
     structlog.configure(
@@ -131,7 +136,7 @@ def log_json(level: int = logging.INFO) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
+            structlog.processors.JSONRenderer(serializer=_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Lenient(sys.stderr))),

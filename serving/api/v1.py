@@ -9,7 +9,6 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from serving.access.signing import Signature, Signing
 from serving.api import fields, sent, told
 from serving.api.guard import PERMISSION, GuardedRoute
-from serving.api.quick import QuickScore
 from serving.api.replies import READS, WRITES, Key, ScoreId, problems, rows_answers, rows_told, scored
 from serving.api.replies import answered as _answer
 from serving.api.replies import as_json as _json
@@ -58,16 +57,14 @@ def add_rows(request: Request, batch_id: BatchId, rows: sent.Rows, key: Key = No
     return rows_told(request, answer)
 
 
+@router.post("/batches/{batch_id}/scores", response_model=told.Score, openapi_extra={PERMISSION: "score"},
+             responses=WRITES)  # fmt: skip
 def score(request: Request, batch_id: BatchId, wanted: sent.ScoreRequest | None = None, key: Key = None) -> Response:
     """Score a batch. The record is kept before it is answered: no answer, no score."""
     wanted = wanted or sent.ScoreRequest()
     as_of_us = microseconds(wanted.as_of) if wanted.as_of else None
     call = _call(request, key)
     return scored(request, scoring.score(_desk(request), call, batch_id, as_of_us, reasons=wanted.reasons))
-
-
-router.add_api_route("/batches/{batch_id}/scores", score, methods=["POST"], response_model=told.Score,
-                     openapi_extra={PERMISSION: "score"}, responses=WRITES, route_class_override=QuickScore)  # fmt: skip
 
 
 @router.post("/scores", response_model=told.Score, openapi_extra={PERMISSION: "score"}, responses=WRITES)
