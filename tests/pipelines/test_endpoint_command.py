@@ -49,7 +49,7 @@ def test_a_service_that_wants_to_sign_is_told_in_one_line(run, data):
 
 def test_the_trail_is_verified_and_exported(run, data, tmp_path):
     run("keys", "add", "MES", "--role", "mes", "--site", "*", *data)
-    assert run("audit", "verify", *data).output == "1 entries, 0 records, 0 problems\n"
+    assert run("audit", "verify", *data).output == "1 entries, 1 records, 0 problems\n"
     [entry] = [json.loads(line) for line in run("audit", "export", *data).output.splitlines()]
     assert (entry["action"], entry["role"], entry["who"].partition(":")[0]) == ("key_added", "operator", "local")
     (tmp_path / "var" / "audit.anchor").write_text(f"1 {'0' * 64} 2026-01-01T00:00:00Z\n")
