@@ -66,7 +66,7 @@ def _rows(chance: np.random.Generator, n: int) -> np.ndarray:
     return X
 
 
-def _agrees(boosters: list[lgb.Booster], rows: np.ndarray) -> None:
+def _assert_agrees(boosters: list[lgb.Booster], rows: np.ndarray) -> None:
     forest = Forest.of([booster.model_to_string() for booster in boosters])
     raw = np.column_stack([booster.predict(rows, raw_score=True) for booster in boosters])
     shap = np.mean([booster.predict(rows, pred_contrib=True) for booster in boosters], axis=0)
@@ -80,7 +80,7 @@ def test_values_at_the_thresholds_and_around_zero_go_the_way_that_lightgbm_sends
     at = Forest.of([booster.model_to_string()]).nodes["threshold"]
     around = [-0.0, zero, -zero, 1e-36, -1e-36, np.nextafter(zero, 1), np.nextafter(-zero, -1), np.inf, -np.inf, 1e300]
     rows = np.random.default_rng(3).choice([*at, *np.nextafter(at, np.inf), *around], (300, 6))
-    _agrees([booster], rows)
+    _assert_agrees([booster], rows)
 
 
 @settings(max_examples=15, deadline=None)
@@ -94,19 +94,19 @@ def test_log_odds_are_lightgbms_to_the_bit_and_contributions_but_for_rounding(se
         1e9,
         7.6,
     )  # nothing known; categories that no tree has seen
-    _agrees(boosters, rows)
+    _assert_agrees(boosters, rows)
 
 
 def test_missing_values_go_where_lightgbm_sends_them():
     rows = _rows(np.random.default_rng(3), 200)
-    _agrees([_trained(3, zero_as_missing=True)], rows)
-    _agrees([_trained(3, use_missing=False)], rows)
+    _assert_agrees([_trained(3, zero_as_missing=True)], rows)
+    _assert_agrees([_trained(3, use_missing=False)], rows)
     rows[:, :4] = np.where(np.random.default_rng(4).random((200, 4)) < 0.5, 1e-36, rows[:, :4])
-    _agrees([_trained(3, zero_as_missing=True)], rows)
+    _assert_agrees([_trained(3, zero_as_missing=True)], rows)
 
 
 def test_trees_deeper_than_one_set_of_points_stay_exact():
-    _agrees([_trained(5, leaves=120, rounds=3, min_data_in_leaf=1)], _rows(np.random.default_rng(5), 50))
+    _assert_agrees([_trained(5, leaves=120, rounds=3, min_data_in_leaf=1)], _rows(np.random.default_rng(5), 50))
     chance = np.random.default_rng(6)
     X = chance.normal(size=(3000, 30))
     booster = lgb.train(
@@ -116,7 +116,7 @@ def test_trees_deeper_than_one_set_of_points_stay_exact():
     )
     forest = Forest.of([booster.model_to_string()])
     assert len(forest.tables) > 4 * 4 * len(forest.nodes)
-    _agrees([booster], X[:40])
+    _assert_agrees([booster], X[:40])
 
 
 def test_a_constant_model_contributes_nothing():
@@ -126,7 +126,7 @@ def test_a_constant_model_contributes_nothing():
         lgb.Dataset(chance.normal(size=(50, 2)), np.arange(50) < 5),
         2,
     )
-    _agrees([booster], chance.normal(size=(3, 2)))
+    _assert_agrees([booster], chance.normal(size=(3, 2)))
 
 
 def test_contributions_of_a_small_tree_are_those_worked_by_hand():
