@@ -1,4 +1,4 @@
-"""The model registry: what was trained, from what, how good it is, and which version speaks. The only door to MLflow.
+"""The model registry: what was trained, from what, how good it is, and which version speaks. With `models.tracking`, the only door to MLflow.
 
 Training makes a challenger. The first model of a process is also its champion, marked as not reviewed; from then on
 only a person changes the champion. Scoring never calls the registry: it reads a predictor's folder.
@@ -7,25 +7,19 @@ only a person changes the champion. Scoring never calls the registry: it reads a
 from __future__ import annotations
 
 import fcntl
-import logging
-import math
-import os
 import sqlite3
-import tempfile
-import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from features.errors import StorageError
 from features.process import ProcessDefinition
 from models.cohort.splits import Seal
 from models.evaluation.evaluate import Evaluation
 from models.predictor import Predictor
+from models.tracking import DIGEST, log_children, log_files, log_model, log_run, mlflow_module, quiet, started_run
 from models.train import Trained
 
 if TYPE_CHECKING:
@@ -34,8 +28,7 @@ if TYPE_CHECKING:
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 WAIT_S = 5.0  # for a database that somebody else holds
-_DIGEST, _REVIEW = "predictor_sha256", "review"
-_REQUIREMENTS = ["lightgbm>=4.7,<5", "numpy>=2.3,<3", "pandas>=3.0,<4"]
+_REVIEW = "review"
 
 
 @dataclass(frozen=True)
@@ -87,7 +80,7 @@ class Registry:
     def find(self, name: str, *, sha256: str) -> RegisteredModel | None:
         """The version whose predictor has this digest, if it was registered before."""
         versions = self._versions(name)
-        return next((self._model(v) for v in versions if v.tags.get(_DIGEST) == sha256), None)
+        return next((self._model(v) for v in versions if v.tags.get(DIGEST) == sha256), None)
 
     def by_alias(self, name: str, alias: str) -> RegisteredModel | None:
         """The version that an alias points to, if any."""
@@ -168,18 +161,20 @@ class Registry:
             images: PNG by file name.
             more: Further parameters of the run, for example digests of the history.
         """
-        with self._locked(), _quiet():
+        with self._locked(), quiet():
             existing = self.find(process.id, sha256=trained.predictor.sha256)
             if existing is not None:
                 return existing
             client = self._client()
             experiment_id = self._experiment(client, process.id)
-            with _run(self.tracking_uri, experiment_id, f"{process.id} {trained.predictor.sha256[:12]}") as run_id:
-                _log_run(client, run_id, process, trained, evaluation, more or {})
-                _log_children(client, experiment_id, run_id, trained)
-                _log_files(client, run_id, trained, evaluation, report, images)
-                version = _log_model(process.id, trained.predictor)
-            client.set_model_version_tag(process.id, version, _DIGEST, trained.predictor.sha256)
+            with started_run(
+                self.tracking_uri, experiment_id, f"{process.id} {trained.predictor.sha256[:12]}"
+            ) as run_id:
+                log_run(client, run_id, process, trained, evaluation, more or {})
+                log_children(client, experiment_id, run_id, trained)
+                log_files(client, run_id, trained, evaluation, report, images)
+                version = log_model(process.id, trained.predictor)
+            client.set_model_version_tag(process.id, version, DIGEST, trained.predictor.sha256)
             client.set_model_version_tag(process.id, version, _REVIEW, "unreviewed")
             if self.by_alias(process.id, CHAMPION) is None:
                 client.set_registered_model_alias(process.id, CHAMPION, version)
@@ -199,8 +194,8 @@ class Registry:
 
     def _client(self) -> MlflowClient:
         self.artifacts.mkdir(parents=True, exist_ok=True)
-        with _quiet():
-            mlflow = _mlflow()
+        with quiet():
+            mlflow = mlflow_module()
             mlflow.set_tracking_uri(self.tracking_uri)
             mlflow.set_registry_uri(self.tracking_uri)
             return mlflow.MlflowClient(self.tracking_uri, self.tracking_uri)
@@ -227,7 +222,7 @@ class Registry:
             version=str(version.version),
             run_id=run.info.run_id,
             experiment_id=run.info.experiment_id,
-            sha256=version.tags[_DIGEST],
+            sha256=version.tags[DIGEST],
             review=version.tags.get(_REVIEW, "unreviewed"),
             aliases=tuple(sorted(version.aliases)),
         )
@@ -266,179 +261,10 @@ def _told_as_storage(database: Path) -> Generator[None]:
 
     try:
         yield
-    except (sqlite3.Error, SQLAlchemyError, _mlflow().MlflowException) as error:
+    except (sqlite3.Error, SQLAlchemyError, mlflow_module().MlflowException) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         first = (str(cause).splitlines() or [type(cause).__name__])[0][:200]
         raise StorageError(
             f"{database}: the registry cannot be read: {first}",
             remedy="Wait for whoever holds it, or restore the data directory; what was released speaks on.",
         ) from error
-
-
-@contextmanager
-def _quiet() -> Generator[None]:
-    # mlflow 3.17.2 maps its tables as SQLAlchemy 2.1 no longer likes, and warns of type hints of its own
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The ``noload`` loader strategy")
-        warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType")
-        yield
-
-
-def _mlflow() -> Any:
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ["DO_NOT_TRACK"] = "true"
-    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-    os.environ["MLFLOW_LOG_UV_FILES"] = "false"  # a plant's checkout is no part of a model
-    import mlflow
-
-    for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback of what is raised as well
-    return mlflow
-
-
-@contextmanager
-def _run(tracking_uri: str, experiment_id: str, name: str) -> Generator[str]:
-    mlflow = _mlflow()
-    mlflow.set_tracking_uri(tracking_uri)
-    with mlflow.start_run(experiment_id=experiment_id, run_name=name) as run:
-        yield run.info.run_id
-
-
-def _log_run(
-    client: MlflowClient,
-    run_id: str,
-    process: ProcessDefinition,
-    trained: Trained,
-    evaluation: Evaluation,
-    more: Mapping[str, str],
-) -> None:
-    from mlflow.entities import Metric, Param, RunTag
-
-    predictor = trained.predictor
-    params = {
-        "process_version": process.process.version,
-        **{f"plan.{name}": value for name, value in asdict(trained.plan).items()},
-        **{f"trees.{name}": value for name, value in asdict(trained.tuned.settings).items()},
-        **{f"calibration.{name}": value for name, value in asdict(predictor.calibration).items()},
-        **evaluation.counts,
-        "features": len(predictor.features),
-        "folds": len(trained.folds),
-        "cut": trained.seal.cut.isoformat(),
-        **more,
-    }
-    now = int(pd.Timestamp.now(tz="UTC").timestamp() * 1000)
-    metrics = [Metric(name, value, now, 0) for name, value in test_metrics(evaluation).items()]
-    tags = {_DIGEST: predictor.sha256, "training_sha256": predictor.training_sha256, "test_sha256": trained.seal.sha256}
-    tags |= {"mlflow.note.content": evaluation.note} if evaluation.note else {}
-    client.log_batch(
-        run_id,
-        metrics=metrics,
-        params=[Param(name, str(value)) for name, value in params.items()],
-        tags=[RunTag(name, value) for name, value in tags.items()],
-    )
-    client.log_inputs(
-        run_id,
-        [
-            _dataset(
-                "training",
-                predictor.training_sha256,
-                evaluation.counts["training_batches"],
-                evaluation.counts["training_failed"],
-            ),
-            _dataset("test", trained.seal.sha256, evaluation.counts["test_batches"], evaluation.counts["test_failed"]),
-        ],
-    )
-
-
-def test_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """Figures under the names they have in MLflow: `test.auroc`, `test.auroc_low`, `test.12h.n_failed`, ..."""
-    out = {f"test.{name}": value for name, value in evaluation.overall.items()}
-    for row in evaluation.checkpoints.to_dict("records"):
-        hours = row["checkpoint_h"]
-        out |= {f"test.{hours:g}h.{name}": value for name, value in row.items() if name != "checkpoint_h"}
-    return {name: float(value) for name, value in out.items() if not math.isnan(value)}
-
-
-def _dataset(context: str, sha256: str, n: int, n_failed: int) -> Any:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    profile = f'{{"batches": {n}, "failed": {n_failed}}}'
-    # MLflow keeps 36 characters of a digest; the whole one is a tag of the run
-    data = Dataset(
-        name=context, digest=sha256[:36], source_type="local", source=f'{{"sha256": "{sha256}"}}', profile=profile
-    )
-    return DatasetInput(data, tags=[InputTag("mlflow.data.context", context)])
-
-
-def _log_children(client: MlflowClient, experiment_id: str, run_id: str, trained: Trained) -> None:
-    for number, row in enumerate(trained.tuned.trials.to_dict("records")):
-        loss = row.pop("log_loss")
-        _child(client, experiment_id, run_id, f"trial {number:02d}", row, {"folds.log_loss": loss})
-    for fold in trained.folds:
-        rows = trained.out_of_fold[trained.out_of_fold["fold"] == fold.name]
-        facts = {
-            "cut": fold.cut.isoformat(),
-            "training_batches": len(fold.train),
-            "validation_batches": len(fold.validation),
-        }
-        found = {"validation_failed": float(rows.loc[rows["failed"], "batch_id"].nunique())}
-        _child(client, experiment_id, run_id, fold.name, facts, found)
-
-
-def _child(
-    client: MlflowClient, experiment_id: str, parent: str, name: str, params: dict, metrics: dict[str, float]
-) -> None:
-    from mlflow.entities import Metric, Param
-
-    run = client.create_run(experiment_id, run_name=name, tags={"mlflow.parentRunId": parent})
-    values = [Metric(key, value, run.info.start_time, 0) for key, value in metrics.items()]
-    client.log_batch(run.info.run_id, metrics=values, params=[Param(key, str(value)) for key, value in params.items()])
-    client.set_terminated(run.info.run_id)
-
-
-def _log_files(
-    client: MlflowClient,
-    run_id: str,
-    trained: Trained,
-    evaluation: Evaluation,
-    report: str,
-    images: Mapping[str, bytes],
-) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        trained.predictor.save(folder / "predictor")
-        evaluation.save(folder / "evaluation")
-        trained.seal.save(folder / "evaluation" / "sealed_test.json")
-        (folder / "report").mkdir()
-        (folder / "report" / "report.html").write_text(report, encoding="utf-8")
-        for file, content in images.items():
-            path = folder / "plots" / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        client.log_artifacts(run_id, str(folder))
-
-
-def _log_model(name: str, predictor: Predictor) -> str:
-    """Log the first member of the bag as LightGBM text and register it; the whole predictor lies beside it in the run.
-
-    Returns:
-        The version's number.
-    """
-    _mlflow()
-    import lightgbm as lgb
-    import mlflow.lightgbm
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
-
-    inputs = Schema([ColSpec(DataType.double, name, required=False) for name in predictor.inputs])
-    outputs = Schema([ColSpec(DataType.double, "uncalibrated_probability")])
-    info = mlflow.lightgbm.log_model(
-        lgb.Booster(model_str=predictor.model_texts[0]),
-        name="trees",
-        registered_model_name=name,
-        signature=ModelSignature(inputs, outputs),
-        pip_requirements=_REQUIREMENTS,
-        metadata={_DIGEST: predictor.sha256},
-    )
-    return str(info.registered_model_version)
