@@ -48,7 +48,9 @@ def keys_add(
     data_dir: DataOption = Path("var"),
     config: ConfigOption = None,
     person: Annotated[bool, typer.Option("--person", help="It belongs to a person: only they review.")] = False,
-    days: Annotated[int | None, typer.Option(min=1, help="Valid for so many days; absent: until revoked.")] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=36_500, help="Valid for so many days; absent: until revoked.")
+    ] = None,
 ) -> None:
     """Make a key and show it, for the only time."""
     from serving.commands import Cabinet

@@ -8,6 +8,7 @@ import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@+-]*$"  # of batches and sites
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _one_at_a_time = threading.Lock()
 _last = 0  # the number of the newest id

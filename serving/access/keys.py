@@ -19,8 +19,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import insert, select, update
 
-from serving.access.principals import AccessError, Principal, UnauthenticatedError, checked
-from serving.ids import now_us
+from serving.access.principals import ALL_SITES, AccessError, Principal, UnauthenticatedError, checked
+from serving.ids import ID_PATTERN, now_us
 from serving.records.store import Records
 from serving.records.tables import api_keys
 from serving.trail import audit
@@ -41,12 +41,15 @@ def add_key(
         Its id, and the key itself, which nothing can show again.
 
     Raises:
-        AccessError: Kind, role and sites do not go together, or the name is empty.
+        AccessError: Kind, role and sites do not go together, a site is one that no batch can name, or the name cannot be printed.
         RecordsUnavailableError: It could not be kept.
     """
     checked_kind, checked_role, checked_sites = checked(kind, role, list(sites))
-    if not name.strip() or len(name) > 200:
-        raise AccessError("a key needs a name", expected="1 to 200 characters")
+    if not name.strip() or len(name) > 200 or not name.isprintable():
+        raise AccessError("a key needs a name", expected="1 to 200 characters that can be printed")
+    for site in sites:
+        if site != ALL_SITES and not re.fullmatch(ID_PATTERN, site):
+            raise AccessError(f"site {site!r}", expected="an id as batches have it, or * for all")
     key_id, secret, at_us = secrets.token_hex(6), secrets.token_urlsafe(32), now_us()
     row: dict[str, Any] = {
         "key_id": key_id,
@@ -75,9 +78,11 @@ def revoke_key(records: Records, key_id: str, *, why: str, actor: Actor) -> None
     """Make a key useless.
 
     Raises:
-        AccessError: There is no such key, or it is revoked already.
+        AccessError: There is no such key, it is revoked already, or nobody says why.
         RecordsUnavailableError: It could not be kept.
     """
+    if not why.strip():
+        raise AccessError("a key is revoked for a reason", expected="--why with some words")
     at_us = now_us()
     with records.write() as (connection, now):
         found = connection.execute(select(api_keys).where(api_keys.c.key_id == key_id)).mappings().one_or_none()

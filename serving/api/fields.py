@@ -6,10 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from serving.ids import microseconds
+from serving.ids import ID_PATTERN, microseconds
 
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
-_ID = r"^[A-Za-z0-9][A-Za-z0-9._:@+-]*$"
 MAX_ROWS = 20_000
 
 
@@ -21,7 +20,7 @@ def _time(text: str) -> str:
     return text
 
 
-Id = Annotated[str, Field(pattern=_ID, min_length=1, max_length=120)]
+Id = Annotated[str, Field(pattern=ID_PATTERN, min_length=1, max_length=120)]
 Text = Annotated[str, Field(pattern=PRINTABLE, max_length=200)]
 Moment = Annotated[
     str,

@@ -47,15 +47,18 @@ class Batch(_Read):
         return given.pop("attributes") | given
 
 
-class Observation(_Read):
-    """One reading or result."""
-
+class _Measured(_Read):
     parameter: Text
     observed_at: RowTime
     revision: Revision = Field(0, description="Higher for each correction")
     available_at: RowTime | None = Field(None, description="When it could be seen; absent: when observed")
     value: Number
     unit: Text | None = Field(None, description="As reported; absent: the parameter's own")
+
+
+class Observation(_Measured):
+    """One reading or result."""
+
     quality: Literal[QUALITIES] | None = None  # ty: ignore[invalid-type-form] - a tuple of names
 
 
@@ -113,17 +116,11 @@ def _tables(body: BaseModel, names: Sequence[str]) -> dict[str, list[dict[str, A
     return {name: [row.model_dump(exclude_none=True) for row in rows] for name, rows in given.items() if rows}
 
 
-class LotResult(_Read):
+class LotResult(_Measured):
     """A result of a material lot: of its certificate, or of a retest. It counts for every batch that used the lot."""
 
     lot_id: Text
     material: Text
-    parameter: Text
-    observed_at: RowTime
-    revision: Revision = Field(0, description="Higher for each correction")
-    available_at: RowTime | None = Field(None, description="When it could be seen; absent: when observed")
-    value: Number
-    unit: Text | None = Field(None, description="As reported; absent: the parameter's own")
 
 
 class RoomSample(_Read):

@@ -77,7 +77,18 @@ def test_a_service_never_gets_a_role_that_decides(records, role):
     assert add(records, role=role, kind="person")
 
 
-@pytest.mark.parametrize("wrong", [{"role": "boss"}, {"kind": "robot"}, {"sites": []}, {"sites": [""]}, {"name": " "}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"role": "boss"},
+        {"kind": "robot"},
+        {"sites": []},
+        {"sites": [""]},
+        {"sites": ["no rth"]},
+        {"name": " "},
+        {"name": "a\nb"},
+    ],
+)
 def test_a_key_that_makes_no_sense_is_not_made(records, wrong):
     with pytest.raises(AccessError):
         add(records, **wrong)
@@ -89,9 +100,16 @@ def test_revoking_is_told_once(records):
     revoke_key(records, key_id, why="lost", actor=ADMIN)
     for wrong in (key_id, "nothing"):
         with pytest.raises(AccessError):
-            revoke_key(records, wrong, why="", actor=ADMIN)
+            revoke_key(records, wrong, why="again", actor=ADMIN)
     with records.read() as connection:
         assert [(e["action"], e["who"], e["why"]) for e in audit.entries(connection)] == [
             ("key_added", "cli:root", ""),
             ("key_revoked", "cli:root", "lost"),
         ]
+
+
+def test_nothing_is_revoked_without_a_reason(records):
+    key_id, key = add(records)
+    with pytest.raises(AccessError, match="for a reason"):
+        revoke_key(records, key_id, why=" ", actor=ADMIN)
+    assert KeyRing(records).principal(key).name == "MES"
