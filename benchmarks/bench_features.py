@@ -29,7 +29,7 @@ from features.process import ProcessDefinition
 from features.series import series
 from features.snapshots import checkpoint_rows
 from features.summaries import OBSERVATION_COLUMNS, SUMMARIES, grid_of, summarise
-from pipelines.featuring import row_groups
+from pipelines.feature_tables import row_groups
 from pipelines.storage import Store
 
 N_PARAMETERS, HOURS = 10, 216

@@ -21,10 +21,10 @@ IN_MEMORY = Path("/dev/shm")  # noqa: S108 - the machine's own disk in memory
 def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     figures: list[dict[str, object]] = []
-    with tempfile.TemporaryDirectory() as disk, tempfile.TemporaryDirectory(dir=IN_MEMORY) as memory:
+    with tempfile.TemporaryDirectory() as disk, tempfile.TemporaryDirectory(dir=IN_MEMORY) as engine_cache:
         place = make_place(Path(disk))
         parts: dict[str, Callable[[], Iterable[dict[str, object]]]] = {
-            "latency": lambda: latency.figures_of(place, Path(memory)),
+            "latency": lambda: latency.figures_of(place, Path(engine_cache)),
             "growth": lambda: latency.growth(place),
             "held": held.figures_of,
             "slow clients": lambda: slow.figures_of(place),

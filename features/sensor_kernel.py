@@ -26,7 +26,7 @@ _US_PER_H = 3.6e9
 def fill_signals(
     at_bin, run_start, run_end, run_parameter, row_from, row_until,
     counts, moments, window, low_end, high_end, flat_of, spike_of, out,
-):  # fmt: skip
+) -> None:  # fmt: skip
     """For each run of a sensor and each row of its batch: hours without change, and share of bins with a spike.
 
     `flat_of` and `spike_of` give a parameter's columns in `out` (-1: not a sensor); `window` counts bins;
@@ -129,7 +129,7 @@ def _spike_share(low, high, n, low_end, high_end):
 def fill_gaps(
     at_bin, sensor_start, sensor_end, assay_start, assay_end, row_from, row_until,
     counts, moments, around, scale, offset, columns, out,
-):  # fmt: skip
+) -> None:  # fmt: skip
     """For each batch with both runs and each of its rows: newest gap, median of the newest, change since the first.
 
     `around` counts the bins on either side of a sample whose in-line readings are averaged. An off-line result `y`
@@ -169,7 +169,7 @@ def fill_gaps(
 
 
 @njit(cache=True, nogil=True)
-def _merge_valid(counts, moments, begin, end, k, count, moment):
+def _merge_valid(counts, moments, begin, end, k, count, moment) -> None:
     """Merge the summaries of a span that are valid at bin `k`, in the order in which they stand."""
     count[:] = 0
     for s in range(begin, end):

@@ -147,7 +147,7 @@ _MEAN, _M2, _MIN, _MAX, _FIRST, _LAST, _T_MEAN, _T_M2, _TV = range(9)
 @njit(cache=True, nogil=True)
 def fill(
     at_bin, as_of, run_start, run_end, run_parameter, row_from, row_until, counts, moments, windows, column_of, out
-):
+) -> None:
     """For each run of summaries, each row of its batch and each window: merge, then write the statistics.
 
     Args:
@@ -207,7 +207,7 @@ def fill(
 
 
 @njit(cache=True, nogil=True)
-def _write(count, moment, as_of, column, out):
+def _write(count, moment, as_of, column, out) -> None:
     n, n_bad = count[_N], count[_BAD]
     if column[9] >= 0 and n + n_bad > 0:
         out[column[9]] = n_bad / (n + n_bad)

@@ -138,7 +138,7 @@ def _bin(
 
 
 @njit(cache=True, nogil=True)
-def _accumulate(bin_end, observed, available, value, quality, is_bad, start, low, high, counts, moments, at):
+def _accumulate(bin_end, observed, available, value, quality, is_bad, start, low, high, counts, moments, at) -> None:
     """Fill one summary from the rows of a bin that were available in it.
 
     Sums run over deviations from the first reading, which keeps them small whatever offset the sensor has.
@@ -184,13 +184,13 @@ def _accumulate(bin_end, observed, available, value, quality, is_bad, start, low
 
 
 @njit(cache=True, nogil=True)
-def _begin(counts, moments, at, b, p, k, late, valid_from, valid_until):
+def _begin(counts, moments, at, b, p, k, late, valid_from, valid_until) -> None:
     counts[at, _BATCH], counts[at, _PARAMETER], counts[at, _BIN] = b, p, k
     counts[at, _LATE], counts[at, _FROM], counts[at, _UNTIL] = late, valid_from, valid_until
 
 
 @njit(cache=True, nogil=True)
-def _single(observed, value, bad, start, low, high, counts, moments, at):
+def _single(observed, value, bad, start, low, high, counts, moments, at) -> None:
     """The summary of one late row."""
     counts[at, _FIRST_AT] = counts[at, _LAST_AT] = observed
     if bad:
@@ -248,7 +248,7 @@ def _corrected_bin(
 
 
 @njit(cache=True, nogil=True)
-def merge(count, moment, counts, moments, s):
+def merge(count, moment, counts, moments, s) -> None:
     """Merge summary `s` into another one, in place (Chan, Golub and LeVeque 1983, pairwise moments).
 
     `count` and `moment` are rows of `COUNTS` and `MOMENTS`; with n = 0 they are replaced.

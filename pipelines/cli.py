@@ -131,7 +131,7 @@ def bundle(
     ] = None,
 ) -> None:
     """Export a version as a signed bundle that the endpoint loads."""
-    from pipelines.bundling import export
+    from pipelines.bundle_export import export
 
     made = export(Settings(process, Path(), data_dir), version, key)
     manifest = made.manifest
@@ -185,7 +185,7 @@ def convert(
 def verify(process: ProcessOption, data_dir: DataOption = Path("var")) -> None:
     """Compare every stored file with the SHA-256 recorded when it was written."""
     from pipelines.plant import Plant
-    from pipelines.scoring import damaged_predictors
+    from pipelines.risk_scores import damaged_predictors
 
     plant = Plant(Settings(process, Path(), data_dir))
     plant.table("batches")  # a wrong folder holds nothing that could be damaged

@@ -53,19 +53,19 @@ def keys_add(
     ] = None,
 ) -> None:
     """Make a key and show it, for the only time."""
-    from serving.commands import Cabinet
+    from serving.commands import RecordsAdmin
 
-    with Cabinet(data_dir, config) as cabinet:
-        _say(cabinet.add_key(name, role=role, sites=site, person=person, days=days))
+    with RecordsAdmin(data_dir, config) as admin:
+        _say(admin.add_key(name, role=role, sites=site, person=person, days=days))
 
 
 @keys.command("list")
 def keys_list(data_dir: DataOption = Path("var"), config: ConfigOption = None) -> None:
     """All keys, without their secrets, which nothing knows."""
-    from serving.commands import Cabinet
+    from serving.commands import RecordsAdmin
 
-    with Cabinet(data_dir, config) as cabinet:
-        _say(cabinet.list_keys())
+    with RecordsAdmin(data_dir, config) as admin:
+        _say(admin.list_keys())
 
 
 @keys.command("revoke")
@@ -76,19 +76,19 @@ def keys_revoke(
     config: ConfigOption = None,
 ) -> None:
     """Make a key useless, within a second."""
-    from serving.commands import Cabinet
+    from serving.commands import RecordsAdmin
 
-    with Cabinet(data_dir, config) as cabinet:
-        _say(cabinet.revoke_key(key_id, why))
+    with RecordsAdmin(data_dir, config) as admin:
+        _say(admin.revoke_key(key_id, why))
 
 
 @trail.command("verify")
 def audit_verify(data_dir: DataOption = Path("var"), config: ConfigOption = None) -> None:
     """Hold the records against the trail and the trail against its anchor; exit code 1 where something differs."""
-    from serving.commands import Cabinet
+    from serving.commands import RecordsAdmin
 
-    with Cabinet(data_dir, config) as cabinet:
-        found = cabinet.verify()
+    with RecordsAdmin(data_dir, config) as admin:
+        found = admin.verify()
     for line in found.problems:
         typer.echo(line, err=True)
     typer.echo(f"{found.n_entries} entries, {found.n_records} records, {len(found.problems)} problems")
@@ -99,10 +99,10 @@ def audit_verify(data_dir: DataOption = Path("var"), config: ConfigOption = None
 @trail.command("export")
 def audit_export(data_dir: DataOption = Path("var"), config: ConfigOption = None) -> None:
     """The whole trail, one JSON object a line."""
-    from serving.commands import Cabinet
+    from serving.commands import RecordsAdmin
 
-    with Cabinet(data_dir, config) as cabinet:
-        _say(cabinet.export())
+    with RecordsAdmin(data_dir, config) as admin:
+        _say(admin.export())
 
 
 def replay(score_id: str, process: Path, data_dir: Path) -> None:
@@ -111,13 +111,13 @@ def replay(score_id: str, process: Path, data_dir: Path) -> None:
     Raises:
         BatchguardError: There is no such score, its model is gone, or it differs.
     """
-    from pipelines.bundling import bundles_of
+    from pipelines.bundle_export import bundles_of
     from pipelines.plant import Plant
-    from serving.commands import Cabinet
+    from serving.commands import RecordsAdmin
 
     settings = Settings(process, Path(), data_dir)
-    with Cabinet(data_dir) as cabinet:
-        is_equal, line = cabinet.replay(score_id, bundles_of(settings, Plant(settings).process.id).root)
+    with RecordsAdmin(data_dir) as admin:
+        is_equal, line = admin.replay(score_id, bundles_of(settings, Plant(settings).process.id).root)
     if not is_equal:
         raise BatchguardError(line, remedy="The stored score counts; find out what changed: 'batchguard audit verify'.")
     typer.echo(line)
@@ -128,14 +128,14 @@ def _bundles(settings: Settings) -> Path:
 
     From then on the registry is not asked: 'batchguard bundle' releases another version, to a running endpoint, too.
     """
-    from pipelines.bundling import bundles_of, export
+    from pipelines.bundle_export import bundles_of, export
     from pipelines.plant import Plant
-    from pipelines.scoring import speaking_model
+    from pipelines.risk_scores import serving_model
 
     plant = Plant(settings)
     store = bundles_of(settings, plant.process.id)
     if not store.root.exists():
-        manifest = export(settings, speaking_model(plant).version).manifest
+        manifest = export(settings, serving_model(plant).version).manifest
         typer.echo(f"{manifest.name} version {manifest.version}, {manifest.review}, signed with the local key")
     return store.root
 

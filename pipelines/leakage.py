@@ -11,7 +11,7 @@ import pyarrow as pa
 from features.contracts import RUN_HISTORY
 from features.snapshots import ROW_COLUMNS, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
-from pipelines.featuring import PlantContext, row_groups
+from pipelines.feature_tables import PlantContext, row_groups
 from pipelines.plant import Plant
 
 _KNOWN_FROM = {

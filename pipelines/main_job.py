@@ -85,7 +85,7 @@ def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:
 
         from pipelines.defs.automation import every_month
         from pipelines.defs.location import definitions
-        from pipelines.defs.plant import months_since
+        from pipelines.defs.resources import months_since
 
         defs = definitions(settings)
         with dg.DagsterInstance.get() as instance, _listening(say):

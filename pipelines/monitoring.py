@@ -9,7 +9,7 @@ import pandas as pd
 from models.evaluation.drift import drift
 from models.registry import Registry
 from pipelines.plant import Plant
-from pipelines.scoring import speaking_model
+from pipelines.risk_scores import serving_model
 
 STALE_AFTER_H = 24.0
 
@@ -41,7 +41,7 @@ class Monitoring:
 
 def monitor(plant: Plant, *, top: int = 20) -> Monitoring:
     """Compare the batches in progress with the training batches at the nearest checkpoint."""
-    model = speaking_model(plant)
+    model = serving_model(plant)
     predictor = Registry(plant.settings.data_dir).predictor(model)
     training = plant.features.read("training_set").to_pandas()
     current = plant.features.read("in_progress_features").to_pandas()

@@ -16,14 +16,14 @@ from models.cohort.splits import Seal, known_before, record_reading, seal_test, 
 from models.cohort.table import before_the_label
 from models.evaluation.compare import compare_splits
 from models.evaluation.evaluate import Evaluation, evaluate
-from models.evaluation.scoring import sealed_rows
+from models.evaluation.sealed_test import sealed_rows
 from models.learners.trees import Plan
 from models.registry import RegisteredModel, Registry
 from models.train import Trained, train
-from pipelines.featuring import read_dictionary
-from pipelines.foreknowledge import Foreknowledge, check_foreknowledge
+from pipelines.feature_tables import read_dictionary
 from pipelines.history import last_report
 from pipelines.plant import Plant, digest
+from pipelines.target_leakage import TargetLeakage, check_target_leakage
 
 Say = Callable[[str], None]
 
@@ -63,7 +63,7 @@ def write_training_set(plant: Plant) -> tuple[pd.Series, Seal]:
     return failed, seal
 
 
-def foreknowledge(plant: Plant, failed: pd.Series) -> Foreknowledge:
+def target_leakage(plant: Plant, failed: pd.Series) -> TargetLeakage:
     """Whether a feature of the training set knows a release result, or the outcome, before the end.
 
     Args:
@@ -72,7 +72,7 @@ def foreknowledge(plant: Plant, failed: pd.Series) -> Foreknowledge:
     """
     stored = before_the_label(plant.features.read("training_set").to_pandas(), plant.labels())
     results = plant.observations_of([q.parameter for q in plant.process.quality_attribute])
-    return check_foreknowledge(plant.process, stored, failed, results)
+    return check_target_leakage(plant.process, stored, failed, results)
 
 
 def _snapshots_of(plant: Plant, batch_ids: tuple[str, ...]) -> pa.Table:

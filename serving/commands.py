@@ -15,14 +15,14 @@ import orjson
 
 from features.errors import BatchguardError
 from serving.access.keys import add_key, list_keys, revoke_key
+from serving.audit import trail
+from serving.audit.anchor import Anchor
+from serving.audit.trail import Actor
 from serving.ids import iso, new_id, now_us
 from serving.main import CONFIG, DATA_DIR, MODELS
-from serving.models import KEYS, Models
+from serving.model_releases import KEYS, ModelReleases
 from serving.records.store import Records
 from serving.settings import LOOPBACK, EndpointSettings, load_settings
-from serving.trail import audit
-from serving.trail.anchor import Anchor
-from serving.trail.audit import Actor
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _granian(listen: Listen) -> Any:
     )  # fmt: skip
 
 
-class Cabinet:
+class RecordsAdmin:
     """The records, for a person at the machine.
 
     Args:
@@ -127,7 +127,7 @@ class Cabinet:
         self.records = Records(self.settings.records_url)
         self.records.prepare()
 
-    def __enter__(self) -> Cabinet:
+    def __enter__(self) -> RecordsAdmin:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -155,14 +155,14 @@ class Cabinet:
         revoke_key(self.records, key_id, why=why, actor=_operator())
         yield f"{key_id} is revoked"
 
-    def verify(self) -> audit.Verified:
+    def verify(self) -> trail.Verified:
         """Hold the records against the audit trail, and the trail against its anchor."""
-        return audit.verify(self.records, self.settings.anchor)
+        return trail.verify(self.records, self.settings.anchor)
 
     def export(self) -> Iterator[str]:
         """The audit trail, one JSON object a line."""
         with self.records.read() as connection:
-            for entry in audit.export(connection):
+            for entry in trail.export(connection):
                 yield orjson.dumps(entry).decode()
 
     def replay(self, score_id: str, models: Path) -> tuple[bool, str]:
@@ -171,13 +171,15 @@ class Cabinet:
         Returns:
             Whether it is the same to the bit, and a line that says so.
         """
-        from serving.desk.desk import Desk
-        from serving.desk.memory import Memory, forgetting
-        from serving.desk.scoring import replay
+        from serving.service.engine_cache import EngineCache, eviction
+        from serving.service.score_requests import replay
+        from serving.service.scoring_service import ScoringService
 
-        forget = forgetting(self.records, self.settings.forget_after_days)
-        make = Models(models, self._data_dir / KEYS, forget).make
-        found = replay(Desk(self.records, make, Memory(self.records, make), Anchor(self.settings.anchor)), score_id)
+        forget = eviction(self.records, self.settings.forget_after_days)
+        make = ModelReleases(models, self._data_dir / KEYS, forget).make
+        found = replay(
+            ScoringService(self.records, make, EngineCache(self.records, make), Anchor(self.settings.anchor)), score_id
+        )
         if found.is_equal:
             return True, f"{score_id}: the same to the bit, probability {found.again['failure_probability']!r}"
         differing = sorted(

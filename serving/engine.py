@@ -14,10 +14,10 @@ from features.contracts import RUN_HISTORY
 from features.errors import ContractError
 from features.live import Columns
 from serving.bundle.bundle import INTENDED_USE, THRESHOLDS
-from serving.bundle.keeper import Speaking
-from serving.live.batches import NEVER, Forgetting
+from serving.bundle.loader import ServingModel
+from serving.interfaces import BODY_VERSION, EngineError, ModelInfo, RowVerdict, ScoreBody, StoredRow, UnscorableError
+from serving.live.batches import NEVER, EvictionPolicy
 from serving.live.state import PlantState
-from serving.seam import BODY_VERSION, EngineError, ModelInfo, RowVerdict, ScoreBody, StoredRow, UnscorableError
 from serving.speech.look import Look
 from serving.speech.speaker import Speaker
 
@@ -25,17 +25,17 @@ Row = Mapping[str, Any]
 
 
 class LiveEngine:
-    """`serving.seam.Engine`: scores from incremental state by the newest model that may speak.
+    """`serving.interfaces.Engine`: scores from incremental state by the newest model that may speak.
 
     Args:
         speaking: The model, verified.
         forgetting: When batches give up their readings and events.
     """
 
-    def __init__(self, speaking: Speaking, forgetting: Forgetting = NEVER) -> None:
-        self._speaking, self._info = speaking, _info(speaking)
-        self._process, self._words = speaking.bundle.process, speaking.bundle.vocabulary
-        self._state = PlantState(self._process, self._words, forgetting)
+    def __init__(self, serving_model: ServingModel, eviction: EvictionPolicy = NEVER) -> None:
+        self._serving_model, self._info = serving_model, _info(serving_model)
+        self._process, self._words = serving_model.bundle.process, serving_model.bundle.vocabulary
+        self._state = PlantState(self._process, self._words, eviction)
         self._speaker: Speaker | None = None
         self._joining = threading.Lock()
 
@@ -45,7 +45,7 @@ class LiveEngine:
 
     def released_for(self) -> Mapping[str, Any]:
         """What the model that speaks was released for, and by which limits it decides."""
-        bundle = self._speaking.bundle
+        bundle = self._serving_model.bundle
         return {"intended_use": bundle.json(INTENDED_USE), "thresholds": bundle.json(THRESHOLDS)}
 
     def put_batch(self, batch: Row) -> RowVerdict:
@@ -66,14 +66,14 @@ class LiveEngine:
             self._state.rebuild(rows)
         except ContractError as error:
             raise EngineError(
-                f"the stored rows do not keep the process definition of bundle {self._speaking.bundle.sha256[:12]}"
+                f"the stored rows do not keep the process definition of bundle {self._serving_model.bundle.sha256[:12]}"
                 f" ({error.what})",
                 remedy="Release a bundle with the definition that they were taken in by.",
             ) from None
 
-    def let_go(self, until: int) -> None:
+    def evict(self, until: int) -> None:
         """Rows up to a number are committed: batches that have long been silent give theirs up."""
-        self._state.let_go(until)
+        self._state.evict(until)
 
     def ready_site(self, batch_id: str) -> str | None:
         """Site of a batch of which a score has nothing to read or make ready first; None of any other."""
@@ -91,7 +91,7 @@ class LiveEngine:
     def look(self, batch_id: str, as_of_us: int) -> Look:
         """What the model sees of a batch at a time; it holds on to nothing that changes."""
         row = self._state.row(batch_id, as_of_us)
-        return Look(self._speaking.predictor, self._process, row.columns, row.values, batch_id, as_of_us)
+        return Look(self._serving_model.predictor, self._process, row.columns, row.values, batch_id, as_of_us)
 
     def decides_outcomes(self) -> str | None:
         """The parameter whose readings decide the outcomes of all batches; None: dispositions do."""
@@ -120,9 +120,9 @@ class LiveEngine:
             "version": BODY_VERSION,
             "elapsed_h": row.elapsed_h,
             **said,
-            "assays_pending": state.awaited(batch_id, self._assays, as_of_us),
+            "assays_pending": state.pending_assays(batch_id, self._assays, as_of_us),
             "data_sha256": row.data_sha256,
-            "process_version": self._speaking.predictor.process_version,
+            "process_version": self._serving_model.predictor.process_version,
             "model": self._info.to_json(),
         }
 
@@ -137,14 +137,14 @@ class LiveEngine:
         held = self._speaker
         if held is None or held.columns is not columns:
             with self._joining:
-                self._speaker = held = Speaker(self._speaking.predictor, self._process, columns)
+                self._speaker = held = Speaker(self._serving_model.predictor, self._process, columns)
         return held
 
 
-def _info(speaking: Speaking) -> ModelInfo:
-    manifest = speaking.bundle.manifest
+def _info(serving_model: ServingModel) -> ModelInfo:
+    manifest = serving_model.bundle.manifest
     info = ModelInfo(
         manifest.name, manifest.version, manifest.model_sha256, manifest.review, manifest.process_id,
         manifest.process_sha256, manifest.features_sha256, manifest.digest_of(THRESHOLDS), manifest.digest_of(INTENDED_USE),
     )  # fmt: skip
-    return replace(info, stale_since_us=speaking.stale_since_us)
+    return replace(info, stale_since_us=serving_model.stale_since_us)

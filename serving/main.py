@@ -13,14 +13,14 @@ from serving.access.tokens import Provider, Tokens
 from serving.api.app import make_app
 from serving.api.guard import Verifier
 from serving.api.telemetry import log_json
-from serving.desk.desk import Desk
-from serving.desk.memory import Memory, forgetting
+from serving.audit.anchor import Anchor
 from serving.events import outbox
 from serving.events.webhooks import post
-from serving.models import KEYS, Models, Watch
+from serving.model_releases import KEYS, ModelReleases, ReleaseWatcher
 from serving.records.store import Records
+from serving.service.engine_cache import EngineCache, eviction
+from serving.service.scoring_service import ScoringService
 from serving.settings import EndpointSettings, load_settings, secret_of
-from serving.trail.anchor import Anchor
 
 MODELS, DATA_DIR, CONFIG = "BATCHGUARD_MODELS", "BATCHGUARD_DATA_DIR", "BATCHGUARD_ENDPOINT_CONFIG"
 
@@ -56,17 +56,20 @@ def assemble(settings: EndpointSettings, bundles: Path, keys: Path) -> FastAPI:
     receivers = [outbox.Receiver(hook, secret_of(hook)) for hook in settings.webhook]
     records = Records(settings.records_url)
     records.prepare()
-    courier = outbox.Courier(records, receivers, post)
-    models = Models(bundles, keys, forgetting(records, settings.forget_after_days))
-    desk = Desk(
-        records, models.make, Memory(records, models.make, keep_out_of_collections), Anchor(settings.anchor), hooks=settings.webhook,
+    dispatcher = outbox.WebhookDispatcher(records, receivers, post)
+    models = ModelReleases(bundles, keys, eviction(records, settings.forget_after_days))
+    service = ScoringService(
+        records, models.make, EngineCache(records, models.make, keep_out_of_collections), Anchor(settings.anchor), hooks=settings.webhook,
         max_future_us=round(settings.max_future_s * 1e6),
-        answers_last_us=round(settings.keep_answers_days * 86_400e6), told=courier.wake, stale_since_us=models.stale_since_us,
+        answers_last_us=round(settings.keep_answers_days * 86_400e6), told=dispatcher.wake, stale_since_us=models.stale_since_us,
         stale_because=models.stale_because,
     )  # fmt: skip
     verifiers: dict[str, Verifier] = {"key": KeyRing(records)}
     if settings.identity is not None:
         verifiers["token"] = Tokens(Provider(**settings.identity.model_dump()))
     return make_app(
-        desk, verifiers, settings, [courier, Watch(models, desk.memory, settings.look_every_s, tidy=desk.tidy)]
+        service,
+        verifiers,
+        settings,
+        [dispatcher, ReleaseWatcher(models, service.engine_cache, settings.look_every_s, tidy=service.tidy)],
     )

@@ -35,17 +35,17 @@ def modules(package: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("package", HOUSE)
-def test_imports_run_one_way(package):
+def test_imports_run_one_way(package) -> None:
     wrong = {str(p.relative_to(ROOT)): imported(p) & FORBIDDEN[package] for p in modules(package)}
     assert {name: found for name, found in wrong.items() if found} == {}
 
 
-def test_only_the_registry_and_what_it_logs_import_mlflow():
+def test_only_the_registry_and_what_it_logs_import_mlflow() -> None:
     found = {str(p.relative_to(ROOT)) for package in HOUSE for p in modules(package) if "mlflow" in imported(p)}
     assert found == {"models/registry.py", "models/tracking.py"}
 
 
-def test_nothing_that_scores_needs_lightgbm():
+def test_nothing_that_scores_needs_lightgbm() -> None:
     found = {str(p.relative_to(ROOT)) for p in modules("serving") if "lightgbm" in imported(p)}
     assert found == {"serving/bundle/canary.py"}
     code = "import serving.main, serving.engine, sys; print({'lightgbm', 'sklearn', 'optuna'} & set(sys.modules))"
@@ -53,21 +53,21 @@ def test_nothing_that_scores_needs_lightgbm():
     assert ran.stdout.strip() == "set()"
 
 
-def test_a_benchmark_needs_no_test():
+def test_a_benchmark_needs_no_test() -> None:
     assert [p for p in modules("benchmarks") if "tests" in imported(p)] == []
 
 
-def test_nothing_pickles():
+def test_nothing_pickles() -> None:
     assert [p for package in HOUSE for p in modules(package) if imported(p) & PICKLES] == []
 
 
-def test_the_guard_sees_a_wrong_import(tmp_path):
+def test_the_guard_sees_a_wrong_import(tmp_path) -> None:
     path = tmp_path / "wrong.py"
     path.write_text("def f():\n    from pipelines.plant import Plant\n")
     assert imported(path) & FORBIDDEN["models"] == {"pipelines"}
 
 
-def test_help_imports_nothing_heavy():
+def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from pipelines.cli import app; "
         "r = CliRunner().invoke(app, ['--help']); assert r.exit_code == 0, r.output; "

@@ -175,7 +175,7 @@ def _codes(column: pa.ChunkedArray, index: pd.Index) -> np.ndarray:
 
 
 @njit(cache=True)
-def _paint(batch, parameter, bins, late, valid_from, valid_until, n, mean, last, is_sensor, values):
+def _paint(batch, parameter, bins, late, valid_from, valid_until, n, mean, last, is_sensor, values) -> None:
     """Write each summary where it is the newest that is known; they come in order of time within a series."""
     steps = values.shape[2]
     for i in range(len(batch)):
@@ -213,7 +213,7 @@ def _both_results(z, values):
 
 
 @njit(cache=True)
-def _hold(values):
+def _hold(values) -> None:
     for b in range(values.shape[0]):
         for p in range(values.shape[1]):
             for k in range(1, values.shape[2]):

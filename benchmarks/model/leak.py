@@ -19,11 +19,11 @@ from benchmarks.model.plant import PROCESS, Ground, Say, ground, simulate
 from features.errors import ContractError
 from features.process import load_process
 from models.cohort.table import before_the_label
-from pipelines.foreknowledge import Foreknowledge, check_foreknowledge
 from pipelines.history import ingest
 from pipelines.plant import Plant
 from pipelines.settings import Settings
 from pipelines.sources.folder import HistoryFolder
+from pipelines.target_leakage import TargetLeakage, check_target_leakage
 
 SECTION = "A planted leak"
 BATCHES = 600
@@ -57,7 +57,7 @@ def leaks(clean: Ground, snapshots: pd.DataFrame, folder: Path, say: Say = print
     ]  # fmt: skip
 
 
-def _checked_in(source: Path, folder: Path, result: str, say: Say) -> Foreknowledge:
+def _checked_in(source: Path, folder: Path, result: str, say: Say) -> TargetLeakage:
     process = plant_leak(source, folder / "plant", result, observed_too=True)
     place = ground(0, folder, process=process, say=lambda _: None)
     found = _checked(place, place.snapshots())
@@ -65,10 +65,10 @@ def _checked_in(source: Path, folder: Path, result: str, say: Say) -> Foreknowle
     return found
 
 
-def _checked(place: Ground, snapshots: pd.DataFrame) -> Foreknowledge:
+def _checked(place: Ground, snapshots: pd.DataFrame) -> TargetLeakage:
     mine = before_the_label(snapshots[snapshots["batch_id"].isin(place.train.index)], place.log)
     seen = place.plant.observations_of([q.parameter for q in place.process.quality_attribute])
-    return check_foreknowledge(place.process, mine, place.train, seen)
+    return check_target_leakage(place.process, mine, place.train, seen)
 
 
 def _refused(source: Path, folder: Path) -> bool:

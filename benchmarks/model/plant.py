@@ -16,8 +16,8 @@ from features.process import ProcessDefinition
 from models.cohort.labels import labels_as_of
 from models.cohort.splits import Seal, known_before, seal_test, subject_groups
 from models.cohort.table import end_of_batches
-from models.evaluation.scoring import sealed_rows
-from pipelines.featuring import PlantContext, read_dictionary, write_snapshots, write_summaries
+from models.evaluation.sealed_test import sealed_rows
+from pipelines.feature_tables import PlantContext, read_dictionary, write_snapshots, write_summaries
 from pipelines.history import ingest
 from pipelines.plant import Plant
 from pipelines.settings import Settings

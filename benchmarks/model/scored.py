@@ -13,7 +13,7 @@ from models.judge import judge
 from models.learners.trees import Plan
 from models.predictor import Predictor
 from models.train import Trained, train
-from pipelines.foreknowledge import final_results
+from pipelines.target_leakage import final_results
 
 ROWS_AT_ONCE = 4000  # bounds the memory of contributions
 

@@ -19,12 +19,12 @@ from benchmarks.record import figure
 from benchmarks.serving.place import HOUR_US, Place, batch, observations
 from serving.access.keys import add_key
 from serving.api.app import openapi
+from serving.audit.trail import Actor
 from serving.ids import now_us
 from serving.main import assemble
-from serving.models import KEYS
+from serving.model_releases import KEYS
 from serving.records.store import Records
 from serving.settings import EndpointSettings
-from serving.trail.audit import Actor
 
 CASES_PER_OPERATION = 220
 CHECKS = [known.not_a_server_error, known.status_code_conformance, known.content_type_conformance,
@@ -43,7 +43,7 @@ def figures_of(place: Place) -> list[dict[str, object]]:
     sent = observations(began, 0, 5, np.random.default_rng(5))
     assert mes.post("/v1/batches/B1/observations", json={"observations": sent}).status_code == 200
     answers = run_cases(app, credential, CASES_PER_OPERATION)
-    app.state.desk.close()
+    app.state.service.close()
     n, errors = sum(answers.values()), sum(count for status, count in answers.items() if status >= 500)
     return [
         figure("cases made from the OpenAPI description, valid and not", n, "cases", bound=5_000, n=n,

@@ -10,9 +10,9 @@ import numpy as np
 from benchmarks.record import figure
 from benchmarks.serving.place import HOUR_US, NAMES, PROCESS, batch, observations
 from features.context import Vocabulary
-from serving.live.batches import Forgetting
+from serving.interfaces import StoredRow
+from serving.live.batches import EvictionPolicy
 from serving.live.state import PlantState
-from serving.seam import StoredRow
 
 STARTED = 1_760_000_000_000_000
 HOURS, ASKED_H = 96, 90
@@ -54,7 +54,7 @@ def by_forgetting() -> Figures:
         first = int(batch_id[1:]) * per_batch
         return stored[first : min(first + per_batch, until)]
 
-    state = PlantState(PROCESS, Vocabulary(), Forgetting(recall, HOUR_US, guests=0))
+    state = PlantState(PROCESS, Vocabulary(), EvictionPolicy(recall, HOUR_US, reload_cache=0))
     for number in range(N_BATCHES):
         state.put_batch(batch(STARTED) | {"batch_id": f"B{number}"})
     state.row("B0", STARTED)
@@ -65,7 +65,7 @@ def by_forgetting() -> Figures:
     later = STARTED + 1_000 * HOUR_US
     state.put_batch(batch(later) | {"batch_id": "newest"})
     state.add("newest", "observations", observations(later, 0, 1, rng)[:1])
-    state.let_go(len(stored))
+    state.evict(len(stored))
     left = tracemalloc.get_traced_memory()[0] - empty
     tracemalloc.stop()
     begin = time.perf_counter()

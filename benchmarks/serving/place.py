@@ -24,7 +24,7 @@ from serving.bundle.manifest import private_key
 from serving.bundle.store import BundleStore
 from serving.engine import LiveEngine
 from serving.ids import iso, now_us
-from serving.models import KEYS, Models
+from serving.model_releases import KEYS, ModelReleases
 from serving.scorer import Release
 
 N_PARAMETERS, HOURS, N_BATCHES = 13, 96, 80
@@ -80,7 +80,7 @@ def make_place(root: Path) -> Place:
 
 def filled_engine(place: Place, started_us: int) -> LiveEngine:
     """An engine that holds what `Endpoint.fill` sends of a batch `B1` in its first hours."""
-    engine = Models(place.bundles, place.data_dir / KEYS).make(None)
+    engine = ModelReleases(place.bundles, place.data_dir / KEYS).make(None)
     engine.put_batch({"batch_id": "B1", **batch(started_us)})
     for hour in range(FILLED_H):
         rows = observations(started_us, hour * 60, 60, np.random.default_rng(hour))
@@ -148,9 +148,9 @@ def _readings(batches: pd.DataFrame, failed: np.ndarray, rng: np.random.Generato
     n = HOURS * 4
     parts = []
     for batch_id, start, fails in zip(batches["batch_id"], batches["started_at"], failed, strict=True):
-        begun = round(start.timestamp() * 1e6)
+        batch_events = round(start.timestamp() * 1e6)
         for name in NAMES:
-            at = pa.array(begun + np.arange(1, n + 1) * HOUR_US // 4, pa.timestamp("us", "UTC"))
+            at = pa.array(batch_events + np.arange(1, n + 1) * HOUR_US // 4, pa.timestamp("us", "UTC"))
             parts.append(pa.table({
                 "batch_id": [batch_id] * n, "parameter": [name] * n, "observed_at": at,
                 "revision": np.zeros(n, np.int32), "available_at": at,

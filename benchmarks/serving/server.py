@@ -14,9 +14,9 @@ from benchmarks.serving.http import ask, request
 from benchmarks.serving.place import ASKED_H, HOUR_US, Place, batch, observations
 from benchmarks.serving.process import Served, free_port
 from serving.access.keys import add_key
-from serving.commands import Cabinet
+from serving.audit.trail import Actor
+from serving.commands import RecordsAdmin
 from serving.ids import iso, now_us
-from serving.trail.audit import Actor
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ def endpoint(
     """
     url = records if isinstance(records, str) else f"sqlite:///{records}"
     (place.data_dir / "endpoint.toml").write_text(f'records_url = "{url}"\n' + config)
-    with Cabinet(place.data_dir) as cabinet:
-        _, key = add_key(cabinet.records, name="MES", kind="service", role="mes", sites=["*"], expires_us=None,
+    with RecordsAdmin(place.data_dir) as admin:
+        _, key = add_key(admin.records, name="MES", kind="service", role="mes", sites=["*"], expires_us=None,
                          actor=Actor("bench", "operator", "bench"))  # fmt: skip
     served = Served(place.data_dir, models or place.bundles, free_port(), key, environment)
     served.start()

@@ -115,7 +115,7 @@ def _newest(start: Ints, observed: Ints) -> Ints:
 
 
 @njit(cache=True, nogil=True)
-def _fill(site, started, as_of, metrics, start, observed, available, value, known_when, known_newest, out):
+def _fill(site, started, as_of, metrics, start, observed, available, value, known_when, known_newest, out) -> None:
     sites = (len(start) - 1) // metrics if metrics else 0
     for i in range(len(site)):
         if site[i] < 0:
@@ -131,7 +131,7 @@ def _fill(site, started, as_of, metrics, start, observed, available, value, know
 
 
 @njit(cache=True, nogil=True)
-def _window(after, as_of, begin, end, observed, available, value, out, column):
+def _window(after, as_of, begin, end, observed, available, value, out, column) -> None:
     """Maximum and mean of what was observed in `(after, as_of]` and is known at `as_of`."""
     number, total, highest = 0, 0.0, 0.0
     for j in range(upto(observed, begin, end, after), upto(observed, begin, end, as_of)):

@@ -22,7 +22,7 @@ _NO_PHASE, _OTHER_PHASE = -2, -1  # an event of another kind; a phase without a 
 
 
 @dataclass(frozen=True)
-class Begun:
+class BatchEvents:
     """Events sorted by batch.
 
     Attributes:
@@ -46,7 +46,7 @@ class Begun:
     severe: Ints
 
     @classmethod
-    def of(cls, events: pd.DataFrame, index: pd.Index, vocabulary: Vocabulary) -> Begun:
+    def of(cls, events: pd.DataFrame, index: pd.Index, vocabulary: Vocabulary) -> BatchEvents:
         """Events of the batches of an index."""
         batch = codes(events["batch_id"], index)
         order = np.argsort(batch, kind="stable")
@@ -88,7 +88,7 @@ class Events:
 
     features: tuple[Feature, ...]
     categories: dict[int, tuple[str, ...]]
-    begun: Begun
+    batch_events: BatchEvents
     planned_h: Floats
     due_h: Floats
     windows: Ints
@@ -97,7 +97,7 @@ class Events:
     @classmethod
     def of(cls, events: pd.DataFrame, index: pd.Index, process: ProcessDefinition, vocabulary: Vocabulary) -> Events:
         """Sort the events of the batches of an index."""
-        return cls.empty(process, vocabulary).with_events(Begun.of(events, index, vocabulary))
+        return cls.empty(process, vocabulary).with_events(BatchEvents.of(events, index, vocabulary))
 
     @classmethod
     def empty(cls, process: ProcessDefinition, vocabulary: Vocabulary) -> Events:
@@ -107,23 +107,23 @@ class Events:
         return cls(
             features=tuple(_entries(process, vocabulary)),
             categories={0: phases} if phases else {},
-            begun=Begun(np.zeros(1, np.int64), *([none] * 7)),
+            batch_events=BatchEvents(np.zeros(1, np.int64), *([none] * 7)),
             planned_h=np.array([recipe[n].planned_h if n in recipe else nan for n in phases], np.float64),
             due_h=np.array([recipe[n].starts_h if n in recipe else nan for n in phases], np.float64),
             windows=np.array([round(w * HOUR) for w in process.process.windows_h], np.int64),
             kinds=len(vocabulary.event_kinds),
         )
 
-    def with_events(self, begun: Begun) -> Events:
+    def with_events(self, batch_events: BatchEvents) -> Events:
         """The same columns about other events."""
         return Events(
-            self.features, self.categories, begun, self.planned_h, self.due_h, self.windows, self.kinds
+            self.features, self.categories, batch_events, self.planned_h, self.due_h, self.windows, self.kinds
         )  # fmt: skip
 
     def fill(self, asked: Asked, out: Floats) -> None:
         """Phase and counts as far as known."""
         plan = (self.planned_h, self.due_h, self.windows, self.kinds)
-        _fill(asked.batch, asked.started, asked.as_of, *self.begun.columns, *plan, out)
+        _fill(asked.batch, asked.started, asked.as_of, *self.batch_events.columns, *plan, out)
 
 
 def events(rows: pd.DataFrame, events: pd.DataFrame, process: ProcessDefinition, vocabulary: Vocabulary) -> Block:
@@ -182,7 +182,7 @@ def _kind_entries(kind: str, windows_h: tuple[float, ...]) -> list[Feature]:
 @njit(cache=True, nogil=True)
 def _fill(
     batch, started, as_of, start, phase, kind, began, known, ended, over, severe, planned_h, due_h, windows, kinds, out
-):
+) -> None:
     phases = len(planned_h)
     first_kind = 5 + phases if phases else 0
     for i in range(len(batch)):
@@ -198,7 +198,7 @@ def _fill(
 
 
 @njit(cache=True, nogil=True)
-def _phases(started, as_of, begin, end, phase, began, known, ended, over, planned_h, due_h, out):
+def _phases(started, as_of, begin, end, phase, began, known, ended, over, planned_h, due_h, out) -> None:
     current = -1
     spent, runs = np.zeros(len(planned_h), np.int64), np.zeros(len(planned_h), np.int64)
     for e in range(begin, end):
@@ -222,7 +222,7 @@ def _phases(started, as_of, begin, end, phase, began, known, ended, over, planne
 
 
 @njit(cache=True, nogil=True)
-def _kind(k, as_of, begin, end, kind, began, known, over, severe, windows, out):
+def _kind(k, as_of, begin, end, kind, began, known, over, severe, windows, out) -> None:
     newest = np.int64(0)
     for e in range(begin, end):
         if kind[e] != k or known[e] > as_of:

@@ -249,7 +249,9 @@ def _planned_or_known_end(batches: Batches, labels: pd.DataFrame, process: Proce
 
 
 @njit(cache=True, nogil=True)
-def _fill(batch, as_of, seen_start, seen_when, seen_earlier, site, site_start, begun, ended, started, ends, out):
+def _fill(
+    batch, as_of, seen_start, seen_when, seen_earlier, site, site_start, begun, ended, started, ends, out
+) -> None:
     for i in range(len(batch)):
         b, at = batch[i], as_of[i]
         if b < 0:

@@ -209,7 +209,7 @@ def _joined(parts: Sequence[Ints]) -> Ints:
 def _fill(
     batch, as_of, member_start, member_group, member_when, start, when, known, failed,
     own_start, own_when, own_known, own_failed, all_when, all_known, all_failed, columns, out,
-):  # fmt: skip
+) -> None:  # fmt: skip
     for i in range(len(batch)):
         b, at = batch[i], as_of[i]
         own_k, own_f = np.int64(0), np.int64(0)

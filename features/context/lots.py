@@ -289,7 +289,7 @@ def _joined(parts: list, kind: type) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _fill_uses(batch, as_of, use_start, lot, when, lot_start, lot_when, columns, out):
+def _fill_uses(batch, as_of, use_start, lot, when, lot_start, lot_when, columns, out) -> None:
     for i in range(len(batch)):
         b, at = batch[i], as_of[i]
         if b < 0:
@@ -309,7 +309,7 @@ def _fill_uses(batch, as_of, use_start, lot, when, lot_start, lot_when, columns,
 @njit(cache=True, nogil=True)
 def _fill_results(
     batch, as_of, use_start, lot, when, quantity, unit, first_lot, start, known_when, newest, column, out
-):
+) -> None:
     for i in range(len(batch)):
         b, at = batch[i], as_of[i]
         if b < 0:

@@ -36,7 +36,7 @@ def alarm_table(
     """Batches ever called high, and ever called at least elevated.
 
     Args:
-        scores: `models.evaluation.scoring.score_test`.
+        scores: `models.evaluation.sealed_test.score_test`.
         thresholds: Of the predictor, with what was asked.
         useful_lead_h: Hours before its end at which a batch can last be saved.
         ahead_h: Hours ahead for `warned`.
@@ -108,7 +108,7 @@ def calls_by_band(scores: pd.DataFrame, *, missed_asked: float) -> pd.DataFrame:
     """What failed and good batches were called in each maturity band, and over all bands.
 
     Args:
-        scores: `models.evaluation.scoring.score_test`.
+        scores: `models.evaluation.sealed_test.score_test`.
         missed_asked: Share of failing batches that may be called low at any stage, as the process asks.
 
     Returns:

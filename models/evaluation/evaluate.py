@@ -19,7 +19,7 @@ from models.evaluation.coverage import interval_coverage, set_coverage
 from models.evaluation.figures import auroc_of_timing, by_checkpoint, figures, last_checkpoint
 from models.evaluation.modes import mode_table
 from models.evaluation.reliability import reliability_by_band
-from models.evaluation.scoring import Scored, score_test
+from models.evaluation.sealed_test import Scored, score_test
 from models.evaluation.stability import set_sizes, undecided_by_checkpoint
 from models.evaluation.subgroups import BY, subgroup_table
 from models.learners.questions import modes_before
@@ -43,7 +43,7 @@ class Evaluation:
     A frame is empty where the process or the test gives nothing to fill it with; `absent` says why.
 
     Attributes:
-        scores: Every scored snapshot of the test (`models.evaluation.scoring.Scored.rows`).
+        scores: Every scored snapshot of the test (`models.evaluation.sealed_test.Scored.rows`).
         overall: `models.evaluation.figures.figures` of each test batch at its last checkpoint before its label, and
             `auroc_of_timing`: what the hour of that checkpoint alone would reach.
         checkpoints: The same figures per checkpoint.

@@ -8,7 +8,7 @@ import pandas as pd
 from models.evaluation.bands import banded
 from models.evaluation.intervals import with_interval
 from models.evaluation.metrics import auroc
-from models.evaluation.scoring import MODE
+from models.evaluation.sealed_test import MODE
 from models.predictor import Predictor
 
 ASKED, TOO_FEW = "answered", "not enough cases"
@@ -21,7 +21,7 @@ def mode_table(scores: pd.DataFrame, predictor: Predictor, modes: pd.DataFrame) 
     fewer, not lower ones.
 
     Args:
-        scores: `models.evaluation.scoring.score_test`.
+        scores: `models.evaluation.sealed_test.score_test`.
         predictor: Says which modes have a model, and from how many cases.
         modes: Pairs `batch_id`, `mode` of all failed batches (`models.learners.questions.modes_before`).
 

@@ -52,7 +52,7 @@ def _goes_left(node, categories, seen):
 
 
 @njit(cache=True, nogil=True)
-def log_odds(inputs, nodes, categories, roots, member, out):
+def log_odds(inputs, nodes, categories, roots, member, out) -> None:
     """Add the leaf that each row reaches in each tree to the sum of the tree's member, in the order of the trees.
 
     Args:
@@ -75,7 +75,7 @@ def log_odds(inputs, nodes, categories, roots, member, out):
 
 
 @njit(cache=True, nogil=True)
-def contributions(inputs, nodes, categories, roots, tables, starts, out):
+def contributions(inputs, nodes, categories, roots, tables, starts, out) -> None:
     """Shapley values of every input (`models.learners.forest`).
 
     Args:
@@ -107,7 +107,7 @@ def contributions(inputs, nodes, categories, roots, tables, starts, out):
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _down(seen, nodes, categories, table, points, goes_left, way, down, up):
+def _down(seen, nodes, categories, table, points, goes_left, way, down, up) -> None:
     """Products from the root to every node; at a leaf they take its value and turn round."""
     _fill(down, _0, points, 1.0)
     for i in range(np.uint64(len(nodes))):
@@ -128,7 +128,7 @@ def _down(seen, nodes, categories, table, points, goes_left, way, down, up):
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _up(nodes, table, points, way, up, summed, room):
+def _up(nodes, table, points, way, up, summed, room) -> None:
     """Sums of leaves from every node to the root; each gives its share to the input its parent decided on."""
     for j in range(_1, np.uint64(len(nodes))):
         i = np.uint64(len(nodes)) - j
@@ -140,20 +140,20 @@ def _up(nodes, table, points, way, up, summed, room):
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _fill(out, to, points, value):
+def _fill(out, to, points, value) -> None:
     for k in range(_0, points, _4):
         out[to + k], out[to + k + _1], out[to + k + _2], out[to + k + _3] = value, value, value, value
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _scale(out, to, rows, i, points, by):
+def _scale(out, to, rows, i, points, by) -> None:
     for k in range(_0, points, _4):
         a, b, c, d = rows[i + k] * by, rows[i + k + _1] * by, rows[i + k + _2] * by, rows[i + k + _3] * by
         out[to + k], out[to + k + _1], out[to + k + _2], out[to + k + _3] = a, b, c, d
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _multiply(rows, to, i, points, by, j):
+def _multiply(rows, to, i, points, by, j) -> None:
     for k in range(_0, points, _4):
         a, b = rows[i + k] * by[j + k], rows[i + k + _1] * by[j + k + _1]
         c, d = rows[i + k + _2] * by[j + k + _2], rows[i + k + _3] * by[j + k + _3]
@@ -161,7 +161,7 @@ def _multiply(rows, to, i, points, by, j):
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _add_product(out, to, points, by, j, rows, i):
+def _add_product(out, to, points, by, j, rows, i) -> None:
     for k in range(_0, points, _4):
         a, b = out[to + k] + by[j + k] * rows[i + k], out[to + k + _1] + by[j + k + _1] * rows[i + k + _1]
         c = out[to + k + _2] + by[j + k + _2] * rows[i + k + _2]
@@ -170,7 +170,7 @@ def _add_product(out, to, points, by, j, rows, i):
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _add(rows, to, i, points):
+def _add(rows, to, i, points) -> None:
     for k in range(_0, points, _4):
         a, b = rows[to + k] + rows[i + k], rows[to + k + _1] + rows[i + k + _1]
         c, d = rows[to + k + _2] + rows[i + k + _2], rows[to + k + _3] + rows[i + k + _3]

@@ -8,8 +8,8 @@ import dagster as dg
 # 2026-11: one run over many months is marked beta in dagster 1.13; the lock file pins the version
 warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*backfill_policy.*")
 
-from pipelines.defs import automation, features, ingest, scoring, training  # noqa: E402
-from pipelines.defs.plant import PlantResource, months_since  # noqa: E402
+from pipelines.defs import automation, feature_assets, history_assets, score_assets, training_assets  # noqa: E402
+from pipelines.defs.resources import PlantResource, months_since  # noqa: E402
 from pipelines.settings import Settings  # noqa: E402
 
 PROGRESS = "batchguard.progress"
@@ -29,15 +29,15 @@ def definitions(settings: Settings) -> dg.Definitions:
     months = months_since(settings.first_month)
     return dg.Definitions(
         assets=[
-            ingest.run_history(months),
-            features.batch_summaries(months),
-            features.snapshot_features(months),
-            features.in_progress_features,
-            training.test_set,
-            training.training_set,
-            training.challenger,
-            scoring.risk_scores,
-            scoring.score_monitoring,
+            history_assets.run_history(months),
+            feature_assets.batch_summaries(months),
+            feature_assets.snapshot_features(months),
+            feature_assets.in_progress_features,
+            training_assets.test_set,
+            training_assets.training_set,
+            training_assets.challenger,
+            score_assets.risk_scores,
+            score_assets.score_monitoring,
         ],
         jobs=list(automation.JOBS),
         schedules=automation.schedules(months, settings.timezone),

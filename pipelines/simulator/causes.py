@@ -9,8 +9,8 @@ import numpy as np
 from pipelines.simulator.donors import Donor
 from pipelines.simulator.faults import MODES, Fault, draw_fault
 from pipelines.simulator.lots import Lot
-from pipelines.simulator.plant import NOVICE_RUNS
 from pipelines.simulator.settings import SimulationSettings
+from pipelines.simulator.sites import NOVICE_RUNS
 
 # Means of the hazard factors below over the default plant: dividing by them keeps the priors.
 MEAN_CONTAMINATION, MEAN_HANDLING, MEAN_WEAR = 1.38, 1.90, 0.97

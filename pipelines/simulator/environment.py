@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pipelines.simulator.lots import MONTH_H
-from pipelines.simulator.plant import SUITES, Site
 from pipelines.simulator.settings import Stream, stream
+from pipelines.simulator.sites import SUITES, Site
 
 GRADES = ("A", "B", "C", "D")
 VIABLE_MEAN = {"A": 0.002, "B": 0.3, "C": 6.0, "D": 25.0}  # CFU/m3, assumed

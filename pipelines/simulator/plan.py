@@ -18,8 +18,8 @@ from pipelines.simulator.donors import Donor, collect, draw_donor
 from pipelines.simulator.faults import DURATION_H, Fault, apply
 from pipelines.simulator.lots import MATERIALS, Lot, LotBook
 from pipelines.simulator.outcome import Formulation, Luck, Outcome, decide, final_product
-from pipelines.simulator.plant import SCALES, Operator, Site, Unit, build_sites
 from pipelines.simulator.settings import SimulationSettings, Stream, hours, stream
+from pipelines.simulator.sites import SCALES, Operator, Site, Unit, build_sites
 from pipelines.simulator.starts import batch_name, starts
 
 DT_H = 0.1
@@ -99,7 +99,9 @@ def plan_plant(settings: SimulationSettings, progress: Callable[[int, int], None
 class _Planner:
     """The state that goes from one start to the next."""
 
-    def __init__(self, settings: SimulationSettings, sites: list[Site], book: LotBook, first: float, until: float):
+    def __init__(
+        self, settings: SimulationSettings, sites: list[Site], book: LotBook, first: float, until: float
+    ) -> None:
         self.settings, self.sites, self.book, self.first, self.until = settings, sites, book, first, until
         self.batches: list[BatchPlan] = []
         self.again: list[tuple[float, Donor]] = []  # patients to make again, from when

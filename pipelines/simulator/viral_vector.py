@@ -52,7 +52,7 @@ def parameters(n: int) -> np.ndarray:
 
 
 @njit(cache=True, error_model="numpy")
-def rhs(state, inputs, p, out):
+def rhs(state, inputs, p, out) -> None:
     """Derivatives of `STATE` per hour into `out`, from `INPUTS` and one record of `PARAMETERS`."""
     xv, xd, g, lactate, titre, b = state[0], state[1], state[2], state[3], state[4], state[6]
     mu = p.mu * g / (g + 0.5) / (1.0 + (lactate / 40.0) ** 3) * max(0.0, 1.0 - xv / 12.0) * inputs[1]

@@ -20,11 +20,11 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import insert, select, update
 
 from serving.access.principals import ALL_SITES, AccessError, Principal, UnauthenticatedError, checked
+from serving.audit import trail
+from serving.audit.trail import Actor
 from serving.ids import ID_PATTERN, now_us
 from serving.records.store import Records
 from serving.records.tables import api_keys
-from serving.trail import audit
-from serving.trail.audit import Actor
 
 _KEY = re.compile(r"^bg_([0-9a-f]{12})_([A-Za-z0-9_-]{43})$")
 _HASHER = PasswordHasher()  # argon2id, RFC 9106's second recommended parameters
@@ -63,7 +63,7 @@ def add_key(
     }
     with records.write() as (connection, now):
         connection.execute(insert(api_keys), {**row, "secret_hash": _HASHER.hash(secret)})
-        audit.append(connection, now, actor, "key_added", f"key:{key_id}", at_us=at_us, new=row)
+        trail.append(connection, now, actor, "key_added", f"key:{key_id}", at_us=at_us, new=row)
     return key_id, f"bg_{key_id}_{secret}"
 
 
@@ -91,7 +91,7 @@ def revoke_key(records: Records, key_id: str, *, why: str, actor: Actor) -> None
         if found["revoked_us"] is not None:
             raise AccessError(f"key {key_id!r} is revoked already")
         connection.execute(update(api_keys).where(api_keys.c.key_id == key_id).values(revoked_us=at_us))
-        audit.append(connection, now, actor, "key_revoked", f"key:{key_id}", at_us=at_us,
+        trail.append(connection, now, actor, "key_revoked", f"key:{key_id}", at_us=at_us,
                      old={"revoked_us": None}, new={"revoked_us": at_us}, why=why)  # fmt: skip
 
 

@@ -10,14 +10,14 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 
 from serving.access.signing import Signing
-from serving.api import asking, health, plant, problems, record, sent, told, v1, v2
+from serving.api import health, plant_rows, problems, requests, responses, score_history, score_queries, v1, v2
+from serving.api.fast_path import FastScorePath
 from serving.api.guard import PERMISSION, GuardedRoute, Verifier, verifier_of
-from serving.api.heads import Heads
+from serving.api.head_requests import HeadRequests
 from serving.api.limits import Limits
-from serving.api.quick import QuickScore
 from serving.api.telemetry import Metrics, Telemetry
-from serving.desk.desk import Desk
-from serving.seam import canonical
+from serving.interfaces import canonical
+from serving.service.scoring_service import ScoringService
 from serving.settings import EndpointSettings
 
 VERSION = "1"
@@ -36,12 +36,15 @@ class Helper(Protocol):
 
 
 def make_app(
-    desk: Desk, verifiers: Mapping[str, Verifier], settings: EndpointSettings, helpers: Sequence[Helper] = ()
+    service: ScoringService,
+    verifiers: Mapping[str, Verifier],
+    settings: EndpointSettings,
+    helpers: Sequence[Helper] = (),
 ) -> FastAPI:
     """The ASGI application over a desk.
 
     Args:
-        desk: Does the work.
+        service: Does the work.
         verifiers: `key` and, where there is a provider, `token`.
         settings: Bounds.
         helpers: Run beside the app: deliver events, look for a newer model.
@@ -54,19 +57,27 @@ def make_app(
         yield
         for helper in helpers:
             helper.stop()
-        desk.close()
+        service.close()
 
     app = FastAPI(title="batchguard", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None,
                   redirect_slashes=False, lifespan=lifespan)  # fmt: skip
     metrics = Metrics()
-    app.state.desk, app.state.verifiers, app.state.metrics = desk, dict(verifiers), metrics
-    app.state.signing = Signing(lambda shown: verifier_of(verifiers, shown).principal(shown), desk.clock)
-    for router in (v1.router, record.router, asking.router, plant.router, v2.router, health.router, _description()):
+    app.state.service, app.state.verifiers, app.state.metrics = service, dict(verifiers), metrics
+    app.state.signing = Signing(lambda shown: verifier_of(verifiers, shown).principal(shown), service.clock)
+    for router in (
+        v1.router,
+        score_history.router,
+        score_queries.router,
+        plant_rows.router,
+        v2.router,
+        health.router,
+        _description(),
+    ):
         app.include_router(router)
     problems.install(app)
-    app.add_middleware(QuickScore, desk=desk, verifiers=verifiers, metrics=metrics)
+    app.add_middleware(FastScorePath, service=service, verifiers=verifiers, metrics=metrics)
     app.add_middleware(Limits, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
-    app.add_middleware(Heads)
+    app.add_middleware(HeadRequests)
     app.add_middleware(Telemetry, metrics=metrics)
     return app
 
@@ -76,11 +87,11 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     found = get_openapi(title=app.title, version=app.version, routes=app.routes, openapi_version="3.1.0",
                         description="Failure risk of batches in progress. Decision support: a person decides.")  # fmt: skip
     schemas = found["components"]["schemas"]
-    schemas["Problem"] = told.Problem.model_json_schema()
+    schemas["Problem"] = responses.Problem.model_json_schema()
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
     for name, schema in schemas.items():
-        shape = getattr(sent, name, None) or getattr(told, name, None)
+        shape = getattr(requests, name, None) or getattr(responses, name, None)
         if shape is not None and "examples" in schema:
             schema["examples"] = shape.model_config["json_schema_extra"]["examples"]  # FastAPI takes the nulls out
     found["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}

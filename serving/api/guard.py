@@ -13,9 +13,9 @@ from starlette.concurrency import run_in_threadpool
 from serving.access.principals import ForbiddenError, Principal, UnauthenticatedError
 from serving.api.problems import MediaTypeError, request_id_of
 from serving.api.strict_json import strict_json
-from serving.desk.desk import Desk
-from serving.desk.refusals import RefusedError
 from serving.records.answers import Call
+from serving.service.errors import RefusedError
+from serving.service.scoring_service import ScoringService
 
 PERMISSION = "x-permission"
 
@@ -122,13 +122,20 @@ def _allowed(principal: Principal, permission: str) -> Principal:
 
 def call_of(request: Request, key: str | None, body: bytes) -> Call:
     """The call that a request makes."""
-    desk, principal, url = request.app.state.desk, request.state.principal, request.url
-    return call_from(desk, principal, request_id_of(request), key, request.method, url.path, url.query, body)
+    service, principal, url = request.app.state.service, request.state.principal, request.url
+    return call_from(service, principal, request_id_of(request), key, request.method, url.path, url.query, body)
 
 
 def call_from(
-    desk: Desk, principal: Principal, request_id: str, key: str | None, method: str, path: str, query: str, body: bytes
+    service: ScoringService,
+    principal: Principal,
+    request_id: str,
+    key: str | None,
+    method: str,
+    path: str,
+    query: str,
+    body: bytes,
 ) -> Call:
     """The call that the parts of a request make."""
     said = f"{method} {path}?{query}\n".encode()
-    return Call(principal, request_id, key, hashlib.sha256(said + body).hexdigest(), desk.oldest_answer_us())
+    return Call(principal, request_id, key, hashlib.sha256(said + body).hexdigest(), service.oldest_answer_us())

@@ -8,29 +8,29 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from features.errors import BatchguardError
-from serving.api import told
+from serving.api import responses
 from serving.api.guard import PERMISSION, GuardedRoute
 from serving.api.replies import problems
 from serving.api.telemetry import Metrics
-from serving.desk.desk import Desk
 from serving.ids import now_us
-from serving.seam import EngineError, canonical
+from serving.interfaces import EngineError, canonical
+from serving.service.scoring_service import ScoringService
 
 router = APIRouter(route_class=GuardedRoute)
 _OPEN = {PERMISSION: "open"}
 
 
-@router.get("/health/live", response_model=told.Health, openapi_extra=_OPEN)
+@router.get("/health/live", response_model=responses.Health, openapi_extra=_OPEN)
 async def live() -> Response:
     """The process answers."""
     return Response(b'{"status":"ok"}', media_type="application/json")
 
 
-@router.get("/health/ready", response_model=told.Health, openapi_extra=_OPEN,
-            responses={503: {"model": told.Health, "description": "A part is not there"}})  # fmt: skip
+@router.get("/health/ready", response_model=responses.Health, openapi_extra=_OPEN,
+            responses={503: {"model": responses.Health, "description": "A part is not there"}})  # fmt: skip
 def ready(request: Request) -> Response:
     """The records can be read and a model can speak."""
-    found = readiness(request.app.state.desk)
+    found = readiness(request.app.state.service)
     return Response(canonical(found), 200 if found["status"] == "ok" else 503, media_type="application/json")
 
 
@@ -40,18 +40,18 @@ def ready(request: Request) -> Response:
 def metrics(request: Request) -> Response:
     """In Prometheus' text format."""
     measured: Metrics = request.app.state.metrics
-    since = request.app.state.desk.stale_since_us()
+    since = request.app.state.service.stale_since_us()
     measured.stale.set(0.0 if since is None else (now_us() - since) / 1e6)
     return Response(generate_latest(measured.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def readiness(desk: Desk) -> dict[str, Any]:
+def readiness(service: ScoringService) -> dict[str, Any]:
     """State of the parts."""
     try:
-        with desk.memory.reading() as (engine, _):
+        with service.engine_cache.reading() as (engine, _):
             engine.model()
     except EngineError:
         return {"status": "unavailable", "records": "ok", "model": "unavailable"}
     except BatchguardError:
         return {"status": "unavailable", "records": "unavailable"}
-    return {"status": "ok", "records": "ok", "model": "ok" if desk.stale_since_us() is None else "stale"}
+    return {"status": "ok", "records": "ok", "model": "ok" if service.stale_since_us() is None else "stale"}

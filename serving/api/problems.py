@@ -16,10 +16,10 @@ from serving.access.principals import ForbiddenError, UnauthenticatedError
 from serving.access.signing import FRESH_S, SESSION_S, SignatureError, SigningPausedError
 from serving.access.tokens import ProviderUnavailableError
 from serving.api.strict_json import BadJsonError
-from serving.desk.refusals import ConflictError, ModelGoneError, NotThereError, RefusedError, TooManyError
+from serving.interfaces import EngineError, UnscorableError, canonical
 from serving.records.answers import InFlightError, KeyReusedError
 from serving.records.store import RecordsUnavailableError
-from serving.seam import EngineError, UnscorableError, canonical
+from serving.service.errors import ConflictError, ModelGoneError, NotThereError, RefusedError, TooManyError
 
 MEDIA_TYPE = "application/problem+json"
 _MOST_ERRORS, _MOST_TEXT = 10, 300

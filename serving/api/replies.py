@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from serving.api import examples
 from serving.api.guard import call_of
 from serving.api.telemetry import Metrics
-from serving.desk.desk import Desk
+from serving.interfaces import canonical
 from serving.records.answers import Answer, Call
-from serving.seam import canonical
+from serving.service.scoring_service import ScoringService
 
 KEY_PATTERN = r"^[!-~]{1,200}$"
 ScoreId = Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$", description="The score")]
@@ -58,9 +58,9 @@ def rows_answers(taken: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     return {**WRITES, 422: {"description": "The request does not fit, or no row was accepted", "content": both}}
 
 
-def desk_of(request: Request) -> Desk:
+def service_of(request: Request) -> ScoringService:
     """The desk of the app."""
-    return request.app.state.desk
+    return request.app.state.service
 
 
 def call_for(request: Request, key: str | None) -> Call:

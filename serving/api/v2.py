@@ -12,12 +12,12 @@ from serving.api import examples
 from serving.api.fields import Id, Moment, Text
 from serving.api.guard import PERMISSION, GuardedRoute
 from serving.api.health import readiness
-from serving.api.replies import Key, answered, call_for, desk_of, problems
-from serving.desk import scoring
-from serving.desk.refusals import NotThereError, RefusedError
+from serving.api.replies import Key, answered, call_for, problems, service_of
 from serving.ids import microseconds
+from serving.interfaces import canonical
 from serving.records.answers import Answer
-from serving.seam import canonical
+from serving.service import score_requests
+from serving.service.errors import NotThereError, RefusedError
 
 router = APIRouter(prefix="/v2", route_class=GuardedRoute)
 Name = Annotated[Id, Path(description="Registered model")]
@@ -91,14 +91,14 @@ async def live() -> Response:
             responses={503: {"model": Ready, "description": "A part is not there"}})  # fmt: skip
 def ready(request: Request) -> Response:
     """The records can be read and a model can speak."""
-    is_ready = readiness(desk_of(request))["status"] == "ok"
+    is_ready = readiness(service_of(request))["status"] == "ok"
     return Response(canonical({"ready": is_ready}), 200 if is_ready else 503, media_type="application/json")
 
 
 @router.get("/models/{name}", response_model=Ready, openapi_extra={PERMISSION: "read"}, responses=_ERRORS)
 def metadata(request: Request, name: Name) -> Response:
     """Inputs and outputs."""
-    version = _speaking(request, name)
+    version = _serving_model(request, name)
     content = {"name": name, "versions": [version], "platform": "batchguard", "inputs": _INPUTS, "outputs": _OUTPUTS}
     return Response(canonical(content), media_type="application/json")
 
@@ -106,7 +106,7 @@ def metadata(request: Request, name: Name) -> Response:
 @router.get("/models/{name}/ready", response_model=Ready, openapi_extra={PERMISSION: "read"}, responses=_ERRORS)
 def model_ready(request: Request, name: Name) -> Response:
     """Whether this model speaks."""
-    _speaking(request, name)
+    _serving_model(request, name)
     return Response(canonical({"name": name, "ready": True}), media_type="application/json")
 
 
@@ -117,10 +117,12 @@ def infer(request: Request, name: Name, wanted: Inference, key: Key = None) -> R
     Under an Idempotency-Key each score has a part of the key: those that were made before are given again, also where
     the first attempt ended half way.
     """
-    _speaking(request, name)
+    _serving_model(request, name)
     pairs, call = _pairs(wanted), call_for(request, key)
     made = [
-        scoring.score(desk_of(request), call.part(i), batch_id, None if as_of is None else microseconds(as_of))
+        score_requests.score(
+            service_of(request), call.part(i), batch_id, None if as_of is None else microseconds(as_of)
+        )
         for i, (batch_id, as_of) in enumerate(pairs)
     ]
     scores = [orjson.loads(answer.body) for answer in made]
@@ -161,9 +163,9 @@ def _checked(moment: str) -> None:
         raise RefusedError("as_of is no time with offset", expected="for example 2026-01-31T08:00:00Z") from None
 
 
-def _speaking(request: Request, name: str) -> str:
+def _serving_model(request: Request, name: str) -> str:
     """Version of the model that speaks, where that is its name."""
-    with desk_of(request).memory.reading() as (engine, _):
+    with service_of(request).engine_cache.reading() as (engine, _):
         info = engine.model()
     if info.name != name:
         raise NotThereError("no model of this name speaks", remedy="GET /v1/model names the one that does.")

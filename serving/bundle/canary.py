@@ -33,7 +33,7 @@ def canary_of(predictor: Predictor) -> bytes:
     return orjson.dumps({"probabilities": [float(p) for p in predictor.predict(_made_up(predictor))]})
 
 
-def sing(bundle: Bundle, *, timeout_s: float = TIMEOUT_S) -> None:
+def run_canary(bundle: Bundle, *, timeout_s: float = TIMEOUT_S) -> None:
     """Load and score in a child process.
 
     Raises:

@@ -12,7 +12,7 @@ import features
 import models
 import serving
 from features.process import ProcessDefinition
-from serving.seam import canonical
+from serving.interfaces import canonical
 
 _LIBRARIES = ("lightgbm", "numba", "numpy", "pandas", "scipy")
 

@@ -20,8 +20,8 @@ from serving.bundle.digests import features_digest, process_digest
 from serving.bundle.files import EXPORT_AGAIN, read_folder, replace_file, write_folder
 from serving.bundle.intended_use import intended_use, thresholds
 from serving.bundle.manifest import MANIFEST, SIGNATURE, BundleError, File, Manifest, sign, verify
+from serving.interfaces import canonical
 from serving.scorer import Release
-from serving.seam import canonical
 
 POINTER = "current"
 _DIGEST = re.compile(rb"^[0-9a-f]{64}$")

@@ -22,9 +22,9 @@ from features.errors import BatchguardError
 from serving.access.principals import ALL_SITES
 from serving.events.b2mml import work_alert
 from serving.ids import iso, new_id, now_us
+from serving.interfaces import canonical
 from serving.records.store import Records
 from serving.records.tables import deliveries, events_out
-from serving.seam import canonical
 from serving.settings import Webhook
 
 MAX_ATTEMPTS = 20  # with the waits below: about three days
@@ -97,7 +97,7 @@ class Receiver:
     secret: bytes
 
 
-class Courier:
+class WebhookDispatcher:
     """Delivers what waits. Several may run beside each other: an event then comes twice at worst.
 
     Args:

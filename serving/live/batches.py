@@ -12,23 +12,23 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from features.context import Vocabulary
-from features.context.events import Begun
+from features.context.events import BatchEvents
 from features.contracts import RUN_HISTORY
 from features.errors import ContractError
 from features.incremental import BatchSeries, Readings, SeriesGrid
 from features.process import ProcessDefinition
+from serving.interfaces import RowVerdict, StoredRow
 from serving.live.context import PreparedContext
 from serving.live.readings import sent_readings
 from serving.live.rows import Row, typed
 from serving.live.tables import HeldRows, no_rows
-from serving.seam import RowVerdict, StoredRow
 
-Recall: TypeAlias = Callable[[str, int], Iterable[StoredRow]]
+Reload: TypeAlias = Callable[[str, int], Iterable[StoredRow]]
 """Observations and events of a batch as they were stored, up to the row of a number."""
 
 
 @dataclass(frozen=True)
-class Forgetting:
+class EvictionPolicy:
     """When a batch gives up its rows.
 
     Attributes:
@@ -37,12 +37,12 @@ class Forgetting:
         guests: So many batches that were read again are held all the same, the last ones.
     """
 
-    recall: Recall
+    recall: Reload
     after_us: int
-    guests: int = 16
+    reload_cache: int = 16
 
 
-NEVER = Forgetting(lambda _batch_id, _until: (), 2**62)
+NEVER = EvictionPolicy(lambda _batch_id, _until: (), 2**62)
 
 
 @dataclass
@@ -51,14 +51,14 @@ class OwnRows:
 
     series: BatchSeries
     events: HeldRows
-    begun: Begun | None = None
+    batch_events: BatchEvents | None = None
     words: Vocabulary | None = None
 
-    def prepared(self, batch_id: str, context: PreparedContext) -> Begun:
+    def prepared(self, batch_id: str, context: PreparedContext) -> BatchEvents:
         """Its events as the context wants them."""
-        if self.begun is None or self.words is not context.words:
-            self.begun, self.words = context.begun(batch_id, self.events), context.words
-        return self.begun
+        if self.batch_events is None or self.words is not context.words:
+            self.batch_events, self.words = context.batch_events(batch_id, self.events), context.words
+        return self.batch_events
 
 
 @dataclass
@@ -80,12 +80,12 @@ class HeldBatches:
         forgetting: When they give up their rows.
     """
 
-    def __init__(self, process: ProcessDefinition, forgetting: Forgetting) -> None:
-        self._process, self._forgetting, self._grid = process, forgetting, SeriesGrid.of(process)
+    def __init__(self, process: ProcessDefinition, eviction: EvictionPolicy) -> None:
+        self._process, self._eviction, self._grid = process, eviction, SeriesGrid.of(process)
         self._no_events = no_rows(RUN_HISTORY["events"], process)
         self._batches: dict[str, _Batch] = {}
         self._holding: set[str] = set()
-        self._guests: deque[str] = deque(maxlen=forgetting.guests)
+        self._reload_cache: deque[str] = deque(maxlen=eviction.reload_cache)
         self._newest_us = 0
 
     @property
@@ -126,7 +126,7 @@ class HeldBatches:
         """A batch's rows; None where it has given them up."""
         return self._batches[batch_id].rows
 
-    def brought_back(self, batch_id: str) -> OwnRows:
+    def reloaded(self, batch_id: str) -> OwnRows:
         """A batch's rows, read again where it has given them up.
 
         Raises:
@@ -136,15 +136,15 @@ class HeldBatches:
         batch = self._batches[batch_id]
         if batch.rows is None:
             batch.rows = self._read_again(batch_id, batch)
-            if batch_id not in self._guests:
-                self._guests.append(batch_id)  # the one that came back first goes when batches are let go next
+            if batch_id not in self._reload_cache:
+                self._reload_cache.append(batch_id)  # the one that came back first goes when batches are let go next
             self._holding.add(batch_id)
         return batch.rows
 
-    def let_go(self, until: int) -> None:
+    def evict(self, until: int) -> None:
         """Give up the rows of batches that have been silent for long; all rows up to a number are stored."""
-        before = self._newest_us - self._forgetting.after_us
-        for name in [n for n in self._holding if self._batches[n].newest_us < before and n not in self._guests]:
+        before = self._newest_us - self._eviction.after_us
+        for name in [n for n in self._holding if self._batches[n].newest_us < before and n not in self._reload_cache]:
             self._give_up(self._batches[name], until)
             self._holding.discard(name)
 
@@ -155,7 +155,7 @@ class HeldBatches:
 
     def _read_again(self, batch_id: str, batch: _Batch) -> OwnRows:
         by_table: dict[str, list[Row]] = {"observations": [], "events": []}
-        for stored in self._forgetting.recall(batch_id, batch.until):
+        for stored in self._eviction.recall(batch_id, batch.until):
             by_table[stored.table].append(stored.row)
         sent = sent_readings(by_table["observations"], self._process)
         events = typed(RUN_HISTORY["events"], by_table["events"], self._process)

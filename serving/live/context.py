@@ -14,7 +14,7 @@ from features.context import Asked, Batches, Family, Vocabulary
 from features.context.asof import codes
 from features.context.attributes import Attributes
 from features.context.environment import Environment
-from features.context.events import Begun, Events
+from features.context.events import BatchEvents, Events
 from features.context.experience import Experience, FailureHistory, People, Running
 from features.context.failures import LabelLog, Members
 from features.context.failures import label_log as changes_of
@@ -43,16 +43,18 @@ class PreparedContext:
     events: Events
     words: Vocabulary
 
-    def begun(self, batch_id: str, events: HeldRows) -> Begun:
+    def batch_events(self, batch_id: str, events: HeldRows) -> BatchEvents:
         """A batch's events, prepared for the question."""
-        return Begun.of(events.frame(), pd.Index([batch_id], dtype="str"), self.words)
+        return BatchEvents.of(events.frame(), pd.Index([batch_id], dtype="str"), self.words)
 
-    def questions(self, batch_id: str, begun: Begun, started_us: int, as_of_us: int) -> list[tuple[Family, Asked]]:
+    def questions(
+        self, batch_id: str, batch_events: BatchEvents, started_us: int, as_of_us: int
+    ) -> list[tuple[Family, Asked]]:
         """Every family with the question about one batch at one moment."""
         moment = (np.array([started_us], np.int64), np.array([as_of_us], np.int64))
         asked = Asked(np.array([self.place[batch_id]], np.int64), *moment)
         found = [(family, asked) for family in self.families]
-        found[EVENTS_AT] = (self.events.with_events(begun), Asked(np.zeros(1, np.int64), *moment))
+        found[EVENTS_AT] = (self.events.with_events(batch_events), Asked(np.zeros(1, np.int64), *moment))
         return found
 
 

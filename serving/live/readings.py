@@ -20,8 +20,8 @@ from features.contracts import OBSERVATIONS, QUALITIES
 from features.incremental import Readings
 from features.process import Parameter, ProcessDefinition
 from features.summaries import microseconds
+from serving.interfaces import RowVerdict
 from serving.live.rows import Row, typed
-from serving.seam import RowVerdict
 
 _TIME = re.compile(r"(19[1-9]\d|2[01]\d\d)-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
 _EPOCH, _US = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)

@@ -14,7 +14,7 @@ from features.contracts import Table
 from features.errors import BatchguardError
 from features.process import ProcessDefinition
 from features.rules import attribute_columns
-from serving.seam import RowVerdict
+from serving.interfaces import RowVerdict
 
 Row = Mapping[str, Any]
 _PLAIN = frozenset((str, float, bool))  # types of which any number of values are of one kind

@@ -18,12 +18,12 @@ from features.incremental import ACCEPTED, DUPLICATE
 from features.live import Columns, series_families
 from features.process import ProcessDefinition
 from features.summaries import microseconds
-from serving.live.batches import NEVER, Forgetting, HeldBatches, OwnRows, all_kept
+from serving.interfaces import RowVerdict, StoredRow, UnscorableError, canonical
+from serving.live.batches import NEVER, EvictionPolicy, HeldBatches, OwnRows, all_kept
 from serving.live.context import Context, PreparedContext
 from serving.live.readings import SentReadings, sent_readings
 from serving.live.rows import CONTRADICTS, REPEATED, Row, TypedRows, typed
 from serving.live.tables import HeldRows, Plain, no_rows
-from serving.seam import RowVerdict, StoredRow, UnscorableError, canonical
 
 _AROUND = ("batches", "materials", "lot_results", "environment", "dispositions")
 _T = TypeVar("_T")
@@ -62,10 +62,10 @@ class PlantState:
         forgetting: When batches give up their readings and events.
     """
 
-    def __init__(self, process: ProcessDefinition, words: Vocabulary, forgetting: Forgetting = NEVER) -> None:
+    def __init__(self, process: ProcessDefinition, words: Vocabulary, eviction: EvictionPolicy = NEVER) -> None:
         self._process, self._of_series = process, series_families(process)
         self._tables = {name: HeldRows(RUN_HISTORY[name], no_rows(RUN_HISTORY[name], process)) for name in _AROUND}
-        self._batches = HeldBatches(process, forgetting)
+        self._batches = HeldBatches(process, eviction)
         self._context = Context(process, words)
         self._prepared: PreparedContext | None = None
         self._digest = 0
@@ -110,7 +110,7 @@ class PlantState:
         found = typed(contract, rows, self._process, self._batches.ids, without=without)
         with self._changing:
             if batch_id in self._batches.ids or "batch_id" not in contract.names:
-                held = self._batches.brought_back(batch_id).events if table == "events" else self._tables[table]
+                held = self._batches.reloaded(batch_id).events if table == "events" else self._tables[table]
                 new, verdicts = held.judged(found)
                 self._take(table, new)
             else:
@@ -134,14 +134,14 @@ class PlantState:
                         found = typed(RUN_HISTORY[table], several, self._process)
                         all_kept(found.rejected)
                         self._take(table, found)
-                self._batches.let_go(part[-1].seq)
+                self._batches.evict(part[-1].seq)
             if self._prepared is None and self._batches.ids:  # the first score after a restart does not wait for it
                 self._prepare()
 
-    def let_go(self, until: int) -> None:
+    def evict(self, until: int) -> None:
         """Give up readings and events of batches that have long been silent; rows up to a number are stored."""
         with self._changing:
-            self._batches.let_go(until)
+            self._batches.evict(until)
 
     def row(self, batch_id: str, as_of_us: int) -> LiveRow:
         """All that is known of a batch at a moment.
@@ -151,7 +151,7 @@ class PlantState:
         """
         return self._ask(batch_id, lambda rows, prepared: self._row(batch_id, rows, prepared, as_of_us))
 
-    def awaited(self, batch_id: str, names: Sequence[str], as_of_us: int) -> list[str]:
+    def pending_assays(self, batch_id: str, names: Sequence[str], as_of_us: int) -> list[str]:
         """Which of these parameters had no result yet that was available at a moment, in their order."""
 
         def without(rows: OwnRows, _: PreparedContext) -> list[str]:
@@ -197,7 +197,7 @@ class PlantState:
         if not is_known or (self._batches.rows(batch_id) is not None and not self._context.is_stale):
             return
         with self._changing:
-            self._batches.brought_back(batch_id)
+            self._batches.reloaded(batch_id)
             if self._context.is_stale:
                 self._prepare()
 
@@ -236,10 +236,10 @@ class PlantState:
         known = np.maximum(microseconds(frame["started_at"]), microseconds(frame["available_at"]))
         persons, ends = frame["person_key"].tolist(), np.cumsum(np.bincount(batch)).tolist()
         for name, first, behind in zip(names.tolist(), [0, *ends], ends, strict=False):
-            held, own = self._batches.brought_back(name), slice(first, behind)
+            held, own = self._batches.reloaded(name), slice(first, behind)
             with self._lock:
                 changes = held.events.put(TypedRows(frame.iloc[own], plain[own], order[own], {}))
-                held.begun = None
+                held.batch_events = None
             self._told("events", changes)
             self._batches.told(name, int(known[own].max()))
             for i in range(first, behind):
@@ -250,7 +250,7 @@ class PlantState:
         """Take readings in; a verdict on each row sent."""
         verdicts, rule, taken = dict(sent.rejected), self._process.label_rule, []
         for (batch_id, parameter), members in sent.by_series().items():
-            series, own = self._batches.brought_back(batch_id).series, sent.readings[members]
+            series, own = self._batches.reloaded(batch_id).series, sent.readings[members]
             with self._lock:
                 found = series.add(parameter, own)
             self._batches.told(batch_id, int(own.available.max()))

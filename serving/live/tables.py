@@ -9,8 +9,8 @@ import pandas as pd
 
 from features.contracts import Table
 from features.process import ProcessDefinition
+from serving.interfaces import RowVerdict
 from serving.live.rows import CONTRADICTS, REPEATED, TypedRows, typed
-from serving.seam import RowVerdict
 
 Plain = dict[str, Any]
 

@@ -17,8 +17,8 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_
 
 from features.errors import BatchguardError
 from serving.access.principals import Principal
+from serving.audit.trail import Actor
 from serving.records.tables import answers
-from serving.trail.audit import Actor
 
 _NAMED = (answers.c.principal == bindparam("who")) & (answers.c.key == bindparam("name"))
 _FIND = select(answers).where(_NAMED)

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, bindparam, func, insert, select, text
 
 from features.contracts import RUN_HISTORY
 from serving.ids import new_id
+from serving.interfaces import StoredRow, canonical
 from serving.records.store import Head
 from serving.records.tables import AROUND, OF_BATCHES, OF_LOTS, quarantine, rows
-from serving.seam import StoredRow, canonical
 
 _AT_ONCE = 20_000
 _OF_BATCH = (rows.c.batch_id == bindparam("id")) & (rows.c.table_name == "batches")

@@ -19,8 +19,8 @@ from models.explain.changes import Scored, changes
 from models.explain.what_if import what_if
 from models.judge import judge
 from models.predictor import Predictor
+from serving.interfaces import ScoreBody
 from serving.scorer import labels_of, scored_of
-from serving.seam import ScoreBody
 
 _US_PER_H = 3_600_000_000
 

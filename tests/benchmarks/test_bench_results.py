@@ -19,7 +19,7 @@ def result(auroc: float) -> dict:
 
 
 @pytest.mark.parametrize(("auroc", "holds"), [(0.88, True), (0.865, False)])
-def test_only_the_last_checkpoint_has_the_bound_and_a_broken_one_says_why(auroc, holds):
+def test_only_the_last_checkpoint_has_the_bound_and_a_broken_one_says_why(auroc, holds) -> None:
     first, last, *others = figures_of(TABLET, result(auroc), 70.2)
     assert first["holds"] is None
     assert (last["bound"], last["side"], last["holds"]) == (0.87, "min", holds)
@@ -27,25 +27,25 @@ def test_only_the_last_checkpoint_has_the_bound_and_a_broken_one_says_why(auroc,
     assert all(f["bound"] is None for f in others)
 
 
-def test_a_bound_above_the_interval_is_missed_by_more_than_chance():
+def test_a_bound_above_the_interval_is_missed_by_more_than_chance() -> None:
     low = result(0.6)
     low["by_checkpoint"][-1] |= {"auroc_high": 0.8}
     assert figures_of(TABLET, low, 70.2)[1]["note"] == "below the bound by more than chance"
 
 
-def test_every_figure_of_a_test_has_its_failures_and_interval():
+def test_every_figure_of_a_test_has_its_failures_and_interval() -> None:
     for f in figures_of(TABLET, result(0.865), 70.2):
         assert f["unit"] == "s" or f["n_failed"] > 0
         assert f["unit"] != "AUROC" or f["low"] < f["high"]
 
 
-def test_the_random_split_is_marked_as_a_warning():
+def test_the_random_split_is_marked_as_a_warning() -> None:
     random, forward = (f for f in figures_of(TABLET, result(0.865), 70.2) if " split, " in f["name"])
     assert (random["value"], forward["value"]) == (0.96, 0.83)
     assert random["note"].startswith("warning figure")
 
 
-def test_the_table_stands_between_its_markers_and_the_text_around_stays(tmp_path):
+def test_the_table_stands_between_its_markers_and_the_text_around_stays(tmp_path) -> None:
     page = tmp_path / "results.md"
     page.write_text(f"before\n{BEGIN}\nstale table\n{END}\nafter\n")
     record = {
@@ -64,7 +64,7 @@ def test_the_table_stands_between_its_markers_and_the_text_around_stays(tmp_path
     assert "| whole run | 70 s |  | 703 |" in text
 
 
-def test_a_page_without_markers_is_left_alone(tmp_path):
+def test_a_page_without_markers_is_left_alone(tmp_path) -> None:
     page = tmp_path / "results.md"
     page.write_text("mine")
     with pytest.raises(SystemExit, match="markers"):

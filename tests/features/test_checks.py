@@ -56,7 +56,7 @@ def check(*changes, **options):
         ({"batch_id": "B9"}, "unknown_batch", "'B9' is not a kept row"),
     ],
 )
-def test_a_row_that_breaks_a_rule_is_set_aside_with_one_line(change, code, says):
+def test_a_row_that_breaks_a_rule_is_set_aside_with_one_line(change, code, says) -> None:
     checked = check({}, change | {"observed_at": change.get("observed_at", "2025-01-02T00:00:00Z")}, batches={"B1"})
     assert len(checked.kept) == 1
     row = checked.quarantined.iloc[0]
@@ -66,7 +66,7 @@ def test_a_row_that_breaks_a_rule_is_set_aside_with_one_line(change, code, says)
     assert json.loads(row["content"]).items() <= (GOOD | {"observed_at": "2025-01-02T00:00:00Z"} | change).items()
 
 
-def test_defaults_and_units_are_applied_and_conversions_counted():
+def test_defaults_and_units_are_applied_and_conversions_counted() -> None:
     checked = check({"value": "5000", "unit": "umol/L"}, {"observed_at": "2025-01-01 01:30+01"})
     assert checked.kept["value"].tolist() == [5.0, 5.0]
     assert checked.kept["unit"].tolist() == ["mmol/L", "mmol/L"]
@@ -76,11 +76,11 @@ def test_defaults_and_units_are_applied_and_conversions_counted():
     assert dict(checked.converted) == {("glucose_mm", "umol/L"): 1}
 
 
-def test_a_value_flagged_bad_by_its_source_is_kept_though_impossible():
+def test_a_value_flagged_bad_by_its_source_is_kept_though_impossible() -> None:
     assert len(check({"value": "-999", "quality": "bad"}).kept) == 1
 
 
-def test_repetitions_are_benign_and_contradictions_all_go():
+def test_repetitions_are_benign_and_contradictions_all_go() -> None:
     later = {"observed_at": "2025-01-02T00:00:00Z"}
     checked = check({}, {}, later, later | {"value": "6"}, later)
     assert checked.kept["observed_at"].tolist() == [pd.Timestamp("2025-01-01T00:00Z")]
@@ -92,12 +92,12 @@ def test_repetitions_are_benign_and_contradictions_all_go():
     ]
 
 
-def test_the_same_reading_in_another_unit_and_offset_is_a_repetition():
+def test_the_same_reading_in_another_unit_and_offset_is_a_repetition() -> None:
     checked = check({}, {"value": "5000", "unit": "umol/L", "observed_at": "2025-01-01T01:00:00+01:00"})
     assert checked.quarantined["code"].tolist() == ["repeated"]
 
 
-def test_typed_columns_are_taken_as_they_are_and_naive_ones_refused():
+def test_typed_columns_are_taken_as_they_are_and_naive_ones_refused() -> None:
     frame = observations({}, {"observed_at": "2025-01-01T00:01:00Z"})
     times = pd.to_datetime(frame["observed_at"])
     typed = frame.assign(observed_at=times.dt.tz_convert("Europe/Ljubljana"), value=np.float32([0.5, np.inf]))
@@ -108,7 +108,7 @@ def test_typed_columns_are_taken_as_they_are_and_naive_ones_refused():
     assert naive.quarantined["code"].tolist() == ["naive_time", "naive_time"]
 
 
-def test_types_that_would_have_to_be_bent_are_refused():
+def test_types_that_would_have_to_be_bent_are_refused() -> None:
     frame = observations({})
     for change, code in (
         ({"value": [True]}, "not_a_number"),
@@ -123,7 +123,7 @@ def test_types_that_would_have_to_be_bent_are_refused():
     ]
 
 
-def test_attributes_are_checked_by_the_process_definition():
+def test_attributes_are_checked_by_the_process_definition() -> None:
     rows = pd.DataFrame(
         {
             "batch_id": ["B1", "B2", "B3"],
@@ -139,7 +139,7 @@ def test_attributes_are_checked_by_the_process_definition():
     assert "0 to 120 year" in checked.quarantined["reason"][0]
 
 
-def test_an_outcome_outside_the_five_and_an_end_before_its_begin_are_set_aside():
+def test_an_outcome_outside_the_five_and_an_end_before_its_begin_are_set_aside() -> None:
     rows = pd.DataFrame({"batch_id": ["B1"], "outcome": ["failed"], "decided_at": "2025-01-01T00:00Z"})
     checked = check_rows(rows, DISPOSITIONS, PROCESS, source="dispositions.csv")
     assert (
@@ -152,7 +152,7 @@ def test_an_outcome_outside_the_five_and_an_end_before_its_begin_are_set_aside()
     assert check_rows(event, EVENTS, PROCESS, source="events.csv").kept["ended_at"].isna().all()
 
 
-def test_missing_and_unknown_columns_name_the_nearest():
+def test_missing_and_unknown_columns_name_the_nearest() -> None:
     with pytest.raises(SourceError, match="'origin' is missing; nearest present 'orign'"):
         check_columns(["batch_id", "started_at", "orign"], BATCHES, PROCESS, source="batches.csv")
     with pytest.raises(SourceError, match="'age_yers' is unknown; did you mean 'age_years'"):
@@ -177,7 +177,7 @@ def test_missing_and_unknown_columns_name_the_nearest():
         max_size=12,
     )
 )
-def test_rows_in_are_rows_kept_plus_rows_set_aside(rows):
+def test_rows_in_are_rows_kept_plus_rows_set_aside(rows) -> None:
     frame = pd.DataFrame(
         rows, columns=["batch_id", "parameter", "observed_at", "value", "unit", "quality"], dtype="str"
     )

@@ -54,7 +54,7 @@ def bulk(frame: pd.DataFrame, as_of_h: float, batch: str = "a") -> np.ndarray:
 @settings(max_examples=100, deadline=None)
 def test_readings_in_any_order_twice_and_late_give_the_bits_of_the_bulk_pass_at_any_moment(
     frame, eighths, chunk, batch, random
-):
+) -> None:
     places = [*range(len(frame)), *(i for i in range(len(frame)) if random.random() < 0.3)]
     random.shuffle(places)
     as_of_h = eighths * 3 / 8  # 0 to 15 h, most of them inside a bin
@@ -65,7 +65,7 @@ def test_readings_in_any_order_twice_and_late_give_the_bits_of_the_bulk_pass_at_
 
 @given(histories(), st.integers(-3, 3))
 @settings(max_examples=50, deadline=None)
-def test_a_corrected_start_gives_the_bits_of_a_batch_that_started_then(frame, half_hours):
+def test_a_corrected_start_gives_the_bits_of_a_batch_that_started_then(frame, half_hours) -> None:
     state, moved = fed(frame), STARTED + half_hours * HOUR // 2
     state.restart(moved)
     again = BatchSeries(GRID, moved)
@@ -75,7 +75,7 @@ def test_a_corrected_start_gives_the_bits_of_a_batch_that_started_then(frame, ha
     np.testing.assert_array_equal(at(state, moved + 9 * HOUR), at(again, moved + 9 * HOUR))
 
 
-def test_a_reading_told_again_is_a_duplicate_and_another_value_under_its_key_a_conflict():
+def test_a_reading_told_again_is_a_duplicate_and_another_value_under_its_key_a_conflict() -> None:
     first = observations([("a", "ph", 1.0, 0, 0, 7.0, "good"), ("a", "ph", 2.0, 0, 0, 7.1, "good")])
     state = fed(first)
     again = observations([("a", "ph", 1.0, 0, 0, 7.0, "good"), ("a", "ph", 2.0, 0, 0, 6.0, "good"),
@@ -85,7 +85,7 @@ def test_a_reading_told_again_is_a_duplicate_and_another_value_under_its_key_a_c
     assert state.readings("ph").value.tolist() == [7.0, 7.1, 6.0]
 
 
-def test_of_readings_with_one_key_in_one_call_the_first_is_kept():
+def test_of_readings_with_one_key_in_one_call_the_first_is_kept() -> None:
     rows = [("a", "ph", 1.0, 0, 0, v, "good") for v in (7.0, 7.0, 6.0, 7.0)] + [("a", "ph", 2.0, 0, 0, 5.0, "good")] * 2
     state = BatchSeries(GRID, STARTED)
     verdicts = state.add("ph", readings(observations(rows)))
@@ -93,7 +93,7 @@ def test_of_readings_with_one_key_in_one_call_the_first_is_kept():
     assert state.readings("ph").value.tolist() == [7.0, 5.0]
 
 
-def test_a_parameter_that_is_no_feature_is_kept_and_changes_no_statistic():
+def test_a_parameter_that_is_no_feature_is_kept_and_changes_no_statistic() -> None:
     state = fed(observations([("a", "ph", 1.0, 0, 0, 7.0, "good")]))
     before = at(state, STARTED + 2 * HOUR)
     state.add("secret", readings(observations([("a", "secret", 1.0, 0, 0, 1.0, "good")])))
@@ -101,7 +101,7 @@ def test_a_parameter_that_is_no_feature_is_kept_and_changes_no_statistic():
     np.testing.assert_array_equal(at(state, STARTED + 2 * HOUR), before)
 
 
-def test_the_newest_value_worked_by_hand_moves_with_the_moment_inside_one_bin():
+def test_the_newest_value_worked_by_hand_moves_with_the_moment_inside_one_bin() -> None:
     rows = [("a", "ph", 0.25, 0, 0, 7.0, "good"), ("a", "ph", 0.75, 0, 0, 8.0, "good")]
     state = fed(observations(rows))
     last = [f.name for f in PLAN.features].index("ph.since_start.last")
@@ -110,7 +110,7 @@ def test_the_newest_value_worked_by_hand_moves_with_the_moment_inside_one_bin():
 
 
 @pytest.mark.parametrize("rows", [100, 10_000])
-def test_no_reading_is_read_again_by_a_question_about_the_newest_moment(rows, monkeypatch):
+def test_no_reading_is_read_again_by_a_question_about_the_newest_moment(rows, monkeypatch) -> None:
     state = BatchSeries(GRID, STARTED)
     observed = STARTED + np.arange(rows, dtype=np.int64) * (10 * HOUR // rows)
     small = np.zeros(rows, np.int32)

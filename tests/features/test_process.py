@@ -44,35 +44,35 @@ def refusal(tmp_path: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "processes").glob("*.toml")), ids=lambda p: p.stem)
-def test_every_shipped_definition_loads_under_its_own_name(path):
+def test_every_shipped_definition_loads_under_its_own_name(path) -> None:
     assert load_process(path).id == path.stem
 
 
-def test_checkpoints_follow_from_a_step(tmp_path):
+def test_checkpoints_follow_from_a_step(tmp_path) -> None:
     assert load(tmp_path, HEAD + PH).checkpoints_h == (6, 12, 18, 24)
 
 
-def test_an_open_limit_is_written_nan(tmp_path):
+def test_an_open_limit_is_written_nan(tmp_path) -> None:
     assert load(tmp_path, HEAD + PH + "range = [0, nan]\n")["ph"].range == (0, None)
 
 
-def test_an_unknown_key_is_named_with_its_line_and_the_nearest_one(tmp_path):
+def test_an_unknown_key_is_named_with_its_line_and_the_nearest_one(tmp_path) -> None:
     assert refusal(tmp_path, HEAD + PH + PH.replace('"ph"', '"do"') + "normall = [1, 2]\n") == (
         ":17: unknown key 'normall'; did you mean 'normal'?"
     )
 
 
-def test_an_unknown_table_is_named_too(tmp_path):
+def test_an_unknown_table_is_named_too(tmp_path) -> None:
     assert ":12: unknown key 'outcomes'; did you mean 'outcome'?" in refusal(tmp_path, HEAD + PH + "[outcomes]\n")
 
 
-def test_a_line_within_a_list_of_inline_tables_is_found(tmp_path):
+def test_a_line_within_a_list_of_inline_tables_is_found(tmp_path) -> None:
     text = 'parameter = [\n  { name = "a", label = "A", unit = "1", kind = "assay" },\n'
     text += '  { name = "b", label = "B", unti = "1", kind = "assay" },\n]\n'
     assert refusal(tmp_path, text + HEAD).startswith(":3: unknown key 'unti'; did you mean 'unit'?")
 
 
-def test_a_missing_key_names_its_table(tmp_path):
+def test_a_missing_key_names_its_table(tmp_path) -> None:
     assert ":7: parameter.0.unit is missing" in refusal(tmp_path, HEAD + PH.replace('unit = "1"\n', ""))
 
 
@@ -99,11 +99,11 @@ def test_a_missing_key_names_its_table(tmp_path):
         (DOSE.replace('"ph"', '"pg"') + "lower = 2\n", "'pg' is not a parameter"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_one_line(tmp_path, more, what):
+def test_what_does_not_fit_is_refused_in_one_line(tmp_path, more, what) -> None:
     assert what in refusal(tmp_path, HEAD + PH + more)
 
 
-def test_what_is_asked_of_decisions_has_defaults_and_takes_what_the_plant_asks(tmp_path):
+def test_what_is_asked_of_decisions_has_defaults_and_takes_what_the_plant_asks(tmp_path) -> None:
     plain = load(tmp_path, HEAD + PH).decision
     assert (plain.alarm_budget, plain.watch_budget, plain.missed_failures) == (0.05, 0.2, 0.25)
     assert (plain.cases_per_mode, plain.batches_per_subgroup) == (20, 20)
@@ -114,7 +114,7 @@ def test_what_is_asked_of_decisions_has_defaults_and_takes_what_the_plant_asks(t
 LAB = PH.replace('"ph"', '"ph_lab"').replace('"sensor"', '"assay"')
 
 
-def test_a_sensor_may_name_the_assay_that_checks_it(tmp_path):
+def test_a_sensor_may_name_the_assay_that_checks_it(tmp_path) -> None:
     assert load(tmp_path, HEAD + PH + 'checked_by = "ph_lab"\n' + LAB)["ph"].checked_by == "ph_lab"
     milli = load(
         tmp_path, (HEAD + PH + 'checked_by = "ph_lab"\n').replace('"1"\nk', '"g/L"\nk') + LAB.replace('"1"', '"mg/mL"')
@@ -135,15 +135,15 @@ def test_a_sensor_may_name_the_assay_that_checks_it(tmp_path):
         (LAB + 'checked_by = "ph"\n', "only a sensor is checked_by an assay"),
     ],
 )
-def test_what_cannot_check_a_sensor_is_refused_in_one_line(tmp_path, more, what):
+def test_what_cannot_check_a_sensor_is_refused_in_one_line(tmp_path, more, what) -> None:
     assert what in refusal(tmp_path, HEAD + PH + more)
 
 
-def test_a_checkpoint_off_the_grid_of_bins_is_refused(tmp_path):
+def test_a_checkpoint_off_the_grid_of_bins_is_refused(tmp_path) -> None:
     assert "2.5 h is not a whole number of bins of 1 h" in refusal(tmp_path, HEAD.replace("6\n", "2.5\n") + PH)
 
 
-def test_a_file_that_is_absent_or_no_toml_is_refused(tmp_path):
+def test_a_file_that_is_absent_or_no_toml_is_refused(tmp_path) -> None:
     with pytest.raises(ProcessError, match="no such file"):
         load_process(tmp_path / "absent.toml")
     assert "not TOML" in refusal(tmp_path, "[process\n")
@@ -152,7 +152,7 @@ def test_a_file_that_is_absent_or_no_toml_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("rule", "failed"), [("x < 97", [True, False]), ("x <= 97", [True, True]), ("x >= 97", [False, True])]
 )
-def test_a_label_rule_compares_as_written(rule, failed):
+def test_a_label_rule_compares_as_written(rule, failed) -> None:
     parsed = LabelRule.parse(rule)
     assert [bool(parsed.failed(v)) for v in (96.9, 97.0)] == failed
     assert str(parsed) == rule

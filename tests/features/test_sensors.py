@@ -78,13 +78,13 @@ def hourly(value: float, until_h: int = 24) -> list[tuple[float, float]]:
     return [(hour - 0.5, value) for hour in range(1, until_h + 1)]
 
 
-def test_a_gap_is_the_mean_in_line_around_the_sample_less_the_result_in_the_sensors_unit():
+def test_a_gap_is_the_mean_in_line_around_the_sample_less_the_result_in_the_sensors_unit() -> None:
     rows = readings("glucose", (0.5, 90.0), (2.5, 10.0), (3.5, 11.0), (4.5, 12.0), (5.5, 90.0))
     rows += readings("glucose_lab", (3.2, 0.008), delay_h=0.5)
     assert sign_of_a(rows, "glucose.now.gap")[1] == pytest.approx(11.0 - 8.0)
 
 
-def test_a_gap_is_not_known_before_its_result_and_a_correction_counts_from_its_own_time():
+def test_a_gap_is_not_known_before_its_result_and_a_correction_counts_from_its_own_time() -> None:
     rows = readings("glucose", *hourly(10.0))
     rows += [("a", "glucose_lab", 1.5, 1.0, 0, 0.004, "good"), ("a", "glucose_lab", 1.5, 6.0, 1, 0.009, "good")]
     gap = sign_of_a(rows, "glucose.now.gap")
@@ -92,23 +92,23 @@ def test_a_gap_is_not_known_before_its_result_and_a_correction_counts_from_its_o
     assert gap[1:3] == pytest.approx([6.0, 1.0])
 
 
-def test_a_sample_without_readings_in_line_around_it_has_no_gap():
+def test_a_sample_without_readings_in_line_around_it_has_no_gap() -> None:
     rows = readings("glucose", (0.5, 10.0), (1.5, 10.0)) + readings("glucose_lab", (0.7, 0.009), (4.5, 0.004))
     assert sign_of_a(rows, "glucose.now.gap") == pytest.approx([1.0] * 5)
 
 
-def test_a_batch_that_was_never_sampled_has_no_gap():
+def test_a_batch_that_was_never_sampled_has_no_gap() -> None:
     assert np.isnan(sign_of_a(readings("glucose", *hourly(10.0)), "glucose.now.gap")).all()
 
 
-def test_one_mistyped_result_moves_the_newest_gap_but_not_the_median_of_three():
+def test_one_mistyped_result_moves_the_newest_gap_but_not_the_median_of_three() -> None:
     rows = readings("glucose", *hourly(10.0)) + readings("glucose_lab", (1.5, 0.009), (3.5, 0.09), (6.5, 0.009))
     assert sign_of_a(rows, "glucose.now.gap")[:2] == pytest.approx([1.0, -80.0])
     assert np.isnan(sign_of_a(rows, "glucose.now.gap_median")[:2]).all()
     assert sign_of_a(rows, "glucose.now.gap_median")[2] == pytest.approx(1.0)
 
 
-def test_the_change_of_the_gap_compares_the_newest_three_samples_with_the_first_three():
+def test_the_change_of_the_gap_compares_the_newest_three_samples_with_the_first_three() -> None:
     results = [0.010, 0.009, 0.010, 0.010, 0.007, 0.006, 0.005]  # gaps 0, 1, 0, 0, 3, 4, 5
     rows = readings("glucose", *hourly(10.0))
     rows += readings("glucose_lab", *((2.0 * i + 0.5, value) for i, value in enumerate(results)))
@@ -117,25 +117,25 @@ def test_the_change_of_the_gap_compares_the_newest_three_samples_with_the_first_
     assert change[3:] == pytest.approx([4.0, 4.0])
 
 
-def test_a_signal_is_flat_for_as_long_as_its_newest_readings_are_one_value():
+def test_a_signal_is_flat_for_as_long_as_its_newest_readings_are_one_value() -> None:
     rows = readings("flow", (0.5, 1.0), (1.2, 3.0), (1.8, 5.0), (3.5, 5.0), (4.5, 5.0), (8.5, 7.0), (9.5, 6.0))
     assert sign_of_a(rows, "flow.now.flat_h")[:3] == pytest.approx([0.0, 4.5 - 1.8, 0.0])
 
 
-def test_a_gap_in_the_record_alone_is_no_flat_line():
+def test_a_gap_in_the_record_alone_is_no_flat_line() -> None:
     assert sign_of_a(readings("flow", (0.5, 1.0), (0.6, 2.0)), "flow.now.flat_h") == [0.0] * 5
 
 
-def test_one_reading_says_nothing_of_change():
+def test_one_reading_says_nothing_of_change() -> None:
     assert np.isnan(sign_of_a(readings("flow", (0.5, 1.0)), "flow.now.flat_h")).all()
 
 
 @pytest.mark.parametrize("end", [0.0, 100.0])
-def test_a_signal_at_an_end_of_its_range_rests_and_is_not_stuck(end):
+def test_a_signal_at_an_end_of_its_range_rests_and_is_not_stuck(end) -> None:
     assert np.isnan(sign_of_a(readings("flow", *hourly(end)), "flow.now.flat_h")).all()
 
 
-def test_a_process_without_sensors_and_a_plant_without_readings_make_no_trouble():
+def test_a_process_without_sensors_and_a_plant_without_readings_make_no_trouble() -> None:
     assay = {"name": "x", "label": "X", "unit": "1", "kind": "assay"}
     process = ProcessDefinition.model_validate(PROCESS.model_dump() | {"parameter": [assay]})
     nothing = pa.Table.from_batches([], SUMMARIES)
@@ -150,23 +150,23 @@ def noisy(until_h: int = 9, *, more: dict[float, float] | None = None) -> list[R
     return readings("flow", *at.items())
 
 
-def test_a_spike_is_one_bin_of_those_that_have_neighbours_on_both_sides():
+def test_a_spike_is_one_bin_of_those_that_have_neighbours_on_both_sides() -> None:
     assert sign_of_a(noisy(), "flow.last_6h.spike_share")[2] == 0.0
     assert sign_of_a(noisy(more={6.5: 60.0}), "flow.last_6h.spike_share")[2] == 1 / 4
     assert sign_of_a(noisy(more={6.5: 40.0}), "flow.last_6h.spike_share")[2] == 1 / 4
 
 
-def test_an_extreme_within_three_spreads_of_its_neighbours_is_no_spike():
+def test_an_extreme_within_three_spreads_of_its_neighbours_is_no_spike() -> None:
     assert sign_of_a(noisy(more={6.5: 54.0}), "flow.last_6h.spike_share")[2] == 0.0
     assert sign_of_a(noisy(more={6.5: 54.1}), "flow.last_6h.spike_share")[2] == 1 / 4
 
 
 @pytest.mark.parametrize("hours", [(5.25, 5.5, 5.75, 6.0), (5.75, 6.0, 6.25, 6.5)])
-def test_an_excursion_that_fills_an_hour_is_no_spike(hours):
+def test_an_excursion_that_fills_an_hour_is_no_spike(hours) -> None:
     assert sign_of_a(noisy(more=dict.fromkeys(hours, 90.0)), "flow.last_6h.spike_share")[2] == 0.0
 
 
-def test_noise_that_the_end_of_the_range_cuts_off_is_no_spike():
+def test_noise_that_the_end_of_the_range_cuts_off_is_no_spike() -> None:
     still = {hour: value - 50.0 if value < 51 else 0.02 for _, _, hour, _, _, value, _ in noisy()}
     assert np.isnan(sign_of_a(readings("flow", *(still | {6.5: 3.0}).items()), "flow.last_6h.spike_share")[2])
 
@@ -213,7 +213,7 @@ def plain_gaps(frame: pd.DataFrame, row: pd.Series) -> list[float]:
 
 @given(histories(), st.sampled_from(PROCESS.checkpoints_h))
 @settings(max_examples=60, deadline=None)
-def test_gaps_equal_a_plain_recomputation(frame, checkpoint_h):
+def test_gaps_equal_a_plain_recomputation(frame, checkpoint_h) -> None:
     rows = rows_at([checkpoint_h])
     at = signs(frame, rows=rows)
     for i, row in rows.iterrows():
@@ -227,14 +227,14 @@ def test_gaps_equal_a_plain_recomputation(frame, checkpoint_h):
 
 @given(histories(), st.integers(2, 9), st.randoms())
 @settings(max_examples=60, deadline=None)
-def test_pieces_and_order_do_not_change_a_bit(frame, pieces, random):
+def test_pieces_and_order_do_not_change_a_bit(frame, pieces, random) -> None:
     shuffled = frame.sample(frac=1, random_state=random.randint(0, 10**6))
     pd.testing.assert_frame_equal(signs(frame), signs(shuffled, pieces), check_exact=True)
 
 
 @given(histories(), histories(), st.sampled_from([2.0, 5.0, 9.0]))
 @settings(max_examples=60, deadline=None)
-def test_rows_available_after_the_checkpoint_never_change_a_bit_of_it(frame, more, checkpoint_h):
+def test_rows_available_after_the_checkpoint_never_change_a_bit_of_it(frame, more, checkpoint_h) -> None:
     def is_known(rows: pd.DataFrame) -> pd.Series:
         return rows["available_at"] <= rows["batch_id"].map(STARTED) + pd.Timedelta(hours=checkpoint_h)
 

@@ -87,7 +87,7 @@ def plainly(frame: pd.DataFrame, row: pd.Series, parameter: str, window_h: float
     return seen
 
 
-def test_a_series_worked_by_hand():
+def test_a_series_worked_by_hand() -> None:
     frame = observations(
         [
             ("a", "do_pct", 0.5, 0, 0, 50, "good"),
@@ -112,19 +112,19 @@ def test_a_series_worked_by_hand():
     assert np.isnan(at.iloc[0]["do_pct.since_start.mean"])
 
 
-def test_a_result_is_invisible_before_it_is_available():
+def test_a_result_is_invisible_before_it_is_available() -> None:
     frame = observations([("a", "ph", 1.0, 4.0, 0, 7.0, "good")])
     newest = statistics(frame)["ph.since_start.last"]
     assert newest[:2].isna().all()
     assert newest[2] == 7.0  # available at exactly 5 h
 
 
-def test_a_reading_available_exactly_at_the_checkpoint_counts():
+def test_a_reading_available_exactly_at_the_checkpoint_counts() -> None:
     newest = statistics(observations([("a", "ph", 2.0, 0, 0, 7.0, "good")]))["ph.since_start.last"]
     assert newest[1] == 7.0
 
 
-def test_a_correction_counts_from_its_own_time_and_the_first_report_until_then():
+def test_a_correction_counts_from_its_own_time_and_the_first_report_until_then() -> None:
     frame = observations(
         [
             ("a", "ph", 1.0, 0, 0, 7.0, "good"),
@@ -137,7 +137,7 @@ def test_a_correction_counts_from_its_own_time_and_the_first_report_until_then()
     assert mean[2] == 7.0
 
 
-def test_a_reading_withdrawn_as_bad_no_longer_counts():
+def test_a_reading_withdrawn_as_bad_no_longer_counts() -> None:
     frame = observations([("a", "ph", 1.0, 0, 0, 7.0, "good"), ("a", "ph", 1.0, 3.5, 1, 7.0, "bad")])
     at = statistics(frame)
     assert at["ph.since_start.last"][1] == 7.0
@@ -145,11 +145,11 @@ def test_a_reading_withdrawn_as_bad_no_longer_counts():
     assert at["ph.since_start.bad_share"][2] == 1.0
 
 
-def test_an_excluded_parameter_makes_no_feature():
+def test_an_excluded_parameter_makes_no_feature() -> None:
     assert not [c for c in statistics(observations([("a", "secret", 1, 0, 0, 1, "good")])).columns if "secret" in c]
 
 
-def test_moments_do_not_cancel_on_a_sensor_with_a_large_offset():
+def test_moments_do_not_cancel_on_a_sensor_with_a_large_offset() -> None:
     rng = np.random.default_rng(1)
     noise = rng.normal(0, 1e-3, 3000)
     rows = [("a", "ph", 12 * i / 3000, 0, 0, 1e9 + noise[i], "good") for i in range(1, 3000)]
@@ -189,7 +189,7 @@ def histories(draw):
 
 @given(histories())
 @settings(max_examples=150, deadline=None)
-def test_statistics_equal_a_plain_recomputation(frame):
+def test_statistics_equal_a_plain_recomputation(frame) -> None:
     at, rows = statistics(frame), rows_at()
     for i, row in rows.iterrows():
         for parameter in ("do_pct", "ph"):
@@ -216,14 +216,14 @@ def test_statistics_equal_a_plain_recomputation(frame):
 
 @given(histories(), st.integers(2, 9), st.randoms())
 @settings(max_examples=100, deadline=None)
-def test_pieces_and_order_do_not_change_a_bit(frame, pieces, random):
+def test_pieces_and_order_do_not_change_a_bit(frame, pieces, random) -> None:
     shuffled = frame.sample(frac=1, random_state=random.randint(0, 10**6))
     pd.testing.assert_frame_equal(statistics(frame), statistics(shuffled, pieces), check_exact=True)
 
 
 @given(histories(), histories(), st.sampled_from([2.0, 5.0, 9.0]))
 @settings(max_examples=150, deadline=None)
-def test_rows_available_after_the_checkpoint_never_change_a_bit_of_it(frame, more, checkpoint_h):
+def test_rows_available_after_the_checkpoint_never_change_a_bit_of_it(frame, more, checkpoint_h) -> None:
     as_of = frame["batch_id"].map(BATCHES.set_index("batch_id")["started_at"]) + pd.Timedelta(hours=checkpoint_h)
     known = frame[frame["available_at"] <= as_of]
     later = more[

@@ -26,7 +26,7 @@ def known(batch_id: str, hours: float) -> pd.DataFrame:
     )
 
 
-def test_every_batch_has_a_row_at_every_checkpoint_it_reached():
+def test_every_batch_has_a_row_at_every_checkpoint_it_reached() -> None:
     rows = checkpoint_rows(BATCHES, NOBODY, PROCESS)
     assert rows[["batch_id", "checkpoint_h"]].to_numpy().tolist() == [
         ["a", 12.0],
@@ -37,16 +37,16 @@ def test_every_batch_has_a_row_at_every_checkpoint_it_reached():
     assert rows["as_of"][2] == START + pd.Timedelta("14h")
 
 
-def test_a_checkpoint_at_which_the_outcome_was_known_is_no_row():
+def test_a_checkpoint_at_which_the_outcome_was_known_is_no_row() -> None:
     rows = checkpoint_rows(BATCHES, known("a", 24), PROCESS)
     assert rows[["batch_id", "checkpoint_h"]].to_numpy().tolist() == [["a", 12.0], ["b", 12.0], ["b", 24.0]]
 
 
-def test_a_checkpoint_beyond_what_is_known_is_no_row():
+def test_a_checkpoint_beyond_what_is_known_is_no_row() -> None:
     rows = checkpoint_rows(BATCHES, NOBODY, PROCESS, until=START + pd.Timedelta("24h"))
     assert rows[["batch_id", "checkpoint_h"]].to_numpy().tolist() == [["a", 12.0], ["a", 24.0], ["b", 12.0]]
 
 
-def test_as_of_a_moment_a_batch_stands_at_its_own_hour_and_later_batches_do_not_exist():
+def test_as_of_a_moment_a_batch_stands_at_its_own_hour_and_later_batches_do_not_exist() -> None:
     rows = rows_as_of(BATCHES, START + pd.Timedelta("90min"))
     assert rows[["batch_id", "checkpoint_h"]].to_numpy().tolist() == [["a", 1.5]]

@@ -21,11 +21,11 @@ from features.units import UnitError, convert
         (60, "rpm", "rotation/s", 1),
     ],
 )
-def test_values_convert_between_units_of_one_dimension(value, one, other, expected):
+def test_values_convert_between_units_of_one_dimension(value, one, other, expected) -> None:
     assert convert([value], one, other) == pytest.approx([expected], rel=1e-12)
 
 
-def test_equal_names_pass_even_if_no_library_knows_them_and_nan_stays_nan():
+def test_equal_names_pass_even_if_no_library_knows_them_and_nan_stays_nan() -> None:
     assert convert([1.0, np.nan], "score", "score") == pytest.approx([1.0, np.nan], nan_ok=True)
 
 
@@ -33,6 +33,6 @@ def test_equal_names_pass_even_if_no_library_knows_them_and_nan_stays_nan():
     ("one", "other"),
     [("g/L", "mmol/L"), ("cells/mL", "CFU/mL"), ("cells/mL", "1/mL"), ("rpm", "1/min"), ("foo", "K"), ("5 mM", "mM")],
 )
-def test_everything_else_is_refused_with_both_names(one, other):
+def test_everything_else_is_refused_with_both_names(one, other) -> None:
     with pytest.raises(UnitError, match="unit"):
         convert([1.0], one, other)

@@ -60,27 +60,27 @@ def of(p: float, *, may_fail: bool, domain: Verdict | None) -> tuple[str, str]:
         (0.1, False, BEYOND, "undecided", f"{OUTSIDE}; {MISSING}"),
     ],
 )
-def test_decisions_of_every_risk_set_and_domain(p, may_fail, domain, decision, cause):
+def test_decisions_of_every_risk_set_and_domain(p, may_fail, domain, decision, cause) -> None:
     assert of(p, may_fail=may_fail, domain=domain) == (decision, cause)
 
 
-def test_without_a_domain_every_row_is_inside():
+def test_without_a_domain_every_row_is_inside() -> None:
     for p, may_fail in itertools.product((0.9, 0.3, 0.1), (True, False)):
         assert of(p, may_fail=may_fail, domain=None) == of(p, may_fail=may_fail, domain=INSIDE)
 
 
-def test_a_risk_at_a_threshold_is_not_above_it():
+def test_a_risk_at_a_threshold_is_not_above_it() -> None:
     assert of(0.5, may_fail=True, domain=INSIDE)[0] == "elevated"
     assert of(0.2, may_fail=False, domain=INSIDE)[0] == "low"
 
 
-def test_a_risk_that_is_no_number_is_never_low():
+def test_a_risk_that_is_no_number_is_never_low() -> None:
     sets = Conformal((0.0,), (0.0,), (np.inf,))
     assert decide(np.array([np.nan]), np.zeros(1), AT, sets) == (["undecided"], [BOTH_POSSIBLE])
 
 
 @given(st.floats(0.001, 0.999), st.booleans(), st.sampled_from([None, INSIDE, BEYOND, LIKE_FAILURES]))
-def test_undecided_always_has_a_cause_and_nothing_else_has(p, may_fail, domain):
+def test_undecided_always_has_a_cause_and_nothing_else_has(p, may_fail, domain) -> None:
     decision, cause = of(p, may_fail=may_fail, domain=domain)
     assert (decision == "undecided") == bool(cause)
 
@@ -105,13 +105,13 @@ def scores(highest: list[float], failed: list[bool]) -> pd.DataFrame:
     return pd.concat(blocks, ignore_index=True)
 
 
-def test_thresholds_leave_the_good_batches_that_the_budgets_pay_for():
+def test_thresholds_leave_the_good_batches_that_the_budgets_pay_for() -> None:
     made = fit_thresholds(scores([i / 100 for i in range(20)], [False] * 20), DecisionRule(), None)
     assert (made.high, made.elevated) == (0.18, 0.15)  # one of twenty above .18, four above .15
     assert made.cost is None
 
 
-def test_no_alarm_is_raised_where_it_costs_more_than_waiting():
+def test_no_alarm_is_raised_where_it_costs_more_than_waiting() -> None:
     cost = Cost(failed_batch=80, false_alarm=20)
     made = fit_thresholds(scores([i / 100 for i in range(20)], [False] * 20), DecisionRule(), cost)
     assert (made.high, made.elevated, made.cost) == (0.2, 0.2, 0.2)
@@ -122,7 +122,7 @@ def test_no_alarm_is_raised_where_it_costs_more_than_waiting():
     st.floats(0.01, 0.5),
 )
 @settings(deadline=None, max_examples=60)
-def test_no_more_good_batches_are_alarmed_than_the_budget_on_the_rows_it_was_set_on(batches, budget):
+def test_no_more_good_batches_are_alarmed_than_the_budget_on_the_rows_it_was_set_on(batches, budget) -> None:
     highest, failed = [s for s, _ in batches] + [0.3], [f for _, f in batches] + [False]
     made = fit_thresholds(scores(highest, failed), DecisionRule(alarm_budget=budget, watch_budget=budget * 1.5), None)
     good = np.array(highest)[~np.array(failed)]

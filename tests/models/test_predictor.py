@@ -39,12 +39,12 @@ def made(request, plant, trained, foreseen_plant, foreseen):
     return rows_of_all_kinds(plant), made.predictor
 
 
-def test_the_predictor_forecasts_only_where_release_results_were_given(trained, foreseen):
+def test_the_predictor_forecasts_only_where_release_results_were_given(trained, foreseen) -> None:
     assert trained.predictor.evidence.forecasts is None
     assert [a.name for a in foreseen.predictor.evidence.forecasts.attributes] == ["purity", "hardness"]
 
 
-def test_contributions_and_base_add_up_to_the_calibrated_log_odds(made):
+def test_contributions_and_base_add_up_to_the_calibrated_log_odds(made) -> None:
     rows, predictor = made
     total = predictor.base_log_odds(rows["checkpoint_h"].to_numpy()) + predictor.contributions(rows).sum(axis=1)
     assert np.isfinite(total).all()
@@ -52,7 +52,7 @@ def test_contributions_and_base_add_up_to_the_calibrated_log_odds(made):
     np.testing.assert_allclose(expit(total), predictor.predict(rows), atol=1e-12)
 
 
-def test_percentage_points_add_up_to_the_change_of_the_probability(made):
+def test_percentage_points_add_up_to_the_change_of_the_probability(made) -> None:
     rows, predictor = made
     hours = rows["checkpoint_h"].to_numpy()
     points = predictor.percentage_points(predictor.contributions(rows), hours)
@@ -61,7 +61,7 @@ def test_percentage_points_add_up_to_the_change_of_the_probability(made):
     np.testing.assert_allclose(predictor.by_parameter(points).sum(axis=1), 100 * change, atol=1e-9)
 
 
-def test_what_the_forecast_says_is_handed_to_the_parameter_behind_it(foreseen, foreseen_plant):
+def test_what_the_forecast_says_is_handed_to_the_parameter_behind_it(foreseen, foreseen_plant) -> None:
     rows = foreseen_plant.snapshots[foreseen_plant.snapshots["checkpoint_h"] == 24]
     by_parameter = foreseen.predictor.by_parameter(foreseen.predictor.contributions(rows))
     assert set(by_parameter) == {"force_kn", "noise", "line"}
@@ -69,7 +69,7 @@ def test_what_the_forecast_says_is_handed_to_the_parameter_behind_it(foreseen, f
     assert (by_parameter.iloc[worst].idxmax(axis=1) == "force_kn").all()
 
 
-def test_a_flat_lined_sensor_is_found_and_its_values_move_nothing(foreseen, foreseen_plant):
+def test_a_flat_lined_sensor_is_found_and_its_values_move_nothing(foreseen, foreseen_plant) -> None:
     rows = foreseen_plant.snapshots[foreseen_plant.snapshots["checkpoint_h"] == 24].head(30).assign(**{FLAT: 9.0})
     force = [f.name for f in foreseen.predictor.features if f.parameter == "force_kn" and f.name != FLAT]
     assert len(force) >= 3
@@ -81,14 +81,14 @@ def test_a_flat_lined_sensor_is_found_and_its_values_move_nothing(foreseen, fore
     assert not np.allclose(foreseen.predictor.predict(sound), foreseen.predictor.predict(other))
 
 
-def test_no_rows_give_no_scores_of_the_right_shape(made):
+def test_no_rows_give_no_scores_of_the_right_shape(made) -> None:
     rows, predictor = made
     found = predictor.assess(*encoded(predictor, rows[:0]))
     assert (found.log_odds.shape, found.half_width.shape) == ((0,), (0,))
     assert found.contributions.shape == (0, len(predictor.encoder.columns))
 
 
-def test_the_interval_holds_the_probability(made):
+def test_the_interval_holds_the_probability(made) -> None:
     rows, predictor = made
     found = predictor.assess(*encoded(predictor, rows))
     low, high = found.interval
@@ -99,7 +99,7 @@ def encoded(predictor: Predictor, rows: pd.DataFrame) -> tuple[np.ndarray, np.nd
     return predictor.encoder.encode(rows), rows["checkpoint_h"].to_numpy(float)
 
 
-def test_the_slope_between_two_points_has_the_derivative_as_its_limit():
+def test_the_slope_between_two_points_has_the_derivative_as_its_limit() -> None:
     half = logit(0.5)
     assert mean_slope(half, np.array([logit(0.8)]))[0] == pytest.approx(0.3 / np.log(4))
     assert mean_slope(half, np.array([half]))[0] == pytest.approx(0.25)
@@ -107,7 +107,7 @@ def test_the_slope_between_two_points_has_the_derivative_as_its_limit():
     assert near == pytest.approx(nearer, rel=1e-8)
 
 
-def test_features_of_a_parameter_are_summed(trained, plant):
+def test_features_of_a_parameter_are_summed(trained, plant) -> None:
     predictor = trained.predictor
     by_feature = predictor.contributions(plant.snapshots[:5])
     force = [f.name for f in predictor.features if f.parameter == "force_kn"]
@@ -115,7 +115,7 @@ def test_features_of_a_parameter_are_summed(trained, plant):
     np.testing.assert_allclose(predictor.by_parameter(by_feature)["force_kn"], by_feature[force].sum(axis=1))
 
 
-def test_it_comes_back_from_its_folder_with_the_same_scores_to_the_bit(made, tmp_path):
+def test_it_comes_back_from_its_folder_with_the_same_scores_to_the_bit(made, tmp_path) -> None:
     rows, predictor = made
     predictor.save(tmp_path)
     loaded = Predictor.load(tmp_path, sha256=predictor.sha256)
@@ -134,7 +134,7 @@ def test_it_comes_back_from_its_folder_with_the_same_scores_to_the_bit(made, tmp
     assert (loaded.few_cases, loaded.usual_ages) == (predictor.few_cases, predictor.usual_ages)
 
 
-def test_its_files_are_open_text(foreseen, tmp_path):
+def test_its_files_are_open_text(foreseen, tmp_path) -> None:
     foreseen.predictor.save(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == FILES
     assert (tmp_path / "model.0.txt").read_text().startswith("tree\n")
@@ -142,7 +142,7 @@ def test_its_files_are_open_text(foreseen, tmp_path):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_one_changed_byte_is_refused_before_the_trees_are_built(foreseen, tmp_path, name, monkeypatch):
+def test_one_changed_byte_is_refused_before_the_trees_are_built(foreseen, tmp_path, name, monkeypatch) -> None:
     foreseen.predictor.save(tmp_path)
     content = bytearray((tmp_path / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -156,21 +156,21 @@ def test_one_changed_byte_is_refused_before_the_trees_are_built(foreseen, tmp_pa
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_missing_file_is_named(foreseen, tmp_path, name):
+def test_a_missing_file_is_named(foreseen, tmp_path, name) -> None:
     foreseen.predictor.save(tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(StorageError, match=f"{name} is missing"):
         Predictor.load(tmp_path)
 
 
-def test_another_predictor_than_the_one_asked_for_is_refused(trained, tmp_path):
+def test_another_predictor_than_the_one_asked_for_is_refused(trained, tmp_path) -> None:
     other = dataclasses.replace(trained.predictor, process_version="2")
     other.save(tmp_path)
     with pytest.raises(StorageError, match="has digest"):
         Predictor.load(tmp_path, sha256=trained.predictor.sha256)
 
 
-def test_scores_and_contributions_do_not_depend_on_the_company_or_order_of_rows(made):
+def test_scores_and_contributions_do_not_depend_on_the_company_or_order_of_rows(made) -> None:
     rows, predictor = made
     together, why = predictor.predict(rows), predictor.contributions(rows).to_numpy()
     np.testing.assert_array_equal(together, predictor.predict(rows[::-1])[::-1])
@@ -179,12 +179,12 @@ def test_scores_and_contributions_do_not_depend_on_the_company_or_order_of_rows(
         np.testing.assert_array_equal(predictor.contributions(rows.iloc[[i]]).to_numpy()[0], why[i])
 
 
-def test_snapshots_without_a_feature_are_refused(trained, plant):
+def test_snapshots_without_a_feature_are_refused(trained, plant) -> None:
     with pytest.raises(ContractError, match=r"lack the feature 'force_kn\.since_start\.mean'"):
         trained.predictor.predict(plant.snapshots.drop(columns="force_kn.since_start.mean"))
 
 
-def test_usual_ages_are_quantiles_per_checkpoint_and_the_hours_between_two_of_them():
+def test_usual_ages_are_quantiles_per_checkpoint_and_the_hours_between_two_of_them() -> None:
     rows = pd.DataFrame({"checkpoint_h": [0.0] * 2 + [12.0] * 101, "x.now.age_h": [np.nan] * 2 + list(range(101))})
     feature = Feature("x.now.age_h", "x", "X", "h", "now", "age_h", "age of x")
     assert usual_ages(rows, (feature,)) == {"x": {"12": 107.0}}  # 95 and 12

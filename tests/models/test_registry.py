@@ -34,7 +34,7 @@ def model(filled):
     return found
 
 
-def test_the_first_model_is_challenger_and_unreviewed_champion(model, trained):
+def test_the_first_model_is_challenger_and_unreviewed_champion(model, trained) -> None:
     assert (model.name, model.version, model.aliases, model.review) == (
         "soup",
         "1",
@@ -44,26 +44,26 @@ def test_the_first_model_is_challenger_and_unreviewed_champion(model, trained):
     assert model.sha256 == trained.predictor.sha256
 
 
-def test_the_same_predictor_is_never_registered_twice(filled, plant, trained, judged, model):
+def test_the_same_predictor_is_never_registered_twice(filled, plant, trained, judged, model) -> None:
     again = filled.register(plant.process, trained, judged, report="another", images={})
     assert again == model
     assert not again.is_new
     assert filled.report(again) == "<p>report</p>"
 
 
-def test_the_predictor_comes_back_whole_and_scores_the_same(filled, model, trained, plant):
+def test_the_predictor_comes_back_whole_and_scores_the_same(filled, model, trained, plant) -> None:
     np.testing.assert_array_equal(
         filled.predictor(model).predict(plant.snapshots), trained.predictor.predict(plant.snapshots)
     )
 
 
-def test_the_figures_come_back_as_they_were_computed(filled, model, judged):
+def test_the_figures_come_back_as_they_were_computed(filled, model, judged) -> None:
     kept = filled.evaluation(model)
     pd.testing.assert_frame_equal(kept.scores, judged.scores, check_exact=True)
     assert kept.overall == judged.overall
 
 
-def test_the_run_holds_figures_digests_and_nested_runs(filled, model, judged, trained):
+def test_the_run_holds_figures_digests_and_nested_runs(filled, model, judged, trained) -> None:
     client = filled._client()
     run = client.get_run(model.run_id)
     assert run.data.metrics["test.auroc"] == judged.overall["auroc"]
@@ -76,14 +76,14 @@ def test_the_run_holds_figures_digests_and_nested_runs(filled, model, judged, tr
     assert len(nested) == len(trained.tuned.trials) + len(trained.folds)
 
 
-def test_no_file_of_a_model_is_a_pickle(filled):
+def test_no_file_of_a_model_is_a_pickle(filled) -> None:
     names = [path.name for path in filled.artifacts.rglob("*") if path.is_file()]
     assert "model.lgb" in names
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".skops", ".joblib"))]
     assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
 
 
-def test_mlflow_loads_the_logged_trees_as_a_booster(filled, model, trained, plant):
+def test_mlflow_loads_the_logged_trees_as_a_booster(filled, model, trained, plant) -> None:
     import mlflow
 
     filled._client()
@@ -96,7 +96,7 @@ def test_mlflow_loads_the_logged_trees_as_a_booster(filled, model, trained, plan
     assert signature.inputs.input_names() == list(trained.predictor.inputs)
 
 
-def test_a_second_model_becomes_challenger_and_leaves_the_champion_alone(filled, plant, judged, tmp_path):
+def test_a_second_model_becomes_challenger_and_leaves_the_champion_alone(filled, plant, judged, tmp_path) -> None:
     copy = Registry(tmp_path / "data")
     shutil.copytree(filled.data_dir, copy.data_dir)
     other = train(plant.process, plant.snapshots, plant.features, plant.batches, plant.log, plan=replace(QUICK, seed=8))
@@ -111,7 +111,7 @@ def test_a_second_model_becomes_challenger_and_leaves_the_champion_alone(filled,
     assert copy.by_alias("soup", CHAMPION) == again
 
 
-def test_a_changed_predictor_is_refused(filled, model, tmp_path):
+def test_a_changed_predictor_is_refused(filled, model, tmp_path) -> None:
     copy = Registry(tmp_path / "data")
     shutil.copytree(filled.artifacts, copy.artifacts)
     path = copy.artifacts / "soup" / model.run_id / "artifacts" / "predictor" / "predictor.json"
@@ -123,11 +123,11 @@ def test_a_changed_predictor_is_refused(filled, model, tmp_path):
         copy.predictor(model)
 
 
-def test_a_process_without_models_has_none(filled):
+def test_a_process_without_models_has_none(filled) -> None:
     assert filled.by_alias("bread", CHAMPION) is None
     assert filled.find("bread", sha256="0") is None
 
 
-def test_to_look_for_a_model_makes_no_database(tmp_path):
+def test_to_look_for_a_model_makes_no_database(tmp_path) -> None:
     assert Registry(tmp_path).by_alias("soup", CHAMPION) is None
     assert not list(tmp_path.iterdir())

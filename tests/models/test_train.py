@@ -23,7 +23,7 @@ def retrain(plant, **changes):
     return train(plant.process, **{**inputs, **changes})
 
 
-def test_the_same_input_in_another_order_gives_the_same_predictor_to_the_byte(plant, trained):
+def test_the_same_input_in_another_order_gives_the_same_predictor_to_the_byte(plant, trained) -> None:
     shuffled = plant.snapshots.sample(frac=1, random_state=3)
     columns = [*shuffled.columns[:4], *reversed(shuffled.columns[4:])]
     again = retrain(
@@ -37,14 +37,14 @@ def test_the_same_input_in_another_order_gives_the_same_predictor_to_the_byte(pl
     assert again.predictor.sha256 == trained.predictor.sha256
 
 
-def test_the_number_of_threads_does_not_change_the_predictor(plant, trained):
+def test_the_number_of_threads_does_not_change_the_predictor(plant, trained) -> None:
     assert retrain(plant, plan=replace(QUICK, threads=2)).predictor.sha256 == trained.predictor.sha256
 
 
-def test_linear_algebra_runs_on_one_thread_whatever_the_machine_has(plant):
+def test_linear_algebra_runs_on_one_thread_whatever_the_machine_has(plant) -> None:
     seen = []
 
-    def progress(what, done, of):
+    def progress(what, done, of) -> None:
         seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
 
     with threadpool_limits(2, user_api="blas"):
@@ -53,7 +53,7 @@ def test_linear_algebra_runs_on_one_thread_whatever_the_machine_has(plant):
     assert set(seen) == {1}
 
 
-def test_nothing_of_the_sealed_test_moves_the_predictor(plant, trained):
+def test_nothing_of_the_sealed_test_moves_the_predictor(plant, trained) -> None:
     sealed = list(trained.seal.batch_ids)
     hidden = plant.snapshots["batch_id"].isin(sealed)
     snapshots = plant.snapshots.copy()
@@ -62,14 +62,14 @@ def test_nothing_of_the_sealed_test_moves_the_predictor(plant, trained):
     assert retrain(plant, snapshots=snapshots, log=log).predictor.sha256 == trained.predictor.sha256
 
 
-def test_batches_whose_label_came_after_the_cut_are_not_trained_on(plant, trained):
+def test_batches_whose_label_came_after_the_cut_are_not_trained_on(plant, trained) -> None:
     known = plant.log.set_index("batch_id")["label_available_at"]
     assert (known[trained.failed.index] < trained.seal.cut).all()
     assert len(trained.seal.batch_ids) == 30
     assert len(trained.failed) == 90 - 6  # six batches started within three days before the cut
 
 
-def test_a_later_correction_does_not_reach_back_into_training(plant, trained):
+def test_a_later_correction_does_not_reach_back_into_training(plant, trained) -> None:
     batch = str(trained.failed.index[10])
     old = plant.log[plant.log["batch_id"] == batch]
     later = trained.seal.cut + pd.Timedelta(days=1)
@@ -77,7 +77,7 @@ def test_a_later_correction_does_not_reach_back_into_training(plant, trained):
     assert retrain(plant, log=pd.concat([plant.log, new])).predictor.sha256 == trained.predictor.sha256
 
 
-def test_every_snapshot_is_accounted_for(plant):
+def test_every_snapshot_is_accounted_for(plant) -> None:
     log = plant.log.copy()
     log.loc[log["batch_id"] == "B005", "censored"] = True
     log = log[log["batch_id"] != "B119"]
@@ -87,7 +87,7 @@ def test_every_snapshot_is_accounted_for(plant):
     assert excluded.loc["no outcome yet", "rows"] == 3
 
 
-def test_snapshots_taken_when_the_outcome_was_known_are_left_out(plant):
+def test_snapshots_taken_when_the_outcome_was_known_are_left_out(plant) -> None:
     early = plant.log["batch_id"] == "B020"
     known = plant.log["label_available_at"].mask(early, plant.log["label_available_at"] - pd.Timedelta(hours=60))
     excluded = retrain(plant, log=plant.log.assign(label_available_at=known)).excluded.set_index("reason")
@@ -96,42 +96,42 @@ def test_snapshots_taken_when_the_outcome_was_known_are_left_out(plant):
     )  # label at 12 h: 12 h and 24 h are late
 
 
-def test_out_of_fold_scores_find_the_signal_and_cover_the_validated_batches(trained):
+def test_out_of_fold_scores_find_the_signal_and_cover_the_validated_batches(trained) -> None:
     rows = trained.out_of_fold[trained.out_of_fold["checkpoint_h"] == 24]
     assert set(rows["batch_id"]) == {b for fold in trained.folds for b in fold.validation}
     assert with_interval(auroc, *(rows[n].to_numpy() for n in ("failed", "raw", "batch_id"))).low > 0.5
 
 
-def test_features_that_say_nothing_are_dropped(trained):
+def test_features_that_say_nothing_are_dropped(trained) -> None:
     names = trained.predictor.encoder.columns
     assert "constant.before_start.value" not in names
     assert "empty.before_start.value" not in names
     assert "line.before_start.value" in names
 
 
-def test_no_failures_at_all_is_one_clear_line(plant):
+def test_no_failures_at_all_is_one_clear_line(plant) -> None:
     with pytest.raises(TrainingError, match=r"soup, training part: none of 84 batches failed"):
         retrain(plant, log=plant.log.assign(failed=False))
 
 
-def test_too_few_failures_is_one_clear_line(plant):
+def test_too_few_failures_is_one_clear_line(plant) -> None:
     few = plant.log["batch_id"].isin(["B001", "B030", "B070"])
     with pytest.raises(TrainingError, match="only 3 of 84 batches failed; expected at least 5"):
         retrain(plant, log=plant.log.assign(failed=few))
 
 
-def test_failures_of_one_season_only_are_named_as_a_fold_without_failures(plant):
+def test_failures_of_one_season_only_are_named_as_a_fold_without_failures(plant) -> None:
     early = plant.log["batch_id"] < "B010"
     with pytest.raises(TrainingError, match="fold 1 of 2: no failures among the"):
         retrain(plant, log=plant.log.assign(failed=early))
 
 
-def test_a_training_without_outcomes_is_one_clear_line(plant):
+def test_a_training_without_outcomes_is_one_clear_line(plant) -> None:
     with pytest.raises(TrainingError, match="soup: 0 batches have an outcome"):
         retrain(plant, log=plant.log[:0])
 
 
-def test_no_subject_stands_on_both_sides(plant):
+def test_no_subject_stands_on_both_sides(plant) -> None:
     keys = [f"donor {i % 17}" if i % 17 < 8 else "" for i in range(len(plant.batches))]
     donor = pd.Series(keys, index=plant.batches["batch_id"])
     result = retrain(plant, batches=plant.batches.assign(subject_key=pd.array(keys, dtype="str")))
@@ -142,14 +142,14 @@ def test_no_subject_stands_on_both_sides(plant):
         assert not (set(donor[list(fold.train)]) & set(donor[list(fold.validation)])) - {""}
 
 
-def test_attributes_that_no_fold_had_enough_results_to_forecast_are_not_forecast_at_the_end(plant):
+def test_attributes_that_no_fold_had_enough_results_to_forecast_are_not_forecast_at_the_end(plant) -> None:
     result = foresee(plant)  # 84 results in the end, but 52 at the last fold's cut
     assert result.predictor.evidence.forecasts is None
     assert len(result.predictor.blend.names) == len(result.predictor.evidence.ranking)
     assert np.isfinite(result.predictor.predict(plant.snapshots)).all()
 
 
-def test_with_release_results_too_neither_order_of_rows_nor_of_columns_changes_a_byte(foreseen_plant, foreseen):
+def test_with_release_results_too_neither_order_of_rows_nor_of_columns_changes_a_byte(foreseen_plant, foreseen) -> None:
     plant = foreseen_plant
     columns = [*plant.snapshots.columns[:4], *reversed(plant.snapshots.columns[4:])]
     shuffled = replace(
@@ -169,7 +169,7 @@ def test_with_release_results_too_neither_order_of_rows_nor_of_columns_changes_a
     np.testing.assert_array_equal(again.predictor.predict(plant.snapshots), foreseen.predictor.predict(plant.snapshots))
 
 
-def test_nothing_known_at_the_seal_or_later_moves_a_predictor_with_release_results(foreseen_plant, foreseen):
+def test_nothing_known_at_the_seal_or_later_moves_a_predictor_with_release_results(foreseen_plant, foreseen) -> None:
     plant, cut = foreseen_plant, foreseen.seal.cut
     results = plant.release.observations
     spoiled = results.assign(value=results["value"].mask(results["available_at"] >= cut, 1.0))
@@ -183,7 +183,7 @@ def test_nothing_known_at_the_seal_or_later_moves_a_predictor_with_release_resul
     assert again.predictor.sha256 == foreseen.predictor.sha256
 
 
-def test_thresholds_keep_their_budgets_on_the_out_of_fold_scores(foreseen):
+def test_thresholds_keep_their_budgets_on_the_out_of_fold_scores(foreseen) -> None:
     rows = foreseen.out_of_fold[foreseen.out_of_fold["as_of"] <= foreseen.out_of_fold["end_at"]]
     good = rows[~rows["failed"]].groupby("batch_id")["failure_probability"].max()
     thresholds = foreseen.predictor.thresholds

@@ -12,7 +12,7 @@ TABLES = ("batches", "observations", "dispositions", "materials")
 
 
 def edit(table, row, **values):
-    def change(place):
+    def change(place) -> None:
         frame = place.read(table)
         for name, value in values.items():
             frame.loc[row, name] = value
@@ -25,22 +25,22 @@ def without(table, column):
     return lambda place: place.replace(table, place.read(table).drop(columns=column))
 
 
-def contradicting(place):
+def contradicting(place) -> None:
     frame = place.read("observations")
     place.replace("observations", pd.concat([frame, frame.iloc[[0]].assign(value="12.5")]))
 
 
-def emptied(place):
+def emptied(place) -> None:
     for path in place.history.iterdir():
         path.unlink()
 
 
-def torn(place):
+def torn(place) -> None:
     with (place.history / "observations.csv").open("a") as file:
         file.write("B119,temperature_c,2025-06\n")
 
 
-def misspelt(place):
+def misspelt(place) -> None:
     text = place.process.read_text()
     place.process.write_text(text.replace("planned_duration_h", "planned_duraton_h"))
 
@@ -70,7 +70,7 @@ RULES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_bad_input_is_one_line_and_the_last_good_version_stands(case, clone, run):
+def test_bad_input_is_one_line_and_the_last_good_version_stands(case, clone, run) -> None:
     spoil, expected = CASES[case]
     before = versions(clone)
     spoil(clone)
@@ -105,7 +105,7 @@ def broken(ran, tmp_path_factory, run):
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_broken_rule_has_one_line_with_its_first_row(rule, broken):
+def test_a_broken_rule_has_one_line_with_its_first_row(rule, broken) -> None:
     _, _, result = broken
     assert result.exit_code == 1
     begin, part = RULES[rule]
@@ -113,7 +113,7 @@ def test_a_broken_rule_has_one_line_with_its_first_row(rule, broken):
     assert part in line
 
 
-def test_rows_that_break_a_rule_stop_the_run_and_change_no_table(broken):
+def test_rows_that_break_a_rule_stop_the_run_and_change_no_table(broken) -> None:
     place, before, result = broken
     lines = result.stderr.splitlines()
     assert lines[0] == "batchguard: 6 rows break the contract, 0 are accepted"
@@ -124,7 +124,7 @@ def test_rows_that_break_a_rule_stop_the_run_and_change_no_table(broken):
     assert Plant(place.settings()).history.rows("quarantine") == 6
 
 
-def test_rows_that_a_person_accepts_to_lose_are_kept_aside(clone, run):
+def test_rows_that_a_person_accepts_to_lose_are_kept_aside(clone, run) -> None:
     edit("observations", 3, parameter="temprature_c")(clone)
     result = run("score", *clone.options(), "--as-of", "history", "--max-quarantined", "1")
     assert result.exit_code == 0
@@ -134,7 +134,7 @@ def test_rows_that_a_person_accepts_to_lose_are_kept_aside(clone, run):
     assert "temprature_c" in aside["content"][0]
 
 
-def test_without_failures_nothing_is_trained(clone, run):
+def test_without_failures_nothing_is_trained(clone, run) -> None:
     clone.replace("dispositions", clone.read("dispositions").assign(outcome="released"))
     result = run("run", *clone.options(), "--trials", "2")
     assert result.exit_code == 1
@@ -143,7 +143,7 @@ def test_without_failures_nothing_is_trained(clone, run):
     assert "failed" in result.stderr
 
 
-def test_a_fold_with_one_class_only_is_named(clone, run):
+def test_a_fold_with_one_class_only_is_named(clone, run) -> None:
     decided = clone.read("dispositions")
     early = decided.index < 50  # all failures lie before the first validation block
     clone.replace("dispositions", decided.assign(outcome=decided["outcome"].where(early, "released")))
@@ -154,7 +154,7 @@ def test_a_fold_with_one_class_only_is_named(clone, run):
 
 
 @pytest.mark.parametrize("when", ["2025-05-01T08:00:00", "soon"])
-def test_an_as_of_time_without_offset_stops_before_anything_is_made(when, fresh, run):
+def test_an_as_of_time_without_offset_stops_before_anything_is_made(when, fresh, run) -> None:
     result = run("run", *fresh.options(), "--as-of", when)
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
@@ -162,7 +162,7 @@ def test_an_as_of_time_without_offset_stops_before_anything_is_made(when, fresh,
     assert not fresh.data_dir.exists()
 
 
-def test_a_result_that_cannot_be_written_stops_before_anything_is_made(fresh, run):
+def test_a_result_that_cannot_be_written_stops_before_anything_is_made(fresh, run) -> None:
     target = fresh.process / "out.json"  # a file is no folder
     result = run("run", *fresh.options(), "--json", str(target))
     assert result.exit_code == 1
@@ -174,5 +174,5 @@ def test_a_result_that_cannot_be_written_stops_before_anything_is_made(fresh, ru
 @pytest.mark.parametrize(
     "arguments", [["run"], ["run", "--proces", "x"], ["fly"], ["score", "--max-quarantined", "-1"]]
 )
-def test_wrong_usage_exits_with_two(arguments, run):
+def test_wrong_usage_exits_with_two(arguments, run) -> None:
     assert run(*arguments).exit_code == 2

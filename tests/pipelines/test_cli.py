@@ -22,7 +22,7 @@ def stored(place):
     return found
 
 
-def test_a_run_writes_the_fields_that_were_promised(ran):
+def test_a_run_writes_the_fields_that_were_promised(ran) -> None:
     result = json.loads(ran.place.result.read_text())
     assert list(result) == ["process", "data", "test", "by_checkpoint", "random_split", "model", "scores"]
     assert {"rows_in", "rows_kept", "rows_quarantined", "batches", "failed", "censored"} <= set(result["data"])
@@ -35,7 +35,7 @@ def test_a_run_writes_the_fields_that_were_promised(ran):
     assert {"batch_id", "as_of", "failure_probability", "reasons"} <= set(result["scores"][0])
 
 
-def test_rows_and_batches_add_up(ran):
+def test_rows_and_batches_add_up(ran) -> None:
     result = json.loads(ran.place.result.read_text())
     data = result["data"]
     rows = sum(len(ran.place.read(name)) for name in ("batches", "observations", "dispositions", "materials"))
@@ -47,7 +47,7 @@ def test_rows_and_batches_add_up(ran):
     assert low <= result["test"]["auroc"] <= high
 
 
-def test_batches_without_a_disposition_get_scores_with_reasons(ran):
+def test_batches_without_a_disposition_get_scores_with_reasons(ran) -> None:
     scores = {score["batch_id"]: score for score in json.loads(ran.place.result.read_text())["scores"]}
     assert sorted(scores) == ["B117", "B118", "B119"]
     assert all(0 <= score["failure_probability"] <= 1 for score in scores.values())
@@ -60,7 +60,7 @@ def test_batches_without_a_disposition_get_scores_with_reasons(ran):
     assert "Temperature" in why["sentence"]
 
 
-def test_the_report_and_the_table_of_scores_are_there(ran):
+def test_the_report_and_the_table_of_scores_are_there(ran) -> None:
     report = Plant(ran.place.settings()).report_path
     assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert str(report) in ran.first.output
@@ -68,7 +68,7 @@ def test_the_report_and_the_table_of_scores_are_there(ran):
     assert "validate no model" in ran.first.output  # simulated batches are among the rows
 
 
-def test_a_second_run_gives_the_same_model_and_scores_and_changes_nothing(ran, clone, run):
+def test_a_second_run_gives_the_same_model_and_scores_and_changes_nothing(ran, clone, run) -> None:
     before = stored(clone)
     again = clone.root / "again.json"
     result = run("run", *clone.options(), "--json", str(again), "--trials", "2")
@@ -82,7 +82,7 @@ def test_a_second_run_gives_the_same_model_and_scores_and_changes_nothing(ran, c
     assert len(readings) == 1  # the sealed test was scored once
 
 
-def test_stored_files_are_verified_and_a_flipped_byte_is_named(clone, run):
+def test_stored_files_are_verified_and_a_flipped_byte_is_named(clone, run) -> None:
     options = ["--process", str(clone.process), "--data-dir", str(clone.data_dir)]
     sound = run("verify", *options)
     assert (sound.exit_code, sound.stderr) == (0, "")
@@ -95,7 +95,7 @@ def test_stored_files_are_verified_and_a_flipped_byte_is_named(clone, run):
     assert path.name in damaged.stderr
 
 
-def test_a_changed_predictor_is_named(clone, run):
+def test_a_changed_predictor_is_named(clone, run) -> None:
     (path,) = Plant(clone.settings()).models_dir.glob("*/model.0.txt")
     path.write_text(path.read_text().replace("leaf", "reaf", 1))
     result = run("verify", "--process", str(clone.process), "--data-dir", str(clone.data_dir))
@@ -104,7 +104,7 @@ def test_a_changed_predictor_is_named(clone, run):
     assert "model.0.txt" in result.stderr
 
 
-def test_what_a_killed_writer_left_is_told_but_is_no_damage(clone, run):
+def test_what_a_killed_writer_left_is_told_but_is_no_damage(clone, run) -> None:
     folder = Plant(clone.settings()).features.root / "snapshot_features"
     (folder / "month=2025-02" / f"{'0' * 64}.{'0' * 64}.parquet").write_bytes(b"torn")
     result = run("verify", "--process", str(clone.process), "--data-dir", str(clone.data_dir))
@@ -112,13 +112,13 @@ def test_what_a_killed_writer_left_is_told_but_is_no_damage(clone, run):
     assert "left by a writer that was stopped" in result.stderr
 
 
-def test_an_empty_data_directory_is_not_verified(fresh, run):
+def test_an_empty_data_directory_is_not_verified(fresh, run) -> None:
     result = run("verify", "--process", str(fresh.process), "--data-dir", str(fresh.data_dir))
     assert result.exit_code == 1
     assert "no run history of 'small'" in result.stderr
 
 
-def test_nothing_is_trained_from_damaged_data(clone, run):
+def test_nothing_is_trained_from_damaged_data(clone, run) -> None:
     path = flip_a_byte(clone)
     result = run("train", *clone.options(), "--trials", "2")
     assert result.exit_code == 1
@@ -137,7 +137,7 @@ def flip_a_byte(place):
     return path
 
 
-def test_help_imports_nothing_heavy():
+def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom typer.testing import CliRunner\nfrom pipelines.cli import app\n"
         "assert CliRunner().invoke(app, ['run', '--help']).exit_code == 0\n"
@@ -147,7 +147,7 @@ def test_help_imports_nothing_heavy():
     assert ended.stdout.strip() == "[]"
 
 
-def test_a_moment_whose_future_the_model_knows_is_not_scored(clone, run):
+def test_a_moment_whose_future_the_model_knows_is_not_scored(clone, run) -> None:
     options = ("--process", str(clone.process), "--history", str(clone.history), "--data-dir", str(clone.data_dir))
     early = run("score", *options, "--as-of", "2025-02-10T00:00Z")
     assert early.exit_code == 1

@@ -5,7 +5,7 @@ import pytest
 from models.registry import CHALLENGER, CHAMPION, Registry
 from pipelines.defs.automation import END, START, every_month
 from pipelines.defs.location import definitions
-from pipelines.defs.plant import PlantResource, months_since
+from pipelines.defs.resources import PlantResource, months_since
 from pipelines.history import ingest
 from pipelines.main_job import prepare
 from pipelines.plant import Plant
@@ -17,7 +17,7 @@ BLOCKING = {
     ("snapshot_features", "keys"),
     ("snapshot_features", "leakage"),
     ("training_set", "sealed_test"),
-    ("training_set", "foreknowledge"),
+    ("training_set", "target_leakage"),
 }
 WARNING = {("score_monitoring", "drift"), ("score_monitoring", "freshness")}
 SCHEDULES = {
@@ -33,7 +33,7 @@ def defs(tmp_path_factory):
     return definitions(Settings(folder / "p.toml", folder, folder / "var", "2025-01", timezone="Europe/Ljubljana"))
 
 
-def test_the_code_location_loads_with_all_assets(defs):
+def test_the_code_location_loads_with_all_assets(defs) -> None:
     dg.Definitions.validate_loadable(defs)
     assert {key.to_user_string() for key in defs.resolve_all_asset_keys()} == {
         "run_history", "batch_summaries", "snapshot_features", "in_progress_features", "training_set", "test_set",
@@ -41,7 +41,7 @@ def test_the_code_location_loads_with_all_assets(defs):
     }  # fmt: skip
 
 
-def test_the_module_that_dagster_loads_reads_its_settings_from_the_environment(clone):
+def test_the_module_that_dagster_loads_reads_its_settings_from_the_environment(clone) -> None:
     import importlib
 
     prepare(clone.settings())
@@ -51,7 +51,7 @@ def test_the_module_that_dagster_loads_reads_its_settings_from_the_environment(c
     assert {schedule.name for schedule in module.defs.schedules} == set(SCHEDULES)
 
 
-def test_checks_block_or_warn(defs):
+def test_checks_block_or_warn(defs) -> None:
     specs = {
         (spec.asset_key.to_user_string(), spec.name): spec.blocking
         for node in defs.resolve_asset_graph().assets_defs
@@ -61,20 +61,20 @@ def test_checks_block_or_warn(defs):
     assert {name for name, blocking in specs.items() if not blocking} == WARNING
 
 
-def test_schedules_run_by_themselves_in_a_stated_time_zone(defs):
+def test_schedules_run_by_themselves_in_a_stated_time_zone(defs) -> None:
     found = {schedule.name: schedule for schedule in defs.schedules}
     assert {name: (s.job_name, s.cron_schedule) for name, s in found.items()} == SCHEDULES
     assert {s.execution_timezone for s in found.values()} == {"Europe/Ljubljana"}
     assert {s.default_status for s in found.values()} == {dg.DefaultScheduleStatus.RUNNING}
 
 
-def test_one_run_spans_all_months_up_to_the_running_one():
+def test_one_run_spans_all_months_up_to_the_running_one() -> None:
     tags = every_month(months_since("2025-01"))
     assert tags[START] == "2025-01"
     assert tags[END] >= "2025-12"
 
 
-def test_the_resource_opens_the_plant_it_was_made_for(tmp_path):
+def test_the_resource_opens_the_plant_it_was_made_for(tmp_path) -> None:
     settings = Settings(tmp_path / "p", tmp_path / "h", tmp_path / "v", "2024-02", 3, "history", 5, "Asia/Tokyo")
     assert PlantResource.of(settings).open() == Plant(settings)
 
@@ -96,7 +96,7 @@ def metadata(result, asset):
     return {name: value.value for name, value in event.metadata.items()}
 
 
-def test_the_quarter_hourly_tick_ingests_and_scores(clone):
+def test_the_quarter_hourly_tick_ingests_and_scores(clone) -> None:
     frame = clone.read("observations")
     warm = frame[frame["batch_id"] == "B118"].tail(1)
     moved = {"observed_at": "2025-06-01T07:29:00+00:00", "available_at": "2025-06-01T07:29:00+00:00"}
@@ -111,7 +111,7 @@ def test_the_quarter_hourly_tick_ingests_and_scores(clone):
     assert Plant(clone.settings()).scores.rows("risk_scores") == 6  # three of the first run, three of this one
 
 
-def test_the_weekly_tick_makes_a_challenger_and_leaves_the_champion_alone(clone):
+def test_the_weekly_tick_makes_a_challenger_and_leaves_the_champion_alone(clone) -> None:
     decided = clone.read("dispositions")
     decided.loc[40:43, "outcome"] = ["rejected", "released", "rejected", "released"]
     clone.replace("dispositions", decided)
@@ -133,7 +133,7 @@ def test_the_weekly_tick_makes_a_challenger_and_leaves_the_champion_alone(clone)
     assert checks == dict.fromkeys(BLOCKING - {("run_history", "contract")}, True)
 
 
-def test_the_daily_tick_warns_of_old_data_and_blocks_nothing(clone):
+def test_the_daily_tick_warns_of_old_data_and_blocks_nothing(clone) -> None:
     result = launched(clone, "monitor_daily", as_of="now")  # the plant's last reading is of 2025
     checks = {c.check_name: c for c in result.get_asset_check_evaluations()}
     assert set(checks) == {"drift", "freshness"}

@@ -62,7 +62,7 @@ def started(clone):
 
 
 @pytest.mark.slow
-def test_both_pages_start_and_stop_together_and_leave_no_process(started):
+def test_both_pages_start_and_stop_together_and_leave_no_process(started) -> None:
     process, ports, place = started
     deadline = time.monotonic() + START_WITHIN_S
     assert [answers(port, deadline) for port in ports] == [200, 200], (place.root / "dev.log").read_text()[-2000:]

@@ -7,18 +7,18 @@ import orjson
 import pandas as pd
 import pytest
 
-from pipelines.bundling import KEYS, bundles_of, export
+from pipelines.bundle_export import KEYS, bundles_of, export
 from pipelines.endpoint_command import _bundles
 from pipelines.plant import Plant
-from serving.commands import Cabinet
-from serving.desk import intake, scoring
-from serving.desk.desk import Desk
-from serving.desk.memory import Memory
+from serving.audit.anchor import Anchor
+from serving.commands import RecordsAdmin
 from serving.ids import microseconds
-from serving.models import Models
-from serving.seam import ROW_TABLES
-from serving.trail.anchor import Anchor
-from tests.serving.desks import MES, call
+from serving.interfaces import ROW_TABLES
+from serving.model_releases import ModelReleases
+from serving.service import intake, score_requests
+from serving.service.engine_cache import EngineCache
+from serving.service.scoring_service import ScoringService
+from tests.serving.services import MES, call
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def data(tmp_path):
     return ("--data-dir", str(tmp_path / "var"))
 
 
-def test_a_key_is_shown_once_listed_and_revoked(run, data):
+def test_a_key_is_shown_once_listed_and_revoked(run, data) -> None:
     shown = run("keys", "add", "MES north", "--role", "mes", "--site", "north", *data)
     key_id, key = shown.output.split(":")[0], shown.output.splitlines()[1]
     assert key.startswith(f"bg_{key_id}_")
@@ -36,7 +36,7 @@ def test_a_key_is_shown_once_listed_and_revoked(run, data):
     assert run("keys", "revoke", key_id, "--why", "lost", *data).exit_code == 1
 
 
-def test_a_service_that_wants_to_sign_is_told_in_one_line(run, data):
+def test_a_service_that_wants_to_sign_is_told_in_one_line(run, data) -> None:
     told = run("keys", "add", "Robot", "--role", "reviewer", "--site", "*", *data)
     assert told.exit_code == 1
     assert "a service cannot be reviewer" in told.stderr
@@ -47,7 +47,7 @@ def test_a_service_that_wants_to_sign_is_told_in_one_line(run, data):
     assert "valid until" in run("keys", "list", *data).output
 
 
-def test_the_trail_is_verified_and_exported(run, data, tmp_path):
+def test_the_trail_is_verified_and_exported(run, data, tmp_path) -> None:
     run("keys", "add", "MES", "--role", "mes", "--site", "*", *data)
     assert run("audit", "verify", *data).output == "1 entries, 1 records, 0 problems\n"
     [entry] = [json.loads(line) for line in run("audit", "export", *data).output.splitlines()]
@@ -57,29 +57,29 @@ def test_the_trail_is_verified_and_exported(run, data, tmp_path):
     assert (found.exit_code, "written anew" in found.stderr) == (1, True)
 
 
-def test_a_server_for_the_whole_network_has_to_be_meant(run, clone):
+def test_a_server_for_the_whole_network_has_to_be_meant(run, clone) -> None:
     told = run("serve", "--process", str(clone.process), "--data-dir", str(clone.data_dir), "--host", "0.0.0.0")  # noqa: S104
     assert told.exit_code == 1
     assert "not loopback" in told.stderr
 
 
-def fed(clone, tmp_path) -> Desk:
+def fed(clone, tmp_path) -> ScoringService:
     """A desk over the plant's own model, with every row of its history taken in."""
     plant = Plant(clone.settings())
     export(plant.settings, "1")
-    cabinet, make = (
-        Cabinet(clone.data_dir),
-        Models(bundles_of(plant.settings, "small").root, clone.data_dir / KEYS).make,
+    admin, make = (
+        RecordsAdmin(clone.data_dir),
+        ModelReleases(bundles_of(plant.settings, "small").root, clone.data_dir / KEYS).make,
     )
-    desk = Desk(cabinet.records, make, Memory(cabinet.records, make), Anchor(tmp_path / "anchor"))
+    service = ScoringService(admin.records, make, EngineCache(admin.records, make), Anchor(tmp_path / "anchor"))
     rows = {name: plain(plant.table(name)) for name in ("batches", *ROW_TABLES)}
     for batch in rows["batches"]:
         batch_id = batch["batch_id"]
-        assert intake.put_batch(desk, call(), batch_id, batch, "").status == 201
+        assert intake.put_batch(service, call(), batch_id, batch, "").status == 201
         mine = {name: [without(row) for row in rows[name] if row["batch_id"] == batch_id] for name in ROW_TABLES}
-        told = orjson.loads(intake.add_rows(desk, call(), batch_id, {n: r for n, r in mine.items() if r}).body)
+        told = orjson.loads(intake.add_rows(service, call(), batch_id, {n: r for n, r in mine.items() if r}).body)
         assert told["rejected"] == 0
-    return desk
+    return service
 
 
 def plain(frame: pd.DataFrame) -> list[dict]:
@@ -96,22 +96,22 @@ def without(row: dict) -> dict:
     return {name: value for name, value in row.items() if name != "batch_id"}
 
 
-def test_the_endpoint_says_what_the_plants_own_run_says_and_says_it_again(run, ran, clone, tmp_path):
-    desk = fed(clone, tmp_path)
+def test_the_endpoint_says_what_the_plants_own_run_says_and_says_it_again(run, ran, clone, tmp_path) -> None:
+    service = fed(clone, tmp_path)
     published = json.loads(Path(ran.place.result).read_text())["scores"]
     for expected in published:
         as_of_us = microseconds(str(expected["as_of"]))
-        score = orjson.loads(scoring.score(desk, call(MES), expected["batch_id"], as_of_us).body)
+        score = orjson.loads(score_requests.score(service, call(MES), expected["batch_id"], as_of_us).body)
         assert score["failure_probability"] == expected["failure_probability"]
         assert [r["sentence"] for r in score["reasons"]] == [r["sentence"] for r in expected["reasons"]]
-    desk.close()
+    service.close()
     options = ("--process", str(clone.process), "--data-dir", str(clone.data_dir))
     replayed = run("score", "--replay", score["score_id"], *options)
     assert (replayed.exit_code, "the same to the bit" in replayed.output) == (0, True)
     assert run("score", "--replay", "nothing", *options).exit_code == 1
 
 
-def test_the_first_start_signs_the_model_that_speaks_and_later_ones_ask_no_registry(clone, capsys):
+def test_the_first_start_signs_the_model_that_speaks_and_later_ones_ask_no_registry(clone, capsys) -> None:
     root = _bundles(clone.settings())
     assert "small version 1, unreviewed, signed with the local key" in capsys.readouterr().out
     named = (root / "current").read_bytes()
@@ -121,5 +121,5 @@ def test_the_first_start_signs_the_model_that_speaks_and_later_ones_ask_no_regis
     assert capsys.readouterr().out == ""
 
 
-def test_scoring_without_a_history_is_a_wrong_call(run, clone):
+def test_scoring_without_a_history_is_a_wrong_call(run, clone) -> None:
     assert run("score", "--process", str(clone.process)).exit_code == 2

@@ -35,7 +35,7 @@ def digests(store):
     return {name: store.digest(name) for name in RUN_HISTORY if store.exists(name)}
 
 
-def test_a_history_is_stored_by_the_batches_month_and_sorted(tmp_path, store):
+def test_a_history_is_stored_by_the_batches_month_and_sorted(tmp_path, store) -> None:
     report = run(plant.history(), tmp_path, store)
     assert (report.rows_in, report.rows_kept, report.rows_quarantined) == (41, 41, 0)
     assert store.months("observations") == ["2025-01", "2025-02"]
@@ -51,7 +51,7 @@ def test_a_history_is_stored_by_the_batches_month_and_sorted(tmp_path, store):
     assert batches["disease"].isna().tolist() == [False, False, True]
 
 
-def test_csv_and_parquet_of_one_history_are_stored_alike(tmp_path, store):
+def test_csv_and_parquet_of_one_history_are_stored_alike(tmp_path, store) -> None:
     run(plant.history(), tmp_path, store)
     other = Store(tmp_path / "other")
     tables = plant.history()
@@ -63,7 +63,7 @@ def test_csv_and_parquet_of_one_history_are_stored_alike(tmp_path, store):
     assert digests(store) == digests(other)
 
 
-def test_an_unchanged_source_is_not_read_again(tmp_path, store, monkeypatch):
+def test_an_unchanged_source_is_not_read_again(tmp_path, store, monkeypatch) -> None:
     first = run(plant.history(), tmp_path, store)
     versions = {name: store.version(name) for name in digests(store)}
     monkeypatch.setattr(HistoryFolder, "read", lambda *_: pytest.fail("the source was read"))
@@ -73,7 +73,7 @@ def test_an_unchanged_source_is_not_read_again(tmp_path, store, monkeypatch):
     assert versions == {name: store.version(name) for name in digests(store)}
 
 
-def test_only_the_months_that_changed_are_written(tmp_path, store):
+def test_only_the_months_that_changed_are_written(tmp_path, store) -> None:
     run(plant.history(), tmp_path, store)
     january = store.files("observations", ["2025-01"])
     tables = plant.history()
@@ -84,7 +84,7 @@ def test_only_the_months_that_changed_are_written(tmp_path, store):
     assert store.files("observations", ["2025-01"]) == january
 
 
-def test_a_batch_whose_start_is_corrected_moves_with_all_its_rows(tmp_path, store):
+def test_a_batch_whose_start_is_corrected_moves_with_all_its_rows(tmp_path, store) -> None:
     run(plant.history(), tmp_path, store)
     tables = plant.history()
     tables["batches"].loc[0, "started_at"] = "2025-02-01T00:00:00Z"
@@ -94,14 +94,14 @@ def test_a_batch_whose_start_is_corrected_moves_with_all_its_rows(tmp_path, stor
     assert store.rows("observations") == 36
 
 
-def test_months_asked_for_are_replaced_and_the_others_stay(tmp_path, store):
+def test_months_asked_for_are_replaced_and_the_others_stay(tmp_path, store) -> None:
     run(plant.history(), tmp_path, store, months=["2025-01"])
     assert store.months("observations") == ["2025-01"]
     run(plant.history(), tmp_path, store, months=["2025-02"])
     assert store.months("observations") == ["2025-01", "2025-02"]
 
 
-def test_rows_that_break_the_contract_stop_the_ingest_but_are_kept_in_quarantine(tmp_path, store):
+def test_rows_that_break_the_contract_stop_the_ingest_but_are_kept_in_quarantine(tmp_path, store) -> None:
     run(plant.history(), tmp_path, store)
     before = digests(store)
     tables = plant.history()
@@ -126,7 +126,7 @@ def test_rows_that_break_the_contract_stop_the_ingest_but_are_kept_in_quarantine
     assert json.loads(aside["content"][0])["parameter"] == "temprature_c"
 
 
-def test_accepted_losses_are_counted(tmp_path, store):
+def test_accepted_losses_are_counted(tmp_path, store) -> None:
     tables = plant.history()
     tables["observations"].loc[0, "value"] = "-5"
     report = run(tables, tmp_path, store, max_quarantined=1)
@@ -136,7 +136,7 @@ def test_accepted_losses_are_counted(tmp_path, store):
         run(tables, tmp_path, store, max_quarantined=0)
 
 
-def test_rows_of_a_refused_batch_go_with_it(tmp_path, store):
+def test_rows_of_a_refused_batch_go_with_it(tmp_path, store) -> None:
     tables = plant.history()
     tables["batches"].loc[0, "started_at"] = "2025-01-10T08:00:00"
     report = run(tables, tmp_path, store, max_quarantined=14)
@@ -144,7 +144,7 @@ def test_rows_of_a_refused_batch_go_with_it(tmp_path, store):
     assert report.tables["dispositions"].quarantined == {"unknown_batch": 1}
 
 
-def test_a_batch_listed_twice_with_other_content_is_refused_across_months(tmp_path, store):
+def test_a_batch_listed_twice_with_other_content_is_refused_across_months(tmp_path, store) -> None:
     tables = plant.history()
     again = tables["batches"].iloc[[0]].assign(started_at="2025-03-01T00:00:00Z")
     tables["batches"] = pd.concat([tables["batches"], again])
@@ -152,7 +152,7 @@ def test_a_batch_listed_twice_with_other_content_is_refused_across_months(tmp_pa
         run(tables, tmp_path, store)
 
 
-def test_contradicting_readings_are_refused_wherever_they_stand(tmp_path, store, monkeypatch):
+def test_contradicting_readings_are_refused_wherever_they_stand(tmp_path, store, monkeypatch) -> None:
     monkeypatch.setattr("pipelines.sources.folder.CHUNK_ROWS", 5)
     tables = plant.history()
     first = tables["observations"].iloc[[0]]
@@ -162,7 +162,7 @@ def test_contradicting_readings_are_refused_wherever_they_stand(tmp_path, store,
     assert store.read("quarantine")["row"].to_pylist() == [1, 37, 38]
 
 
-def test_units_are_converted_and_counted(tmp_path, store):
+def test_units_are_converted_and_counted(tmp_path, store) -> None:
     tables = plant.history()
     glucose = tables["observations"]["parameter"] == "glucose_mm"
     tables["observations"].loc[glucose, "unit"] = "umol/L"
@@ -172,7 +172,7 @@ def test_units_are_converted_and_counted(tmp_path, store):
     assert values.loc[values["parameter"] == "glucose_mm", "value"].max() == pytest.approx(0.013)
 
 
-def test_a_history_without_dispositions_is_fine(tmp_path, store):
+def test_a_history_without_dispositions_is_fine(tmp_path, store) -> None:
     tables = plant.history()
     del tables["dispositions"]
     run(tables, tmp_path, store)
@@ -180,7 +180,7 @@ def test_a_history_without_dispositions_is_fine(tmp_path, store):
     assert store.read("quarantine").num_rows == 0
 
 
-def test_a_table_that_is_gone_from_the_source_leaves_the_newest_version(tmp_path, store):
+def test_a_table_that_is_gone_from_the_source_leaves_the_newest_version(tmp_path, store) -> None:
     run(plant.history(), tmp_path, store)
     tables = plant.history()
     del tables["dispositions"]
@@ -190,7 +190,7 @@ def test_a_table_that_is_gone_from_the_source_leaves_the_newest_version(tmp_path
     assert store.read("dispositions", version=1).num_rows == 2
 
 
-def test_headers_are_checked_before_any_row_is_read(tmp_path, store):
+def test_headers_are_checked_before_any_row_is_read(tmp_path, store) -> None:
     tables = plant.history()
     tables["dispositions"] = tables["dispositions"].rename(columns={"outcome": "outcom"})
     with pytest.raises(SourceError, match=r"dispositions\.csv: column 'outcome' is missing; nearest present 'outcom'"):
@@ -198,7 +198,7 @@ def test_headers_are_checked_before_any_row_is_read(tmp_path, store):
     assert not store.exists("quarantine")
 
 
-def test_temporary_files_are_gone_afterwards(tmp_path, store):
+def test_temporary_files_are_gone_afterwards(tmp_path, store) -> None:
     run(plant.history(), tmp_path, store)
     (store.root / ".spill-0123").mkdir()
     tables = plant.history()
@@ -209,7 +209,7 @@ def test_temporary_files_are_gone_afterwards(tmp_path, store):
     assert [path for path in store.root.rglob("*.parquet") if path.name.startswith(".")] == []
 
 
-def test_a_report_survives_json(tmp_path, store):
+def test_a_report_survives_json(tmp_path, store) -> None:
     report = run(plant.history(), tmp_path, store)
     assert IngestReport.from_json(report.to_json()) == report
 
@@ -225,7 +225,7 @@ def plain(tmp_path_factory):
 @given(seed=st.integers(0, 2**32), again=st.lists(st.integers(0, 35), max_size=5), chunk=st.integers(1, 40))
 def test_order_splitting_and_repetition_of_rows_do_not_change_what_is_stored(
     plain, tmp_path_factory, seed, again, chunk
-):
+) -> None:
     folder = tmp_path_factory.mktemp("run")
     other = Store(folder / "other")
     tables = plant.history()

@@ -6,7 +6,7 @@ import pytest
 import pipelines.leakage
 from features.snapshots import snapshots
 from models.cohort.splits import Seal
-from pipelines.featuring import PlantContext, write_snapshots, write_summaries
+from pipelines.feature_tables import PlantContext, write_snapshots, write_summaries
 from pipelines.history import ingest
 from pipelines.leakage import check_leakage, known_at
 from pipelines.main_job import prepare, run_job
@@ -31,13 +31,13 @@ def months_of(commit):
     return sorted(path.parent.name.removeprefix("month=") for path in commit.files)
 
 
-def test_a_clean_plant_passes(ran):
+def test_a_clean_plant_passes(ran) -> None:
     plant = Plant(ran.place.settings())
     check = check_leakage(plant, PlantContext.of(plant), stored(plant), n_rows=8)
     assert (check.passed, check.n_rows, check.leaks) == (True, 8, ())
 
 
-def test_a_stored_value_that_nothing_explains_is_a_leak(ran):
+def test_a_stored_value_that_nothing_explains_is_a_leak(ran) -> None:
     plant = Plant(ran.place.settings())
     snapshot = stored(plant).tail(1).copy()
     snapshot["temperature_c.since_start.mean"] += 1e-9
@@ -48,7 +48,7 @@ def test_a_stored_value_that_nothing_explains_is_a_leak(ran):
     assert "temperature_c.since_start.mean" in leak
 
 
-def test_a_snapshot_that_knows_a_later_outcome_is_a_leak(ran):
+def test_a_snapshot_that_knows_a_later_outcome_is_a_leak(ran) -> None:
     plant = Plant(ran.place.settings())
     context = PlantContext.of(plant)
     row = stored(plant)
@@ -67,7 +67,7 @@ def test_a_snapshot_that_knows_a_later_outcome_is_a_leak(ran):
     assert any("failure" in leak for leak in check.leaks)
 
 
-def test_the_future_does_not_exist_in_the_past(ran):
+def test_the_future_does_not_exist_in_the_past(ran) -> None:
     plant = Plant(ran.place.settings())
     context = PlantContext.of(plant)
     as_of = pd.Timestamp("2025-03-01T00:00Z")
@@ -79,7 +79,7 @@ def test_the_future_does_not_exist_in_the_past(ran):
     assert len(then.tables["batches"]) < len(context.tables["batches"])
 
 
-def test_a_leak_stops_the_retraining_with_one_line(clone, monkeypatch):
+def test_a_leak_stops_the_retraining_with_one_line(clone, monkeypatch) -> None:
     real = pipelines.leakage.snapshots
 
     def another(*arguments):
@@ -93,7 +93,7 @@ def test_a_leak_stops_the_retraining_with_one_line(clone, monkeypatch):
     assert "\n\n" not in str(stopped.value)
 
 
-def test_a_late_disposition_changes_no_snapshot_made_before_it(clone):
+def test_a_late_disposition_changes_no_snapshot_made_before_it(clone) -> None:
     before = Plant(clone.settings())
     content = {
         month: before.features.digest("snapshot_features", [month])
@@ -110,7 +110,7 @@ def test_a_late_disposition_changes_no_snapshot_made_before_it(clone):
         assert plant.features.digest("snapshot_features", [month]) == content[month]
 
 
-def test_new_readings_of_one_batch_change_its_month_only(clone):
+def test_new_readings_of_one_batch_change_its_month_only(clone) -> None:
     frame = clone.read("observations")
     row = frame[frame["batch_id"] == "B050"].iloc[[10]]  # started in March
     late = row.assign(observed_at="2025-03-06T20:59:00+00:00", available_at="2025-03-06T20:59:00+00:00", value="39.5")
@@ -127,7 +127,7 @@ def test_new_readings_of_one_batch_change_its_month_only(clone):
         assert changed == ["2025-03"]
 
 
-def test_what_stood_on_both_sides_of_the_seal_is_named(plant):
+def test_what_stood_on_both_sides_of_the_seal_is_named(plant) -> None:
     failed, seal = write_training_set(plant)
     training = plant.features.read("training_set", columns=["batch_id"]).to_pandas()
     batches, labels = plant.table("batches"), plant.labels()
@@ -143,7 +143,7 @@ def test_what_stood_on_both_sides_of_the_seal_is_named(plant):
     assert set(failed.index) == set(training["batch_id"])
 
 
-def test_months_that_left_the_source_leave_the_features(clone):
+def test_months_that_left_the_source_leave_the_features(clone) -> None:
     plant = Plant(clone.settings())
     plant.history.commit("batches", [], drop_months=["2025-01"])
     months = plant.history.months("batches")

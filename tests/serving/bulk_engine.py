@@ -20,9 +20,9 @@ from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
 from models.predictor import Predictor
 from serving.bundle.digests import features_digest, process_digest
+from serving.interfaces import BODY_VERSION, ModelInfo, RowVerdict, ScoreBody, StoredRow, UnscorableError, canonical
 from serving.live.tables import closes
 from serving.scorer import Release, score
-from serving.seam import BODY_VERSION, ModelInfo, RowVerdict, ScoreBody, StoredRow, UnscorableError, canonical
 
 Row = Mapping[str, Any]
 _JSON = ("reasons", "missing", "stale")
@@ -94,7 +94,7 @@ class BulkEngine:
         for stored in rows:
             self._keep(stored.table, stored.row)
 
-    def let_go(self, until: int) -> None:
+    def evict(self, until: int) -> None:
         """It keeps everything."""
 
     def _apart(self) -> BulkEngine:

@@ -10,7 +10,7 @@ from typing import Any
 from features.contracts import RUN_HISTORY
 from serving.bundle.digests import features_digest, process_digest
 from serving.ids import microseconds
-from serving.seam import ModelInfo, ScoreBody, UnscorableError
+from serving.interfaces import ModelInfo, ScoreBody, UnscorableError
 from tests.serving.bulk_engine import BulkEngine
 from tests.serving.small_plant import PROCESS
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from benchmarks.serving.process import Served, free_port
 from serving.access.keys import add_key
-from serving.commands import Cabinet
-from serving.trail.audit import Actor
+from serving.audit.trail import Actor
+from serving.commands import RecordsAdmin
 from tests.serving.small_plant import SmallPlant
 
 
@@ -21,8 +21,8 @@ def served(
     (data_dir / "endpoint.toml").write_text(config)
     plant.bundle(models, data_dir / "keys")
     environment = {"BATCHGUARD_RECORDS_URL": records_url} if records_url else {}
-    with Cabinet(data_dir) as cabinet:
-        _, key = add_key(cabinet.records, name="MES", kind="service", role=role, sites=["north"], expires_us=None,
+    with RecordsAdmin(data_dir) as admin:
+        _, key = add_key(admin.records, name="MES", kind="service", role=role, sites=["north"], expires_us=None,
                          actor=Actor("test", "operator", "test"))  # fmt: skip
     found = Served(data_dir, models, free_port(), key, environment, **more)
     found.start()

@@ -26,12 +26,12 @@ from models.explain.completeness import usual_age
 from models.judge import judge
 from models.predictor import Predictor
 from models.train import train
-from serving.bundle.keeper import Keeper
+from serving.bundle.loader import BundleLoader
 from serving.bundle.store import BundleStore
 from serving.engine import LiveEngine
+from serving.interfaces import StoredRow, UnscorableError, canonical
 from serving.live.rows import plain_rows
 from serving.scorer import Release, score
-from serving.seam import StoredRow, UnscorableError, canonical
 from serving.speech.joined import UsualAges
 from tests.models.plant import QUICK
 from tests.pipelines.small_plant import PROCESS, history
@@ -52,7 +52,7 @@ class Place:
     key: Ed25519PrivateKey
 
     def engine(self) -> LiveEngine:
-        return LiveEngine(Keeper(self.store, (self.key.public_key(),), canary=lambda bundle: None).refresh())
+        return LiveEngine(BundleLoader(self.store, (self.key.public_key(),), canary=lambda bundle: None).refresh())
 
     def full(self, only: set[str] | None = None) -> LiveEngine:
         """An engine that was told the whole history."""
@@ -115,7 +115,7 @@ def engine(place) -> LiveEngine:
 
 @pytest.mark.parametrize("batch_id", ["B003", "B060", "B119"])
 @pytest.mark.parametrize("hours", [0.0, 5.75, 11.8, 30.0])
-def test_a_score_is_that_of_the_bulk_scorer(place, engine, batch_id, hours):
+def test_a_score_is_that_of_the_bulk_scorer(place, engine, batch_id, hours) -> None:
     start = place.tables["batches"].set_index("batch_id")["started_at"][batch_id]
     as_of = (start + pd.Timedelta(hours=hours)).as_unit("us")
     expected, said = place.bulk(batch_id, as_of), engine.score(batch_id, as_of.value // 1000)
@@ -133,7 +133,7 @@ def test_a_score_is_that_of_the_bulk_scorer(place, engine, batch_id, hours):
 
 @pytest.mark.parametrize("batch_id", ["B003", "B119"])
 @pytest.mark.parametrize("hours", [0.0, 11.8, 30.0])
-def test_interval_decision_modes_and_domain_are_those_of_the_sealed_test(place, engine, batch_id, hours):
+def test_interval_decision_modes_and_domain_are_those_of_the_sealed_test(place, engine, batch_id, hours) -> None:
     start = place.tables["batches"].set_index("batch_id")["started_at"][batch_id]
     as_of = (start + pd.Timedelta(hours=hours)).as_unit("us")
     frame, features = place.live(batch_id, as_of)
@@ -150,13 +150,13 @@ def test_interval_decision_modes_and_domain_are_those_of_the_sealed_test(place, 
     canonical(said)  # plain JSON values all through
 
 
-def test_a_model_that_speaks_differently_for_warm_batches_was_trained(place, engine):
+def test_a_model_that_speaks_differently_for_warm_batches_was_trained(place, engine) -> None:
     start = place.tables["batches"].set_index("batch_id")["started_at"]
     risks = [engine.score(b, start[b].value // 1000 + 24 * HOUR)["failure_probability"] for b in start.index[:60]]
     assert max(risks) > 0.5 > 0.2 > min(risks)
 
 
-def test_inline_history_scores_as_the_same_rows_kept_and_leaves_nothing_behind(place, engine):
+def test_inline_history_scores_as_the_same_rows_kept_and_leaves_nothing_behind(place, engine) -> None:
     batch_id = "B119"
     inline = {
         name: [r for r in plain_rows(frame) if r.get("batch_id") == batch_id] for name, frame in place.tables.items()
@@ -173,7 +173,7 @@ def test_inline_history_scores_as_the_same_rows_kept_and_leaves_nothing_behind(p
         engine.score_inline(broken, batch_id, moment)
 
 
-def test_a_reading_changes_the_digest_and_a_repetition_does_not(place):
+def test_a_reading_changes_the_digest_and_a_repetition_does_not(place) -> None:
     engine = place.full({"B119"})
     start = place.tables["batches"].set_index("batch_id")["started_at"]["B119"]
     moment = start.value // 1000 + 8 * HOUR
@@ -187,7 +187,7 @@ def test_a_reading_changes_the_digest_and_a_repetition_does_not(place):
     assert canonical(engine.score("B119", moment)) == canonical(after)
 
 
-def test_scores_in_many_threads_are_equal_to_the_bit_while_rows_of_others_come_in(place):
+def test_scores_in_many_threads_are_equal_to_the_bit_while_rows_of_others_come_in(place) -> None:
     engine = place.full({"B118", "B119"})
     start = place.tables["batches"].set_index("batch_id")["started_at"]["B119"]
     moment, said, failures = start.value // 1000 + 8 * HOUR, set(), []
@@ -217,7 +217,7 @@ def test_scores_in_many_threads_are_equal_to_the_bit_while_rows_of_others_come_i
     assert len(said) == 1
 
 
-def test_rows_are_judged_one_by_one_and_in_any_grouping_alike(place):
+def test_rows_are_judged_one_by_one_and_in_any_grouping_alike(place) -> None:
     start = place.tables["batches"].set_index("batch_id")["started_at"]["B119"]
 
     def reading(hours: float, value: object, **more) -> dict:
@@ -246,7 +246,7 @@ def test_rows_are_judged_one_by_one_and_in_any_grouping_alike(place):
     assert found[4].row["observed_at"].endswith("+00:00")
 
 
-def test_rows_of_an_unknown_batch_are_rejected(place):
+def test_rows_of_an_unknown_batch_are_rejected(place) -> None:
     engine = place.engine()
     row = {"parameter": "glucose_mm", "observed_at": "2025-01-01T00:00:00Z", "value": 9.0}
     for table, one in (("observations", row), ("events", {"kind": "phase", "started_at": "2025-01-01T00:00:00Z"})):
@@ -255,17 +255,23 @@ def test_rows_of_an_unknown_batch_are_rejected(place):
         engine.score("nobody", 0)
 
 
-def test_the_end_of_an_event_may_be_told_later_and_nothing_else_of_it(place):
+def test_the_end_of_an_event_may_be_told_later_and_nothing_else_of_it(place) -> None:
     engine = place.full({"B119"})
-    begun = {"kind": "deviation", "code": "D1", "started_at": "2025-06-01T00:00:00Z"}
-    ended = begun | {"ended_at": "2025-06-01T02:00:00Z"}
-    told = [begun, ended, ended, begun | {"ended_at": "2025-06-01T03:00:00Z"}, ended | {"severity": "major"}]
+    batch_events = {"kind": "deviation", "code": "D1", "started_at": "2025-06-01T00:00:00Z"}
+    ended = batch_events | {"ended_at": "2025-06-01T02:00:00Z"}
+    told = [
+        batch_events,
+        ended,
+        ended,
+        batch_events | {"ended_at": "2025-06-01T03:00:00Z"},
+        ended | {"severity": "major"},
+    ]
     verdicts = [engine.add("B119", "events", [row])[0] for row in told]
     assert [v.verdict for v in verdicts] == ["accepted", "accepted", "duplicate", "rejected", "rejected"]
     assert verdicts[3].code == "duplicate_key"
 
 
-def test_an_infinite_feature_gives_no_score(place, engine, monkeypatch):
+def test_an_infinite_feature_gives_no_score(place, engine, monkeypatch) -> None:
     def row(columns, *_) -> np.ndarray:
         name = place.predictor.encoder.columns[0]
         return np.array([np.inf if f.name == name else np.nan for f in columns.features])
@@ -281,6 +287,6 @@ def test_an_infinite_feature_gives_no_score(place, engine, monkeypatch):
     st.floats(0, 60),
 )
 @settings(max_examples=100, deadline=None)
-def test_usual_ages_between_knots_are_those_of_the_definition(usual, elapsed_h):
+def test_usual_ages_between_knots_are_those_of_the_definition(usual, elapsed_h) -> None:
     expected = [usual_age(each, elapsed_h) for each in usual]
     np.testing.assert_allclose(UsualAges.of(usual).at(elapsed_h), expected, rtol=1e-12, atol=1e-12)

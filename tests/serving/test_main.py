@@ -3,7 +3,7 @@ import gc
 from serving.main import keep_out_of_collections
 
 
-def test_what_is_held_is_kept_out_of_collections_and_what_was_left_behind_is_collected():
+def test_what_is_held_is_kept_out_of_collections_and_what_was_left_behind_is_collected() -> None:
     class Node:
         gone = 0
 

@@ -15,12 +15,12 @@ import pytest
 from sqlalchemy import func, select
 
 from benchmarks.serving.process import ROOT, Served
-from serving.api.told import Score
-from serving.commands import Cabinet
+from serving.api.responses import Score
+from serving.audit import trail
+from serving.commands import RecordsAdmin
 from serving.records.tables import rows, scores
-from serving.trail import audit
-from tests.serving.desks import BATCH, reading
 from tests.serving.served import served
+from tests.serving.services import BATCH, reading
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ def client(endpoint):
     return example().Client(endpoint.url, endpoint.key)
 
 
-def test_an_mes_gets_a_score_with_reasons_and_the_command_line_makes_it_again(endpoint, client):
+def test_an_mes_gets_a_score_with_reasons_and_the_command_line_makes_it_again(endpoint, client) -> None:
     client.put_batch("B1", BATCH | {"attributes": {"line": "a"}})
     assert client.add("B1", observations=[reading(h, 7.5) for h in range(1, 7)])["accepted"] == 6
     low, high = client.score("B1", "2026-03-01T00:30:00Z"), client.score("B1", "2026-03-01T06:30:00Z")
@@ -52,12 +52,12 @@ def test_an_mes_gets_a_score_with_reasons_and_the_command_line_makes_it_again(en
     assert high["reasons"][0]["sentence"].startswith("Compression force")
     assert high["model"]["review"] == "unreviewed"
     assert Score.model_validate(high, strict=True).decision in ("low", "elevated", "high", "undecided")
-    with Cabinet(endpoint.data_dir) as cabinet:
-        assert cabinet.replay(high["score_id"], endpoint.models)[0]
-        assert cabinet.verify().problems == ()
+    with RecordsAdmin(endpoint.data_dir) as admin:
+        assert admin.replay(high["score_id"], endpoint.models)[0]
+        assert admin.verify().problems == ()
 
 
-def test_an_mes_tells_of_lots_and_rooms_and_asks_what_changed_and_what_could_be_done(endpoint, client):
+def test_an_mes_tells_of_lots_and_rooms_and_asks_what_changed_and_what_could_be_done(endpoint, client) -> None:
     client.put_batch("B5", BATCH)
     client.add("B5", observations=[reading(1, 4.0)], materials=[{"material": "broth", "lot_id": "L9"}])
     lot = {
@@ -78,24 +78,24 @@ def test_an_mes_tells_of_lots_and_rooms_and_asks_what_changed_and_what_could_be_
         first["score_id"], second["failure_probability"],
     )  # fmt: skip
     assert client.what_if(second["score_id"])["what_if"]["left_out"] == []
-    with Cabinet(endpoint.data_dir) as cabinet:
-        assert cabinet.replay(second["score_id"], endpoint.models)[0]
-        assert cabinet.verify().problems == ()
+    with RecordsAdmin(endpoint.data_dir) as admin:
+        assert admin.replay(second["score_id"], endpoint.models)[0]
+        assert admin.verify().problems == ()
 
 
-def test_a_load_balancer_may_ask_for_the_head_alone(endpoint):
+def test_a_load_balancer_may_ask_for_the_head_alone(endpoint) -> None:
     request = urllib.request.Request(f"{endpoint.url}/health/ready", method="HEAD")  # noqa: S310 - our own
     with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - our own
         assert (answer.status, answer.read(), answer.headers["content-type"]) == (200, b"", "application/json")
 
 
-def test_a_refusal_is_shown_as_no_score(endpoint, client, capsys, monkeypatch):
+def test_a_refusal_is_shown_as_no_score(endpoint, client, capsys, monkeypatch) -> None:
     monkeypatch.setenv("BATCHGUARD_KEY", endpoint.key)
     assert example().main(endpoint.url, "B7", "south", "force_kn", "5", "kN") == 2
     assert capsys.readouterr().out.startswith("NO SCORE for B7: 403")
 
 
-def test_the_log_has_ids_and_no_payloads(endpoint, client):
+def test_the_log_has_ids_and_no_payloads(endpoint, client) -> None:
     client.put_batch("B2", BATCH | {"subject_key": "subject-4711"})
     lines = [json.loads(line) for line in endpoint.log.splitlines() if line.startswith("{")]
     [said] = [line for line in lines if line.get("route") == "/v1/batches/{batch_id}" and line["status"] == 201][-1:]
@@ -117,7 +117,7 @@ def connect(endpoint: Served) -> socket.socket:
     return socket.create_connection(("127.0.0.1", endpoint.port))
 
 
-def test_slow_headers_and_idle_connections_are_closed_while_others_are_served(endpoint, client):
+def test_slow_headers_and_idle_connections_are_closed_while_others_are_served(endpoint, client) -> None:
     idle = [connect(endpoint) for _ in range(100)]
     slow = connect(endpoint)
     slow.sendall(b"GET /health/live HTTP/1.1\r\nhost: x\r\nx-slow: ")
@@ -129,7 +129,7 @@ def test_slow_headers_and_idle_connections_are_closed_while_others_are_served(en
     assert time.monotonic() - begin < 10
 
 
-def test_a_body_that_trickles_in_is_refused(endpoint):
+def test_a_body_that_trickles_in_is_refused(endpoint) -> None:
     with connect(endpoint) as connection:
         head = (f"POST /v1/batches/B1/scores HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {endpoint.key}\r\n"
                 "content-type: application/json\r\ncontent-length: 1000\r\n\r\n{")  # fmt: skip
@@ -138,7 +138,7 @@ def test_a_body_that_trickles_in_is_refused(endpoint):
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_server_that_is_killed_loses_and_doubles_nothing(small_plant, tmp_path):
+def test_a_server_that_is_killed_loses_and_doubles_nothing(small_plant, tmp_path) -> None:
     """Clients repeat under the same key until they are answered; what was answered is there, once."""
     module = example()
     module.WAITS_S = (0.2,) * 100
@@ -164,25 +164,25 @@ def test_a_server_that_is_killed_loses_and_doubles_nothing(small_plant, tmp_path
         for thread in threads:
             thread.join()
         endpoint.stop()
-        with Cabinet(endpoint.data_dir) as cabinet, cabinet.records.read() as connection:
+        with RecordsAdmin(endpoint.data_dir) as admin, admin.records.read() as connection:
             kept = set(connection.execute(select(scores.c.score_id)).scalars())
             n_rows = connection.execute(select(func.count()).where(rows.c.table_name == "observations")).scalar_one()
-            assert audit.verify(cabinet.records, cabinet.settings.anchor).problems == ()
+            assert trail.verify(admin.records, admin.settings.anchor).problems == ()
     assert len(answered) == 30
     assert kept == {score_id for _, score_id in answered}
     assert n_rows == 30
 
 
-def test_the_serving_process_imports_neither_the_orchestrator_nor_the_registry():
+def test_the_serving_process_imports_neither_the_orchestrator_nor_the_registry() -> None:
     code = (
-        "import sys, serving.main, serving.commands, serving.models, serving.api.app; "
+        "import sys, serving.main, serving.commands, serving.model_releases, serving.api.app; "
         "print(sorted({'mlflow', 'dagster', 'pipelines', 'shap', 'matplotlib', 'sklearn'} & set(sys.modules)))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert ran.stdout.strip() == "[]"
 
 
-def test_another_address_than_loopback_has_to_be_meant(tmp_path):
+def test_another_address_than_loopback_has_to_be_meant(tmp_path) -> None:
     from features.errors import BatchguardError
     from serving.commands import Listen, serve
 

@@ -6,13 +6,13 @@ from serving.settings import load_settings, secret_of
 HOOK = '[[webhook]]\nname = "mes"\nurl = "https://mes.plant/in"\nsecret_file = "{secret}"\n'
 
 
-def test_without_a_file_everything_lies_in_the_data_directory(tmp_path):
+def test_without_a_file_everything_lies_in_the_data_directory(tmp_path) -> None:
     found = load_settings(tmp_path, environment={})
     assert found.records_url == f"sqlite:///{tmp_path / 'records.db'}"
     assert (found.anchor, found.identity, found.webhook) == (tmp_path / "audit.anchor", None, ())
 
 
-def test_the_environment_names_the_database(tmp_path):
+def test_the_environment_names_the_database(tmp_path) -> None:
     (tmp_path / "endpoint.toml").write_text('records_url = "sqlite:///a"\nmax_body_bytes = 5000\n')
     assert load_settings(tmp_path, environment={}).records_url == "sqlite:///a"
     found = load_settings(tmp_path, environment={"BATCHGUARD_RECORDS_URL": "postgresql://x/y"})
@@ -29,18 +29,18 @@ def test_the_environment_names_the_database(tmp_path):
         (HOOK + HOOK, "two webhooks of one name"),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_named(tmp_path, text, said):
+def test_a_setting_that_makes_no_sense_is_named(tmp_path, text, said) -> None:
     (tmp_path / "endpoint.toml").write_text(text)
     with pytest.raises(BatchguardError, match=said):
         load_settings(tmp_path, environment={})
 
 
-def test_a_file_that_is_named_and_not_there_is_an_error(tmp_path):
+def test_a_file_that_is_named_and_not_there_is_an_error(tmp_path) -> None:
     with pytest.raises(BatchguardError, match="none"):
         load_settings(tmp_path, tmp_path / "none.toml", {})
 
 
-def test_a_secret_comes_from_its_file_and_is_long_enough(tmp_path):
+def test_a_secret_comes_from_its_file_and_is_long_enough(tmp_path) -> None:
     path = tmp_path / "secret"
     (tmp_path / "endpoint.toml").write_text(HOOK.format(secret=path))
     [hook] = load_settings(tmp_path, environment={}).webhook

@@ -40,7 +40,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         loopback = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
         made = (
-            begun(name, self.certificate.subject, key)
+            batch_events(name, self.certificate.subject, key)
             .add_extension(loopback, critical=False)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -53,7 +53,7 @@ class Authority:
         return cert, private
 
 
-def begun(name: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def batch_events(name: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
@@ -77,7 +77,7 @@ def authority(folder: Path, name: str) -> Authority:
                           key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False,
                           decipher_only=False)  # fmt: skip
     made = (
-        begun(name, named(name), key)
+        batch_events(name, named(name), key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
         .sign(key, hashes.SHA256())
@@ -124,7 +124,7 @@ def refused(endpoint: Served, context: ssl.SSLContext | None) -> bool:
         return True
 
 
-def test_https_is_spoken_and_plain_http_is_not(small_plant, tmp_path, plants_own, strangers):
+def test_https_is_spoken_and_plain_http_is_not(small_plant, tmp_path, plants_own, strangers) -> None:
     cert, key = plants_own.issue("server", ExtendedKeyUsageOID.SERVER_AUTH)
     tls = {"tls_cert": cert, "tls_key": key}
     with served(tmp_path, small_plant, tls=tls, trust=client(plants_own)) as endpoint:
@@ -134,7 +134,9 @@ def test_https_is_spoken_and_plain_http_is_not(small_plant, tmp_path, plants_own
             answer(endpoint, client(strangers))
 
 
-def test_a_client_needs_a_certificate_of_the_authority_that_is_named(small_plant, tmp_path, plants_own, strangers):
+def test_a_client_needs_a_certificate_of_the_authority_that_is_named(
+    small_plant, tmp_path, plants_own, strangers
+) -> None:
     cert, key = plants_own.issue("server", ExtendedKeyUsageOID.SERVER_AUTH)
     known = client(plants_own, plants_own.issue("mes", ExtendedKeyUsageOID.CLIENT_AUTH))
     tls = {"tls_cert": cert, "tls_key": key, "tls_client_ca": plants_own.path}
@@ -146,7 +148,7 @@ def test_a_client_needs_a_certificate_of_the_authority_that_is_named(small_plant
         assert answer(endpoint, known).startswith(b"HTTP/1.1 200")  # and goes on
 
 
-def test_files_that_cannot_be_meant_are_refused_before_anything_starts(plants_own, tmp_path):
+def test_files_that_cannot_be_meant_are_refused_before_anything_starts(plants_own, tmp_path) -> None:
     cert, key = plants_own.issue("server", ExtendedKeyUsageOID.SERVER_AUTH)
     _, other = plants_own.issue("other", ExtendedKeyUsageOID.SERVER_AUTH)
     (tmp_path / "nonsense.pem").write_text("nonsense")

@@ -26,10 +26,10 @@ from benchmarks.serving.server import Endpoint, endpoint
 from features.context import Vocabulary
 from features.errors import StorageError
 from models.predictor import Predictor
-from serving.bundle.keeper import load_predictor
+from serving.bundle.loader import load_predictor
 from serving.bundle.manifest import trusted_keys
 from serving.bundle.store import POINTER, BundleStore
-from serving.models import Models
+from serving.model_releases import ModelReleases
 
 TIMES, FULL_S, SIZE_MB = 10, 1.0, 96
 PATIENCE_S = 30.0
@@ -117,7 +117,7 @@ def figures_of(place: Place) -> Iterator[dict[str, Any]]:
         shutil.copytree(place.bundles, there.bundles, ignore=shutil.ignore_patterns("accepted.json"))
         shutil.copytree(place.data_dir / "keys", there.data_dir / "keys")
         url = f"sqlite:///{disk.folder / 'records.db'}"
-        judge = Judge(url, there.data_dir / "audit.anchor", Models(there.bundles, there.data_dir / "keys"))
+        judge = Judge(url, there.data_dir / "audit.anchor", ModelReleases(there.bundles, there.data_dir / "keys"))
         with endpoint(there, url, CONFIG, TMPDIR=str(disk.folder)) as found:
             yield _filled(found, disk, judge)
             if isinstance(disk, Mounted):

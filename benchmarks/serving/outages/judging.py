@@ -13,14 +13,14 @@ from sqlalchemy import Connection, select
 
 from benchmarks.record import figure
 from benchmarks.serving.outages.mes import Told
+from serving.audit import trail
 from serving.ids import iso, microseconds
-from serving.models import Models
+from serving.interfaces import canonical
+from serving.model_releases import ModelReleases
 from serving.records.rows import rows_between
 from serving.records.scores import score_json
 from serving.records.store import Records
 from serving.records.tables import rows, scores
-from serving.seam import canonical
-from serving.trail import audit
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Judge:
 
     url: str
     anchor: Path | None
-    models: Models
+    models: ModelReleases
 
     def before(self) -> Before:
         """Where the records stand now."""
@@ -73,7 +73,7 @@ class Judge:
                     if row["score_id"] not in before.score_ids}  # fmt: skip
             wrong = _unlike(told, kept) + self._not_made_again(connection, kept.values())
             readings = _readings(connection, before.rows_seq)
-        problems = len(audit.verify(records, self.anchor).problems)
+        problems = len(trail.verify(records, self.anchor).problems)
         records.close()
         sent = Counter(told.readings)
         lost = len(told.scores.keys() - kept.keys()) + (sent - readings).total()

@@ -27,7 +27,7 @@ from benchmarks.serving.outages.mes import Client, under
 from benchmarks.serving.place import NAMES, PROCESS, Place, made_up
 from benchmarks.serving.process import ROOT
 from benchmarks.serving.server import Endpoint, endpoint
-from serving.models import Models
+from serving.model_releases import ModelReleases
 
 TIMES, BOUND_S = 2, 30.0
 PACE_S = 0.1  # the command beside them needs the machine, too
@@ -92,7 +92,7 @@ def figures_of(place: Place) -> Iterator[dict[str, Any]]:
     models = plant.data_dir / "bundles" / PROCESS.process.id
     assert not _bundle(plant)[0]
     url = f"sqlite:///{plant.root / 'records.db'}"
-    judge = Judge(url, None, Models(models, plant.data_dir / "keys"))
+    judge = Judge(url, None, ModelReleases(models, plant.data_dir / "keys"))
     with BadServer() as server:
         asked = {"MLFLOW_TRACKING_URI": server.url, "MLFLOW_REGISTRY_URI": server.url}
         with endpoint(plant, url, "look_every_s = 0.1\n", models=models, **asked) as found:

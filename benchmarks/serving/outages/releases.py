@@ -19,11 +19,11 @@ from benchmarks.serving.outages.judging import Judge
 from benchmarks.serving.outages.mes import under
 from benchmarks.serving.place import Place, release
 from benchmarks.serving.server import Endpoint, endpoint
-from serving.bundle.keeper import load_predictor
+from serving.bundle.loader import load_predictor
 from serving.bundle.manifest import trusted_keys
 from serving.bundle.store import POINTER, Bundle, BundleStore
 from serving.ids import now_us
-from serving.models import Models
+from serving.model_releases import ModelReleases
 from serving.scorer import Release
 
 TIMES, SEEN_WITHIN_S = 6, 10.0
@@ -47,7 +47,7 @@ class Shelf:
     bundles: Path
     kept: Path
     older: str
-    speaking: str
+    serving_model: str
     newer: str
     newest: str
     foreign: str
@@ -67,14 +67,14 @@ class Shelf:
 
     def mend(self) -> None:
         """Let the pointer name the release that speaks."""
-        self.point(self.speaking)
+        self.point(self.serving_model)
 
 
 def figures_of(place: Place) -> Iterator[dict[str, Any]]:
     """Each way of damage so many times; then a sound release takes over."""
     url = f"sqlite:///{place.root / 'releases.db'}"
     shelf = _shelf(place)
-    judge = Judge(url, None, Models(place.bundles, place.data_dir / "keys"))
+    judge = Judge(url, None, ModelReleases(place.bundles, place.data_dir / "keys"))
     with endpoint(place, url, CONFIG) as found:
         for name, harm in _ways(shelf).items():
             noticed: list[float] = []

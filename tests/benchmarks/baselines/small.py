@@ -24,7 +24,7 @@ PROCESS = ProcessDefinition.model_validate(
 class SmallPlant:
     """What the baselines ask of a plant; `summaries` has tuples of batch, parameter, bin, valid_from, mean, last."""
 
-    def __init__(self, summaries, stopped_after_h=None):
+    def __init__(self, summaries, stopped_after_h=None) -> None:
         self.process, self.features, self._summaries = PROCESS, self, summaries
         self._stopped = stopped_after_h or {}
         self._ids = sorted({row[0] for row in summaries})

@@ -15,18 +15,18 @@ def workers(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_workers_run_side_by_side_and_are_waited_for(workers):
+def test_workers_run_side_by_side_and_are_waited_for(workers) -> None:
     environments.run_script(Path(sys.executable), "copy", [["a", str(workers / "1")], ["b", str(workers / "2")]])
     assert [(workers / name).read_text() for name in "12"] == ["a", "b"]
 
 
-def test_a_package_that_cannot_be_imported_is_named(workers):
+def test_a_package_that_cannot_be_imported_is_named(workers) -> None:
     with pytest.raises(BatchguardError, match="broken failed: ModuleNotFoundError: No module named 'no_such_package'"):
         environments.run_script(Path(sys.executable), "broken", [[]])
 
 
 @pytest.mark.parametrize("name", ["tsfresh", "process_improve"])
-def test_every_package_is_pinned_with_its_hash(name):
+def test_every_package_is_pinned_with_its_hash(name) -> None:
     lines = (Path(environments.__file__).parent / f"{name}.txt").read_text().splitlines()
     packages = [line for line in lines if line and not line.startswith((" ", "#"))]
     assert packages

@@ -27,20 +27,20 @@ def over_limit(data, model, rows, name):
     return mspc._over_limit(model, squared, data, rows, name)
 
 
-def test_a_broken_correlation_shows_in_the_residual_once_it_has_held(plant_of_pairs):
+def test_a_broken_correlation_shows_in_the_residual_once_it_has_held(plant_of_pairs) -> None:
     ratio = over_limit(plant_of_pairs, fitted(plant_of_pairs), np.array([0]), "spe")[0]
     assert np.isnan(ratio[:2]).all()
     assert ratio[4] < 5 < ratio[5]  # hours 4, 5, 6
 
 
-def test_a_twentieth_of_the_good_batches_is_above_the_limit_of_an_hour(plant_of_pairs):
+def test_a_twentieth_of_the_good_batches_is_above_the_limit_of_an_hour(plant_of_pairs) -> None:
     model, good = fitted(plant_of_pairs), np.arange(1, 300)
     squared = (mspc.model_input(model, plant_of_pairs, good, np.inf) @ model.vectors) ** 2
     for name, statistic in mspc._statistics(model, squared).items():
         assert (statistic > model.limits[name][:, None]).mean(axis=1) == pytest.approx(15 / 299)
 
 
-def test_contributions_sum_to_the_residual_and_name_the_pair(plant_of_pairs, monkeypatch):
+def test_contributions_sum_to_the_residual_and_name_the_pair(plant_of_pairs, monkeypatch) -> None:
     model = fitted(plant_of_pairs)
     monkeypatch.setattr(mspc, "signals", lambda plant: plant_of_pairs)
     monkeypatch.setattr(mspc, "_fit_best", lambda plant, train, name: model)

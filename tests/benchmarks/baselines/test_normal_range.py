@@ -14,12 +14,12 @@ def highest(*rows):
     return found.set_index("checkpoint_h")["score"]
 
 
-def test_a_sensor_alarms_in_the_third_hour_outside_its_range():
+def test_a_sensor_alarms_in_the_third_hour_outside_its_range() -> None:
     score = highest(("X", "temperature_c", 1, 1, 37.0, 37.0), ("X", "temperature_c", 2, 2, 38.2, 38.2))
     assert (score > normal_range.PLAIN_THRESHOLD).to_dict() == {3.0: False, 4.0: True, 5.0: True, 6.0: True}
 
 
-def test_a_single_result_outside_alarms_when_it_is_available():
+def test_a_single_result_outside_alarms_when_it_is_available() -> None:
     assays = [(f"G{i}", "glucose_mm", 1, 1, 10.0 + i, 10.0 + i) for i in range(10)]
     score = highest(*assays, ("X", "glucose_mm", 2, 4, 2.0, 2.0))
     assert score.index[0] == 4.0

@@ -48,7 +48,7 @@ def ground():
     )
 
 
-def test_a_failure_is_observable_by_the_fault_without_which_the_batch_passes(ground):
+def test_a_failure_is_observable_by_the_fault_without_which_the_batch_passes(ground) -> None:
     known = cases(ground)
     assert known["failed"].to_dict() == {"A": True, "B": True, "C": True, "D": False, "E": True, "F": False, "G": False}
     assert known.index[known["observable"]].tolist() == ["A", "B"]
@@ -56,22 +56,22 @@ def test_a_failure_is_observable_by_the_fault_without_which_the_batch_passes(gro
     assert known.loc["A", "affected"] == ("perfusion_vvd", "ph")
 
 
-def test_in_the_strict_reading_a_supplied_batch_is_good(ground):
+def test_in_the_strict_reading_a_supplied_batch_is_good(ground) -> None:
     known = cases(ground, LOST)
     assert known.index[known["failed"]].tolist() == ["A", "C", "E"]
     assert known["mode"].to_dict() == {"A": "M8", "B": "", "C": "M11", "D": "", "E": "none", "F": "", "G": ""}
 
 
-def test_a_drifting_probe_counts_only_where_it_is_alone_and_the_batch_is_good(ground):
+def test_a_drifting_probe_counts_only_where_it_is_alone_and_the_batch_is_good(ground) -> None:
     known = cases(ground)
     assert known.index[known["only_m12"]].tolist() == ["D"]
 
 
-def test_a_fault_that_shows_exactly_48_h_ahead_is_in_time(ground):
+def test_a_fault_that_shows_exactly_48_h_ahead_is_in_time(ground) -> None:
     known = cases(ground)
     assert observable_by(known, ahead_h=48)[["A", "B", "E"]].tolist() == [True, False, False]
     assert observable_by(known, ahead_h=0)[["A", "B", "E"]].tolist() == [True, True, False]
 
 
-def test_parameters_are_counted_over_training_failures(ground):
+def test_parameters_are_counted_over_training_failures(ground) -> None:
     assert affected_in_training(ground).to_dict() == {"perfusion_vvd": 1, "ph": 1, "car_pct_d5": 1}

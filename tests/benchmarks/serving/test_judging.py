@@ -10,29 +10,29 @@ import pytest
 
 from benchmarks.serving.outages.judging import Before, Judge
 from benchmarks.serving.outages.mes import Client, Told
-from serving.desk import intake, scoring
-from serving.desk.desk import Desk
-from serving.desk.memory import Memory
+from serving.audit.anchor import Anchor
 from serving.records.store import Records
-from serving.trail.anchor import Anchor
+from serving.service import intake, score_requests
+from serving.service.engine_cache import EngineCache
+from serving.service.scoring_service import ScoringService
 from tests.serving.counting_engine import make_counting_engine
-from tests.serving.desks import BATCH, MES, NOON, call, reading
+from tests.serving.services import BATCH, MES, NOON, call, reading
 
 
 @dataclass(frozen=True)
 class Place:
     judge: Judge
-    desk: Desk
+    service: ScoringService
     before: Before
     client: Client
 
     def add(self, hour: int, value: float) -> None:
         sent = reading(hour, value)
-        intake.add_rows(self.desk, call(request_id=f"r{hour}"), "B1", {"observations": [sent]})
+        intake.add_rows(self.service, call(request_id=f"r{hour}"), "B1", {"observations": [sent]})
         self.client.readings.append(("force_kn", sent["observed_at"].replace("Z", ".000000Z"), value))
 
     def score(self) -> str:
-        told = orjson.loads(scoring.score(self.desk, call(MES, request_id="s"), "B1", NOON).body)
+        told = orjson.loads(score_requests.score(self.service, call(MES, request_id="s"), "B1", NOON).body)
         self.client.scores[told["score_id"]] = told
         return told["score_id"]
 
@@ -45,11 +45,11 @@ def place(tmp_path: Path) -> Place:
     url = f"sqlite:///{tmp_path / 'records.db'}"
     records = Records(url)
     records.prepare()
-    desk = Desk(records, make_counting_engine, Memory(records, make_counting_engine), Anchor(tmp_path / "anchor"),
+    service = ScoringService(records, make_counting_engine, EngineCache(records, make_counting_engine), Anchor(tmp_path / "anchor"),
                 clock=lambda: NOON)  # fmt: skip
-    intake.put_batch(desk, call(request_id="r0"), "B1", BATCH, "")
+    intake.put_batch(service, call(request_id="r0"), "B1", BATCH, "")
     judge = Judge(url, tmp_path / "anchor", SimpleNamespace(make=make_counting_engine))
-    made = Place(judge, desk, judge.before(), Client(SimpleNamespace()))
+    made = Place(judge, service, judge.before(), Client(SimpleNamespace()))
     for hour in (1, 2):
         made.add(hour, 5.0)
         made.score()
@@ -57,30 +57,30 @@ def place(tmp_path: Path) -> Place:
     records.close()
 
 
-def test_what_was_told_and_kept_is_right(place):
+def test_what_was_told_and_kept_is_right(place) -> None:
     found = place.found()
     assert (found["value"], found["n"], found["holds"]) == (0, 4, True)
     assert "2 scores and 2 readings answered: lost 0, doubled 0, wrong 0" in found["note"]
 
 
-def test_a_score_that_was_told_and_not_kept_is_lost(place):
+def test_a_score_that_was_told_and_not_kept_is_lost(place) -> None:
     place.client.scores["never"] = {}
     assert "lost 1, doubled 0" in place.found()["note"]
     assert place.found()["holds"] is False
 
 
-def test_a_score_that_was_kept_and_not_told_is_doubled(place):
+def test_a_score_that_was_kept_and_not_told_is_doubled(place) -> None:
     del place.client.scores[place.score()]
     assert "lost 0, doubled 1" in place.found()["note"]
 
 
-def test_a_score_that_was_told_otherwise_is_wrong(place):
+def test_a_score_that_was_told_otherwise_is_wrong(place) -> None:
     score_id = place.score()
     place.client.scores[score_id] = copy.deepcopy(place.client.scores[score_id]) | {"failure_probability": 0.123}
     assert "lost 0, doubled 0, wrong 1" in place.found()["note"]
 
 
-def test_a_score_that_is_not_made_again_to_the_bit_is_wrong(place):
+def test_a_score_that_is_not_made_again_to_the_bit_is_wrong(place) -> None:
     make = make_counting_engine
 
     def other(model):
@@ -101,16 +101,16 @@ def test_a_score_that_is_not_made_again_to_the_bit_is_wrong(place):
     (lambda readings: readings.pop(), "lost 0, doubled 1"),
     (lambda readings: readings.append((*readings.pop()[:2], 6.0)), "lost 1, doubled 1"),
 ])  # fmt: skip
-def test_readings_are_compared_with_their_values(place, change, said):
+def test_readings_are_compared_with_their_values(place, change, said) -> None:
     change(place.client.readings)
     assert said in place.found()["note"]
 
 
-def test_nobody_may_go_unanswered_or_be_sent_away_without_a_time(place):
+def test_nobody_may_go_unanswered_or_be_sent_away_without_a_time(place) -> None:
     place.client.gave_up, place.client.hurried = 1, 2
     assert place.found()["value"] == 3
 
 
-def test_faults_of_the_outage_itself_count_as_well(place):
+def test_faults_of_the_outage_itself_count_as_well(place) -> None:
     found = place.judge.figure("x", 1, Told([place.client], [0.5]), place.before, "two faults", 2)
     assert (found["value"], found["holds"]) == (2, False)

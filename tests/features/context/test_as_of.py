@@ -85,7 +85,7 @@ def known_at(history, log, moment):
 
 @few
 @given(plants(), st.integers(0, 60))
-def test_the_context_of_a_time_is_made_from_what_was_known_at_that_time_alone(plant, hours):
+def test_the_context_of_a_time_is_made_from_what_was_known_at_that_time_alone(plant, hours) -> None:
     history, log = plant
     words, moment = vocabulary(history, PROCESS), at(hours)
     rows = rows_of(history).query("as_of <= @moment")
@@ -97,7 +97,7 @@ def test_the_context_of_a_time_is_made_from_what_was_known_at_that_time_alone(pl
 
 @few
 @given(plants(), st.randoms(use_true_random=False))
-def test_order_and_repetition_of_the_input_change_no_bit(plant, chance):
+def test_order_and_repetition_of_the_input_change_no_bit(plant, chance) -> None:
     history, log = plant
     words = vocabulary(history, PROCESS)
     rows = rows_of(history)
@@ -116,7 +116,7 @@ def test_order_and_repetition_of_the_input_change_no_bit(plant, chance):
 
 @few
 @given(plants(), st.sets(st.integers(0, 14)))
-def test_rows_asked_for_apart_get_the_same_cells_as_together(plant, places):
+def test_rows_asked_for_apart_get_the_same_cells_as_together(plant, places) -> None:
     history, log = plant
     words, rows = vocabulary(history, PROCESS), rows_of(history)
     some = rows.iloc[sorted(places, reverse=True)]
@@ -126,7 +126,7 @@ def test_rows_asked_for_apart_get_the_same_cells_as_together(plant, places):
 
 @few
 @given(plants(), st.integers(0, 60), st.booleans())
-def test_a_disposition_that_arrives_later_never_changes_an_earlier_snapshot(plant, hours, failed):
+def test_a_disposition_that_arrives_later_never_changes_an_earlier_snapshot(plant, hours, failed) -> None:
     history, log = plant
     words = vocabulary(history, PROCESS)
     rows = rows_of(history).query("as_of < @moment", local_dict={"moment": at(hours)})
@@ -138,7 +138,7 @@ def test_a_disposition_that_arrives_later_never_changes_an_earlier_snapshot(plan
     )
 
 
-def test_an_empty_history_gives_the_columns_of_the_recipe_without_values():
+def test_an_empty_history_gives_the_columns_of_the_recipe_without_values() -> None:
     history = tables(batches=[{"batch_id": "b0", "started_at": 0}])
     rows = snapshots(history["batches"], ("b0", 0), ("b0", 50))
     blocks = context(rows, history, labels(), PROCESS)
@@ -149,7 +149,7 @@ def test_an_empty_history_gives_the_columns_of_the_recipe_without_values():
 
 
 @pytest.mark.parametrize("column", ["started_at", "as_of"])
-def test_the_calendar_date_is_no_feature(column):
+def test_the_calendar_date_is_no_feature(column) -> None:
     """Moving the whole plant by a year changes nothing."""
     history = tables(
         batches=[{"batch_id": f"b{i}", "started_at": 10 * i, "equipment_id": "e"} for i in range(4)],

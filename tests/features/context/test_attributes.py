@@ -5,7 +5,7 @@ from features.context.vocabulary import vocabulary
 from tests.features.context.plant import PROCESS, snapshots, tables
 
 
-def test_attributes_are_the_columns_of_the_process_definition_and_nothing_else():
+def test_attributes_are_the_columns_of_the_process_definition_and_nothing_else() -> None:
     history = tables(batches=[
         {"batch_id": "b0", "started_at": 0, "donor_age": 61.0, "disease": "DLBCL", "initials": "XY", "shoe_size": 43,
          "product_id": "cart", "site_id": "north", "process_version": "2", "scale_l": 0.5},
@@ -31,7 +31,7 @@ def test_attributes_are_the_columns_of_the_process_definition_and_nothing_else()
     assert features[0].parameter == "donor_age"
 
 
-def test_a_batch_that_the_history_lacks_has_no_attributes():
+def test_a_batch_that_the_history_lacks_has_no_attributes() -> None:
     history = tables(batches=[{"batch_id": "b0", "started_at": 0, "donor_age": 61.0, "disease": "DLBCL"}])
     rows = snapshots(history["batches"], ("b0", 0)).assign(batch_id="other")
     found = attributes(rows, history["batches"], PROCESS, vocabulary(history, PROCESS)).values

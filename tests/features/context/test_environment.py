@@ -16,7 +16,7 @@ def environment_block(found, *asked):
     return environment(rows, history["batches"], history["environment"], vocabulary(history, PROCESS)).values
 
 
-def test_counts_are_taken_over_the_areas_of_the_site_in_windows_of_observation():
+def test_counts_are_taken_over_the_areas_of_the_site_in_windows_of_observation() -> None:
     found = environment_block(
         [{"observed_at": -1, "value": 9}, {"observed_at": 0, "value": 1}, {"observed_at": 5, "value": 3, "area_id": "a"},
          {"observed_at": 5, "value": 5, "area_id": "b"}],
@@ -31,7 +31,7 @@ def test_counts_are_taken_over_the_areas_of_the_site_in_windows_of_observation()
     np.testing.assert_equal(found["environment.air_cfu.now.age_h"].to_numpy(), [0, 19, 24, np.nan])
 
 
-def test_a_plate_counts_when_its_incubation_is_over():
+def test_a_plate_counts_when_its_incubation_is_over() -> None:
     found = environment_block(
         [{"observed_at": 2, "value": 7, "available_at": 20}, {"observed_at": 3, "value": 1}], ("b0", 19), ("b0", 20)
     )
@@ -39,7 +39,7 @@ def test_a_plate_counts_when_its_incubation_is_over():
     assert found["environment.air_cfu.now.age_h"].tolist() == [16, 17]
 
 
-def test_cleanroom_grades_are_kept_apart():
+def test_cleanroom_grades_are_kept_apart() -> None:
     found = environment_block(
         [{"observed_at": 1, "value": 1, "grade": "A"}, {"observed_at": 1, "value": 40, "grade": "D"}], ("b0", 2)
     )

@@ -18,14 +18,14 @@ def experience_block(log, *asked, events=(), batches=BATCHES):
     return experience(rows, history["batches"], history["events"], log, PROCESS).values
 
 
-def test_attempts_and_use_of_equipment_count_batches_begun_earlier():
+def test_attempts_and_use_of_equipment_count_batches_begun_earlier() -> None:
     found = experience_block(labels(), ("b0", 90), ("b1", 0), ("b2", 0), ("b3", 0))
     np.testing.assert_equal(found["subject.before_start.attempt"].to_numpy(), [1, 2, 1, np.nan])
     np.testing.assert_equal(found["equipment.before_start.n_batches"].to_numpy(), [0, 1, 2, np.nan])
     np.testing.assert_equal(found["equipment.before_start.gap_h"].to_numpy(), [np.nan, 10, 10, np.nan])
 
 
-def test_running_batches_are_others_at_the_site_until_planned_end_or_known_outcome():
+def test_running_batches_are_others_at_the_site_until_planned_end_or_known_outcome() -> None:
     # b0 is planned to end at 30; b1 has no plan (100 h of the recipe: 110) but its outcome is known at 60
     found = experience_block(labels(("b1", 0, True, 60)), ("b0", 5), ("b0", 15), ("b3", 0), ("b3", 19), ("b3", 20))
     assert found["site.now.n_running"].tolist() == [0, 1, 1, 1, 0]
@@ -33,19 +33,19 @@ def test_running_batches_are_others_at_the_site_until_planned_end_or_known_outco
     assert experience_block(labels(), ("b0", 300))["site.now.n_running"].tolist() == [0]
 
 
-def test_an_outcome_that_is_known_later_does_not_end_a_batch_earlier():
+def test_an_outcome_that_is_known_later_does_not_end_a_batch_earlier() -> None:
     with_label = experience_block(labels(("b1", 0, True, 60)), ("b3", 0), ("b3", 19))
     without = experience_block(labels(), ("b3", 0), ("b3", 19))
     assert with_label.equals(without)
 
 
-def test_batches_of_the_last_ninety_days_are_the_others_begun_at_the_site():
+def test_batches_of_the_last_ninety_days_are_the_others_begun_at_the_site() -> None:
     found = experience_block(labels(), ("b0", 0), ("b3", 0), ("b0", 2160), ("b3", 2159.99))
     # at 2160 h the window opens after hour 0: b1 and b3; at 2199.99 h after 39.99: none but itself
     assert found["site.last_90d.n_batches"].tolist() == [0, 2, 2, 0]
 
 
-def test_the_least_experienced_person_so_far_is_measured_in_earlier_batches():
+def test_the_least_experienced_person_so_far_is_measured_in_earlier_batches() -> None:
     def seen(batch, hour, person, **more):
         return {
             "batch_id": batch,
@@ -64,7 +64,7 @@ def test_the_least_experienced_person_so_far_is_measured_in_earlier_batches():
     np.testing.assert_equal(found["operators.since_start.least_experience"].to_numpy(), [np.nan, 1, 2, 1, 0])
 
 
-def test_failures_of_site_equipment_and_subject_are_those_known_of_other_batches():
+def test_failures_of_site_equipment_and_subject_are_those_known_of_other_batches() -> None:
     history = tables(batches=BATCHES)
     rows = snapshots(history["batches"], ("b1", 24), ("b1", 25), ("b2", 20), ("b3", 0))
     log = labels(("b0", 0, True, 35), ("b1", 0, False, 36))
@@ -76,7 +76,7 @@ def test_failures_of_site_equipment_and_subject_are_those_known_of_other_batches
     np.testing.assert_equal(found["subject.now.failure_excess"].to_numpy(), [np.nan, 0.0, 0.0, np.nan])
 
 
-def test_counts_of_experience_stop_growing():
+def test_counts_of_experience_stop_growing() -> None:
     many = [{"batch_id": f"b{i}", "started_at": i, "site_id": "n", "equipment_id": "e"} for i in range(SATURATION + 50)]
     last = f"b{SATURATION + 49}"
     found = experience_block(labels(), ("b7", 0), (last, 0), batches=many)

@@ -5,11 +5,11 @@ from features.errors import ContractError
 from tests.features.context.plant import PROCESS, tables
 
 
-def test_an_empty_history_still_has_the_phases_of_the_recipe():
+def test_an_empty_history_still_has_the_phases_of_the_recipe() -> None:
     assert vocabulary({}, PROCESS) == Vocabulary(phases=("grow", "wash"))
 
 
-def test_names_are_sorted_and_phases_of_the_recipe_come_first():
+def test_names_are_sorted_and_phases_of_the_recipe_come_first() -> None:
     history = tables(
         batches=[{"batch_id": "b", "started_at": 0, "donor_age": 3.0}],
         materials=[{"batch_id": "b", "material": m, "lot_id": "L"} for m in ("z", "a")],
@@ -33,7 +33,7 @@ def test_names_are_sorted_and_phases_of_the_recipe_come_first():
     )
 
 
-def test_two_names_that_a_feature_cannot_tell_apart_are_refused():
+def test_two_names_that_a_feature_cannot_tell_apart_are_refused() -> None:
     history = tables(materials=[{"batch_id": "b", "material": m, "lot_id": "L"} for m in ("Api 1", "api-1")])
     with pytest.raises(ContractError, match="material 'api-1' and 'Api 1' would have the same feature names"):
         vocabulary(history, PROCESS)

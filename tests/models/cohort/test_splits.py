@@ -40,24 +40,24 @@ def outcomes(text: str, *, delay_days: int = 0) -> pd.DataFrame:
     return labels(*rows)
 
 
-def test_the_newest_quarter_of_batches_with_an_outcome_is_sealed():
+def test_the_newest_quarter_of_batches_with_an_outcome_is_sealed() -> None:
     log = labels(*[(f"B{i}", False, "2026-02-01") for i in range(8)], ("B8", False, "2026-02-01", True))
     seal = seal_test(batches(1, 2, 3, 4, 5, 6, 7, 8, 9), log, process_id="soup")
     assert seal.batch_ids == ("B6", "B7")
     assert seal.cut == utc("2026-01-07")
 
 
-def test_batches_that_start_at_the_moment_of_the_cut_all_go_to_the_test():
+def test_batches_that_start_at_the_moment_of_the_cut_all_go_to_the_test() -> None:
     log = labels(*[(f"B{i}", False, "2026-02-01") for i in range(4)])
     assert seal_test(batches(1, 2, 3, 3), log, process_id="soup").batch_ids == ("B2", "B3")
 
 
-def test_labels_do_not_move_the_seal():
+def test_labels_do_not_move_the_seal() -> None:
     good = seal_test(batches(1, 2, 3, 4), outcomes("gggg"), process_id="soup")
     assert seal_test(batches(1, 2, 3, 4), outcomes("ffff"), process_id="soup") == good
 
 
-def test_an_edited_seal_is_refused(tmp_path):
+def test_an_edited_seal_is_refused(tmp_path) -> None:
     seal = seal_test(batches(1, 2, 3, 4), outcomes("gggg"), process_id="soup")
     seal.save(tmp_path / "seal.json")
     assert Seal.load(tmp_path / "seal.json") == seal
@@ -67,7 +67,7 @@ def test_an_edited_seal_is_refused(tmp_path):
         Seal.load(tmp_path / "seal.json")
 
 
-def test_the_ledger_only_grows_and_tells_the_readings_of_one_test_set(tmp_path):
+def test_the_ledger_only_grows_and_tells_the_readings_of_one_test_set(tmp_path) -> None:
     seal = seal_test(batches(1, 2, 3, 4), outcomes("gggg"), process_id="soup")
     other = dataclasses.replace(seal, sha256="0" * 64)
     ledger = tmp_path / "ledger.jsonl"
@@ -78,35 +78,35 @@ def test_the_ledger_only_grows_and_tells_the_readings_of_one_test_set(tmp_path):
     assert [r["purpose"] for r in readings(ledger, seal)] == ["evaluation", "evaluation"]
 
 
-def test_no_batches_with_an_outcome_is_one_clear_line():
+def test_no_batches_with_an_outcome_is_one_clear_line() -> None:
     with pytest.raises(TrainingError, match="soup: 0 batches have an outcome"):
         seal_test(batches(1, 2), labels(), process_id="soup")
 
 
-def test_a_label_that_comes_after_the_cut_does_not_train():
+def test_a_label_that_comes_after_the_cut_does_not_train() -> None:
     log = outcomes("gfg", delay_days=1)
     known = known_before(batches(1, 2, 3), log, utc("2026-01-03"), away_from=("B2",), groups=NO_GROUPS)
     assert known.to_dict() == {"B0": False}
 
 
-def test_a_label_trains_as_it_was_known_at_the_cut():
+def test_a_label_trains_as_it_was_known_at_the_cut() -> None:
     log = labels(("B0", True, "2026-01-02"), ("B0", False, "2026-01-20", False, 1))
     assert known_before(batches(1, 9), log, utc("2026-01-09"), away_from=("B1",), groups=NO_GROUPS).to_dict() == {
         "B0": True
     }
 
 
-def test_batches_of_a_tested_subject_do_not_train():
+def test_batches_of_a_tested_subject_do_not_train() -> None:
     runs = batches(1, 2, 3, subjects="xyx")
     known = known_before(runs, outcomes("ggg"), utc("2026-01-03"), away_from=("B2",), groups=subject_groups(runs))
     assert known.index.tolist() == ["B1"]
 
 
-def test_batches_without_a_subject_share_none():
+def test_batches_without_a_subject_share_none() -> None:
     assert subject_groups(batches(1, 2)).empty
 
 
-def test_a_lot_behind_two_failures_is_struck():
+def test_a_lot_behind_two_failures_is_struck() -> None:
     materials = pd.DataFrame(
         {"batch_id": ["B0", "B1", "B2", "B0"], "material": "api", "lot_id": ["L1", "L1", "L2", "L2"]}
     ).astype("str")
@@ -116,20 +116,20 @@ def test_a_lot_behind_two_failures_is_struck():
     ]
 
 
-def test_folds_go_forward_in_time():
+def test_folds_go_forward_in_time() -> None:
     runs = batches(*range(1, 11))
     folds = forward_folds(runs, outcomes("fgfgfgfgfg"), pd.Index(runs["batch_id"]), groups=NO_GROUPS, n_folds=3)
     assert [fold.validation for fold in folds] == [("B4", "B5"), ("B6", "B7"), ("B8", "B9")]
     assert [len(fold.train) for fold in folds] == [4, 6, 8]
 
 
-def test_a_fold_of_one_class_is_named():
+def test_a_fold_of_one_class_is_named() -> None:
     runs = batches(*range(1, 11))
     with pytest.raises(TrainingError, match="fold 2 of 3: no failures among the 2 validation batches"):
         forward_folds(runs, outcomes("fgfgfgggfg"), pd.Index(runs["batch_id"]), groups=NO_GROUPS, n_folds=3)
 
 
-def test_fewer_folds_are_taken_where_more_would_hold_one_class_only():
+def test_fewer_folds_are_taken_where_more_would_hold_one_class_only() -> None:
     runs = batches(*range(1, 11))
     folds = most_folds(runs, outcomes("fgfgfgggfg"), pd.Index(runs["batch_id"]), groups=NO_GROUPS)
     assert len(folds) == 2
@@ -143,7 +143,7 @@ def test_fewer_folds_are_taken_where_more_would_hold_one_class_only():
         ("ffff", "only 0 of 4 batches succeeded"),
     ],
 )
-def test_too_few_of_a_class_is_one_clear_line(text, says):
+def test_too_few_of_a_class_is_one_clear_line(text, says) -> None:
     failed = labels_as_of(outcomes(text))["failed"]
     with pytest.raises(TrainingError, match=says):
         enough_failures(failed, at_least=2, where="soup")
@@ -158,7 +158,7 @@ history = st.lists(
 
 @given(rows=history)
 @settings(max_examples=60, deadline=None)
-def test_no_fold_trains_on_the_unknown_or_on_a_subject_it_validates(rows):
+def test_no_fold_trains_on_the_unknown_or_on_a_subject_it_validates(rows) -> None:
     runs = batches(*(day for day, _, _, _ in rows), subjects="").assign(
         subject_key=pd.array([s for _, _, s, _ in rows], dtype="str")
     )

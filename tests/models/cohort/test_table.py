@@ -5,7 +5,7 @@ from models.cohort.table import end_of_batches, training_table
 from tests.models.plant import labels, make_process, utc
 
 
-def test_a_batch_that_was_stopped_early_weighs_no_more_at_its_first_checkpoint_than_any_other(plant):
+def test_a_batch_that_was_stopped_early_weighs_no_more_at_its_first_checkpoint_than_any_other(plant) -> None:
     stopped = plant.snapshots["batch_id"].eq("B003") & plant.snapshots["checkpoint_h"].gt(0)
     usable = plant.snapshots[~stopped]
     rows = training_table(usable, fit_encoder(usable)).rows
@@ -14,7 +14,7 @@ def test_a_batch_that_was_stopped_early_weighs_no_more_at_its_first_checkpoint_t
     assert rows.groupby("batch_id")["weight"].sum().max() == 1.0
 
 
-def test_a_batch_ends_as_planned_or_when_its_first_label_was_known_before():
+def test_a_batch_ends_as_planned_or_when_its_first_label_was_known_before() -> None:
     start = utc("2026-01-01")
     batches = pd.DataFrame({"batch_id": list("ABCD"), "started_at": start})
     log = labels(
@@ -27,7 +27,7 @@ def test_a_batch_ends_as_planned_or_when_its_first_label_was_known_before():
     assert ends.tolist() == [utc("2026-01-01 12:00"), *[utc("2026-01-02 00:00")] * 3]
 
 
-def test_a_batchs_own_planned_end_counts_before_the_recipes():
+def test_a_batchs_own_planned_end_counts_before_the_recipes() -> None:
     start = utc("2026-01-01")
     planned = pd.to_datetime(["2026-01-05", None], utc=True).astype("datetime64[us, UTC]")
     batches = pd.DataFrame({"batch_id": list("AB"), "started_at": start, "planned_end_at": planned})

@@ -10,7 +10,7 @@ from models.evaluation.trajectories import trajectories
 from tests.models.evaluation.frames import START, drawn, trail
 
 
-def test_the_threshold_lets_a_share_of_the_good_batches_be_ever_alarmed():
+def test_the_threshold_lets_a_share_of_the_good_batches_be_ever_alarmed() -> None:
     good = trail({f"G{i}": [0.0, i / 10, 0.05] for i in range(10)} | {"F": [1.0]}, {"F"})
     # one of ten may exceed it: G9 at .9 does, G8 at .8 is the first that may not
     assert threshold_at_share(good, 0.1) == 0.8
@@ -19,13 +19,13 @@ def test_the_threshold_lets_a_share_of_the_good_batches_be_ever_alarmed():
     assert threshold_at_share(good, 1.0) == float("-inf")
 
 
-def test_good_batches_with_equal_scores_stay_below_together():
+def test_good_batches_with_equal_scores_stay_below_together() -> None:
     tied = trail({"A": [0.9], "B": [0.9], "C": [0.3], "D": [0.1]})
     assert threshold_at_share(tied, 0.25) == 0.9  # one may be alarmed, two would be
     assert threshold_at_share(tied, 0.5) == 0.3
 
 
-def test_a_share_that_is_a_rounding_away_from_a_whole_number_counts_as_it():
+def test_a_share_that_is_a_rounding_away_from_a_whole_number_counts_as_it() -> None:
     hundred = trail({f"G{i:03d}": [i / 100] for i in range(100)})
     assert 0.29 * 100 < 29
     assert (np.arange(100) / 100 > threshold_at_share(hundred, 0.29)).sum() == 29
@@ -33,7 +33,7 @@ def test_a_share_that_is_a_rounding_away_from_a_whole_number_counts_as_it():
 
 @given(drawn(), st.floats(0, 1))
 @settings(max_examples=80, deadline=None)
-def test_the_share_is_never_exceeded_and_no_lower_score_would_do(scores, share):
+def test_the_share_is_never_exceeded_and_no_lower_score_would_do(scores, share) -> None:
     threshold = threshold_at_share(scores, share)
     highest = scores[~scores["failed"]].groupby("batch_id")["failure_probability"].max()
     assert (highest > threshold).mean() <= share + 1e-9
@@ -42,14 +42,14 @@ def test_the_share_is_never_exceeded_and_no_lower_score_would_do(scores, share):
         assert (highest > (lower if lower == lower else -1.0)).mean() > share - 1e-9
 
 
-def test_no_good_batch_and_no_share_are_refused():
+def test_no_good_batch_and_no_share_are_refused() -> None:
     with pytest.raises(ContractError, match="no good batch"):
         threshold_at_share(trail({"A": [0.5]}, {"A"}), 0.1)
     with pytest.raises(ContractError, match="share of good batches 5"):
         threshold_at_share(trail({"A": [0.5]}), 5)
 
 
-def test_first_alarm_with_its_leads_by_hand():
+def test_first_alarm_with_its_leads_by_hand() -> None:
     scores = trail({"A": [0.1, 0.6, 0.2, 0.9], "B": [0.5, 0.5], "C": [0.5, None, 0.7]}, {"A"}, end_h=30)
     groups = pd.DataFrame({"site_id": ["N", "S"]}, index=pd.Index(["A", "B"], name="batch_id"))
     found = first_alarms(scores, 0.5, useful_lead_h=24, groups=groups)
@@ -61,7 +61,7 @@ def test_first_alarm_with_its_leads_by_hand():
     assert found["site_id"].fillna("").tolist() == ["N", "S", ""]
 
 
-def test_an_on_delay_moves_the_alarm_to_the_last_of_its_scores():
+def test_an_on_delay_moves_the_alarm_to_the_last_of_its_scores() -> None:
     scores = trail({"A": [0.6, 0.7, 0.7], "B": [0.9, 0.1, 0.9]}, {"A"})
     found = first_alarms(trajectories(scores, on_delay=2), 0.5)
     assert found.loc["A", "first_alarm_h"] == 12
@@ -70,7 +70,7 @@ def test_an_on_delay_moves_the_alarm_to_the_last_of_its_scores():
 
 @given(drawn(), st.floats(0, 1))
 @settings(max_examples=60, deadline=None)
-def test_the_first_alarm_is_the_first_row_above_the_threshold(scores, threshold):
+def test_the_first_alarm_is_the_first_row_above_the_threshold(scores, threshold) -> None:
     found = first_alarms(scores, threshold)
     above = scores[scores["failure_probability"] > threshold].groupby("batch_id")["checkpoint_h"].min()
     pd.testing.assert_series_equal(
@@ -78,7 +78,7 @@ def test_the_first_alarm_is_the_first_row_above_the_threshold(scores, threshold)
     )
 
 
-def test_the_curve_rises_to_the_recall_and_to_the_false_alarms():
+def test_the_curve_rises_to_the_recall_and_to_the_false_alarms() -> None:
     scores = trail({"A": [0.1, 0.9], "B": [0.9], "C": [0.1, 0.1], "G": [0.1, 0.9], "H": [0.2]}, {"A", "B", "C"})
     curve = first_alarm_curve(scores, 0.5).set_index(["batches", "hour"])
     assert curve.loc["failed", "share"].tolist() == [pytest.approx(1 / 3), pytest.approx(2 / 3)]
@@ -91,7 +91,7 @@ def test_the_curve_rises_to_the_recall_and_to_the_false_alarms():
 
 @given(drawn(), st.floats(0, 1))
 @settings(max_examples=40, deadline=None)
-def test_the_curve_never_falls_and_stays_inside_its_bounds(scores, threshold):
+def test_the_curve_never_falls_and_stays_inside_its_bounds(scores, threshold) -> None:
     curve = first_alarm_curve(scores, threshold, resamples=200)
     for _, rows in curve.groupby("batches"):
         assert (rows["share"].diff().dropna() >= 0).all()

@@ -19,13 +19,13 @@ def alarms(**changes: float) -> pd.DataFrame:
     return pd.DataFrame([row | {"by": "probability", "n_caught": 99}, row | changes])
 
 
-def test_what_it_catches_comes_from_the_decisions_with_failures_and_interval():
+def test_what_it_catches_comes_from_the_decisions_with_failures_and_interval() -> None:
     assert caught(alarms()) == "It called 30 of 40 failures high before the batch ended (75 %, 95 % interval 60 to 88)."
     assert caught(alarms(n_failed=4, n_caught=3)).endswith("With 4 failures this says little.")
     assert caught(alarms(n_failed=0)) == "No batch of the test failed: nothing can be said of what it catches."
 
 
-def test_how_early_counts_only_what_could_still_be_saved():
+def test_how_early_counts_only_what_could_still_be_saved() -> None:
     assert early(alarms()) == (
         "Half of these 30 calls came 84 h or more before the end; 20 of 40 failures were called 48 h ahead or earlier, and 28 "
         "while something could still be done, 12 h before the end."
@@ -34,7 +34,7 @@ def test_how_early_counts_only_what_could_still_be_saved():
     assert early(alarms(n_caught=0)) == "No failing batch was called high, so there is no lead time."
 
 
-def test_the_price_stands_beside_what_was_asked():
+def test_the_price_stands_beside_what_was_asked() -> None:
     assert price(alarms()) == (
         "The price: 12 of 200 good batches were called high at some time (6.0 %, 95 % interval 3.0 to 9.5; asked for: 5 %). "
         "Of 42 batches called high, 30 failed."
@@ -54,7 +54,7 @@ def costs(never: float, low: float) -> pd.DataFrame:
     )
 
 
-def test_money_is_said_with_its_assumption_and_a_possible_loss():
+def test_money_is_said_with_its_assumption_and_a_possible_loss() -> None:
     said = money(costs(500, -20), COST)
     assert "saves 500 EUR per batch against never acting (95 % interval -20 to 900)" in said
     assert "loses 50 EUR against acting on every batch (-90 to 10)" in said
@@ -64,11 +64,11 @@ def test_money_is_said_with_its_assumption_and_a_possible_loss():
     assert "loses 500 EUR per batch against never acting" in money(costs(-500, -900), COST)
 
 
-def test_a_process_without_costs_says_nothing_of_money():
+def test_a_process_without_costs_says_nothing_of_money() -> None:
     assert money(pd.DataFrame(), None) == ""
 
 
-def test_undecided_is_said_at_the_start_half_way_and_at_the_end_with_its_causes():
+def test_undecided_is_said_at_the_start_half_way_and_at_the_end_with_its_causes() -> None:
     table = pd.DataFrame({"checkpoint_h": [6.0, 12.0, 18.0], "n_undecided": [8, 5, 1], "undecided": [0.8, 0.5, 0.1]})
     causes = pd.DataFrame({"cause": ["a", "b", "a", "c"], "n_undecided": [8, 3, 2, 1]})
     assert undecided(table, causes) == (
@@ -85,12 +85,12 @@ def calls(low: float, low_low: float) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(("low_low", "more"), [(0.3, True), (0.2, False), (math.nan, False)])
-def test_the_worst_stage_says_how_often_failing_batches_were_called_low(low_low, more):
+def test_the_worst_stage_says_how_often_failing_batches_were_called_low(low_low, more) -> None:
     said = reassured(calls(0.4, low_low))
     assert said.startswith("Low is not a promise: at 18-24 h failing batches were called low in 40 % of their scores")
     assert "7 failures; asked: at most 25 % at any stage" in said
     assert said.endswith("That is more than was asked.") == more
 
 
-def test_without_failures_nothing_is_said_of_missing_them():
+def test_without_failures_nothing_is_said_of_missing_them() -> None:
     assert reassured(calls(0.4, 0.3).assign(n=0)) == ""

@@ -20,7 +20,7 @@ def drifting_plant() -> Plant:
     return replace(plant, snapshots=snapshots, features=(), log=plant.log.assign(failed=failed))
 
 
-def test_a_random_split_reads_better_than_forward_where_failures_come_in_campaigns():
+def test_a_random_split_reads_better_than_forward_where_failures_come_in_campaigns() -> None:
     plant = drifting_plant()
     logs = {"failed": plant.log}
     table = compare_splits(plant.snapshots, plant.batches, logs, groups=subject_groups(plant.batches), plan=QUICK)
@@ -28,7 +28,7 @@ def test_a_random_split_reads_better_than_forward_where_failures_come_in_campaig
     assert found["random"] > found["forward"] + 0.15
 
 
-def test_both_splits_are_judged_on_the_same_batches_each_once(plant):
+def test_both_splits_are_judged_on_the_same_batches_each_once(plant) -> None:
     table = compare_splits(
         plant.snapshots, plant.batches, {"failed": plant.log}, groups=subject_groups(plant.batches), plan=QUICK
     )
@@ -37,7 +37,7 @@ def test_both_splits_are_judged_on_the_same_batches_each_once(plant):
     assert counts.loc["forward", "n"] == 72  # 40 % of 120 only ever train forward in time
 
 
-def test_a_question_with_too_few_failures_says_so_instead_of_a_figure(plant):
+def test_a_question_with_too_few_failures_says_so_instead_of_a_figure(plant) -> None:
     rare = plant.log.assign(failed=plant.log["batch_id"].isin(["B003", "B090"]))
     table = compare_splits(
         plant.snapshots, plant.batches, {"rare": rare}, groups=subject_groups(plant.batches), plan=QUICK

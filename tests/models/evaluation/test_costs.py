@@ -17,7 +17,7 @@ SCORES = trail(
 )
 
 
-def test_the_account_by_hand():
+def test_the_account_by_hand() -> None:
     row = cost_curve(SCORES, COST, [0.5]).iloc[0]
     assert row[["n", "n_good", "n_failed", "n_good_alarmed", "n_failed_alarmed", "n_in_time"]].tolist() == [
         5,
@@ -34,24 +34,24 @@ def test_the_account_by_hand():
     assert row["saved_against_always"] == (100 - 2050) / 5
 
 
-def test_only_part_of_an_alarmed_failure_may_be_saved():
+def test_only_part_of_an_alarmed_failure_may_be_saved() -> None:
     row = cost_curve(SCORES, COST, [0.5], saved_share=0.4).iloc[0]
     assert row["cost_per_batch"] == pytest.approx((600 + 2 * 1000 + 50) / 5)
     assert cost_curve(SCORES, COST, [0.5], saved_share=0.0).iloc[0]["saved_against_never"] == -50 / 5
 
 
-def test_a_threshold_no_score_exceeds_is_never_alarming():
+def test_a_threshold_no_score_exceeds_is_never_alarming() -> None:
     row = cost_curve(SCORES, COST, [2.0]).iloc[0]
     assert row[["saved_against_never", "saved_against_never_low", "saved_against_never_high"]].tolist() == [0, 0, 0]
 
 
-def test_the_grid_is_the_highest_scores_of_the_batches():
+def test_the_grid_is_the_highest_scores_of_the_batches() -> None:
     assert cost_curve(SCORES, COST)["threshold"].tolist() == [0.1, 0.2, 0.7, 0.9]
 
 
 @given(drawn(), st.floats(0, 1))
 @settings(max_examples=60, deadline=None)
-def test_costs_lie_between_saving_all_and_losing_all(scores, saved_share):
+def test_costs_lie_between_saving_all_and_losing_all(scores, saved_share) -> None:
     curve = cost_curve(scores, COST, saved_share=saved_share, resamples=20)
     n, failed = curve["n"].iloc[0], curve["n_failed"].iloc[0]
     assert (curve["cost_per_batch"] >= failed * 1000 * (1 - saved_share) / n - 1e-9).all()
@@ -60,7 +60,7 @@ def test_costs_lie_between_saving_all_and_losing_all(scores, saved_share):
     assert (curve["n_in_time"] <= curve["n_failed_alarmed"]).all()
 
 
-def test_what_is_no_share_is_refused():
+def test_what_is_no_share_is_refused() -> None:
     with pytest.raises(ContractError, match=r"saved_share is 1\.5"):
         cost_curve(SCORES, COST, [0.5], saved_share=1.5)
     with pytest.raises(ContractError, match="no batch"):

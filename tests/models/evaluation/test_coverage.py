@@ -10,7 +10,7 @@ from models.evaluation.coverage import attributes_of, interval_coverage, set_cov
 from tests.models.evaluation.frames import trail
 
 
-def test_bands_of_equal_width_hold_their_lower_edge_and_the_last_one_both():
+def test_bands_of_equal_width_hold_their_lower_edge_and_the_last_one_both() -> None:
     rows = trail({"A": [0.5] * 9})  # 0 to 96 h
     assert equal_bands(rows["checkpoint_h"]).tolist() == [0, 24, 48, 72, 96]
     assert [band["band"] for band, _ in banded(rows)] == ["0-12 h", "24-36 h", "48-60 h", "72-96 h"]
@@ -20,13 +20,13 @@ def test_bands_of_equal_width_hold_their_lower_edge_and_the_last_one_both():
 
 @given(st.lists(st.integers(0, 216), min_size=1, max_size=30), st.integers(1, 6))
 @settings(max_examples=60, deadline=None)
-def test_every_row_is_in_exactly_one_band(hours, n):
+def test_every_row_is_in_exactly_one_band(hours, n) -> None:
     rows = pd.DataFrame({"checkpoint_h": [float(h) for h in hours], "row": range(len(hours))})
     found = [row for _, inside in banded(rows, equal_bands(rows["checkpoint_h"], n)) for row in inside["row"]]
     assert sorted(found) == list(range(len(hours)))
 
 
-def test_edges_that_leave_a_checkpoint_out_are_refused():
+def test_edges_that_leave_a_checkpoint_out_are_refused() -> None:
     rows = trail({"A": [0.5] * 3})
     with pytest.raises(ContractError, match="checkpoint 24 h lies in no band; expected 0 to 20 h"):
         list(banded(rows, (0, 20)))
@@ -34,7 +34,7 @@ def test_edges_that_leave_a_checkpoint_out_are_refused():
         list(banded(rows, (0, 30, 10)))
 
 
-def test_each_class_has_its_own_coverage_in_each_band():
+def test_each_class_has_its_own_coverage_in_each_band() -> None:
     scores = trail(
         {"F": [0.5, 0.5], "G": [0.5, 0.5], "H": [0.5, 0.5]},
         {"F"},
@@ -50,7 +50,7 @@ def test_each_class_has_its_own_coverage_in_each_band():
     assert found.loc[("12 h", "failed"), "coverage_low"] == pytest.approx(0.025)  # 1 of 1 batch
 
 
-def test_interval_coverage_and_width_by_hand():
+def test_interval_coverage_and_width_by_hand() -> None:
     scores = trail({"A": [0.5], "B": [0.5], "C": [0.5], "D": [0.5]}, {"A"})
     scores = scores.assign(**{
         "dose.expected": [2.0, 3.0, 4.0, 5.0],
@@ -65,7 +65,7 @@ def test_interval_coverage_and_width_by_hand():
     assert row[["median_width", "median_abs_error"]].tolist() == [2, 1]
 
 
-def test_an_attribute_that_was_never_measured_has_no_coverage():
+def test_an_attribute_that_was_never_measured_has_no_coverage() -> None:
     scores = trail({"A": [0.5]}).assign(**{f"dose.{part}": np.nan for part in ("expected", "low", "high", "actual")})
     row = interval_coverage(scores).iloc[0]
     assert row["n"] == 0
@@ -76,7 +76,7 @@ def test_an_attribute_that_was_never_measured_has_no_coverage():
 
 @given(st.lists(st.tuples(st.floats(0, 9), st.floats(0, 9), st.floats(0, 9)), min_size=1, max_size=20))
 @settings(max_examples=60, deadline=None)
-def test_every_value_is_covered_or_missed_on_one_side(drawn):
+def test_every_value_is_covered_or_missed_on_one_side(drawn) -> None:
     low, width, actual = (np.array(c) for c in zip(*drawn, strict=True))
     scores = trail({f"B{i:02d}": [0.5] for i in range(len(low))})
     parts = {"expected": low, "low": low, "high": low + width, "actual": actual}

@@ -15,7 +15,7 @@ def scores(*rows: tuple[str, float, bool, float]) -> pd.DataFrame:
     )
 
 
-def test_overall_figures_take_each_batch_at_its_last_checkpoint():
+def test_overall_figures_take_each_batch_at_its_last_checkpoint() -> None:
     table = scores(
         ("A", 0, True, 0.1), ("A", 12, True, 0.9), ("B", 0, False, 0.5), ("C", 0, False, 0.2), ("C", 12, False, 0.1)
     )
@@ -26,7 +26,7 @@ def test_overall_figures_take_each_batch_at_its_last_checkpoint():
     assert found["base_rate"] == pytest.approx(1 / 3)
 
 
-def test_every_checkpoint_has_its_own_count_of_failures():
+def test_every_checkpoint_has_its_own_count_of_failures() -> None:
     table = by_checkpoint(
         scores(("A", 0, True, 0.1), ("B", 0, False, 0.5), ("A", 12, True, 0.9), ("C", 12, False, 0.1))
     )

@@ -18,17 +18,17 @@ def judged(p: float, n: int, n_failed: int) -> pd.DataFrame:
     return pd.DataFrame({"failure_probability": np.full(n, p), "failed": np.arange(n) < n_failed})
 
 
-def test_a_ranking_is_said_in_pairs_with_its_interval():
+def test_a_ranking_is_said_in_pairs_with_its_interval() -> None:
     said = ranking(overall())
     assert said == "A failed batch ranks above a good one in 86 of 100 pairs (95 % interval 77 to 95; chance gives 50)."
 
 
-def test_an_interval_with_chance_in_it_shows_nothing():
+def test_an_interval_with_chance_in_it_shows_nothing() -> None:
     assert "includes chance" in ranking(overall(0.5, 0.39, 0.61))
     assert "includes chance" not in ranking(overall(0.6, 0.51, 0.7))
 
 
-def test_few_failures_are_named():
+def test_few_failures_are_named() -> None:
     assert ranking(overall(n_failed=4)).endswith("It rests on 4 failures only.")
     assert ranking(overall(low=math.nan, high=math.nan, n_failed=1)).endswith("too few failures for an interval (1).")
     assert ranking({"n_batches": 9, "n_failed": 0}) == "0 of 9 test batches failed: nothing can be said of the ranking."
@@ -47,16 +47,16 @@ def test_few_failures_are_named():
         (0.5, 63, "The calibration is poor: probabilities are too low"),
     ],
 )  # fmt: skip
-def test_calibration_compares_expected_with_observed_failures(p, n_failed, says):
+def test_calibration_compares_expected_with_observed_failures(p, n_failed, says) -> None:
     assert calibration(judged(p, 100, n_failed), overall()).startswith(says)
 
 
-def test_the_order_is_recommended_only_where_the_test_shows_one():
+def test_the_order_is_recommended_only_where_the_test_shows_one() -> None:
     assert "order of the batches still says something" in calibration(judged(0.04, 100, 15), overall())
     assert "nor rely on the order" in calibration(judged(0.04, 100, 15), overall(0.61, 0.41, 0.80))
 
 
-def test_the_right_number_at_the_wrong_probabilities_is_uneven():
+def test_the_right_number_at_the_wrong_probabilities_is_uneven() -> None:
     assert calibration(judged(0.4, 100, 40), overall(ece=0.06)).startswith("The calibration is uneven")
     assert calibration(judged(0.4, 100, 40), overall(ece=0.04)).startswith("Nothing speaks against")
     assert "No batch" in calibration(judged(0.4, 0, 0), {})
@@ -76,7 +76,7 @@ def came(
     return pd.DataFrame([row | {"by": by} for by in ("decision", "probability")])
 
 
-def test_thresholds_that_do_not_carry_over_are_called_so():
+def test_thresholds_that_do_not_carry_over_are_called_so() -> None:
     said = "Of 100 good batches ever above the threshold of high: 5 % asked, 4.0 % came."
     assert budgets(came(0.05, 0.04, 0.01, 0.08)) == said
     assert budgets(came(0.05, 0.11, 0.06, 0.17)).endswith(
@@ -87,7 +87,7 @@ def test_thresholds_that_do_not_carry_over_are_called_so():
     assert budgets(came(0.05, math.nan, math.nan, math.nan, n_good=0)) == ""
 
 
-def test_coverage_is_said_of_each_class_with_its_number_of_batches():
+def test_coverage_is_said_of_each_class_with_its_number_of_batches() -> None:
     rows = [("failed", 8, 0.75, 0.5, 0.95), ("good", 200, 0.95, 0.93, 0.97)]
     columns = ["outcome", "n_batches", "coverage", "coverage_low", "coverage_high"]
     sets = pd.DataFrame(rows, columns=columns).assign(band="all", n=10, n_failed=[8, 0])
@@ -114,9 +114,9 @@ def claims(random: float, forward: float, **other: tuple[float, float]) -> pd.Da
         (claims(0.84, math.nan, other=(0.96, 0.83)), "cannot be compared"),
     ],
 )
-def test_the_gap_between_the_splits_is_that_of_the_first_question_and_the_worst(splits, says):
+def test_the_gap_between_the_splits_is_that_of_the_first_question_and_the_worst(splits, says) -> None:
     assert says in split_gap(splits)
 
 
-def test_nothing_is_said_of_splits_that_were_not_compared():
+def test_nothing_is_said_of_splits_that_were_not_compared() -> None:
     assert split_gap(pd.DataFrame()) == ""

@@ -10,24 +10,24 @@ from models.evaluation.metrics import auprc, auroc, brier, calibration_floor, ex
 ONCE = np.ones((1, 4))
 
 
-def test_auroc_counts_pairs_in_order_and_ties_half():
+def test_auroc_counts_pairs_in_order_and_ties_half() -> None:
     failed = np.array([False, True, False, True])
     # pairs (bad, good): (.5, .1) won, (.5, .5) tied, (.9, .1) won, (.9, .5) won
     assert auroc(failed, np.array([0.1, 0.5, 0.5, 0.9]), ONCE)[0] == pytest.approx(3.5 / 4)
 
 
-def test_auprc_weighs_precision_by_the_failures_found():
+def test_auprc_weighs_precision_by_the_failures_found() -> None:
     # highest first: bad (1/1), good, bad (2/3), good
     assert auprc(np.array([True, False, True, False]), np.array([0.9, 0.8, 0.7, 0.6]), ONCE)[0] == pytest.approx(
         (1 + 2 / 3) / 2
     )
 
 
-def test_brier_is_the_mean_squared_distance():
+def test_brier_is_the_mean_squared_distance() -> None:
     assert brier(np.array([True, False, False, False]), np.array([0.5, 0.5, 0.0, 0.0]), ONCE)[0] == pytest.approx(0.125)
 
 
-def test_one_class_only_has_no_auroc():
+def test_one_class_only_has_no_auroc() -> None:
     assert np.isnan(auroc(np.zeros(4, bool), np.arange(4.0), ONCE)[0])
     assert np.isnan(with_interval(auroc, np.zeros(4, bool), np.arange(4.0), np.arange(4)).value)
 
@@ -37,7 +37,7 @@ rows = st.lists(st.tuples(st.booleans(), st.integers(0, 5), st.integers(0, 3)), 
 
 @given(rows)
 @settings(max_examples=100, deadline=None)
-def test_weighted_figures_equal_those_of_scikit_learn(drawn):
+def test_weighted_figures_equal_those_of_scikit_learn(drawn) -> None:
     failed, p, weight = (np.array(column) for column in zip(*drawn, strict=True))
     failed, p = failed.astype(bool), p / 5
     if weight[failed].sum() == 0 or weight[~failed].sum() == 0:
@@ -48,7 +48,7 @@ def test_weighted_figures_equal_those_of_scikit_learn(drawn):
     assert brier(failed, p, w)[0] == pytest.approx(brier_score_loss(failed, p, sample_weight=weight))
 
 
-def test_calibration_error_by_hand_and_its_floor():
+def test_calibration_error_by_hand_and_its_floor() -> None:
     p = np.array([0.1, 0.1, 0.9, 0.9])
     # first bin: stated .1, seen .5; second: stated .9, seen 1
     assert expected_calibration_error(np.array([True, False, True, True]), p, bins=2) == pytest.approx((0.4 + 0.1) / 2)

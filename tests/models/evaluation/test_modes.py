@@ -31,7 +31,7 @@ def scores():
     return frame.assign(**{"mode.cold": [p for b in "ABCD" for p in cold[b]], "mode.slow": 0.1})
 
 
-def test_each_mode_is_judged_against_all_other_batches_per_stage(scores):
+def test_each_mode_is_judged_against_all_other_batches_per_stage(scores) -> None:
     table = mode_table(scores, Asked(few_cases={}), PAIRS)
     cold = table[table["mode"] == "cold"]
     assert cold["band"].tolist() == ["0 h", "12 h"]
@@ -41,7 +41,7 @@ def test_each_mode_is_judged_against_all_other_batches_per_stage(scores):
     assert table.loc[table["mode"] == "slow", "auroc"].tolist() == [0.5, 0.5]
 
 
-def test_a_mode_with_too_few_cases_says_so_with_its_counts(scores):
+def test_a_mode_with_too_few_cases_says_so_with_its_counts(scores) -> None:
     row = mode_table(scores, Asked(modes=(), few_cases={"odd": 3, "never": 1}), PAIRS).set_index("mode")
     assert row["verdict"].unique().tolist() == ["not enough cases"]
     assert row.loc["odd", ["training_cases", "n_failed"]].tolist() == [3, 1]
@@ -49,7 +49,7 @@ def test_a_mode_with_too_few_cases_says_so_with_its_counts(scores):
     assert row["auroc"].isna().all()
 
 
-def test_a_mode_without_a_case_in_the_test_has_no_figure(scores):
+def test_a_mode_without_a_case_in_the_test_has_no_figure(scores) -> None:
     table = mode_table(scores, Asked(modes=(Model("cold", 31),), few_cases={}), PAIRS[PAIRS["mode"] != "cold"])
     assert table["auroc"].isna().all()
     assert table["n_failed"].tolist() == [0, 0]

@@ -26,7 +26,7 @@ def made(n=400, seed=0, strength=3.0, step=12.0):
     return trail(dict(zip(names, p.tolist(), strict=True)), set(np.array(names)[failed]), step_h=step, end_h=216)
 
 
-def test_recall_warning_and_lead_by_hand():
+def test_recall_warning_and_lead_by_hand() -> None:
     scores = trail(GOOD | BAD, set(BAD), end_h=60)
     found = recall_at_shares(scores, (0.1,), ahead_h=50).iloc[0]
     # one of ten good batches pays for a threshold of .8: F1 and F4 are alarmed at 0 h, F2 at 12 h, F3 never
@@ -36,24 +36,24 @@ def test_recall_warning_and_lead_by_hand():
     assert found["median_lead_h"] == 60
 
 
-def test_a_warning_exactly_as_far_ahead_as_asked_counts():
+def test_a_warning_exactly_as_far_ahead_as_asked_counts() -> None:
     scores = trail(GOOD | BAD, set(BAD), end_h=60)
     assert recall_at_shares(scores, (0.1,), ahead_h=48)["n_warned"].tolist() == [3]  # F2 is 48 h ahead
 
 
-def test_only_the_failures_that_count_are_counted_and_the_threshold_stays():
+def test_only_the_failures_that_count_are_counted_and_the_threshold_stays() -> None:
     scores = trail(GOOD | BAD, set(BAD), end_h=60)
     found = recall_at_shares(scores, (0.1,), counting={"F2", "F3"}).iloc[0]
     assert found[["threshold", "n_good", "n_failed", "recall", "median_lead_h"]].tolist() == [0.8, 10, 2, 0.5, 48]
 
 
-def test_a_threshold_from_elsewhere_reports_the_share_that_came_of_it():
+def test_a_threshold_from_elsewhere_reports_the_share_that_came_of_it() -> None:
     found = recall_at_threshold(trail(GOOD | BAD, set(BAD)), 0.55)
     assert (found["n_good_alarmed"], found["good_alarmed"], found["recall"]) == (4, 0.4, 0.75)
     assert found["good_alarmed_low"] < 0.4 < found["good_alarmed_high"]
 
 
-def test_all_failures_found_is_not_reported_as_certain():
+def test_all_failures_found_is_not_reported_as_certain() -> None:
     found = recall_at_threshold(trail(GOOD | {"F": [0.99]}, {"F"}), 0.95)
     assert (found["recall"], found["recall_high"]) == (1.0, 1.0)
     assert found["recall_low"] == pytest.approx(0.025)  # Clopper and Pearson: 1 of 1
@@ -61,7 +61,7 @@ def test_all_failures_found_is_not_reported_as_certain():
     assert np.isnan(recall_at_threshold(trail(GOOD), 0.5)["recall"])
 
 
-def test_the_interval_is_that_of_resamples_which_set_their_own_threshold():
+def test_the_interval_is_that_of_resamples_which_set_their_own_threshold() -> None:
     scores = made(80, strength=1.5)
     fast = recall_at_shares(scores, (0.1,), resamples=12, seed=4).iloc[0]
     blocks = [rows for _, rows in scores.groupby("batch_id")]
@@ -76,7 +76,7 @@ def test_the_interval_is_that_of_resamples_which_set_their_own_threshold():
 
 @given(drawn(least=4), st.floats(0, 1), st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
-def test_no_resample_alarms_more_good_batches_than_its_share(scores, share, seed):
+def test_no_resample_alarms_more_good_batches_than_its_share(scores, share, seed) -> None:
     highest = scores[~scores["failed"]].groupby("batch_id")["failure_probability"].max().to_numpy()
     weight = np.random.default_rng(seed).integers(0, 4, (30, len(highest)))
     threshold = thresholds_at_share(highest, weight, share)
@@ -86,7 +86,7 @@ def test_no_resample_alarms_more_good_batches_than_its_share(scores, share, seed
 
 @given(drawn(), st.floats(0, 1), st.floats(0, 120))
 @settings(max_examples=60, deadline=None)
-def test_figures_agree_with_the_first_alarms(scores, threshold, ahead_h):
+def test_figures_agree_with_the_first_alarms(scores, threshold, ahead_h) -> None:
     found, alarms = (
         recall_at_threshold(scores, threshold, ahead_h=ahead_h, resamples=2),
         first_alarms(scores, threshold),
@@ -100,14 +100,14 @@ def test_figures_agree_with_the_first_alarms(scores, threshold, ahead_h):
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=12))
 @settings(max_examples=100, deadline=None)
-def test_the_weighted_median_is_the_median_of_repeated_values(pairs):
+def test_the_weighted_median_is_the_median_of_repeated_values(pairs) -> None:
     values, weight = (np.array(c) for c in zip(*pairs, strict=True))
     repeated = np.repeat(values, weight)
     expected = np.median(repeated) if len(repeated) else np.nan
     assert _weighted_median(values[None].astype(float), weight[None])[0] == pytest.approx(expected, nan_ok=True)
 
 
-def test_a_resample_without_a_good_batch_has_no_threshold_and_no_figure():
+def test_a_resample_without_a_good_batch_has_no_threshold_and_no_figure() -> None:
     assert np.isnan(thresholds_at_share(np.array([0.3]), np.array([[0]]), 0.5)).all()
     found = recall_at_shares(trail({"G": [0.3], "F": [0.9]}, {"F"}), (0.5,), resamples=50).iloc[0]
     assert found["recall"] == 1
@@ -115,12 +115,12 @@ def test_a_resample_without_a_good_batch_has_no_threshold_and_no_figure():
         paired_difference(*[trail({"F": [0.9]}, {"F"})] * 2, 0.5)
 
 
-def test_a_predictor_does_not_differ_from_itself():
+def test_a_predictor_does_not_differ_from_itself() -> None:
     table = paired_difference(made(), made(), 0.05, resamples=100).set_index("figure")
     assert (table[["difference", "low", "high"]] == 0).all(axis=None)
 
 
-def test_the_paired_difference_is_that_of_the_two_figures_and_narrower_than_both():
+def test_the_paired_difference_is_that_of_the_two_figures_and_narrower_than_both() -> None:
     ours = made(strength=3.0)
     theirs = ours.assign(failure_probability=ours["failure_probability"] * (0.6 + 0.4 * (ours["checkpoint_h"] > 100)))
     table = paired_difference(ours, theirs, 0.05).set_index("figure")
@@ -132,13 +132,13 @@ def test_the_paired_difference_is_that_of_the_two_figures_and_narrower_than_both
     assert table.loc["recall", "n_failed"] == a["n_failed"]
 
 
-def test_hourly_and_twelve_hourly_scores_of_the_same_batches_can_be_compared():
+def test_hourly_and_twelve_hourly_scores_of_the_same_batches_can_be_compared() -> None:
     table = paired_difference(made(strength=4.0), made(strength=4.0, step=1.0), 0.1, resamples=50)
     assert table["n"].eq(400).all()
     assert table[["low", "high"]].notna().all(axis=None)
 
 
-def test_batches_that_differ_are_not_compared():
+def test_batches_that_differ_are_not_compared() -> None:
     scores = trail(GOOD | BAD, set(BAD))
     with pytest.raises(ContractError, match="batch F4 and 0 more are scored by one side only"):
         paired_difference(scores, scores[scores["batch_id"] != "F4"], 0.1)
@@ -146,7 +146,7 @@ def test_batches_that_differ_are_not_compared():
         paired_difference(scores, trail(GOOD | BAD, {*BAD, "G3"}), 0.1)
 
 
-def test_the_same_seed_gives_the_same_interval_and_three_thousand_batches_take_seconds():
+def test_the_same_seed_gives_the_same_interval_and_three_thousand_batches_take_seconds() -> None:
     scores, began = made(3000), time.process_time()
     first = recall_at_shares(scores, (0.05,))
     assert time.process_time() - began < 4

@@ -16,19 +16,19 @@ def decided(paths: dict[str, list[str]], failed=frozenset(), **columns):
     return trail({b: [0.5] * len(path) for b, path in paths.items()}, failed, decision=rows, **columns)
 
 
-def test_flips_are_counted_within_a_batch_only():
+def test_flips_are_counted_within_a_batch_only() -> None:
     found = flips(decided({"A": ["low", "high", "high", "low"], "B": ["high"], "C": ["low", "low"]}, {"A"}))
     assert found["n_pairs"].to_dict() == {"A": 3, "B": 0, "C": 1}
     assert found["n_flips"].to_dict() == {"A": 2, "B": 0, "C": 0}
 
 
-def test_flips_of_one_decision_leave_the_others_out():
+def test_flips_of_one_decision_leave_the_others_out() -> None:
     scores = decided({"A": ["low", "elevated", "high", "undecided", "low"]})
     assert flips(scores, of="high")["n_flips"].tolist() == [2]
     assert flips(scores)["n_flips"].tolist() == [4]
 
 
-def test_the_rate_pools_pairs_and_names_the_failures():
+def test_the_rate_pools_pairs_and_names_the_failures() -> None:
     scores = decided({"A": ["low", "high", "high"], "B": ["low", "low"], "C": ["low"]}, {"A"})
     found = flip_rate(scores).set_index("batches")
     assert found["flip_rate"].tolist() == [pytest.approx(1 / 3), 0, 0.5]
@@ -40,14 +40,14 @@ def test_the_rate_pools_pairs_and_names_the_failures():
 
 @given(st.lists(st.lists(st.sampled_from(DECISIONS), min_size=1, max_size=5), min_size=1, max_size=8))
 @settings(max_examples=50, deadline=None)
-def test_a_batch_flips_at_most_between_all_its_scores(paths):
+def test_a_batch_flips_at_most_between_all_its_scores(paths) -> None:
     scores = decided({f"B{i}": path for i, path in enumerate(paths)})
     found = flips(scores.sample(frac=1, random_state=1))
     assert found["n_pairs"].tolist() == [len(path) - 1 for path in paths]
     assert found["n_flips"].tolist() == [sum(a != b for a, b in pairwise(p)) for p in paths]
 
 
-def test_undecided_scores_are_counted_per_checkpoint_and_cause():
+def test_undecided_scores_are_counted_per_checkpoint_and_cause() -> None:
     scores = decided(
         {"A": ["undecided", "high"], "B": ["undecided", "undecided"], "C": ["low", "low"], "D": ["undecided"]},
         {"A"},
@@ -63,13 +63,13 @@ def test_undecided_scores_are_counted_per_checkpoint_and_cause():
         assert shares.sum() == pytest.approx(found.loc[hours, "undecided"])
 
 
-def test_nothing_undecided_has_no_cause():
+def test_nothing_undecided_has_no_cause() -> None:
     scores = decided({"A": ["low"]}, cause="")
     assert undecided_causes(scores).empty
     assert undecided_by_checkpoint(scores)["undecided"].tolist() == [0]
 
 
-def test_sets_are_of_four_kinds():
+def test_sets_are_of_four_kinds() -> None:
     scores = trail(
         {b: [0.5] for b in "ABCD"}, may_fail=[True, True, False, False], may_succeed=[True, False, True, False]
     )

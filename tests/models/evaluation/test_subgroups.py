@@ -24,7 +24,7 @@ def table_of(scores, **options):
     return subgroup_table(scores, 0.5, **options).set_index(["attribute", "group", "metric"]).sort_index()
 
 
-def test_every_metric_of_every_group_with_its_counts():
+def test_every_metric_of_every_group_with_its_counts() -> None:
     table = table_of(made({"N": (20, 5), "S": (40, 10)}))
     assert len(table) == (1 + 2 + 1 + 1) * len(METRICS)
     assert table.loc[("site_id", "N", "auroc"), ["n", "n_failed", "value"]].tolist() == [25, 5, 1.0]
@@ -39,7 +39,7 @@ def test_every_metric_of_every_group_with_its_counts():
     assert table.xs("ece", level="metric")["floor"].notna().all()
 
 
-def test_a_group_below_the_minimum_is_not_supported_and_shows_no_figure():
+def test_a_group_below_the_minimum_is_not_supported_and_shows_no_figure() -> None:
     table = table_of(made({"N": (30, 5), "FEW": (14, 5), "GOOD": (30, 4)}))
     for group, count in (("FEW", [19, 5]), ("GOOD", [34, 4])):
         rows = table.loc[("site_id", group)]
@@ -51,20 +51,20 @@ def test_a_group_below_the_minimum_is_not_supported_and_shows_no_figure():
     assert (lenient["verdict"] == "supported").all()
 
 
-def test_batches_are_compared_at_the_checkpoint_asked_for():
+def test_batches_are_compared_at_the_checkpoint_asked_for() -> None:
     scores = made({"N": (20, 5)})
     table = table_of(scores, at_h=0.0)
     assert table.loc[("all", "all", "auroc"), "value"] == 0.5  # all stand at .1
     assert table.loc[("all", "all", "recall"), "value"] == 1.0  # alarms are counted over all hours
 
 
-def test_failures_that_do_not_count_are_left_out():
+def test_failures_that_do_not_count_are_left_out() -> None:
     scores = made({"N": (20, 8)})
     table = table_of(scores, counting={f"N{i:03d}" for i in range(20, 26)})
     assert table.loc[("all", "all", "recall"), ["n", "n_failed"]].tolist() == [26, 6]
 
 
-def test_groups_are_ordered_as_people_count_and_a_missing_one_is_unknown():
+def test_groups_are_ordered_as_people_count_and_a_missing_one_is_unknown() -> None:
     scores = made({"N": (20, 5)})
     place = scores["batch_id"].str[1:].astype(int)
     scores["scale_l"] = np.where(place == 0, np.nan, np.where(place < 9, 50.0, 5.0))

@@ -31,7 +31,7 @@ ROWS = pd.DataFrame(
 )
 
 
-def test_a_newest_value_has_its_time_and_a_value_from_before_the_start_has_none():
+def test_a_newest_value_has_its_time_and_a_value_from_before_the_start_has_none() -> None:
     known, unknown = newest(ROWS, FEATURES)
     assert known == {
         "sugar": Newest("Sugar", "g/L", 6.4, NOON - pd.Timedelta(hours=4), False),
@@ -41,11 +41,11 @@ def test_a_newest_value_has_its_time_and_a_value_from_before_the_start_has_none(
     assert {name: (value.value, value.at) for name, value in unknown.items()} == dict.fromkeys(known, (None, None))
 
 
-def test_a_category_is_no_number():
+def test_a_category_is_no_number() -> None:
     (known, _) = newest(ROWS, FEATURES)
     assert (known["site"].number, known["sugar"].number) == (None, 6.4)
 
 
-def test_a_mistyped_year_is_a_long_time_ago_and_no_error():
+def test_a_mistyped_year_is_a_long_time_ago_and_no_error() -> None:
     at = newest_of(FEATURES[0], 6.4, 24.0 * 365_250, NOON.as_unit("us")).at
     assert at is not None and at.year == 1026

@@ -18,12 +18,12 @@ def feature(label: str, unit: str, window: str, statistic: str, meaning: str) ->
 MEAN = feature("Compression force", "kN", "since_start", "mean", "mean of Compression force since the start")
 
 
-def test_a_sentence_says_parameter_meaning_value_unit_normal_range_and_points():
+def test_a_sentence_says_parameter_meaning_value_unit_normal_range_and_points() -> None:
     said = _sentence(MEAN, 7.9, (4.0, 6.0), None, 12.04)
     assert said == "Compression force, mean since the start: 7.9 kN (normal 4 to 6); +12.0 points"
 
 
-def test_a_sentence_names_the_newest_value_too():
+def test_a_sentence_names_the_newest_value_too() -> None:
     said = _sentence(MEAN, 7.9, (None, 6.0), 8.2, 3)
     assert said == "Compression force, mean since the start: 7.9 kN (normal up to 6), newest 8.2; +3.0 points"
 
@@ -47,11 +47,11 @@ def test_a_sentence_names_the_newest_value_too():
         (feature("Force", "N", "now", "value", ""), 2.0, OPEN, "Force: 2 N"),
     ],
 )  # fmt: skip
-def test_sentences_of_all_kinds_of_features(entry, value, normal, says):
+def test_sentences_of_all_kinds_of_features(entry, value, normal, says) -> None:
     assert _sentence(entry, value, normal, None, -1) == f"{says}; -1.0 points"
 
 
-def test_reasons_come_in_order_of_size_and_belong_to_the_features_values(plant, trained):
+def test_reasons_come_in_order_of_size_and_belong_to_the_features_values(plant, trained) -> None:
     rows = plant.snapshots[plant.snapshots["checkpoint_h"] == 24]
     high = int(np.argmax(trained.predictor.predict(rows)))
     found = reasons(trained.predictor, rows, plant.process)
@@ -67,7 +67,7 @@ def test_reasons_come_in_order_of_size_and_belong_to_the_features_values(plant, 
     assert "Compression force" in first.sentence
 
 
-def test_the_points_of_all_parameters_add_up_to_the_change(plant, trained):
+def test_the_points_of_all_parameters_add_up_to_the_change(plant, trained) -> None:
     rows = plant.snapshots[:8]
     totals = [sum(r.points for r in row) for row in reasons(trained.predictor, rows, plant.process, top=99)]
     change = trained.predictor.predict(rows) - expit(trained.predictor.base_log_odds(rows["checkpoint_h"].to_numpy()))
@@ -97,14 +97,14 @@ class Golden:
 NEWEST = feature("Glucose", "mmol/L", "since_start", "last", "newest value of Glucose")
 
 
-def test_a_sentence_says_what_is_usual_at_this_hour_and_how_old_the_newest_value_is():
+def test_a_sentence_says_what_is_usual_at_this_hour_and_how_old_the_newest_value_is() -> None:
     said = _sentence(NEWEST, 2.1, (3.0, 25.0), 2.1, 9.1, usual=(8.44, 12.6), ago_h=4.0)
     assert (
         said == "Glucose, newest value: 2.1 mmol/L (normal 3 to 25, usual 8.44-12.6 at this hour), 4 h ago; +9.1 points"
     )
 
 
-def test_what_is_usual_stands_beside_the_newest_value_not_beside_a_mean():
+def test_what_is_usual_stands_beside_the_newest_value_not_beside_a_mean() -> None:
     said = _sentence(MEAN, 7.9, (4.0, 6.0), 8.2, 12.0, usual=(4.5, 5.5), ago_h=0.25)
     assert said == (
         "Compression force, mean since the start: 7.9 kN (normal 4 to 6), newest 8.2 (usual 4.5-5.5 at this hour), "
@@ -112,14 +112,14 @@ def test_what_is_usual_stands_beside_the_newest_value_not_beside_a_mean():
     )
 
 
-def test_a_sensor_that_is_not_believed_is_said_to_count_less():
+def test_a_sensor_that_is_not_believed_is_said_to_count_less() -> None:
     said = _sentence(NEWEST, 2.1, OPEN, 2.1, 1.0, sensor="drifting")
     assert said == "Glucose, newest value: 2.1 mmol/L; sensor found drifting: counted less; +1.0 points"
     taken_out = _sentence(NEWEST, None, OPEN, None, 1.0, sensor="flat-lined")
     assert taken_out == "Glucose, newest value: value not used; sensor found flat-lined; +1.0 points"
 
 
-def test_a_reason_carries_usual_range_time_and_sensor(plant, trained):
+def test_a_reason_carries_usual_range_time_and_sensor(plant, trained) -> None:
     rows = plant.snapshots[plant.snapshots["checkpoint_h"] == 24][:2]
     findings = [[], [Finding("force_kn", "spiking"), Finding("force_kn", "drifting"), Finding("noise", "drifting")]]
     plain, found = reasons(
@@ -135,7 +135,7 @@ def test_a_reason_carries_usual_range_time_and_sensor(plant, trained):
     assert all(r.usual is None for r in plain if r.parameter != "force_kn")
 
 
-def test_the_points_of_a_reason_by_stage_add_up_to_its_points(plant, trained):
+def test_the_points_of_a_reason_by_stage_add_up_to_its_points(plant, trained) -> None:
     rows = plant.snapshots[plant.snapshots["checkpoint_h"] == 24][:20]
     for row in reasons(trained.predictor, rows, plant.process, top=99):
         for reason in row:

@@ -44,31 +44,31 @@ ROWS = pd.DataFrame({"checkpoint_h": [12.0, 36.0], "ph.since_start.age_h": [1.0,
         ("completeness.now.missing", [SINCE_START, SINCE_START]),
     ],
 )
-def test_the_stage_of_a_contribution_is_where_its_window_lies(name, where):
+def test_the_stage_of_a_contribution_is_where_its_window_lies(name, where) -> None:
     assert stages(feature(name), ROWS, PROCESS).tolist() == where
 
 
-def test_a_value_from_before_the_start_counts_to_it_and_an_absent_one_to_no_phase():
+def test_a_value_from_before_the_start_counts_to_it_and_an_absent_one_to_no_phase() -> None:
     rows = pd.DataFrame({"checkpoint_h": [12.0, 12.0], "ph.since_start.age_h": [15.0, np.nan]})
     assert stages(feature("ph.since_start.last"), rows, PROCESS).tolist() == [BEFORE_START, SINCE_START]
 
 
-def test_the_phase_that_the_events_name_goes_before_the_plan():
+def test_the_phase_that_the_events_name_goes_before_the_plan() -> None:
     rows = ROWS.assign(**{"phase.now.name": pd.array(["cool", None], dtype="str")})
     assert stages(feature("ph.last_24h.mean"), rows, PROCESS).tolist() == ["cool", "cool"]
     unknown = ROWS.assign(**{"phase.now.name": pd.array(["rinse", "boil"], dtype="str")})
     assert stages(feature("ph.last_24h.mean"), unknown, PROCESS).tolist() == ["boil", "boil"]
 
 
-def test_a_phase_begins_at_its_planned_hour_and_the_last_one_goes_on():
+def test_a_phase_begins_at_its_planned_hour_and_the_last_one_goes_on() -> None:
     assert planned_phase(np.array([0.0, 23.9, 24.0, 99.0]), PROCESS).tolist() == ["boil", "boil", "cool", "cool"]
 
 
-def test_a_process_without_phases_has_one_that_is_running():
+def test_a_process_without_phases_has_one_that_is_running() -> None:
     assert stages(feature("ph.last_24h.mean"), ROWS, BARE).tolist() == [RUNNING, RUNNING]
 
 
-def test_sums_are_by_parameter_and_stage():
+def test_sums_are_by_parameter_and_stage() -> None:
     features = tuple(
         map(feature, ("ph.last_6h.mean", "ph.last_24h.mean", "ph.since_start.mean", "donor.before_start.value"))
     )
@@ -80,7 +80,7 @@ def test_sums_are_by_parameter_and_stage():
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(-5, 5), min_size=6, max_size=6), st.permutations(range(3)))
-def test_rows_keep_their_sum_in_whatever_order_the_features_come(values, order):
+def test_rows_keep_their_sum_in_whatever_order_the_features_come(values, order) -> None:
     features = tuple(map(feature, ("ph.last_6h.mean", "ph.since_start.last", "donor.before_start.value")))
     points = pd.DataFrame(np.reshape(values, (2, 3)), columns=[f.name for f in features])
     sums = by_parameter_and_stage(points, ROWS, features, PROCESS)

@@ -33,7 +33,7 @@ ROW = snapshot(
 )
 
 
-def test_the_smallest_change_is_the_first_said_value_below_the_threshold():
+def test_the_smallest_change_is_the_first_said_value_below_the_threshold() -> None:
     found = ask(linear(flow=0.5), ROW)
     (change,) = found.changes
     # 1 / (1 + e^-z) < .2 where z < -1.386, so the flow must be below 10 - 2.773
@@ -45,21 +45,21 @@ def test_the_smallest_change_is_the_first_said_value_below_the_threshold():
     )
 
 
-def test_a_value_outside_normal_is_brought_to_the_limit_and_no_further():
+def test_a_value_outside_normal_is_brought_to_the_limit_and_no_further() -> None:
     row = snapshot(48, ph=[7.2] * 6 + [6.5] * 6)
     found = ask(lambda rows: np.where(rows["ph.last_6h.mean"] > 6.8, 0.1, 0.9), row)
     assert found.changes[0].moves[0].to == 7.0
     assert found.sentence.startswith("pH from 6.5 (below normal) to 7, held for 24 h")
 
 
-def test_every_parameter_that_does_alone_is_there_smallest_first():
+def test_every_parameter_that_does_alone_is_there_smallest_first() -> None:
     found = ask(linear(flow=0.5, sugar=0.5, ph=10.0), ROW)
     names = [change.moves[0].parameter for change in found.changes]
     assert names == ["sugar", "flow"]  # 8.8 of 22 g/L and 8.8 of 20 L/h
     assert [c.size for c in found.changes] == sorted(c.size for c in found.changes)
 
 
-def test_two_together_are_tried_where_none_does_alone():
+def test_two_together_are_tried_where_none_does_alone() -> None:
     def predict(rows: pd.DataFrame) -> np.ndarray:
         return np.where((rows["ph.last_6h.mean"] > 7.33) & (rows["flow.since_start.last"] < 5.04), 0.1, 0.9)
 
@@ -69,7 +69,7 @@ def test_two_together_are_tried_where_none_does_alone():
     assert found.sentence.startswith("Flow from 16 (normal) to 5 L/h and pH from 7.2 (normal) to 7.331, held for 24 h")
 
 
-def test_no_such_change_is_an_answer():
+def test_no_such_change_is_an_answer() -> None:
     found = ask(lambda rows: np.full(len(rows), 0.9), ROW)
     assert found.changes == ()
     assert found.sentence == (
@@ -78,18 +78,18 @@ def test_no_such_change_is_an_answer():
     )
 
 
-def test_a_parameter_outside_what_is_controllable_is_never_moved():
+def test_a_parameter_outside_what_is_controllable_is_never_moved() -> None:
     row = snapshot(48, oxygen=[20.0] * 12)
     found = ask(lambda rows: np.where(rows["oxygen.since_start.last"] > 30, 0.1, 0.9), row)
     assert found.sentence == "No such change: no controllable parameter can still be moved."
 
 
-def test_a_risk_below_the_threshold_needs_no_change():
+def test_a_risk_below_the_threshold_needs_no_change() -> None:
     found = ask(lambda rows: np.full(len(rows), 0.05), ROW)
     assert (found.changes, found.sentence) == ((), "Risk 5 % is below 20 % as it is.")
 
 
-def test_what_can_no_longer_be_changed_is_left_out_with_the_reason():
+def test_what_can_no_longer_be_changed_is_left_out_with_the_reason() -> None:
     assert {left.parameter: left.why for left in ask(linear(flow=0.5), ROW).left_out} == {
         "dose_once": "recorded once, in the past",
         "salt": "its normal range is open on a side",
@@ -101,16 +101,16 @@ def test_what_can_no_longer_be_changed_is_left_out_with_the_reason():
     assert whys["ph"] == whys["flow"] == whys["dose_once"] == "no value yet"
 
 
-def test_a_short_batch_is_not_said_to_have_been_held_longer_than_it_is_old():
+def test_a_short_batch_is_not_said_to_have_been_held_longer_than_it_is_old() -> None:
     assert "held for 12 h" in ask(linear(flow=0.5), snapshot(12, flow=[16.0] * 6)).sentence
 
 
-def test_a_risk_just_above_the_threshold_is_said_more_finely():
+def test_a_risk_just_above_the_threshold_is_said_more_finely() -> None:
     found = ask(lambda rows: np.where(rows["flow.since_start.last"] < 15.95, 0.1, 0.2013), ROW)
     assert "risk 20.13 % -> below 20.00 %" in found.sentence
 
 
-def test_each_snapshot_has_its_own_threshold_and_the_grid_is_one_call():
+def test_each_snapshot_has_its_own_threshold_and_the_grid_is_one_call() -> None:
     calls = []
 
     def counted(rows: pd.DataFrame) -> np.ndarray:
@@ -129,7 +129,7 @@ def test_each_snapshot_has_its_own_threshold_and_the_grid_is_one_call():
     ("low", "high", "decimals", "steps"),
     [(7.0, 7.4, 3, (7000, 7400)), (3.0, 25.0, 1, (30, 250)), (0.0, 3000.0, -1, (0, 300)), (36.71, 37.3, 3, (36710, 37300)), (0.05, 0.949, 3, (50, 949))],
 )  # fmt: skip
-def test_values_are_said_in_steps_that_lie_inside_normal(low, high, decimals, steps):
+def test_values_are_said_in_steps_that_lie_inside_normal(low, high, decimals, steps) -> None:
     process = PROCESS.model_copy(update={"parameter": (PROCESS["ph"].model_copy(update={"normal": (low, high)}),)})
     (movable,), _ = changeable(snapshot(48, ph=[7.2] * 12).iloc[0], process, FEATURES, horizon_h=24)
     assert (movable.decimals, movable.steps) == (decimals, steps)
@@ -141,7 +141,7 @@ weights = st.floats(-12, 12)
 
 @settings(max_examples=25, deadline=None)
 @given(levels(6.5, 8.0), levels(0.0, 30.0), levels(0.0, 40.0, 3), weights, weights, weights, st.floats(0.01, 0.9))
-def test_a_change_stays_inside_normal_and_does_what_it_says(ph, flow, sugar, a, b, c, threshold):
+def test_a_change_stays_inside_normal_and_does_what_it_says(ph, flow, sugar, a, b, c, threshold) -> None:
     row = snapshot(48, ph=ph, flow=flow, sugar=sugar)
     seen = []
 
@@ -162,7 +162,9 @@ def test_a_change_stays_inside_normal_and_does_what_it_says(ph, flow, sugar, a, 
 
 @settings(max_examples=25, deadline=None)
 @given(levels(6.5, 8.0), levels(0.0, 30.0), weights, weights, st.floats(0.01, 0.9))
-def test_the_same_question_has_the_same_answer_whatever_the_order_of_the_process_file(ph, flow, a, b, threshold):
+def test_the_same_question_has_the_same_answer_whatever_the_order_of_the_process_file(
+    ph, flow, a, b, threshold
+) -> None:
     row, predict = snapshot(48, ph=ph, flow=flow), linear(ph=a * 10, flow=b / 5)
     backwards = PROCESS.model_copy(update={"parameter": PROCESS.parameter[::-1]})
     first = ask(predict, row, threshold)
@@ -173,7 +175,7 @@ def test_the_same_question_has_the_same_answer_whatever_the_order_of_the_process
 
 @settings(max_examples=25, deadline=None)
 @given(levels(6.5, 8.0), st.floats(0.3, 1.0))
-def test_where_nothing_can_no_change_is_returned(ph, floor):
+def test_where_nothing_can_no_change_is_returned(ph, floor) -> None:
     row = snapshot(48, ph=ph, flow=[10.0] * 12, sugar=[9.0, 9.5])
     found = ask(lambda rows: floor + (1 - floor) * linear(ph=20.0)(rows), row, threshold=0.3)
     assert found.changes == ()

@@ -16,21 +16,21 @@ def exact(shares: tuple[float, ...], n: int) -> np.ndarray:
     return np.concatenate([np.arange(n) < n * p for p in shares])
 
 
-def test_scores_that_are_right_are_left_alone():
+def test_scores_that_are_right_are_left_alone() -> None:
     raw = np.repeat(logit([0.2, 0.5, 0.8]), 1000)
     fitted = fit_calibration(raw, exact((0.2, 0.5, 0.8), 1000), np.ones(3000))
     assert fitted.intercepts == pytest.approx((0,), abs=1e-3)
     assert fitted.slopes == pytest.approx((1,), abs=1e-3)
 
 
-def test_scores_twice_too_sure_are_halved():
+def test_scores_twice_too_sure_are_halved() -> None:
     raw = np.repeat(2 * logit([0.2, 0.5, 0.8]), 10_000)
     assert fit_calibration(raw, exact((0.2, 0.5, 0.8), 10_000), np.ones(30_000)).slopes[0] == pytest.approx(
         0.5, abs=0.01
     )
 
 
-def test_few_failures_move_the_slope_less_than_many_of_the_same_kind():
+def test_few_failures_move_the_slope_less_than_many_of_the_same_kind() -> None:
     raw = np.array([-3.0, -2.5, -3.5, -3.0, 1.0])
     failed = np.array([True, False, False, False, False])
     (few,) = fit_calibration(raw, failed, np.ones(5)).slopes
@@ -38,14 +38,14 @@ def test_few_failures_move_the_slope_less_than_many_of_the_same_kind():
     assert many < 0.1 < 0.3 < few < 1
 
 
-def test_scores_the_wrong_way_round_are_flattened_never_turned():
+def test_scores_the_wrong_way_round_are_flattened_never_turned() -> None:
     raw = np.repeat([-2.0, 2.0], 5000)
     fitted = fit_calibration(raw, np.repeat([True, False], 5000), np.ones(10_000))
     assert fitted.slopes == pytest.approx((0,), abs=1e-2)
     assert fitted.probability(np.array([-2.0, 2.0]), np.zeros(2)) == pytest.approx([0.5, 0.5], abs=0.01)
 
 
-def test_a_batch_counts_once_however_many_snapshots_it_has():
+def test_a_batch_counts_once_however_many_snapshots_it_has() -> None:
     raw, failed = np.array([0.0, 0.0]), np.array([True, False])
     once = fit_calibration(raw, failed, np.ones(2))
     many = fit_calibration(
@@ -54,26 +54,26 @@ def test_a_batch_counts_once_however_many_snapshots_it_has():
     assert many.intercepts == pytest.approx(once.intercepts, abs=1e-6)
 
 
-def test_log_odds_are_affine_at_every_hour_and_their_numbers_lie_on_straight_lines():
+def test_log_odds_are_affine_at_every_hour_and_their_numbers_lie_on_straight_lines() -> None:
     found = STEP.log_odds(np.full(5, 2.0), np.array([-1.0, 0.0, 5.0, 10.0, 99.0]))
     assert found == pytest.approx([0.0, 0.0, 1.5, 3.0, 3.0])  # at 5 h: 0 + 0.75 * 2
     assert STEP.probability(np.array([2.0]), np.array([5.0])) == pytest.approx([expit(1.5)])
 
 
-def test_the_interval_is_that_of_intercept_and_slope_worked_by_hand():
+def test_the_interval_is_that_of_intercept_and_slope_worked_by_hand() -> None:
     assert STEP.half_width(np.array([0.0, 3.0]), np.array([0.0, 0.0])) == pytest.approx(
         [1.645 * 0.2, 1.645 * np.sqrt(0.04 + 0.09)]
     )
 
 
-def test_each_stage_gets_the_level_that_its_many_failures_ask_for():
+def test_each_stage_gets_the_level_that_its_many_failures_ask_for() -> None:
     hours = np.repeat([0.0, 12.0], 20_000)
     failed = exact((0.2, 0.5), 20_000)
     fitted = fit_calibration(np.zeros(40_000), failed, np.full(40_000, 0.5), hours)
     assert fitted.probability(np.zeros(2), np.array([0.0, 12.0])) == pytest.approx([0.2, 0.5], abs=0.005)
 
 
-def test_a_late_stage_that_few_batches_reach_stays_near_all_stages():
+def test_a_late_stage_that_few_batches_reach_stays_near_all_stages() -> None:
     # 1000 batches at 0 h, 100 of them failed; 4 go on to 12 h, 2 of these failed: two failures are no proof of one half
     hours = np.r_[np.zeros(1000), np.full(4, 12.0)]
     failed = np.r_[np.arange(1000) < 100, [True, True, False, False]]
@@ -85,7 +85,7 @@ def test_a_late_stage_that_few_batches_reach_stays_near_all_stages():
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
-def test_the_order_of_batches_at_an_hour_is_never_turned(seed, n):
+def test_the_order_of_batches_at_an_hour_is_never_turned(seed, n) -> None:
     rng = np.random.default_rng(seed)
     hours = rng.choice([0.0, 6.0, 12.0, 18.0, 24.0, 30.0], n)
     fitted = fit_calibration(rng.normal(0, 3, n), rng.random(n) < 0.3, np.full(n, 1 / 6), hours)
@@ -94,5 +94,5 @@ def test_the_order_of_batches_at_an_hour_is_never_turned(seed, n):
     assert (np.diff(fitted.log_odds(raw, np.full(20, rng.uniform(-5, 40)))) >= 0).all()
 
 
-def test_it_survives_json():
+def test_it_survives_json() -> None:
     assert Calibration.from_json(json.loads(json.dumps(STEP.to_json()))) == STEP

@@ -19,7 +19,7 @@ def fit(scores, failed, *, batch=None, hours=None, edges=ONE_BAND, **errors) -> 
     )
 
 
-def test_bounds_are_those_worked_by_hand():
+def test_bounds_are_those_worked_by_hand() -> None:
     # 9 failures with scores 1..9, 19 successes with -1..-19; error 0.2: the 8th of 9 largest, the 16th of 19 smallest
     scores = np.r_[np.arange(1, 10), -np.arange(1, 20)]
     sets = fit(scores, scores > 0, error_failed=0.2, error_good=0.2)
@@ -30,18 +30,18 @@ def test_bounds_are_those_worked_by_hand():
     assert sets.may_succeed(at, np.zeros(4)).tolist() == [False, False, True, False]
 
 
-def test_with_too_few_batches_to_leave_any_out_nothing_is_ruled_out():
+def test_with_too_few_batches_to_leave_any_out_nothing_is_ruled_out() -> None:
     sets = fit([1.0] * 8 + [-1.0] * 9, [True] * 8 + [False] * 9)  # 90 % of 9 is more than 8, of 10 it is 9
     assert sets.lowest_failed == (-math.inf,)
     assert sets.highest_good == (-1.0,)
 
 
-def test_many_snapshots_of_a_few_batches_are_still_a_few_batches():
+def test_many_snapshots_of_a_few_batches_are_still_a_few_batches() -> None:
     batch = np.repeat(np.arange(3), 12)
     assert fit(np.repeat([1.0, 2.0, 3.0], 12), np.ones(36, bool), batch=batch).lowest_failed == (-math.inf,)
 
 
-def test_bands_have_bounds_of_their_own_and_hold_their_lower_edge():
+def test_bands_have_bounds_of_their_own_and_hold_their_lower_edge() -> None:
     hours = np.repeat([0.0, 11.9, 12.0, 24.0], 10)
     scores = np.repeat([1.0, 2.0, 3.0, 4.0], 10)
     sets = fit(scores, np.ones(40, bool), hours=hours, edges=np.array([0.0, 12.0, 24.0]), error_failed=0.5)
@@ -50,14 +50,14 @@ def test_bands_have_bounds_of_their_own_and_hold_their_lower_edge():
     assert sets.may_fail(np.array([2.0, 2.0, 2.0]), np.array([-1.0, 6.0, 99.0])).tolist() == [True, True, False]
 
 
-def test_a_score_that_is_no_number_rules_nothing_out():
+def test_a_score_that_is_no_number_rules_nothing_out() -> None:
     sets = fit([1.0] * 30 + [-1.0] * 30, [True] * 30 + [False] * 30)
     assert sets.may_fail(np.array([np.nan]), np.zeros(1)).all()
     assert sets.may_succeed(np.array([np.nan]), np.zeros(1)).all()
 
 
 @pytest.mark.parametrize("n", [5, 19, 60])
-def test_later_batches_of_the_same_kind_are_covered_as_stated(n):
+def test_later_batches_of_the_same_kind_are_covered_as_stated(n) -> None:
     rng = np.random.default_rng(n)
     kept = []
     for _ in range(400):
@@ -70,7 +70,7 @@ def test_later_batches_of_the_same_kind_are_covered_as_stated(n):
 
 
 @given(st.lists(st.tuples(st.floats(-5, 5), st.booleans()), max_size=40), st.floats(0.01, 0.9))
-def test_no_more_than_the_stated_share_of_the_scores_it_was_set_on_is_left_out(rows, error):
+def test_no_more_than_the_stated_share_of_the_scores_it_was_set_on_is_left_out(rows, error) -> None:
     scores = np.array([s for s, _ in rows])
     failed = np.array([f for _, f in rows], bool)
     sets = fit(scores, failed, error_failed=error, error_good=error)
@@ -80,7 +80,7 @@ def test_no_more_than_the_stated_share_of_the_scores_it_was_set_on_is_left_out(r
     assert out_good.sum() <= error * (~failed).sum() + 1e-9
 
 
-def test_it_survives_json_with_bounds_that_exclude_nothing():
+def test_it_survives_json_with_bounds_that_exclude_nothing() -> None:
     sets = fit([1.0], [True])
     assert sets.lowest_failed == (-math.inf,)
     assert Conformal.from_json(json.loads(json.dumps(sets.to_json(), allow_nan=False))) == sets

@@ -42,7 +42,7 @@ def batches(*numbers: int) -> pd.Index:
     return pd.Index([f"B{i}" for i in numbers], dtype="str")
 
 
-def test_the_summaries_of_known_distances_are_those_worked_by_hand():
+def test_the_summaries_of_known_distances_are_those_worked_by_hand() -> None:
     distance = np.array([[np.e - 1, 5.0, 0.0, np.nan]])
     largest, share, typical = summaries(distance)[0]
     assert largest == pytest.approx(np.log(6))
@@ -50,11 +50,11 @@ def test_the_summaries_of_known_distances_are_those_worked_by_hand():
     assert typical == pytest.approx((1 + np.log(6)) / 3)
 
 
-def test_a_batch_of_which_nothing_is_known_has_no_summaries():
+def test_a_batch_of_which_nothing_is_known_has_no_summaries() -> None:
     assert np.isnan(summaries(np.full((2, 3), np.nan))).all()
 
 
-def test_a_parameter_counts_by_the_view_that_is_farthest_from_usual():
+def test_a_parameter_counts_by_the_view_that_is_farthest_from_usual() -> None:
     deviations = fit_deviations(snapshots(), dictionary(), batches(*range(11)))
     assert deviations.parameters == ("donor", "ph", "temp")
     one = snapshots(1).assign(**dict.fromkeys(NAMES, 5.0))
@@ -65,24 +65,24 @@ def test_a_parameter_counts_by_the_view_that_is_farthest_from_usual():
     assert made[TYPICAL] == pytest.approx(np.log(7) / 3)
 
 
-def test_parameters_that_are_far_carry_their_share_alike_and_the_typical_distance_in_proportion():
+def test_parameters_that_are_far_carry_their_share_alike_and_the_typical_distance_in_proportion() -> None:
     shares = behind(np.array([[np.e - 1, np.expm1(2.0), np.expm1(3.0), np.nan]]))
     assert shares[LARGEST][0].tolist() == [0, 0, 1, 0]
     assert shares[FAR_SHARE][0].tolist() == [0, 0.5, 0.5, 0]
     assert shares[TYPICAL][0] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 0])
 
 
-def test_where_nothing_strays_the_parameters_known_carry_it_alike():
+def test_where_nothing_strays_the_parameters_known_carry_it_alike() -> None:
     for share in behind(np.array([[0.0, 0.0, np.nan]])).values():
         assert share[0].tolist() == [0.5, 0.5, 0.0]
 
 
-def test_where_nothing_is_known_all_parameters_carry_it_alike():
+def test_where_nothing_is_known_all_parameters_carry_it_alike() -> None:
     for share in behind(np.full((1, 4), np.nan)).values():
         assert share[0].tolist() == [0.25] * 4
 
 
-def test_a_training_batch_is_scored_by_trajectories_it_had_no_part_in():
+def test_a_training_batch_is_scored_by_trajectories_it_had_no_part_in() -> None:
     frame = snapshots(60)
     odd = frame.assign(**{name: frame[name].where(frame["batch_id"] != "B7", 1e6) for name in NAMES})
     failed = pd.Series(False, index=batches(*range(60)))
@@ -95,7 +95,7 @@ def test_a_training_batch_is_scored_by_trajectories_it_had_no_part_in():
     assert made.loc[7].tolist() == others.block(odd[odd["batch_id"] == "B7"]).values.iloc[0].tolist()
 
 
-def test_failed_batches_are_scored_but_shape_no_trajectory():
+def test_failed_batches_are_scored_but_shape_no_trajectory() -> None:
     frame, failed = snapshots(60), pd.Series(False, index=batches(*range(60)))
     failed["B59"] = True
     wild = frame.assign(**{name: frame[name].where(frame["batch_id"] != "B59", 1e6) for name in NAMES})
@@ -104,7 +104,7 @@ def test_failed_batches_are_scored_but_shape_no_trajectory():
     assert loud.loc[59, LARGEST] > quiet.loc[59, LARGEST]
 
 
-def test_it_survives_json():
+def test_it_survives_json() -> None:
     deviations = fit_deviations(snapshots(), dictionary(), batches(*range(11)))
     again = Deviations.from_json(json.loads(json.dumps(deviations.to_json(), allow_nan=False)))
     frame = snapshots(20)
@@ -116,7 +116,7 @@ distances = st.lists(st.lists(st.floats(0, 1e9) | st.just(np.nan), min_size=3, m
 
 @settings(max_examples=50, deadline=None)
 @given(distances)
-def test_what_stands_behind_a_summary_is_never_negative_and_sums_to_one(rows):
+def test_what_stands_behind_a_summary_is_never_negative_and_sums_to_one(rows) -> None:
     for share in behind(np.array(rows)).values():
         assert (share >= 0).all()
         assert share.sum(axis=1) == pytest.approx(1.0)

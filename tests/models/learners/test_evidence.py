@@ -33,13 +33,13 @@ def encoded(made, plant) -> tuple[np.ndarray, np.ndarray]:
     return made.predictor.encoder.encode(plant.snapshots), plant.snapshots["checkpoint_h"].to_numpy(float)
 
 
-def test_columns_of_attributes_are_those_worked_by_hand():
+def test_columns_of_attributes_are_those_worked_by_hand() -> None:
     (row,) = attribute_columns(expected(91.0, 5.5))
     few, many = 0.308537539, 0.841344746  # normal distribution beyond .5 below the mean, and below 1
     assert row == pytest.approx([0.5, few, -1.0, many, -1.0, logit(1 - (1 - few) * (1 - many))], abs=1e-6)
 
 
-def test_far_from_every_limit_nothing_more_is_learned():
+def test_far_from_every_limit_nothing_more_is_learned() -> None:
     (row,) = attribute_columns(expected(900.0, -900.0))
     assert row[[0, 2, 4]].tolist() == [8, 8, 8]
     assert row[[1, 3]] == pytest.approx([1e-6, 1e-6])
@@ -50,11 +50,11 @@ def test_far_from_every_limit_nothing_more_is_learned():
     ("attribute", "behind", "sign"),
     [(LOWER, [5.0], -1), (UPPER, [-5.0], 1), (BETWEEN, [-1.0, 0.2], -1), (BETWEEN, [1.0, -0.2], 1)],
 )
-def test_a_forecast_moves_to_its_limit_downwards_upwards_or_to_the_side_it_strays_to(attribute, behind, sign):
+def test_a_forecast_moves_to_its_limit_downwards_upwards_or_to_the_side_it_strays_to(attribute, behind, sign) -> None:
     assert np.ravel(_toward_limit(attribute, np.array([behind])))[0] == sign
 
 
-def test_a_contribution_goes_to_what_pulls_its_way_in_proportion():
+def test_a_contribution_goes_to_what_pulls_its_way_in_proportion() -> None:
     pull = np.array([[3.0, 1.0, -2.0], [3.0, 1.0, -2.0], [0.0, 0.0, 0.0]])
     shares = _with_the_risk(pull, np.array([1.0, -1.0, 1.0]))
     np.testing.assert_allclose(shares, [[0.75, 0.25, 0], [0, 0, 1], [1 / 3] * 3])
@@ -62,7 +62,7 @@ def test_a_contribution_goes_to_what_pulls_its_way_in_proportion():
 
 @given(st.integers(0, 2**32 - 1))
 @settings(deadline=None, max_examples=30)
-def test_what_is_handed_on_keeps_its_sum_whatever_is_known(foreseen, foreseen_plant, seed):
+def test_what_is_handed_on_keeps_its_sum_whatever_is_known(foreseen, foreseen_plant, seed) -> None:
     rng, evidence = np.random.default_rng(seed), foreseen.predictor.evidence
     X, hours = encoded(foreseen, foreseen_plant)
     rows = rng.choice(len(X), 30)
@@ -74,7 +74,7 @@ def test_what_is_handed_on_keeps_its_sum_whatever_is_known(foreseen, foreseen_pl
     np.testing.assert_allclose(handed.sum(axis=1), given_out.sum(axis=1), atol=1e-9)
 
 
-def test_batches_are_ordered_without_trees_by_the_chance_of_a_miss_and_by_deviations(foreseen):
+def test_batches_are_ordered_without_trees_by_the_chance_of_a_miss_and_by_deviations(foreseen) -> None:
     evidence = foreseen.predictor.evidence
     assert [evidence.features[i].name for i in evidence.ranking] == [
         MISS_LOG_ODDS, "deviations.now.largest", "deviations.now.typical",
@@ -82,7 +82,7 @@ def test_batches_are_ordered_without_trees_by_the_chance_of_a_miss_and_by_deviat
     assert evidence.features[4].name == LEAST_MARGIN
 
 
-def test_a_row_is_compared_with_its_own_group_and_an_unknown_one_with_none():
+def test_a_row_is_compared_with_its_own_group_and_an_unknown_one_with_none() -> None:
     names = ("process_version.before_start.value", "site.before_start.value")
     encoder = Encoder(names, {names[0]: ("v1", "v2"), names[1]: ("A", "B")})
     X = np.array([[0.0, 1.0], [np.nan, 0.0]])
@@ -90,7 +90,7 @@ def test_a_row_is_compared_with_its_own_group_and_an_unknown_one_with_none():
     assert group_labels(Encoder(("x",), {}), X) == ["", ""]
 
 
-def test_it_survives_json_to_the_bit(foreseen, foreseen_plant):
+def test_it_survives_json_to_the_bit(foreseen, foreseen_plant) -> None:
     evidence = foreseen.predictor.evidence
     back = Evidence.from_json(evidence.encoder, json.loads(json.dumps(evidence.to_json(), allow_nan=False)))
     X, hours = encoded(foreseen, foreseen_plant)

@@ -20,7 +20,7 @@ def forecasts() -> Forecasts:
     )  # fmt: skip
 
 
-def test_a_row_alone_is_forecast_to_the_bit_as_in_company(forecasts):
+def test_a_row_alone_is_forecast_to_the_bit_as_in_company(forecasts) -> None:
     rng = np.random.default_rng(6)
     X, hours = rng.normal(size=(64, WIDTH)), rng.choice([6.0, 12.0, 15.5, 24.0, 30.0], 64)
     X[rng.random(X.shape) < 0.2] = np.nan
@@ -30,7 +30,7 @@ def test_a_row_alone_is_forecast_to_the_bit_as_in_company(forecasts):
         np.testing.assert_array_equal(alone.value[0], together.value[i])
 
 
-def test_a_forecast_is_the_usual_one_and_what_its_columns_add(forecasts):
+def test_a_forecast_is_the_usual_one_and_what_its_columns_add(forecasts) -> None:
     X, hours = np.random.default_rng(7).normal(size=(5, WIDTH)), np.full(5, 12.0)
     added = forecasts.contributions(X, hours).sum(axis=1)
     np.testing.assert_allclose(forecasts.expected(X, hours).value, forecasts.usual[0] + added, rtol=1e-12)

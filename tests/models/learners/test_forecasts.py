@@ -54,13 +54,13 @@ def of_b1(*rows: dict, before: str | None = None) -> float:
     return float(found["vcn"].get("B1", np.nan))
 
 
-def test_a_result_counts_from_the_moment_at_which_it_became_available():
+def test_a_result_counts_from_the_moment_at_which_it_became_available() -> None:
     row = result("2026-01-01", 3.0, known="2026-01-05")
     assert np.isnan(of_b1(row, before="2026-01-05"))  # at the cut is not before it
     assert of_b1(row, before="2026-01-05 00:00:01") == 3.0
 
 
-def test_the_newest_sample_counts_with_its_newest_revision_as_known_then():
+def test_the_newest_sample_counts_with_its_newest_revision_as_known_then() -> None:
     rows = (
         result("2026-01-01", 1.0),
         result("2026-01-02", 2.0),
@@ -72,7 +72,7 @@ def test_the_newest_sample_counts_with_its_newest_revision_as_known_then():
     assert np.isnan(of_b1(*rows, result("2026-01-02", 2.5, revision=2, quality="bad")))
 
 
-def test_one_ridge_is_that_worked_by_hand():
+def test_one_ridge_is_that_worked_by_hand() -> None:
     # one column, five parts of one row twice; intercept free: w = sum z (y - mean) / (sum z^2 + 10), z centred
     z = np.tile([-1.0, 1.0], 10)[:, None]
     y = 4 + 3 * z
@@ -81,7 +81,7 @@ def test_one_ridge_is_that_worked_by_hand():
     assert weights == pytest.approx(np.array([[60 / (20 + 10)]]), rel=1e-6)  # the weakest penalty of the list fits best
 
 
-def test_out_of_fold_a_row_is_predicted_by_the_other_parts_alone():
+def test_out_of_fold_a_row_is_predicted_by_the_other_parts_alone() -> None:
     z = np.tile([-1.0, 1.0], 10)[:, None]
     y = np.where(np.arange(20)[:, None] < 4, 100.0, 4 + 3 * z)  # the first part is odd
     _, _, held_out = _ridge(z, y, np.ones(20, bool), np.arange(20) // 4)
@@ -91,7 +91,7 @@ def test_out_of_fold_a_row_is_predicted_by_the_other_parts_alone():
 
 @given(st.integers(0, 149), st.floats(0.5, 9))
 @settings(deadline=None, max_examples=10)
-def test_a_batchs_own_result_does_not_move_its_out_of_fold_forecast(place, vcn):
+def test_a_batchs_own_result_does_not_move_its_out_of_fold_forecast(place, vcn) -> None:
     X, rows, results = made_up()
     _, before = fit(X, rows, results)
     changed = results.copy()
@@ -102,13 +102,13 @@ def test_a_batchs_own_result_does_not_move_its_out_of_fold_forecast(place, vcn):
     assert not np.allclose(after.value[~own, 1], before.value[~own, 1], rtol=1e-12)
 
 
-def test_blocks_hold_as_many_results_each_and_follow_time():
+def test_blocks_hold_as_many_results_each_and_follow_time() -> None:
     assert _time_blocks(np.ones(10, bool)).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     late = np.arange(20) >= 10
     assert _time_blocks(late).tolist() == [0] * 10 + [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
 
 
-def test_forecasts_find_what_rules_each_attribute_and_cover_later_batches():
+def test_forecasts_find_what_rules_each_attribute_and_cover_later_batches() -> None:
     forecasts, _ = fit(*made_up(400))
     X, rows, results = made_up(400, seed=2)
     found = forecasts.expected(X, rows["checkpoint_h"].to_numpy())
@@ -119,7 +119,7 @@ def test_forecasts_find_what_rules_each_attribute_and_cover_later_batches():
     assert (np.abs(inside - 0.9) < 0.06).all()
 
 
-def test_an_attribute_measured_on_few_batches_leaves_the_others_their_own():
+def test_an_attribute_measured_on_few_batches_leaves_the_others_their_own() -> None:
     X, rows, results = made_up()
     few = results.copy()
     few.iloc[:85, 1] = np.nan  # vcn was introduced late: 65 results
@@ -131,7 +131,7 @@ def test_an_attribute_measured_on_few_batches_leaves_the_others_their_own():
     assert np.abs(error).mean() < 1.0  # out of fold by others of the new ones, not by nothing
 
 
-def test_attributes_without_enough_different_results_are_counted_not_forecast():
+def test_attributes_without_enough_different_results_are_counted_not_forecast() -> None:
     X, rows, results = made_up()
     few = results.assign(vcn=results["vcn"].where(np.arange(150) < 59))
     forecasts, _ = fit(X, rows, few)
@@ -142,7 +142,7 @@ def test_attributes_without_enough_different_results_are_counted_not_forecast():
     assert fit_forecasts((DOSE, VCN), ENCODER, FEATURES, X, rows, results[:59]) == (None, None)
 
 
-def test_attributes_that_share_no_checkpoint_with_enough_results_are_not_forecast():
+def test_attributes_that_share_no_checkpoint_with_enough_results_are_not_forecast() -> None:
     X, rows, results = made_up()
     early = (rows["batch_id"] < "B075") == (rows["checkpoint_h"] == 0)  # old batches at 0 h, new ones later
     few = results.assign(
@@ -152,7 +152,7 @@ def test_attributes_that_share_no_checkpoint_with_enough_results_are_not_forecas
     assert fit_forecasts((DOSE, VCN), ENCODER, FEATURES, X[early], kept, few) == (None, None)
 
 
-def test_contributions_add_up_to_the_forecast_on_between_and_beyond_checkpoints():
+def test_contributions_add_up_to_the_forecast_on_between_and_beyond_checkpoints() -> None:
     forecasts, _ = fit(*made_up())
     X = np.where(np.random.default_rng(3).random((7, WIDE)) < 0.3, np.nan, 2.0)
     hours = np.array([-5.0, 0.0, 3.0, 12.0, 20.0, 24.0, 99.0])
@@ -161,7 +161,7 @@ def test_contributions_add_up_to_the_forecast_on_between_and_beyond_checkpoints(
     np.testing.assert_allclose(usual + parts.sum(axis=1), expected.value, atol=1e-9)
 
 
-def test_a_forecast_between_checkpoints_lies_on_the_line_between_them():
+def test_a_forecast_between_checkpoints_lies_on_the_line_between_them() -> None:
     forecasts, _ = fit(*made_up())
     X = np.full((1, WIDE), 0.7)
     at = [forecasts.expected(X, np.array([h])) for h in (0.0, 12.0, 3.0)]
@@ -172,7 +172,7 @@ def test_a_forecast_between_checkpoints_lies_on_the_line_between_them():
 
 @given(st.permutations(range(60)))
 @settings(deadline=None, max_examples=20)
-def test_a_forecast_does_not_know_its_company_to_the_last_bit(order):
+def test_a_forecast_does_not_know_its_company_to_the_last_bit(order) -> None:
     forecasts, (X, rows, _) = FITTED
     hours = rows["checkpoint_h"].to_numpy()[:60]
     together = forecasts.expected(X[:60], hours).value
@@ -181,7 +181,7 @@ def test_a_forecast_does_not_know_its_company_to_the_last_bit(order):
         np.testing.assert_array_equal(forecasts.expected(X[:size], hours[:size]).value, together[:size])
 
 
-def test_margins_and_chances_are_those_worked_by_hand():
+def test_margins_and_chances_are_those_worked_by_hand() -> None:
     made = Expected(
         (DOSE, VCN, BOTH), *(np.array([row]) for row in ([np.log(4), 6.0, 7.3], [0.0] * 3, [9.0] * 3, [0.5, 2.0, 0.1]))
     )
@@ -191,7 +191,7 @@ def test_margins_and_chances_are_those_worked_by_hand():
     )
 
 
-def test_it_survives_json_to_the_bit():
+def test_it_survives_json_to_the_bit() -> None:
     forecasts, (X, rows, _) = FITTED
     back = Forecasts.from_json(json.loads(json.dumps(forecasts.to_json(), allow_nan=False)))
     hours = rows["checkpoint_h"].to_numpy() + 1.0

@@ -75,7 +75,7 @@ def _assert_agrees(boosters: list[lgb.Booster], rows: np.ndarray) -> None:
     assert forest.base.mean() == pytest.approx(shap[0, -1], abs=1e-12)
 
 
-def test_values_at_the_thresholds_and_around_zero_go_the_way_that_lightgbm_sends_them():
+def test_values_at_the_thresholds_and_around_zero_go_the_way_that_lightgbm_sends_them() -> None:
     booster, zero = _trained(3), float(np.float32(1e-35))  # up to which LightGBM takes a number for 0
     at = Forest.of([booster.model_to_string()]).nodes["threshold"]
     around = [-0.0, zero, -zero, 1e-36, -1e-36, np.nextafter(zero, 1), np.nextafter(-zero, -1), np.inf, -np.inf, 1e300]
@@ -85,7 +85,7 @@ def test_values_at_the_thresholds_and_around_zero_go_the_way_that_lightgbm_sends
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 60), st.booleans())
-def test_log_odds_are_lightgbms_to_the_bit_and_contributions_but_for_rounding(seed, leaves, categories):
+def test_log_odds_are_lightgbms_to_the_bit_and_contributions_but_for_rounding(seed, leaves, categories) -> None:
     boosters = [_trained(seed + i, leaves=leaves, categories=categories) for i in range(2)]
     rows = _rows(np.random.default_rng(seed), 50)
     rows[0], rows[1, 4], rows[2, 4], rows[3, 4] = (
@@ -97,7 +97,7 @@ def test_log_odds_are_lightgbms_to_the_bit_and_contributions_but_for_rounding(se
     _assert_agrees(boosters, rows)
 
 
-def test_missing_values_go_where_lightgbm_sends_them():
+def test_missing_values_go_where_lightgbm_sends_them() -> None:
     rows = _rows(np.random.default_rng(3), 200)
     _assert_agrees([_trained(3, zero_as_missing=True)], rows)
     _assert_agrees([_trained(3, use_missing=False)], rows)
@@ -105,7 +105,7 @@ def test_missing_values_go_where_lightgbm_sends_them():
     _assert_agrees([_trained(3, zero_as_missing=True)], rows)
 
 
-def test_trees_deeper_than_one_set_of_points_stay_exact():
+def test_trees_deeper_than_one_set_of_points_stay_exact() -> None:
     _assert_agrees([_trained(5, leaves=120, rounds=3, min_data_in_leaf=1)], _rows(np.random.default_rng(5), 50))
     chance = np.random.default_rng(6)
     X = chance.normal(size=(3000, 30))
@@ -119,7 +119,7 @@ def test_trees_deeper_than_one_set_of_points_stay_exact():
     _assert_agrees([booster], X[:40])
 
 
-def test_a_constant_model_contributes_nothing():
+def test_a_constant_model_contributes_nothing() -> None:
     chance = np.random.default_rng(1)
     booster = lgb.train(
         {"objective": "binary", "verbose": -1, "min_data_in_leaf": 400},
@@ -129,7 +129,7 @@ def test_a_constant_model_contributes_nothing():
     _assert_agrees([booster], chance.normal(size=(3, 2)))
 
 
-def test_contributions_of_a_small_tree_are_those_worked_by_hand():
+def test_contributions_of_a_small_tree_are_those_worked_by_hand() -> None:
     # leaves 1, 2, 4 hold 50, 30, 20 of 100 rows: mean 1.9; the right half's mean is 2.8
     forest = Forest.of([STUMP])
     # a right, b right: v() = 1.9, v(a) = 2.8, v(b) = .5 * 1 + .5 * 4 = 2.5, v(ab) = 4
@@ -142,7 +142,7 @@ def test_contributions_of_a_small_tree_are_those_worked_by_hand():
     )
 
 
-def test_contributions_are_the_shapley_values_of_all_sets():
+def test_contributions_are_the_shapley_values_of_all_sets() -> None:
     booster = _trained(8, leaves=12, rounds=1)
     forest, row = Forest.of([booster.model_to_string()]), _rows(np.random.default_rng(9), 1)
     value = {known: _value(forest, row[0], set(known)) for n in range(7) for known in combinations(range(6), n)}
@@ -171,7 +171,7 @@ def _value(forest: Forest, row: np.ndarray, known: set[int], at: int = 0) -> flo
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 1000))
-def test_a_row_gives_the_same_bits_alone_and_among_others(seed):
+def test_a_row_gives_the_same_bits_alone_and_among_others(seed) -> None:
     forest = Forest.of([_trained(2).model_to_string(), _trained(4).model_to_string()])
     rows = _rows(np.random.default_rng(seed), 9)
     whole = forest.contributions(rows)
@@ -187,6 +187,6 @@ def test_a_row_gives_the_same_bits_alone_and_among_others(seed):
      ("split_feature=0 1", "split_feature=0 2"),
      ("num_tree_per_iteration=1", "num_tree_per_iteration=3"), ("is_linear=0", "is_linear=1"), ("leaf_count=50 30 20", "leaf_count=50 50 0"), (STUMP[STUMP.index("Tree=0") :], ""), ("tree\nversion", "forest\nversion")],
 )  # fmt: skip
-def test_a_text_that_is_no_such_model_is_refused(damage):
+def test_a_text_that_is_no_such_model_is_refused(damage) -> None:
     with pytest.raises(StorageError):
         Forest.of([STUMP.replace(*damage)])

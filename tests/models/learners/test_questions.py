@@ -23,25 +23,25 @@ def named(cut: str) -> set[tuple[str, str]]:
     return set(zip(pairs["batch_id"], pairs["mode"], strict=True))
 
 
-def test_modes_are_those_of_the_newest_disposition_known_before_the_cut():
+def test_modes_are_those_of_the_newest_disposition_known_before_the_cut() -> None:
     assert named("2026-01-01") == set()
     assert named("2026-02-01") == {("A", "M1"), ("A", "M2"), ("C", "M1")}
     assert named("2026-02-02") == {("A", "M1"), ("A", "M2"), ("B", "M3")}
 
 
-def test_modes_with_enough_cases_among_the_training_failures_are_told_from_the_others():
+def test_modes_with_enough_cases_among_the_training_failures_are_told_from_the_others() -> None:
     modes = pd.DataFrame({"batch_id": list("ABCDE"), "mode": ["y", "y", "x", "x", "y"]})
     assert enough_cases(modes, list("ABCD"), 2) == (["x", "y"], {})
     assert enough_cases(modes, list("ABC"), 2) == (["y"], {"x": 1})
 
 
-def test_a_mode_below_the_minimum_is_reported_and_not_modelled(foreseen):
+def test_a_mode_below_the_minimum_is_reported_and_not_modelled(foreseen) -> None:
     (hard,) = foreseen.predictor.modes
     assert (hard.mode, hard.n_cases) == ("hard", 28)
     assert foreseen.predictor.few_cases == {"dusty": 13}
 
 
-def test_a_mode_that_no_fold_knew_in_time_is_reported_and_not_modelled(foreseen_plant, foreseen):
+def test_a_mode_that_no_fold_knew_in_time_is_reported_and_not_modelled(foreseen_plant, foreseen) -> None:
     """Cases whose mode was named only after the last fold had begun: nothing could be calibrated on it."""
     rows = foreseen_plant.release.dispositions
     late = rows.assign(revision=1, decided_at=foreseen.seal.cut - pd.Timedelta(hours=1))

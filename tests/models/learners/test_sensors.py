@@ -69,7 +69,7 @@ def check(statistic: str):
     return next(c for c in CHECKS.checks if c.statistic == statistic)
 
 
-def test_limits_of_a_gap_are_those_of_sound_probes_though_some_of_the_batches_had_a_bad_one():
+def test_limits_of_a_gap_are_those_of_sound_probes_though_some_of_the_batches_had_a_bad_one() -> None:
     fitted = history()
     sound = fitted[(fitted["ph.now.gap_median"] < 0.3) & (fitted["checkpoint_h"] == 24.0)]
     alone = fit_sensor_checks(sound, FEATURES, pd.Index(sound["batch_id"]))
@@ -80,14 +80,14 @@ def test_limits_of_a_gap_are_those_of_sound_probes_though_some_of_the_batches_ha
     assert with_bad.checks[0].high[0] == pytest.approx(high[0], abs=0.01)
 
 
-def test_only_successful_training_batches_are_read():
+def test_only_successful_training_batches_are_read() -> None:
     few = fit_sensor_checks(HISTORY, FEATURES, pd.Index([f"B{i}" for i in range(100)]))
     other = HISTORY.assign(**{"ph.now.gap_median": np.where(HISTORY["batch_id"].str[1:].astype(int) < 100,
                                                             HISTORY["ph.now.gap_median"], 99.0)})  # fmt: skip
     assert fit_sensor_checks(other, FEATURES, pd.Index([f"B{i}" for i in range(100)])) == few
 
 
-def test_a_stage_with_too_few_batches_has_no_limit_of_its_own_and_a_sensor_without_any_is_not_checked():
+def test_a_stage_with_too_few_batches_has_no_limit_of_its_own_and_a_sensor_without_any_is_not_checked() -> None:
     thin = HISTORY[(HISTORY["checkpoint_h"] == 24.0) | (HISTORY["batch_id"].isin([f"B{i}" for i in range(49)]))]
     fitted = fit_sensor_checks(thin, FEATURES, pd.Index([f"B{i}" for i in range(400)]))
     assert all(c.hours == (24.0,) for c in fitted.checks)
@@ -97,14 +97,14 @@ def test_a_stage_with_too_few_batches_has_no_limit_of_its_own_and_a_sensor_witho
     pd.testing.assert_frame_equal(none.masked(snapshot()), snapshot())
 
 
-def test_between_stages_limits_are_interpolated_and_beyond_them_the_outer_ones_hold():
+def test_between_stages_limits_are_interpolated_and_beyond_them_the_outer_ones_hold() -> None:
     gap = check("gap_median")
     _, high = gap.limits(np.array([0.0, 24.0, 36.0, 48.0, 999.0]))
     assert high[2] == pytest.approx((high[1] + high[3]) / 2)
     assert (high[0], high[4]) == (high[1], high[3])
 
 
-def test_a_drifting_probe_is_named_with_what_was_seen_and_what_is_usual():
+def test_a_drifting_probe_is_named_with_what_was_seen_and_what_is_usual() -> None:
     within = max(abs(check("gap_median").low[0]), check("gap_median").high[0])
     (finding,) = CHECKS.findings(snapshot(ph_now_gap_median=0.4))[0]
     assert (finding.parameter, finding.kind, finding.value) == ("ph", "drifting", 0.4)
@@ -115,14 +115,14 @@ def test_a_drifting_probe_is_named_with_what_was_seen_and_what_is_usual():
     assert "reads 0.4 below the off-line" in CHECKS.findings(snapshot(ph_now_gap_median=-0.4))[0][0].text
 
 
-def test_a_gap_that_moved_is_named_once_beside_a_gap_that_is_wide():
+def test_a_gap_that_moved_is_named_once_beside_a_gap_that_is_wide() -> None:
     (moved,) = CHECKS.findings(snapshot(ph_since_start_gap_change=-0.4))[0]
     assert "has moved 0.4 down against the off-line result since the first samples" in moved.text
     (both,) = CHECKS.findings(snapshot(ph_now_gap_median=0.4, ph_since_start_gap_change=0.4))[0]
     assert "reads 0.4 above" in both.text
 
 
-def test_a_stuck_and_a_spiking_signal_are_named_beyond_what_that_sensor_usually_shows():
+def test_a_stuck_and_a_spiking_signal_are_named_beyond_what_that_sensor_usually_shows() -> None:
     assert CHECKS.findings(snapshot(flow_now_flat_h=3.0, flow_last_24h_spike_share=0.08)) == [()]
     stuck, spiking = CHECKS.findings(snapshot(flow_now_flat_h=7.5, flow_last_24h_spike_share=0.25))[0]
     assert stuck.text == "Flow has not changed for 7.5 h (usual at most 3 h): the signal is stuck"
@@ -131,14 +131,14 @@ def test_a_stuck_and_a_spiking_signal_are_named_beyond_what_that_sensor_usually_
     assert stuck.usual_low == -np.inf
 
 
-def test_a_quiet_gap_or_a_single_spike_is_no_fault_even_where_the_training_batches_had_none():
+def test_a_quiet_gap_or_a_single_spike_is_no_fault_even_where_the_training_batches_had_none() -> None:
     calm = HISTORY.assign(**{"flow.now.flat_h": 0.0, "flow.last_24h.spike_share": 0.0})
     fitted = fit_sensor_checks(calm, FEATURES, pd.Index([f"B{i}" for i in range(400)]))
     assert fitted.findings(snapshot(flow_now_flat_h=2.0, flow_last_24h_spike_share=1 / 22)) == [()]
     assert len(fitted.findings(snapshot(flow_now_flat_h=2.5, flow_last_24h_spike_share=2 / 22))[0]) == 2
 
 
-def test_a_finding_without_a_lower_limit_can_be_written_as_json():
+def test_a_finding_without_a_lower_limit_can_be_written_as_json() -> None:
     found = SensorFinding("flow", "flat-lined", 9.0, -math.inf, 2.0, "Flow has not changed for 9 h")
     assert json.loads(json.dumps(found.to_json(), allow_nan=False)) == {
         "parameter": "flow", "kind": "flat-lined", "value": 9.0, "usual_low": None, "usual_high": 2.0,
@@ -146,7 +146,7 @@ def test_a_finding_without_a_lower_limit_can_be_written_as_json():
     }  # fmt: skip
 
 
-def test_all_windows_of_a_faulty_sensor_are_hidden_and_nothing_else():
+def test_all_windows_of_a_faulty_sensor_are_hidden_and_nothing_else() -> None:
     frame = pd.concat([snapshot(ph_now_gap_median=0.4), snapshot()], ignore_index=True)
     before = frame.copy()
     hidden = CHECKS.masked(frame)
@@ -156,7 +156,7 @@ def test_all_windows_of_a_faulty_sensor_are_hidden_and_nothing_else():
     pd.testing.assert_frame_equal(frame, before)
 
 
-def test_trees_are_trained_with_every_sensor_missing_in_some_batches_whatever_the_order_of_the_rows():
+def test_trees_are_trained_with_every_sensor_missing_in_some_batches_whatever_the_order_of_the_rows() -> None:
     taught = CHECKS.for_training(HISTORY, also_hidden_share=0.1)
     sound = ~CHECKS.masked(HISTORY)["ph.last_24h.mean"].isna()
     share = taught.loc[sound, ["ph.last_24h.mean", "flow.since_start.last"]].isna().mean()
@@ -168,34 +168,34 @@ def test_trees_are_trained_with_every_sensor_missing_in_some_batches_whatever_th
     pd.testing.assert_frame_equal(turned[::-1], taught)
 
 
-def test_training_without_more_hidden_batches_sees_what_scoring_sees():
+def test_training_without_more_hidden_batches_sees_what_scoring_sees() -> None:
     pd.testing.assert_frame_equal(CHECKS.for_training(HISTORY, also_hidden_share=0.0), CHECKS.masked(HISTORY))
 
 
-def test_a_process_fault_that_the_off_line_result_confirms_stays_in_the_score():
+def test_a_process_fault_that_the_off_line_result_confirms_stays_in_the_score() -> None:
     acid = snapshot(ph_last_24h_mean=6.6, ph_now_gap_median=0.01, ph_since_start_gap_change=0.0)
     assert CHECKS.findings(acid) == [()]
     assert CHECKS.masked(acid)["ph.last_24h.mean"][0] == 6.6
 
 
-def test_what_is_not_known_is_no_finding():
+def test_what_is_not_known_is_no_finding() -> None:
     unknown = snapshot(ph_now_gap_median=np.nan, ph_since_start_gap_change=np.nan, flow_now_flat_h=np.nan)
     assert CHECKS.findings(unknown) == [()]
 
 
-def test_no_snapshots_are_no_findings():
+def test_no_snapshots_are_no_findings() -> None:
     nothing = snapshot().iloc[:0]
     assert CHECKS.findings(nothing) == []
     pd.testing.assert_frame_equal(CHECKS.masked(nothing), nothing)
     pd.testing.assert_frame_equal(CHECKS.for_training(nothing), nothing)
 
 
-def test_a_snapshot_of_another_process_definition_is_refused():
+def test_a_snapshot_of_another_process_definition_is_refused() -> None:
     with pytest.raises(ContractError, match=r"lack the feature 'ph\.now\.gap_median'"):
         CHECKS.findings(snapshot().drop(columns="ph.now.gap_median"))
 
 
-def test_checks_survive_being_json_and_another_version_is_refused():
+def test_checks_survive_being_json_and_another_version_is_refused() -> None:
     data = json.loads(json.dumps(CHECKS.to_json(), allow_nan=False))
     assert SensorChecks.from_json(data) == CHECKS
     with pytest.raises(ContractError, match="version 99"):
@@ -203,7 +203,7 @@ def test_checks_survive_being_json_and_another_version_is_refused():
 
 
 @given(st.lists(st.tuples(st.floats(-1, 1), st.floats(0, 9), st.floats(0, 60)), min_size=1, max_size=8))
-def test_the_matrix_and_the_frame_hide_the_same_cells_row_by_row(rows):
+def test_the_matrix_and_the_frame_hide_the_same_cells_row_by_row(rows) -> None:
     frame = pd.concat(
         [snapshot(hours, ph_now_gap_median=gap, flow_now_flat_h=flat) for gap, flat, hours in rows], ignore_index=True
     )

@@ -65,7 +65,7 @@ def block_inputs(made: Forward, number: int) -> tuple[np.ndarray, np.ndarray]:
     return block.bins.table.X, block.train_failed
 
 
-def test_a_fold_learns_from_no_result_that_came_at_its_cut_or_later(ready, folded):
+def test_a_fold_learns_from_no_result_that_came_at_its_cut_or_later(ready, folded) -> None:
     """Corrections of training batches' results, and results of the batches it predicts: none of them moves it."""
     results, cut = ready.plant.release.observations, ready.folds[0].cut
     correction = results[results["batch_id"].isin(ready.folds[0].train)].assign(
@@ -80,7 +80,7 @@ def test_a_fold_learns_from_no_result_that_came_at_its_cut_or_later(ready, folde
     assert not np.array_equal(block_inputs(made, 0)[0], block_inputs(folded, 0)[0])
 
 
-def test_a_fold_learns_from_no_label_that_came_at_its_cut_or_later(ready, folded):
+def test_a_fold_learns_from_no_label_that_came_at_its_cut_or_later(ready, folded) -> None:
     """The outcome of every training batch is turned round by a later correction: learned by the next fold alone."""
     log, cut = ready.plant.log, ready.folds[0].cut
     train = log["batch_id"].isin(ready.folds[0].train[::2])
@@ -91,7 +91,7 @@ def test_a_fold_learns_from_no_label_that_came_at_its_cut_or_later(ready, folded
     assert not np.array_equal(block_inputs(folded, 1)[1], block_inputs(made, 1)[1])
 
 
-def test_a_folds_modes_are_those_named_before_its_cut(ready, folded):
+def test_a_folds_modes_are_those_named_before_its_cut(ready, folded) -> None:
     """Half of the first fold's modes are named only at its cut: the calibration rests on trees that did not know them."""
     inputs = Bins(ready.layers(ready.plant.release.observations).inputs, QUICK, failed_share=0.2)
     cases = pd.Series(ready.failed.index[ready.failed])
@@ -113,7 +113,7 @@ def test_a_folds_modes_are_those_named_before_its_cut(ready, folded):
     assert model.calibration != knowing.calibration
 
 
-def test_out_of_fold_rows_are_those_validated_each_by_its_own_fold(ready, folded):
+def test_out_of_fold_rows_are_those_validated_each_by_its_own_fold(ready, folded) -> None:
     rows = folded.out_of_fold
     for fold in ready.folds:
         assert set(rows.loc[rows["fold"] == fold.name, "batch_id"]) == set(fold.validation)
@@ -121,7 +121,7 @@ def test_out_of_fold_rows_are_those_validated_each_by_its_own_fold(ready, folded
     np.testing.assert_array_equal(rows["log_odds"], folded.calibration.log_odds(rows["raw"].to_numpy(), hours))
 
 
-def test_training_rows_see_their_attributes_out_of_fold(ready):
+def test_training_rows_see_their_attributes_out_of_fold(ready) -> None:
     """In sample the chance of a miss would follow a batch's own result, which no later batch has yet."""
     layers = ready.layers(ready.plant.release.observations)
     hours = ready.table.rows["checkpoint_h"].to_numpy(float)
@@ -136,7 +136,7 @@ def test_training_rows_see_their_attributes_out_of_fold(ready):
     assert gap[0] < gap[1]
 
 
-def test_with_forecasts_the_trees_see_evidence_and_without_all_features_but_the_signs(ready):
+def test_with_forecasts_the_trees_see_evidence_and_without_all_features_but_the_signs(ready) -> None:
     with_results = ready.layers(ready.plant.release.observations).inputs.encoder.columns
     assert LEAST_MARGIN in with_results
     assert not [name for name in with_results if name.startswith("force_kn")]
@@ -146,7 +146,7 @@ def test_with_forecasts_the_trees_see_evidence_and_without_all_features_but_the_
     assert LEAST_MARGIN not in without
 
 
-def test_without_forecasts_the_trees_are_shown_batches_without_the_sensor(ready):
+def test_without_forecasts_the_trees_are_shown_batches_without_the_sensor(ready) -> None:
     layers = ready.layers(None)
     place = layers.inputs.encoder.columns.index("force_kn.since_start.mean")
     later = (layers.inputs.rows["checkpoint_h"] >= 12).to_numpy()

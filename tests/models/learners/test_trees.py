@@ -31,19 +31,19 @@ def block(seed: int = 1, *, shuffled: bool = False) -> Block:
     return Block("fold", utc("2026-01-01"), bins, early, failed[early], late, failed[late])
 
 
-def test_a_failure_weighs_half_way_to_balance():
+def test_a_failure_weighs_half_way_to_balance() -> None:
     assert Bins(table()[0], QUICK, failed_share=0.1).failure_weight == pytest.approx(3.0)  # sqrt(.9 / .1)
     assert Bins(table()[0], QUICK, failed_share=0.5).failure_weight == pytest.approx(1.0)
 
 
-def test_rows_carry_outcome_and_weight():
+def test_rows_carry_outcome_and_weight() -> None:
     made, failed = table()
     data = Bins(made, QUICK, failed_share=0.1).rows(np.arange(6), failed[:6])
     assert data.get_label().tolist() == [1, 1, 0, 0, 0, 0]
     assert data.get_weight().tolist() == pytest.approx([1.5, 1.5, 0.5, 0.5, 0.5, 0.5])
 
 
-def test_the_same_rows_give_the_same_text_and_another_seed_another():
+def test_the_same_rows_give_the_same_text_and_another_seed_another() -> None:
     made, failed = table()
     bins = Bins(made, QUICK, failed_share=1 / 8)
     texts = [
@@ -54,13 +54,13 @@ def test_the_same_rows_give_the_same_text_and_another_seed_another():
     assert texts[0] != texts[2]
 
 
-def test_the_defaults_stay_where_no_trial_is_clearly_better():
+def test_the_defaults_stay_where_no_trial_is_clearly_better() -> None:
     noise = tune([block(shuffled=True)], replace(QUICK, trials=4))
     assert replace(noise.settings, rounds=0) == replace(Settings(), rounds=0)
     assert len(noise.trials) == 4
 
 
-def test_settings_are_the_defaults_or_those_of_a_trial_that_beats_them_by_a_hundredth():
+def test_settings_are_the_defaults_or_those_of_a_trial_that_beats_them_by_a_hundredth() -> None:
     tuned = tune([block(1), block(2)], replace(QUICK, trials=5))
     losses = tuned.trials["log_loss"]
     taken = tuned.trials[tuned.trials["leaf_share"] == tuned.settings.leaf_share]["log_loss"].iloc[0]
@@ -68,7 +68,7 @@ def test_settings_are_the_defaults_or_those_of_a_trial_that_beats_them_by_a_hund
     assert 1 <= tuned.settings.rounds <= QUICK.most_rounds
 
 
-def test_training_rows_have_the_outcome_known_at_the_folds_cut_and_validated_ones_the_newest():
+def test_training_rows_have_the_outcome_known_at_the_folds_cut_and_validated_ones_the_newest() -> None:
     made = table(4)[0]
     fold = Fold("fold", utc("2026-02-01"), ("B000", "B001"), ("B002",))
     log = labels(

@@ -26,18 +26,18 @@ def drawn(chart) -> str:
     return svg
 
 
-def test_first_alarms_are_labelled_with_their_shares_and_counts():
+def test_first_alarms_are_labelled_with_their_shares_and_counts() -> None:
     svg = drawn(alarm_charts.first_alarms(first_alarm_curve(SCORES, 0.7, resamples=20)))
     assert "% of 10 failed" in svg
     assert "% of 30 good" in svg
 
 
-def test_a_test_without_failures_still_draws_its_good_batches():
+def test_a_test_without_failures_still_draws_its_good_batches() -> None:
     good = SCORES.assign(failed=False)
     assert "of 40 good" in drawn(alarm_charts.first_alarms(first_alarm_curve(good, 0.7, resamples=20)))
 
 
-def test_net_cost_names_what_it_is_compared_with_and_the_threshold_in_use():
+def test_net_cost_names_what_it_is_compared_with_and_the_threshold_in_use() -> None:
     curve = cost_curve(SCORES, COST, resamples=20)
     svg = drawn(alarm_charts.net_cost(curve, currency="EUR", threshold=0.5))
     for said in ("never alarming", "always alarming", "in use", "Saved per batch, EUR"):
@@ -45,7 +45,7 @@ def test_net_cost_names_what_it_is_compared_with_and_the_threshold_in_use():
     assert "in use" not in drawn(alarm_charts.net_cost(curve, currency="EUR"))
 
 
-def test_undecided_scores_are_named_by_their_cause():
+def test_undecided_scores_are_named_by_their_cause() -> None:
     svg = drawn(alarm_charts.undecided(undecided_causes(SCORES)))
     assert "both &lt;classes&gt; &amp; more" in svg
     decided = undecided_causes(SCORES.assign(decision="low", cause=""))

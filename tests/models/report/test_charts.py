@@ -10,14 +10,14 @@ from tests.models.evaluation.test_figures import scores
 TEST = scores(*[(f"B{i}", h, i % 3 == 0, (i % 7) / 10 + h / 1000) for i in range(20) for h in (0, 12)])
 
 
-def test_precision_and_recall_by_hand():
+def test_precision_and_recall_by_hand() -> None:
     curve = charts.precision_recall_curve(
         scores(("A", 0, True, 0.9), ("B", 0, False, 0.8), ("C", 0, True, 0.7), ("D", 0, False, 0.1))
     )
     assert curve.to_numpy().tolist() == [[0.5, 1.0], [1.0, pytest.approx(2 / 3)]]
 
 
-def test_every_chart_becomes_svg_and_png_without_a_network():
+def test_every_chart_becomes_svg_and_png_without_a_network() -> None:
     table = pd.DataFrame({"parameter": ["a"], "label": ["A & <B>"], "mean_abs_points": [2.0]})
     checkpoints = by_checkpoint(TEST)
     assert checkpoints["auroc_low"].notna().all()
@@ -32,7 +32,7 @@ def test_every_chart_becomes_svg_and_png_without_a_network():
         assert to_png(chart).startswith(b"\x89PNG")
 
 
-def test_shap_plots_are_captioned_in_words(plant, trained):
+def test_shap_plots_are_captioned_in_words(plant, trained) -> None:
     rows = plant.snapshots[plant.snapshots["checkpoint_h"] == 24]
     plots = shap_plots(trained.predictor, rows, dependence=99)
     assert next(iter(plots)) == "Beeswarm"

@@ -8,7 +8,7 @@ from markupsafe import escape
 from models.cohort.splits import subject_groups
 from models.evaluation.compare import compare_splits
 from models.evaluation.evaluate import Evaluation, evaluate
-from models.evaluation.scoring import sealed_rows
+from models.evaluation.sealed_test import sealed_rows
 from models.report.html import answers_of, by_question, figure, findings_of, hours, html_report, interval, percent
 from models.report.pictures import charts_of
 from models.report.shap_plots import shap_plots
@@ -22,16 +22,16 @@ class Tags(HTMLParser):
         self.sources: list[str] = []
         self.seen: set[str] = set()
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag, attrs) -> None:
         self.seen.add(tag)
         if tag not in {"meta", "img", "br", "path", "rect", "line", "circle", "use"}:
             self.open.append(tag)
         self.sources += [value or "" for name, value in attrs if name in {"src", "href", "xlink:href"}]
 
-    def handle_startendtag(self, tag, attrs):
+    def handle_startendtag(self, tag, attrs) -> None:
         self.seen.add(tag)
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag) -> None:
         if self.open and self.open[-1] == tag:
             self.open.pop()
 
@@ -52,7 +52,7 @@ def page(plant, trained, judged) -> str:
     return html_report(plant.process, trained, judged, images=images, more={"Run history": "<b>120</b> batches"})
 
 
-def test_the_report_loads_nothing_from_anywhere(page):
+def test_the_report_loads_nothing_from_anywhere(page) -> None:
     tags = Tags()
     tags.feed(page)
     assert tags.sources
@@ -62,7 +62,7 @@ def test_the_report_loads_nothing_from_anywhere(page):
     assert not re.search(r"url\((?!#)", page)
 
 
-def test_the_report_shows_the_figures_with_their_failures_and_intervals(page, judged):
+def test_the_report_shows_the_figures_with_their_failures_and_intervals(page, judged) -> None:
     overall = judged.overall
     assert f"<b>{overall['auroc']:.3f}</b>" in page
     assert f"{overall['auroc_low']:.3f} to {overall['auroc_high']:.3f}" in page
@@ -74,20 +74,20 @@ def test_the_report_shows_the_figures_with_their_failures_and_intervals(page, ju
         )
 
 
-def test_the_report_compares_the_splits_and_accounts_for_every_row(page, judged):
+def test_the_report_compares_the_splits_and_accounts_for_every_row(page, judged) -> None:
     assert judged.splits["auroc"].notna().all()
     for value in judged.splits["auroc"]:
         assert f"{value:.3f}" in page
     assert f"<b>{judged.excluded['rows'].sum()}</b>" in page
 
 
-def test_the_report_says_that_simulated_batches_validate_nothing(page, plant, trained, judged):
+def test_the_report_says_that_simulated_batches_validate_nothing(page, plant, trained, judged) -> None:
     assert judged.note in page
     real = evaluate(plant.process, trained, plant.snapshots, plant.features, plant.batches, plant.log)
     assert "imulated" not in html_report(plant.process, trained, real)
 
 
-def test_the_first_page_answers_the_engineer_and_the_others_the_statistician(page, plant, trained, judged):
+def test_the_first_page_answers_the_engineer_and_the_others_the_statistician(page, plant, trained, judged) -> None:
     answered, said = answers_of(plant.process, judged), findings_of(trained.predictor, judged)
     assert len(answered) == 5  # nothing of money: the process has no costs
     assert all(said.values())
@@ -98,13 +98,13 @@ def test_the_first_page_answers_the_engineer_and_the_others_the_statistician(pag
     assert judged.absent["costs"] in page[:statistician]
 
 
-def test_whatever_is_absent_is_said_in_the_report(page, judged):
+def test_whatever_is_absent_is_said_in_the_report(page, judged) -> None:
     for name in ("costs", "subgroups", "modes", "sensors", "attributes"):
         assert name in judged.absent
         assert str(escape(judged.absent[name])) in page
 
 
-def test_costs_attributes_sites_and_modes_have_their_tables_and_pictures(rich, rich_judged):
+def test_costs_attributes_sites_and_modes_have_their_tables_and_pictures(rich, rich_judged) -> None:
     process, predictor = rich.plant.process, rich.trained.predictor
     drawn = charts_of(process, predictor, rich_judged)
     assert {"net_cost", "first_alarms", "undecided", "importance", "calibration", "by_checkpoint"} <= set(drawn)
@@ -118,7 +118,7 @@ def test_costs_attributes_sites_and_modes_have_their_tables_and_pictures(rich, r
     assert tags.open == []
 
 
-def test_the_own_question_comes_first_with_both_splits():
+def test_the_own_question_comes_first_with_both_splits() -> None:
     splits = pd.DataFrame(
         {"question": ["own", "own", "b", "b"], "split": ["random", "forward"] * 2, "auroc": [4, 3, 2, 1]}
     )
@@ -128,18 +128,18 @@ def test_the_own_question_comes_first_with_both_splits():
     assert by_question(pd.DataFrame()) == []
 
 
-def test_texts_from_outside_are_escaped(page):
+def test_texts_from_outside_are_escaped(page) -> None:
     assert "&lt;b&gt;120&lt;/b&gt; batches" in page
 
 
-def test_a_figure_that_cannot_be_computed_is_a_dash():
+def test_a_figure_that_cannot_be_computed_is_a_dash() -> None:
     assert figure(float("nan")) == "–"
     assert (percent(float("nan")), hours(float("nan"))) == ("–", "–")
     assert interval({"auroc": 0.5}, "auroc") == "no interval"
     assert interval({"auroc_low": 0.123, "auroc_high": 0.567}, "auroc", as_percent=True) == "12 to 57 %"
 
 
-def test_a_test_without_failures_still_gives_a_report_that_says_so(plant, trained):
+def test_a_test_without_failures_still_gives_a_report_that_says_so(plant, trained) -> None:
     good = plant.log.assign(failed=plant.log["failed"] & ~plant.log["batch_id"].isin(trained.seal.batch_ids))
     judged = evaluate(plant.process, trained, plant.snapshots, plant.features, plant.batches, good)
     page = html_report(plant.process, trained, judged)

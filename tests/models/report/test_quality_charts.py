@@ -19,7 +19,7 @@ LAST = SCORES[SCORES["checkpoint_h"] == 24].assign(**{
 })  # fmt: skip
 
 
-def test_calibration_has_a_panel_per_band_with_its_failures():
+def test_calibration_has_a_panel_per_band_with_its_failures() -> None:
     svg = drawn(
         quality_charts.calibration_by_band(reliability_by_band(SCORES), calibration_by_band(SCORES, resamples=20))
     )
@@ -28,7 +28,7 @@ def test_calibration_has_a_panel_per_band_with_its_failures():
     assert ">0 h<" in svg
 
 
-def test_a_forest_shows_every_group_and_says_which_is_not_supported():
+def test_a_forest_shows_every_group_and_says_which_is_not_supported() -> None:
     table = subgroup_table(SCORES, 0.5, by=("site_id",))
     svg = drawn(quality_charts.subgroups(table, names={"site_id": "Site"}))
     assert "All batches (40, 10 failed)" in svg
@@ -36,19 +36,19 @@ def test_a_forest_shows_every_group_and_says_which_is_not_supported():
     assert svg.count("not supported") >= 4  # site C has 14 batches
 
 
-def test_an_attribute_is_drawn_with_its_specification_limits_on_either_scale():
+def test_an_attribute_is_drawn_with_its_specification_limits_on_either_scale() -> None:
     svg = drawn(quality_charts.attribute(LAST, "dose", label="dose, cells", lower=2e8, log=True))
     assert "Expected dose, cells" in svg
     assert "specification limit" in svg
     assert "specification limit" not in drawn(quality_charts.attribute(LAST, "dose", label="dose, cells"))
 
 
-def test_good_batches_are_thinned_and_failed_ones_kept():
+def test_good_batches_are_thinned_and_failed_ones_kept() -> None:
     many = LAST.loc[LAST.index.repeat(50)].reset_index(drop=True)
     shown = quality_charts._thinned(many)
     assert shown["failed"].sum() == 10 * 50
     assert (~shown["failed"]).sum() == 500  # every third of 30 * 50
 
 
-def test_ticks_of_a_logarithmic_axis_are_round():
+def test_ticks_of_a_logarithmic_axis_are_round() -> None:
     assert quality_charts._log_ticks(40, 1200) == [50, 100, 200, 500, 1000]

@@ -19,7 +19,7 @@ def usual(plant):
     )  # fmt: skip
 
 
-def test_donor_covariates_set_the_odds_of_exhausted_cells(usual):
+def test_donor_covariates_set_the_odds_of_exhausted_cells(usual) -> None:
     worst = replace(
         usual.donor, prior_bendamustine="under_6_months", cd4_cd8_ratio=0.2, platelets_g_l=30.0, indication="MCL"
     )
@@ -38,7 +38,7 @@ def test_donor_covariates_set_the_odds_of_exhausted_cells(usual):
         ({"equipment_used_h": 3000.0}, ("M6", "M7", "M8", "M10"), 2.0),
     ],
 )
-def test_a_circumstance_raises_just_its_own_modes(usual, change, modes, factor):
+def test_a_circumstance_raises_just_its_own_modes(usual, change, modes, factor) -> None:
     before, after = probabilities(usual), probabilities(replace(usual, **change))
     for mode in MODES:
         assert (
@@ -48,7 +48,7 @@ def test_a_circumstance_raises_just_its_own_modes(usual, change, modes, factor):
         )
 
 
-def test_a_novice_contaminates_and_mishandles_more_often(usual):
+def test_a_novice_contaminates_and_mishandles_more_often(usual) -> None:
     before, after = probabilities(usual), probabilities(replace(usual, operator_runs=5))
     for mode in ("M4", "M5"):
         assert after[mode] / before[mode] == pytest.approx(1.8)
@@ -56,12 +56,12 @@ def test_a_novice_contaminates_and_mishandles_more_often(usual):
         assert after[mode] / before[mode] == pytest.approx((1 + np.exp(-5 / 40)) / (1 + np.exp(-50 / 40)))
 
 
-def test_an_excursion_before_every_intervention_makes_contamination_four_times_as_likely(usual):
+def test_an_excursion_before_every_intervention_makes_contamination_four_times_as_likely(usual) -> None:
     near = replace(usual, near_excursion=np.ones(len(usual.interventions_h), bool))
     assert probabilities(near)["M4"] == pytest.approx(4.0 * probabilities(usual)["M4"])
 
 
-def test_a_bad_lot_strikes_every_batch_that_uses_it(plant):
+def test_a_bad_lot_strikes_every_batch_that_uses_it(plant) -> None:
     for material, mode in (("vector", "M3"), ("activation_reagent", "M2")):
         bad = {lot.lot_id for lot in plant.lots if lot.material == material and lot.bad}
         assert bad
@@ -69,7 +69,7 @@ def test_a_bad_lot_strikes_every_batch_that_uses_it(plant):
         assert struck == {b.batch_id for b in plant.batches if b.lots[material].lot_id in bad}
 
 
-def test_a_rate_factor_of_zero_switches_a_mode_off_and_leaves_the_others(usual):
+def test_a_rate_factor_of_zero_switches_a_mode_off_and_leaves_the_others(usual) -> None:
     base = SimulationSettings()
     every = SimulationSettings(mode_rates=dict.fromkeys(MODES, 20.0))
     without = SimulationSettings(mode_rates=dict.fromkeys(MODES, 20.0) | {"M8": 0.0})
@@ -80,7 +80,7 @@ def test_a_rate_factor_of_zero_switches_a_mode_off_and_leaves_the_others(usual):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_fault_lies_within_its_batch_and_takes_the_same_number_of_draws(mode):
+def test_a_fault_lies_within_its_batch_and_takes_the_same_number_of_draws(mode) -> None:
     states = set()
     for seed in range(50):
         rng = stream(0, seed)
@@ -92,7 +92,7 @@ def test_a_fault_lies_within_its_batch_and_takes_the_same_number_of_draws(mode):
     assert states == {True}
 
 
-def test_a_calibration_takes_a_drift_to_zero_and_it_grows_again():
+def test_a_calibration_takes_a_drift_to_zero_and_it_grows_again() -> None:
     fault = replace(draw_fault("M12", stream(0, 1)), onset_h=24.0, severity=2.4, probe="ph")
     drift = probe_drift([fault], "ph", np.array([0.0, 24.0, 34.0, 44.0, 54.0]), [44.0])
     assert drift == pytest.approx([0.0, 0.0, 1.0, 0.0, 1.0])

@@ -20,7 +20,7 @@ def run(*arguments: str) -> str:
     return result.output
 
 
-def test_simulate_writes_and_says_what_simulated_results_are_worth(tmp_path):
+def test_simulate_writes_and_says_what_simulated_results_are_worth(tmp_path) -> None:
     said = run("--batches", "5", "--in-progress", "2", "--sensor-interval-min", "60", "--out", str(tmp_path / "plant"))
     assert "5 batches with a disposition" in said
     assert "2 in progress" in said
@@ -28,7 +28,7 @@ def test_simulate_writes_and_says_what_simulated_results_are_worth(tmp_path):
     assert (tmp_path / "plant/history/observations.parquet").is_file()
 
 
-def test_the_defaults_are_those_of_the_settings():
+def test_the_defaults_are_those_of_the_settings() -> None:
     options = {name: p.default for name, p in inspect.signature(simulate_command).parameters.items()}
     s = SimulationSettings()
     assert (options["batches"], options["in_progress"], options["seed"]) == (s.n_batches, s.n_in_progress, s.seed)
@@ -37,14 +37,14 @@ def test_the_defaults_are_those_of_the_settings():
     assert datetime.fromisoformat(options["until"]) == s.until
 
 
-def test_reveal_tells_mode_onset_and_what_would_have_been(report):
+def test_reveal_tells_mode_onset_and_what_would_have_been(report) -> None:
     lines = reveal(report.out, all_batches=True)
     assert any(" M" in line and "without it" in line for line in lines)
     assert "do not validate a model" in lines[-1]
     assert run("--out", str(report.out), "--reveal").splitlines() == reveal(report.out)
 
 
-def test_reveal_without_a_truth_file_says_what_to_do(tmp_path):
+def test_reveal_without_a_truth_file_says_what_to_do(tmp_path) -> None:
     with pytest.raises(SourceError, match=r"no truth file\. Name the folder"):
         reveal(tmp_path)
 
@@ -59,7 +59,7 @@ def test_reveal_without_a_truth_file_says_what_to_do(tmp_path):
         (("--reveal", "--live"), "--reveal and --live together"),
     ],
 )
-def test_wrong_arguments_are_one_line(tmp_path, arguments, line):
+def test_wrong_arguments_are_one_line(tmp_path, arguments, line) -> None:
     with pytest.raises(SourceError, match=line.replace("(", r"\(")):
         run("--out", str(tmp_path / "x"), *arguments)
     assert not (tmp_path / "x").exists()

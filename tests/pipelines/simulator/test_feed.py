@@ -14,7 +14,7 @@ def out(report, tmp_path):
 class Endpoint:
     """Remembers what it is sent."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.batches, self.rows, self.scored = [], [], []
 
     def __call__(self, method, path, body):
@@ -28,7 +28,7 @@ class Endpoint:
         return {"batch_id": batch_id}
 
 
-def test_every_row_is_told_once_and_each_batch_in_progress_is_scored_at_the_plants_time(out):
+def test_every_row_is_told_once_and_each_batch_in_progress_is_scored_at_the_plants_time(out) -> None:
     endpoint = Endpoint()
     feed = Feed(out / "history", endpoint)
     for tick in play(out, speed=36_000.0, tick_s=3.0, hours=60.0, sleep=lambda _: None):
@@ -44,7 +44,7 @@ def test_every_row_is_told_once_and_each_batch_in_progress_is_scored_at_the_plan
     assert max(known) <= max(as_of for _, as_of in endpoint.scored)
 
 
-def test_what_a_batch_has_beyond_the_contract_are_attributes(out):
+def test_what_a_batch_has_beyond_the_contract_are_attributes(out) -> None:
     sent = {}
     feed = Feed(out / "history", lambda method, path, body: sent.setdefault(path, body))
     list(feed.advance(0.0))
@@ -54,6 +54,6 @@ def test_what_a_batch_has_beyond_the_contract_are_attributes(out):
     assert "batch_id" not in batch
 
 
-def test_an_endpoint_that_is_away_is_told_in_one_line():
+def test_an_endpoint_that_is_away_is_told_in_one_line() -> None:
     with pytest.raises(EndpointError, match="cannot be reached"):
         sender("http://127.0.0.1:9", "bg_x")("PUT", "/v1/batches/B1", {})

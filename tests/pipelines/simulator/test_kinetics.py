@@ -30,7 +30,7 @@ def courses() -> tuple[np.ndarray, list]:
 
 
 @pytest.mark.parametrize("hour", GOLDEN)
-def test_percentiles_of_fault_free_batches_stay_within_ten_percent(courses, hour):
+def test_percentiles_of_fault_free_batches_stay_within_ten_percent(courses, hour) -> None:
     row = courses[0][:, hour]
     viable, dead = row[:, CHANNEL["viable_e6_ml"]], row[:, CHANNEL["dead_e6_ml"]]
     seen = (viable, viable / (viable + dead), row[:, CHANNEL["glucose_mm"]], row[:, CHANNEL["lactate_mm"]])
@@ -38,7 +38,7 @@ def test_percentiles_of_fault_free_batches_stay_within_ten_percent(courses, hour
         assert np.percentile(values, [5, 50, 95]) == pytest.approx(golden, rel=0.10)
 
 
-def test_final_cells_dose_car_and_copies_stay_within_ten_percent(courses):
+def test_final_cells_dose_car_and_copies_stay_within_ten_percent(courses) -> None:
     course, biology = courses
     last = course[:, -1]
     cells = last[:, CHANNEL["viable_e6_ml"]] * last[:, CHANNEL["volume_l"]]  # 1e9
@@ -57,18 +57,18 @@ def test_final_cells_dose_car_and_copies_stay_within_ten_percent(courses):
         assert (away <= 0.10 * np.array(golden) + 0.05).all()  # the figures are rounded to one decimal
 
 
-def test_halving_the_step_changes_the_end_by_less_than_one_percent():
+def test_halving_the_step_changes_the_end_by_less_than_one_percent() -> None:
     p, _ = fault_free(40)
     coarse, fine = kinetics.run_final(p, 0.1), kinetics.run_final(p, 0.05)
     assert coarse[:, [0, 2, 3]] == pytest.approx(fine[:, [0, 2, 3]], rel=0.01)
 
 
-def test_recording_does_not_change_the_course():
+def test_recording_does_not_change_the_course() -> None:
     p, _ = fault_free(5)
     assert np.array_equal(kinetics.run_final(p, 0.1)[:, :7], kinetics.run_recorded(p, 0.1, 5)[:, -1, :7])
 
 
-def test_a_vessel_without_cells_only_exchanges_medium():
+def test_a_vessel_without_cells_only_exchanges_medium() -> None:
     cart = product("cart")
     p = cart.parameters(1)[0]
     inputs = dict.fromkeys(cart.inputs, 0.0) | {"dilution": 0.05, "do_pct": 50.0, "ph": 7.25, "temperature_factor": 1.0}
@@ -80,7 +80,7 @@ def test_a_vessel_without_cells_only_exchanges_medium():
     assert rates["ammonia_mm"] == pytest.approx(0.004 * 2.0)
 
 
-def test_the_controllers_hold_oxygen_and_ph_without_oscillating(courses):
+def test_the_controllers_hold_oxygen_and_ph_without_oscillating(courses) -> None:
     settled = courses[0][:, 24:]
     assert np.percentile(settled[..., CHANNEL["do_pct"]], 1) > 45.0
     assert (
@@ -89,7 +89,7 @@ def test_the_controllers_hold_oxygen_and_ph_without_oscillating(courses):
     assert np.percentile(settled[..., CHANNEL["ph"]], [5, 95]) == pytest.approx([7.2, 7.25], abs=0.08)
 
 
-def test_a_gas_transfer_fault_takes_the_oxygen_within_an_hour():
+def test_a_gas_transfer_fault_takes_the_oxygen_within_an_hour() -> None:
     p, _ = fault_free(1)
     p["kla_from"], p["kla_to"], p["kla_factor"] = 150.0, 170.0, 0.05
     oxygen = kinetics.run_recorded(p, 0.1, 1)[0, :, CHANNEL["do_pct"]]
@@ -99,7 +99,7 @@ def test_a_gas_transfer_fault_takes_the_oxygen_within_an_hour():
 
 @settings(max_examples=60, deadline=None)
 @given(st.tuples(*[st.floats(0, 1)] * 8))
-def test_every_combination_of_faults_stays_finite_and_not_negative(u):
+def test_every_combination_of_faults_stays_finite_and_not_negative(u) -> None:
     p, _ = fault_free(1)
     p["mu"] *= 0.3 + u[0]
     p["kla_from"], p["kla_to"], p["kla_factor"] = 60 + 130 * u[1], 200, 0.05

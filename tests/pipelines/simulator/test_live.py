@@ -20,7 +20,7 @@ def out(report, tmp_path):
     return shutil.copytree(report.out, tmp_path / "live")
 
 
-def test_rows_appear_when_they_become_available_and_old_ones_stay(out, small):
+def test_rows_appear_when_they_become_available_and_old_ones_stay(out, small) -> None:
     before = rows(out, "observations")
     waits = []
     ticks = list(play(out, speed=36_000.0, tick_s=3.0, hours=60.0, sleep=waits.append))
@@ -34,23 +34,23 @@ def test_rows_appear_when_they_become_available_and_old_ones_stay(out, small):
         contract.pandera().validate(rows(out, name).drop_duplicates(ignore_index=True))
 
 
-def test_played_to_the_end_every_batch_has_its_disposition(out):
+def test_played_to_the_end_every_batch_has_its_disposition(out) -> None:
     *_, last = play(out, speed=3.6e6, tick_s=0.2, sleep=lambda _: None)
     assert last.n_in_progress == 0
     assert set(rows(out, "dispositions")["batch_id"]) == set(rows(out, "batches")["batch_id"])
 
 
-def test_a_folder_without_a_simulation_is_refused(tmp_path):
+def test_a_folder_without_a_simulation_is_refused(tmp_path) -> None:
     with pytest.raises(SourceError, match=r"simulation\.json: no such file"):
         next(play(tmp_path, sleep=lambda _: None))
 
 
-def test_a_speed_of_zero_is_refused(out):
+def test_a_speed_of_zero_is_refused(out) -> None:
     with pytest.raises(SourceError, match="speed 0; expected a number above 0"):
         next(play(out, speed=0.0))
 
 
-def test_a_history_of_another_plant_is_left_alone(out, small):
+def test_a_history_of_another_plant_is_left_alone(out, small) -> None:
     (out / "simulation.json").write_text(json.dumps(replace(small, seed=99).to_json()))
     before = rows(out, "observations")
     with pytest.raises(SourceError, match=r"its batches are not those of simulation\.json"):

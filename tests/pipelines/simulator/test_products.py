@@ -7,7 +7,7 @@ from pipelines.simulator.products import PRODUCTS, product
 
 
 @pytest.mark.parametrize("name", PRODUCTS)
-def test_every_product_runs_through_the_same_interface(name):
+def test_every_product_runs_through_the_same_interface(name) -> None:
     made = product(name)
     p = made.parameters(2)
     course = made.run(p, 0.1, 10)
@@ -17,12 +17,12 @@ def test_every_product_runs_through_the_same_interface(name):
     assert np.isfinite(rates).all()
 
 
-def test_an_unknown_product_names_those_there_are():
+def test_an_unknown_product_names_those_there_are() -> None:
     with pytest.raises(SourceError, match=r"unknown product 'msc'; expected cart \| viral_vector"):
         product("msc")
 
 
-def test_vector_titre_lies_in_the_published_range_and_most_batches_pass():
+def test_vector_titre_lies_in_the_published_range_and_most_batches_pass() -> None:
     harvest = viral_vector.harvest(
         viral_vector.run_recorded(viral_vector.draw(1000, np.random.default_rng(2)), 0.1, 10)
     )
@@ -31,7 +31,7 @@ def test_vector_titre_lies_in_the_published_range_and_most_batches_pass():
     assert 0.0 < harvest.failed.mean() < 0.05
 
 
-def test_a_weak_transfection_and_a_contamination_fail_the_vector():
+def test_a_weak_transfection_and_a_contamination_fail_the_vector() -> None:
     p = viral_vector.draw(3, np.random.default_rng(3))
     p["transfection"][0] = 0.2
     p["bacteria_at"][1], p["bacteria_cfu_ml"][1], p["mu_bacteria"][1] = 40.0, 0.1, 0.4

@@ -29,12 +29,12 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
         ),
     ],
 )
-def test_a_wrong_setting_is_one_clear_line(wrong, line):
+def test_a_wrong_setting_is_one_clear_line(wrong, line) -> None:
     with pytest.raises(SourceError) as caught:
         SimulationSettings(**wrong)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_settings_survive_json(small):
+def test_settings_survive_json(small) -> None:
     assert SimulationSettings.from_json(small.to_json()) == small

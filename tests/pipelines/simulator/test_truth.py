@@ -29,7 +29,7 @@ def delays() -> dict[str, list[float]]:
     return found
 
 
-def test_every_fault_and_every_unexplained_failure_has_a_row(plant, truth):
+def test_every_fault_and_every_unexplained_failure_has_a_row(plant, truth) -> None:
     assert not truth.duplicated(["batch_id", "mode"]).any()
     failed = {b.batch_id for b in plant.batches if b.outcome.failed}
     assert failed <= set(truth["batch_id"])
@@ -37,7 +37,7 @@ def test_every_fault_and_every_unexplained_failure_has_a_row(plant, truth):
     assert set(truth.loc[truth["in_progress"], "batch_id"]) <= {b.batch_id for b in plant.batches[-12:]}
 
 
-def test_a_failure_counts_as_caused_only_where_the_batch_passes_without_the_fault(truth):
+def test_a_failure_counts_as_caused_only_where_the_batch_passes_without_the_fault(truth) -> None:
     caused = truth[truth["caused_failure"]]
     assert caused["outcome"].isin(["rejected", "terminated"]).all()
     assert not caused["counterfactual_outcome"].isin(["rejected", "terminated"]).any()
@@ -48,22 +48,22 @@ def test_a_failure_counts_as_caused_only_where_the_batch_passes_without_the_faul
 @pytest.mark.parametrize(
     ("mode", "low", "high"), [("M6", 0, 6), ("M7", 0, 6), ("M8", 0, 23), ("M10", 0, 4), ("M4", 5, 60)]
 )
-def test_online_modes_show_about_when_the_domain_says(delays, mode, low, high):
+def test_online_modes_show_about_when_the_domain_says(delays, mode, low, high) -> None:
     assert len(delays[mode]) >= 5
     assert low <= np.nanmedian(delays[mode]) <= high
 
 
-def test_wash_shock_and_most_slow_contaminations_do_not_show_before_harvest(delays):
+def test_wash_shock_and_most_slow_contaminations_do_not_show_before_harvest(delays) -> None:
     assert np.isnan(delays["M11"]).all()
     assert np.isnan(delays["M5"]).mean() > 0.6
 
 
-def test_part_of_the_failures_cannot_be_seen_before_harvest(truth):
+def test_part_of_the_failures_cannot_be_seen_before_harvest(truth) -> None:
     caused = truth[truth["caused_failure"]]
     assert 0.08 < caused["first_observable_at"].isna().mean() < 0.40
 
 
-def test_nothing_outside_the_simulator_reads_the_truth_file():
+def test_nothing_outside_the_simulator_reads_the_truth_file() -> None:
     root = Path(__file__).parents[3]
     for room in ("features", "models", "serving"):
         for path in (root / room).rglob("*.py"):
@@ -79,7 +79,7 @@ def test_nothing_outside_the_simulator_reads_the_truth_file():
                 assert not (isinstance(node, ast.Constant) and node.value == "truth.parquet"), path
 
 
-def test_the_written_truth_lies_beside_the_history(report):
+def test_the_written_truth_lies_beside_the_history(report) -> None:
     written = pq.read_table(report.out / "truth.parquet")
     assert len(written) == report.rows["truth"]
     wanted = {"batch_id", "mode", "onset_at", "ended_at", "severity", "causal_chain", "affected_parameters",

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Never
 
 import numpy as np
 import pandas as pd
@@ -26,18 +27,18 @@ def read(history: Path, name: str) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("name", RUN_HISTORY)
-def test_every_table_keeps_its_contract(history, name):
+def test_every_table_keeps_its_contract(history, name) -> None:
     frame = read(history, name)
     assert len(frame)
     RUN_HISTORY[name].pandera().validate(frame)
 
 
-def test_the_history_folder_holds_nothing_but_the_seven_tables(report):
+def test_the_history_folder_holds_nothing_but_the_seven_tables(report) -> None:
     assert {p.name for p in report.history.iterdir()} == {f"{name}.parquet" for name in RUN_HISTORY}
     assert {p.name for p in report.out.iterdir()} == {"history", "truth.parquet", "simulation.json"}
 
 
-def test_nothing_is_written_that_became_available_later(history, small):
+def test_nothing_is_written_that_became_available_later(history, small) -> None:
     until = pd.Timestamp(small.until)
     for name, column in (("observations", "available_at"), ("events", "available_at"), ("environment", "available_at"),
                          ("dispositions", "decided_at"), ("materials", "consumed_at"), ("lot_results", "available_at")):  # fmt: skip
@@ -45,7 +46,7 @@ def test_nothing_is_written_that_became_available_later(history, small):
     assert read(history, "events")["ended_at"].max() <= until
 
 
-def test_batches_in_progress_have_no_disposition_and_all_others_one(history, report, small):
+def test_batches_in_progress_have_no_disposition_and_all_others_one(history, report, small) -> None:
     decided = set(read(history, "dispositions")["batch_id"])
     batches = set(read(history, "batches")["batch_id"])
     assert decided < batches
@@ -53,7 +54,7 @@ def test_batches_in_progress_have_no_disposition_and_all_others_one(history, rep
     assert report.rows["batches"] == len(batches)
 
 
-def test_nothing_is_observed_after_a_batch_stopped(history, report):
+def test_nothing_is_observed_after_a_batch_stopped(history, report) -> None:
     terminated = read(history, "dispositions").query("outcome in ('terminated', 'cancelled')")
     rows = read(history, "observations").merge(terminated[["batch_id", "decided_at"]])
     sensors = rows[rows["parameter"] == "ph"]
@@ -61,7 +62,7 @@ def test_nothing_is_observed_after_a_batch_stopped(history, report):
     assert (last <= terminated.set_index("batch_id")["decided_at"].loc[last.index] + pd.Timedelta(minutes=3)).all()
 
 
-def test_units_and_ranges_are_those_of_the_process_definition(history):
+def test_units_and_ranges_are_those_of_the_process_definition(history) -> None:
     rows = read(history, "observations")
     for name, group in rows.groupby("parameter"):
         low, high = CART[name].range
@@ -69,7 +70,7 @@ def test_units_and_ranges_are_those_of_the_process_definition(history):
         assert set(group["unit"]) == {CART[name].unit}
 
 
-def test_the_process_definition_names_all_that_is_recorded():
+def test_the_process_definition_names_all_that_is_recorded() -> None:
     assert {p.name for p in CART.parameter} == {s.name for s in (*OBSERVED, *LOT_TESTS)} | set(ATTRIBUTES)
     for signal in (*OBSERVED, *LOT_TESTS):
         assert (CART[signal.name].unit, CART[signal.name].range) == (signal.unit, (signal.low, signal.high))
@@ -79,22 +80,22 @@ def test_the_process_definition_names_all_that_is_recorded():
     assert {q.parameter: (q.lower, q.upper) for q in CART.quality_attribute} == SPECIFICATION
 
 
-def test_no_attribute_is_missing_for_some_batches_only(history):
+def test_no_attribute_is_missing_for_some_batches_only(history) -> None:
     batches = read(history, "batches")
     assert batches.notna().all().all()
     assert set(batches["origin"]) == {"simulated"}
 
 
-def test_the_bytes_do_not_depend_on_the_size_of_the_tasks(report, small, tmp_path, monkeypatch):
+def test_the_bytes_do_not_depend_on_the_size_of_the_tasks(report, small, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(write, "BATCHES_PER_TASK", 7)
     assert digests(simulate(small, tmp_path / "again").out) == digests(report.out)
 
 
-def test_the_bytes_do_not_depend_on_the_number_of_workers(report, small, tmp_path):
+def test_the_bytes_do_not_depend_on_the_number_of_workers(report, small, tmp_path) -> None:
     assert digests(simulate(small, tmp_path / "again", workers=2).out) == digests(report.out)
 
 
-def test_another_seed_makes_another_plant(report, small, tmp_path):
+def test_another_seed_makes_another_plant(report, small, tmp_path) -> None:
     other = simulate(replace(small, seed=6), tmp_path / "other").out
     assert all(digests(other)[name] != digest for name, digest in digests(report.out).items())
 
@@ -103,7 +104,7 @@ def digests(out: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
 
 
-def test_row_groups_have_a_fixed_size_however_rows_come_in(tmp_path):
+def test_row_groups_have_a_fixed_size_however_rows_come_in(tmp_path) -> None:
     table = pa.table({"value": np.arange(10.0)})
     for name, cuts in (("one", [10]), ("many", [1, 5, 4])):
         writer, at = GroupWriter(tmp_path / name, table.schema, rows_per_group=4), 0
@@ -116,15 +117,15 @@ def test_row_groups_have_a_fixed_size_however_rows_come_in(tmp_path):
     assert [meta.row_group(i).num_rows for i in range(meta.num_row_groups)] == [4, 4, 2]
 
 
-def test_a_folder_that_is_not_empty_is_refused_and_left_alone(small, tmp_path):
+def test_a_folder_that_is_not_empty_is_refused_and_left_alone(small, tmp_path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(SourceError, match="is not an empty folder"):
         simulate(small, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_failed_run_leaves_no_folder_behind(small, tmp_path, monkeypatch):
-    def broken(*_):
+def test_a_failed_run_leaves_no_folder_behind(small, tmp_path, monkeypatch) -> None:
+    def broken(*_) -> Never:
         raise RuntimeError("disk full")
 
     monkeypatch.setattr(write, "truth_table", broken)
@@ -133,6 +134,6 @@ def test_a_failed_run_leaves_no_folder_behind(small, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_stream_is_the_child_that_spawning_gives():
+def test_a_stream_is_the_child_that_spawning_gives() -> None:
     child = np.random.SeedSequence(5).spawn(Stream.BATCH + 1)[Stream.BATCH].spawn(4)[3]
     assert stream(5, Stream.BATCH, 3).random() == np.random.default_rng(child).random()

@@ -61,7 +61,7 @@ def loaded(text, tmp_path):
     return load_process(path)
 
 
-def test_a_draft_loads_with_the_kinds_units_and_ranges_of_the_data(tmp_path):
+def test_a_draft_loads_with_the_kinds_units_and_ranges_of_the_data(tmp_path) -> None:
     process = loaded(draft(history(), process_id="mine"), tmp_path)
     assert {p.name: p.kind for p in process.parameter} == {
         "age_years": "attribute", "disease": "attribute", "ph": "assay", "glucose": "assay", "temp_c": "sensor",
@@ -74,31 +74,31 @@ def test_a_draft_loads_with_the_kinds_units_and_ranges_of_the_data(tmp_path):
     assert process["age_years"].normal == (40.3, 69.7)  # 1 and 99 % between 40 and 70
 
 
-def test_duration_and_checkpoints_follow_from_the_data(tmp_path):
+def test_duration_and_checkpoints_follow_from_the_data(tmp_path) -> None:
     process = loaded(draft(history()), tmp_path)
     assert process.process.planned_duration_h == 20
     assert process.checkpoints_h == (0, 5, 10, 15)
 
 
-def test_without_a_planned_end_the_last_observations_tell_the_duration(tmp_path):
+def test_without_a_planned_end_the_last_observations_tell_the_duration(tmp_path) -> None:
     tables = history()
     tables["batches"] = tables["batches"].drop(columns="planned_end_at")
     assert loaded(draft(tables), tmp_path).process.planned_duration_h == 24
 
 
-def test_a_short_process_gets_a_finer_grain(tmp_path):
+def test_a_short_process_gets_a_finer_grain(tmp_path) -> None:
     tables = history()
     tables["batches"]["planned_end_at"] = tables["batches"]["started_at"] + 2 * H
     head = loaded(draft(tables), tmp_path).process
     assert (head.bin_h, head.checkpoints_h) == (0.25, (0, 0.5, 1, 1.5))
 
 
-def test_what_is_known_only_after_the_planned_end_is_proposed_as_excluded(tmp_path):
+def test_what_is_known_only_after_the_planned_end_is_proposed_as_excluded(tmp_path) -> None:
     process = loaded(draft(history()), tmp_path)
     assert [p.name for p in process.parameter if p.excluded] == ["yield_pct"]
 
 
-def test_remarks_say_what_a_person_has_to_decide():
+def test_remarks_say_what_a_person_has_to_decide() -> None:
     text = draft(history())
     assert "# check: units seen: mg/L, mmol/L" in text
     assert "# check: no unit was reported" in text  # ph
@@ -108,13 +108,13 @@ def test_remarks_say_what_a_person_has_to_decide():
     assert "none of them failed" not in text
 
 
-def test_a_history_without_failures_is_told_about_rules():
+def test_a_history_without_failures_is_told_about_rules() -> None:
     tables = history()
     tables["dispositions"] = tables["dispositions"].query("outcome == 'released'")
     assert 'label_rule = "yield_pct < 97"' in draft(tables)
 
 
-def test_a_name_in_two_tables_is_one_parameter(tmp_path):
+def test_a_name_in_two_tables_is_one_parameter(tmp_path) -> None:
     tables = history()
     tables["lot_results"] = tables["lot_results"].assign(parameter="glucose")
     text = draft(tables)
@@ -122,47 +122,47 @@ def test_a_name_in_two_tables_is_one_parameter(tmp_path):
     assert "# check: also found as assay" in text
 
 
-def test_a_folder_gives_the_same_text_as_its_tables(tmp_path):
+def test_a_folder_gives_the_same_text_as_its_tables(tmp_path) -> None:
     write_history(history(), tmp_path / "history", [])
     from_folder = draft(tmp_path / "history")
     assert loaded(from_folder, tmp_path) == loaded(draft(history()), tmp_path)
 
 
-def test_a_folder_of_csv_files_is_read(tmp_path):
+def test_a_folder_of_csv_files_is_read(tmp_path) -> None:
     for name in ("batches", "observations"):
         history()[name].to_csv(tmp_path / f"{name}.csv", index=False)
     assert loaded(draft(tmp_path), tmp_path)["temp_c"].kind == "sensor"
 
 
-def test_a_time_without_an_offset_is_refused(tmp_path):
+def test_a_time_without_an_offset_is_refused(tmp_path) -> None:
     (tmp_path / "batches.csv").write_text("batch_id,started_at,origin\nB1,2024-01-01T00:00:00,real\n")
     with pytest.raises(SourceError, match="started_at is '2024-01-01T00:00:00'; expected a time with an offset"):
         draft(tmp_path)
 
 
-def test_an_empty_folder_is_refused(tmp_path):
+def test_an_empty_folder_is_refused(tmp_path) -> None:
     with pytest.raises(SourceError, match="no run-history table"):
         draft(tmp_path)
 
 
-def test_a_history_without_batches_is_refused():
+def test_a_history_without_batches_is_refused() -> None:
     with pytest.raises(SourceError, match="no batches"):
         draft({"observations": history()["observations"]})
 
 
-def test_a_history_without_parameters_is_refused():
+def test_a_history_without_parameters_is_refused() -> None:
     with pytest.raises(SourceError, match="no parameters"):
         draft({"batches": history()["batches"][["batch_id", "started_at"]]})
 
 
-def test_a_name_that_cannot_stand_in_a_definition_is_refused():
+def test_a_name_that_cannot_stand_in_a_definition_is_refused() -> None:
     tables = history()
     tables["observations"] = tables["observations"].replace({"parameter": {"temp_c": "Temp [C]"}})
     with pytest.raises(SourceError, match=r"'Temp \[C\]' cannot stand in a process definition"):
         draft(tables)
 
 
-def test_the_example_of_the_documentation_is_a_history(tmp_path):
+def test_the_example_of_the_documentation_is_a_history(tmp_path) -> None:
     page = (Path(__file__).parents[3] / "docs" / "own-data.md").read_text(encoding="utf-8")
     examples = re.findall(r"`(\w+\.csv)`\n\n```csv\n(.*?)```", page, flags=re.DOTALL)
     assert [name for name, _ in examples] == ["batches.csv", "observations.csv", "dispositions.csv"]

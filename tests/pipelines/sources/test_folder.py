@@ -11,7 +11,7 @@ def rows(folder, table="batches"):
     return pd.concat([frame for frame, _ in HistoryFolder(folder).read(table)], ignore_index=True)
 
 
-def test_csv_is_read_as_text_with_quotes_semicolons_and_byte_order_mark(tmp_path):
+def test_csv_is_read_as_text_with_quotes_semicolons_and_byte_order_mark(tmp_path) -> None:
     (tmp_path / "batches.csv").write_bytes('\ufeffbatch_id;origin\r\n"B;1";"a ""b"""\r\nB2;\r\n'.encode())
     source = HistoryFolder(tmp_path)
     assert source.tables() == {"batches": ("batch_id", "origin")}
@@ -21,13 +21,13 @@ def test_csv_is_read_as_text_with_quotes_semicolons_and_byte_order_mark(tmp_path
     assert frame["origin"].isna().tolist() == [False, True]
 
 
-def test_text_that_looks_like_a_number_or_a_null_stays_text(tmp_path):
+def test_text_that_looks_like_a_number_or_a_null_stays_text(tmp_path) -> None:
     (tmp_path / "batches.csv").write_text('batch_id,origin\n007,NA\n1e5,"line\nbreak"\n')
     assert rows(tmp_path)["batch_id"].tolist() == ["007", "1e5"]
     assert rows(tmp_path)["origin"].tolist() == ["NA", "line\nbreak"]
 
 
-def test_parts_carry_their_first_row_number(tmp_path, monkeypatch):
+def test_parts_carry_their_first_row_number(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("pipelines.sources.folder.CHUNK_ROWS", 2)
     pq.write_table(pa.table({"batch_id": ["a", "b", "c"]}), tmp_path / "batches.parquet")
     (tmp_path / "events.csv").write_text("batch_id\na\nb\nc\n")
@@ -36,12 +36,12 @@ def test_parts_carry_their_first_row_number(tmp_path, monkeypatch):
     assert [(len(frame), first) for frame, first in source.read("events")] == [(2, 1), (1, 3)]
 
 
-def test_a_table_with_a_header_only_has_no_rows(tmp_path):
+def test_a_table_with_a_header_only_has_no_rows(tmp_path) -> None:
     (tmp_path / "batches.csv").write_text("batch_id,origin\n")
     assert list(HistoryFolder(tmp_path).read("batches")) == []
 
 
-def test_large_integers_beside_absent_ones_keep_their_digits(tmp_path):
+def test_large_integers_beside_absent_ones_keep_their_digits(tmp_path) -> None:
     pq.write_table(pa.table({"batch_id": pa.array([2**60 + 1, None])}), tmp_path / "batches.parquet")
     assert rows(tmp_path)["batch_id"][0] == 2**60 + 1
 
@@ -61,7 +61,7 @@ def test_large_integers_beside_absent_ones_keep_their_digits(tmp_path):
         ({"batches.csv": "batch_id,origin\nB1,real,more\n"}, "Expected 2 columns, got 3"),
     ],
 )
-def test_what_is_no_history_is_told_in_one_line(tmp_path, files, says):
+def test_what_is_no_history_is_told_in_one_line(tmp_path, files, says) -> None:
     folder = tmp_path / "history"
     if files is not None:
         folder.mkdir()
@@ -74,13 +74,13 @@ def test_what_is_no_history_is_told_in_one_line(tmp_path, files, says):
     assert "\n" not in str(error.value)
 
 
-def test_latin_1_is_refused_not_guessed(tmp_path):
+def test_latin_1_is_refused_not_guessed(tmp_path) -> None:
     (tmp_path / "batches.csv").write_bytes("batch_id\nB\xe9\n".encode("latin-1"))
     with pytest.raises(SourceError, match="CSV in UTF-8"):
         rows(tmp_path)
 
 
-def test_a_truncated_parquet_file_is_refused(tmp_path):
+def test_a_truncated_parquet_file_is_refused(tmp_path) -> None:
     pq.write_table(pa.table({"batch_id": ["a"] * 1000}), tmp_path / "batches.parquet")
     whole = (tmp_path / "batches.parquet").read_bytes()
     (tmp_path / "batches.parquet").write_bytes(whole[: len(whole) // 2])
@@ -88,7 +88,7 @@ def test_a_truncated_parquet_file_is_refused(tmp_path):
         HistoryFolder(tmp_path).tables()
 
 
-def test_the_fingerprint_changes_with_one_byte(tmp_path):
+def test_the_fingerprint_changes_with_one_byte(tmp_path) -> None:
     (tmp_path / "batches.csv").write_text("batch_id\nB1\n")
     before = HistoryFolder(tmp_path).fingerprint()
     (tmp_path / "batches.csv").write_text("batch_id\nB2\n")

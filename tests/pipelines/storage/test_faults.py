@@ -52,7 +52,7 @@ def run_writer(root, moment, setup):
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_writer_leaves_a_readable_version_and_the_next_write_cleans_up(tmp_path, moment):
+def test_a_killed_writer_leaves_a_readable_version_and_the_next_write_cleans_up(tmp_path, moment) -> None:
     store = Store(tmp_path)
     store.write("t", "2025-01", rows(1), SCHEMA)
     assert run_writer(tmp_path, moment, MOMENTS[moment]).returncode == -signal.SIGKILL
@@ -65,7 +65,7 @@ def test_a_killed_writer_leaves_a_readable_version_and_the_next_write_cleans_up(
     assert store.verify() == []
 
 
-def test_a_full_disk_leaves_the_old_version_and_says_so(tmp_path):
+def test_a_full_disk_leaves_the_old_version_and_says_so(tmp_path) -> None:
     Store(tmp_path).write("t", "2025-01", rows(1), SCHEMA)
     limit = "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
     noise = "rows = lambda: (pa.record_batch({'value': [hash((i, j)) / 7 for j in range(99_999)]}, schema=schema) for i in range(4))"
@@ -76,7 +76,7 @@ def test_a_full_disk_leaves_the_old_version_and_says_so(tmp_path):
     assert Store(tmp_path).verify() == []
 
 
-def test_a_file_of_a_living_writer_is_not_taken_for_a_leftover(tmp_path):
+def test_a_file_of_a_living_writer_is_not_taken_for_a_leftover(tmp_path) -> None:
     store = Store(tmp_path)
     staged = store.stage("t", "2025-01", rows(1), SCHEMA)
     assert Store(tmp_path).clean("t") == []
@@ -85,7 +85,7 @@ def test_a_file_of_a_living_writer_is_not_taken_for_a_leftover(tmp_path):
 
 
 @pytest.mark.parametrize("place", [0.1, 0.5, 0.9, 0.999])
-def test_a_flipped_bit_is_caught_by_verify_and_by_reading(tmp_path, place):
+def test_a_flipped_bit_is_caught_by_verify_and_by_reading(tmp_path, place) -> None:
     store = Store(tmp_path)
     store.write("t", "2025-01", rows(*range(1000)), SCHEMA)
     flip(store.files("t")[0], place)
@@ -95,7 +95,7 @@ def test_a_flipped_bit_is_caught_by_verify_and_by_reading(tmp_path, place):
         store.read("t")
 
 
-def test_a_flipped_bit_in_the_data_is_caught_by_row_group_readers_too(tmp_path):
+def test_a_flipped_bit_in_the_data_is_caught_by_row_group_readers_too(tmp_path) -> None:
     store = Store(tmp_path)
     store.write("t", "2025-01", rows(*range(1000)), SCHEMA)
     flip(store.files("t")[0], 0.4)
@@ -103,7 +103,7 @@ def test_a_flipped_bit_in_the_data_is_caught_by_row_group_readers_too(tmp_path):
         pq.ParquetFile(store.files("t")[0], page_checksum_verification=True).read_row_group(0)
 
 
-def test_a_bit_that_flips_after_the_first_reading_is_caught(tmp_path):
+def test_a_bit_that_flips_after_the_first_reading_is_caught(tmp_path) -> None:
     store = Store(tmp_path)
     store.write("t", "2025-01", rows(*range(1000)), SCHEMA)
     assert store.read("t").num_rows == 1000
@@ -112,7 +112,7 @@ def test_a_bit_that_flips_after_the_first_reading_is_caught(tmp_path):
         store.read("t")
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_told(tmp_path) -> None:
     store = Store(tmp_path)
     store.write("t", "2025-01", rows(1), SCHEMA)
     store.files("t")[0].unlink()
@@ -122,7 +122,7 @@ def test_a_missing_file_is_told(tmp_path):
         store.read("t")
 
 
-def test_a_torn_last_commit_is_told_with_the_version_before(tmp_path):
+def test_a_torn_last_commit_is_told_with_the_version_before(tmp_path) -> None:
     store = Store(tmp_path)
     store.write("t", "2025-01", rows(1), SCHEMA)
     store.write("t", "2025-01", rows(2), SCHEMA)
@@ -136,7 +136,7 @@ def test_a_torn_last_commit_is_told_with_the_version_before(tmp_path):
     assert store.read("t")["value"].to_pylist() == [1]
 
 
-def flip(path, place):
+def flip(path, place) -> None:
     data = bytearray(path.read_bytes())
     data[int(len(data) * place)] ^= 1
     path.write_bytes(data)

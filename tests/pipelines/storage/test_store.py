@@ -26,7 +26,7 @@ def store(tmp_path):
     return Store(tmp_path / "store")
 
 
-def test_what_is_written_is_read_month_after_month(store):
+def test_what_is_written_is_read_month_after_month(store) -> None:
     store.write("t", "2025-02", rows(3, 4), SCHEMA)
     store.write("t", "2025-01", rows(1, 2), SCHEMA)
     assert store.read("t")["value"].to_pylist() == [1, 2, 3, 4]
@@ -37,7 +37,7 @@ def test_what_is_written_is_read_month_after_month(store):
     assert [path.parent.name for path in store.files("t")] == ["month=2025-01", "month=2025-02"]
 
 
-def test_a_month_is_replaced_in_one_version_and_the_former_one_stays_readable(store):
+def test_a_month_is_replaced_in_one_version_and_the_former_one_stays_readable(store) -> None:
     first = store.write("t", "2025-01", rows(1), SCHEMA)
     second = store.write("t", "2025-01", rows(2), SCHEMA)
     assert second.version == first.version + 1
@@ -47,7 +47,7 @@ def test_a_month_is_replaced_in_one_version_and_the_former_one_stays_readable(st
         store.read("t", version=99)
 
 
-def test_several_months_change_and_go_in_one_version(store):
+def test_several_months_change_and_go_in_one_version(store) -> None:
     store.write("t", "2025-01", rows(1), SCHEMA)
     before = store.version("t")
     staged = [store.stage("t", month, rows(2), SCHEMA) for month in ("2025-02", "2025-03")]
@@ -55,7 +55,7 @@ def test_several_months_change_and_go_in_one_version(store):
     assert (store.version("t"), store.months("t")) == (before + 1, ["2025-02", "2025-03"])
 
 
-def test_unchanged_inputs_are_no_work_and_the_rows_are_not_even_asked_for(store):
+def test_unchanged_inputs_are_no_work_and_the_rows_are_not_even_asked_for(store) -> None:
     def never():
         raise AssertionError("the rows were read")
         yield
@@ -67,39 +67,39 @@ def test_unchanged_inputs_are_no_work_and_the_rows_are_not_even_asked_for(store)
     assert store.inputs_digest("t", "2025-02") is None
 
 
-def test_equal_rows_from_other_inputs_keep_the_content_digest(store):
+def test_equal_rows_from_other_inputs_keep_the_content_digest(store) -> None:
     first = store.write("t", "2025-01", rows(1), SCHEMA, inputs_digest=digest("a"))
     other = store.write("t", "2025-01", rows(1), SCHEMA, inputs_digest=digest("b"))
     assert (other.changed, other.sha256, other.version) == (False, first.sha256, first.version + 1)
     assert store.inputs_digest("t", "2025-01") == digest("b")
 
 
-def test_without_inputs_the_rows_decide(store):
+def test_without_inputs_the_rows_decide(store) -> None:
     first = store.write("t", None, rows(1, 2), SCHEMA)
     pieces = [*rows(1).to_batches(), *rows(2).to_batches()]
     assert store.write("t", None, pieces, SCHEMA).version == first.version
 
 
-def test_an_old_content_may_come_back(store):
+def test_an_old_content_may_come_back(store) -> None:
     for value in (1, 2, 1):
         store.write("t", "2025-01", rows(value), SCHEMA)
     assert store.read("t")["value"].to_pylist() == [1]
     assert store.verify() == []
 
 
-def test_an_empty_month_keeps_its_inputs(store):
+def test_an_empty_month_keeps_its_inputs(store) -> None:
     store.write("t", "2025-01", rows(), SCHEMA, inputs_digest=digest("a"))
     assert (store.read("t").num_rows, store.inputs_digest("t", "2025-01")) == (0, digest("a"))
 
 
-def test_a_new_column_is_null_in_the_months_before(store):
+def test_a_new_column_is_null_in_the_months_before(store) -> None:
     store.write("t", "2025-01", rows(1), SCHEMA)
     wide = SCHEMA.append(pa.field("age", pa.float64()))
     store.write("t", "2025-02", rows(2).append_column("age", [[7.0]]).cast(wide), wide)
     assert store.read("t")["age"].to_pylist() == [None, 7.0]
 
 
-def test_row_groups_and_page_checksums_do_not_depend_on_how_rows_arrive(store):
+def test_row_groups_and_page_checksums_do_not_depend_on_how_rows_arrive(store) -> None:
     table = rows(*range(ROW_GROUP_ROWS + 5))
     store.write("t", "2025-01", table.to_batches(max_chunksize=1000), SCHEMA)
     store.write("u", "2025-01", table, SCHEMA)
@@ -108,7 +108,7 @@ def test_row_groups_and_page_checksums_do_not_depend_on_how_rows_arrive(store):
     assert [meta.row_group(i).num_rows for i in range(meta.num_row_groups)] == [ROW_GROUP_ROWS, 5]
 
 
-def test_appending_adds_each_key_once(store):
+def test_appending_adds_each_key_once(store) -> None:
     first = store.append("scores", None, rows(1, 1, name="B1"), key=["batch_id"])
     assert (first.rows, first.changed) == (1, True)
     both = pa.concat_tables([rows(9, name="B1"), rows(2, name="B2")])
@@ -117,13 +117,13 @@ def test_appending_adds_each_key_once(store):
     assert sorted(store.read("scores")["value"].to_pylist()) == [1, 2]
 
 
-def test_a_table_that_is_not_there_is_told(store):
+def test_a_table_that_is_not_there_is_told(store) -> None:
     assert (store.exists("t"), store.months("t"), store.files("t")) == (False, [], [])
     with pytest.raises(StorageError, match="no such table"):
         store.read("t")
 
 
-def test_other_delta_readers_see_the_same_rows(store):
+def test_other_delta_readers_see_the_same_rows(store) -> None:
     from deltalake import DeltaTable
 
     store.write("t", "2025-01", rows(1), SCHEMA)
@@ -132,7 +132,7 @@ def test_other_delta_readers_see_the_same_rows(store):
     assert seen.to_pydict() == {"value": [1, 2], "month": ["2025-01", "2025-02"]}
 
 
-def test_of_two_writers_of_one_month_the_slower_is_told_and_the_faster_stays(store):
+def test_of_two_writers_of_one_month_the_slower_is_told_and_the_faster_stays(store) -> None:
     store.write("t", "2025-01", rows(0), SCHEMA)
     slow = store.stage("t", "2025-01", rows(1), SCHEMA)
     Store(store.root).write("t", "2025-01", rows(2), SCHEMA)
@@ -142,19 +142,19 @@ def test_of_two_writers_of_one_month_the_slower_is_told_and_the_faster_stays(sto
     assert store.verify() == []
 
 
-def test_writers_of_different_months_do_not_disturb_each_other(store):
+def test_writers_of_different_months_do_not_disturb_each_other(store) -> None:
     one = store.stage("t", "2025-01", rows(1), SCHEMA)
     Store(store.root).write("t", "2025-02", rows(2), SCHEMA)
     store.commit("t", [one])
     assert store.read("t")["value"].to_pylist() == [1, 2]
 
 
-def _write_months(root, first):
+def _write_months(root, first) -> None:
     for month in range(first, 13, 2):
         Store(root).write("t", f"2025-{month:02d}", rows(month), SCHEMA)
 
 
-def test_two_processes_writing_at_once_lose_nothing(tmp_path):
+def test_two_processes_writing_at_once_lose_nothing(tmp_path) -> None:
     context = get_context("spawn")
     workers = [context.Process(target=_write_months, args=(tmp_path, first)) for first in (1, 2)]
     for worker in workers:
@@ -166,6 +166,6 @@ def test_two_processes_writing_at_once_lose_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("month", ["2025-13", "202501", "../x"])
-def test_a_month_has_one_form(store, month):
+def test_a_month_has_one_form(store, month) -> None:
     with pytest.raises(ValueError, match="YYYY-MM"):
         store.write("t", month, rows(1), SCHEMA)

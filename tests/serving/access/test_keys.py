@@ -3,10 +3,10 @@ from sqlalchemy import select
 
 from serving.access.keys import KeyRing, add_key, list_keys, revoke_key
 from serving.access.principals import AccessError, UnauthenticatedError
+from serving.audit import trail
+from serving.audit.trail import Actor
 from serving.ids import now_us
 from serving.records.tables import api_keys
-from serving.trail import audit
-from serving.trail.audit import Actor
 
 ADMIN = Actor("cli:root", "admin", "cli")
 
@@ -16,24 +16,24 @@ def add(records, **more):
     return add_key(records, **given, actor=ADMIN)
 
 
-def test_a_key_speaks_for_its_role_and_sites(records):
+def test_a_key_speaks_for_its_role_and_sites(records) -> None:
     key_id, key = add(records)
     found = KeyRing(records).principal(key)
     assert (found.id, found.role, found.sites, found.kind) == (f"key:{key_id}", "mes", frozenset({"north"}), "service")
 
 
-def test_the_secret_is_nowhere(records):
+def test_the_secret_is_nowhere(records) -> None:
     key_id, key = add(records)
     secret = key.removeprefix(f"bg_{key_id}_")
     with records.read() as connection:
         row = connection.execute(select(api_keys)).one()
-        trail = str(list(audit.entries(connection)))
+        entries = str(list(trail.entries(connection)))
     assert row.secret_hash.startswith("$argon2id$")
-    assert secret not in str(row) + trail + str(list_keys(records))
-    assert row.secret_hash not in trail + str(list_keys(records))
+    assert secret not in str(row) + entries + str(list_keys(records))
+    assert row.secret_hash not in entries + str(list_keys(records))
 
 
-def test_a_revoked_key_is_refused_within_a_second(records):
+def test_a_revoked_key_is_refused_within_a_second(records) -> None:
     clock = now_us()
     ring = KeyRing(records, lambda: clock)
     key_id, key = add(records)
@@ -44,13 +44,13 @@ def test_a_revoked_key_is_refused_within_a_second(records):
         ring.principal(key)
 
 
-def test_an_expired_key_is_refused(records):
+def test_an_expired_key_is_refused(records) -> None:
     _, key = add(records, expires_us=now_us() - 1)
     with pytest.raises(UnauthenticatedError, match="expired"):
         KeyRing(records).principal(key)
 
 
-def test_wrong_keys_are_all_refused_alike(records):
+def test_wrong_keys_are_all_refused_alike(records) -> None:
     _, key = add(records)
     ring = KeyRing(records)
     wrong = key[:-1] + ("A" if key[-1] != "A" else "B")
@@ -60,7 +60,7 @@ def test_wrong_keys_are_all_refused_alike(records):
     assert ring.principal(key).name == "MES"
 
 
-def test_a_key_is_verified_once_and_remembered(records, monkeypatch):
+def test_a_key_is_verified_once_and_remembered(records, monkeypatch) -> None:
     _, key = add(records)
     ring = KeyRing(records)
     assert not ring.is_quick(key)
@@ -71,7 +71,7 @@ def test_a_key_is_verified_once_and_remembered(records, monkeypatch):
 
 
 @pytest.mark.parametrize("role", ["reviewer", "approver", "admin"])
-def test_a_service_never_gets_a_role_that_decides(records, role):
+def test_a_service_never_gets_a_role_that_decides(records, role) -> None:
     with pytest.raises(AccessError, match="person"):
         add(records, role=role)
     assert add(records, role=role, kind="person")
@@ -89,26 +89,26 @@ def test_a_service_never_gets_a_role_that_decides(records, role):
         {"name": "a\nb"},
     ],
 )
-def test_a_key_that_makes_no_sense_is_not_made(records, wrong):
+def test_a_key_that_makes_no_sense_is_not_made(records, wrong) -> None:
     with pytest.raises(AccessError):
         add(records, **wrong)
     assert list_keys(records) == []
 
 
-def test_revoking_is_told_once(records):
+def test_revoking_is_told_once(records) -> None:
     key_id, _ = add(records)
     revoke_key(records, key_id, why="lost", actor=ADMIN)
     for wrong in (key_id, "nothing"):
         with pytest.raises(AccessError):
             revoke_key(records, wrong, why="again", actor=ADMIN)
     with records.read() as connection:
-        assert [(e["action"], e["who"], e["why"]) for e in audit.entries(connection)] == [
+        assert [(e["action"], e["who"], e["why"]) for e in trail.entries(connection)] == [
             ("key_added", "cli:root", ""),
             ("key_revoked", "cli:root", "lost"),
         ]
 
 
-def test_nothing_is_revoked_without_a_reason(records):
+def test_nothing_is_revoked_without_a_reason(records) -> None:
     key_id, key = add(records)
     with pytest.raises(AccessError, match="for a reason"):
         revoke_key(records, key_id, why=" ", actor=ADMIN)

@@ -45,7 +45,7 @@ def signing(clock):
     return Signing(verified, clock)
 
 
-def test_the_first_signature_takes_id_and_secret_and_the_next_one_the_secret(signing, clock):
+def test_the_first_signature_takes_id_and_secret_and_the_next_one_the_secret(signing, clock) -> None:
     first = signing.sign(ANNA, "review", "key:a1", "anna")
     assert (first.name, first.meaning, first.signed_with) == ("Anna Weiss", "review", "id and key")
     clock.later(SESSION_S - 1)
@@ -54,7 +54,7 @@ def test_the_first_signature_takes_id_and_secret_and_the_next_one_the_secret(sig
     assert signing.sign(ANNA, "review", "key:a1", "anna").signed_with == "id and key"
 
 
-def test_a_session_ends_and_both_are_asked_for_again(signing, clock):
+def test_a_session_ends_and_both_are_asked_for_again(signing, clock) -> None:
     signing.sign(ANNA, "review", "key:a1", "anna")
     clock.later(SESSION_S)
     with pytest.raises(SignatureError, match="names its signer"):
@@ -69,24 +69,24 @@ def test_a_session_ends_and_both_are_asked_for_again(signing, clock):
         ("key:a1", "robot", "not of the person"),
     ],
 )  # fmt: skip
-def test_a_component_that_is_missing_or_of_somebody_else_is_refused(signing, signer, credential, said):
+def test_a_component_that_is_missing_or_of_somebody_else_is_refused(signing, signer, credential, said) -> None:
     with pytest.raises(SignatureError, match=said):
         signing.sign(ANNA, "review", signer, credential)
 
 
-def test_a_wrong_signer_is_refused_within_a_session_too(signing):
+def test_a_wrong_signer_is_refused_within_a_session_too(signing) -> None:
     signing.sign(ANNA, "review", "key:a1", "anna")
     with pytest.raises(SignatureError, match="somebody else"):
         signing.sign(ANNA, "review", "key:b2", "anna")
 
 
-def test_sessions_of_two_people_do_not_meet(signing):
+def test_sessions_of_two_people_do_not_meet(signing) -> None:
     signing.sign(ANNA, "review", "key:a1", "anna")
     with pytest.raises(SignatureError, match="names its signer"):
         signing.sign(BORIS, "approval", None, "boris")
 
 
-def test_a_login_counts_where_it_was_just_now_and_in_a_session_for_as_long_as_that(signing, clock):
+def test_a_login_counts_where_it_was_just_now_and_in_a_session_for_as_long_as_that(signing, clock) -> None:
     anna, at = verified(f"login@{clock.us}"), clock.us
     clock.later(FRESH_S)
     assert signing.sign(anna, "review", "user:anna", f"login@{at}").signed_with == "id and login"
@@ -98,19 +98,19 @@ def test_a_login_counts_where_it_was_just_now_and_in_a_session_for_as_long_as_th
 
 
 @pytest.mark.parametrize("age_s", [FRESH_S + 1, -FRESH_S - 1])
-def test_an_old_login_and_one_of_the_future_do_not_begin_a_session(signing, clock, age_s):
+def test_an_old_login_and_one_of_the_future_do_not_begin_a_session(signing, clock, age_s) -> None:
     anna = verified(f"login@{clock.us - age_s * S}")
     with pytest.raises(SignatureError, match="login just now"):
         signing.sign(anna, "review", "user:anna", f"login@{clock.us - age_s * S}")
 
 
-def test_a_token_whose_provider_does_not_say_when_signs_nothing(clock):
+def test_a_token_whose_provider_does_not_say_when_signs_nothing(clock) -> None:
     anna = replace(ANNA, id="user:anna")
     with pytest.raises(SignatureError, match="login just now"):
         Signing(lambda _: anna, clock).sign(anna, "review", "user:anna", "token")
 
 
-def test_an_approval_is_an_approvers_and_a_service_never_signs(signing):
+def test_an_approval_is_an_approvers_and_a_service_never_signs(signing) -> None:
     with pytest.raises(ForbiddenError, match="cannot sign an approval"):
         signing.sign(ANNA, "approval", "key:a1", "anna")
     assert signing.sign(BORIS, "approval", "key:b2", "boris").meaning == "approval"
@@ -118,7 +118,7 @@ def test_an_approval_is_an_approvers_and_a_service_never_signs(signing):
         signing.sign(ROBOT, "review", "key:r3", "robot")
 
 
-def test_after_a_few_refusals_nothing_is_looked_at_for_a_while(signing, clock):
+def test_after_a_few_refusals_nothing_is_looked_at_for_a_while(signing, clock) -> None:
     for _ in range(MOST_REFUSED):
         with pytest.raises(SignatureError):
             signing.sign(ANNA, "review", "key:a1", "guess")
@@ -129,7 +129,7 @@ def test_after_a_few_refusals_nothing_is_looked_at_for_a_while(signing, clock):
     signing.sign(ANNA, "review", "key:a1", "anna")
 
 
-def test_attempts_made_at_once_are_counted_as_those_made_one_after_the_other(clock):
+def test_attempts_made_at_once_are_counted_as_those_made_one_after_the_other(clock) -> None:
     looked_at, begin = [], threading.Barrier(4 * MOST_REFUSED)
 
     def slow(credential: str) -> Principal:

@@ -20,7 +20,7 @@ def public(key, kid="k1"):
 class Keys(BaseHTTPRequestHandler):
     asked = 0
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         type(self).asked += 1
         body = json.dumps({"keys": [public(MINE)]}).encode()
         self.send_response(200)
@@ -28,7 +28,7 @@ class Keys(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_):
+    def log_message(self, *_) -> None:
         pass
 
 
@@ -57,13 +57,13 @@ def token(key=MINE, kid="k1", **claims):
     return jwt.encode({k: v for k, v in said.items() if v is not None}, key, algorithm="EdDSA", headers={"kid": kid})
 
 
-def test_a_token_of_the_provider_speaks_for_a_person(tokens):
+def test_a_token_of_the_provider_speaks_for_a_person(tokens) -> None:
     found = tokens.principal(token())
     assert (found.id, found.kind, found.role, found.sites) == ("user:anna", "person", "reviewer", frozenset({"north"}))
     assert found.may("review")
 
 
-def test_keys_are_fetched_once(tokens):
+def test_keys_are_fetched_once(tokens) -> None:
     before = Keys.asked
     assert not tokens.is_quick(token())
     for _ in range(3):
@@ -84,19 +84,19 @@ PAST = datetime.now(UTC) - timedelta(hours=1)
         {"nbf": datetime.now(UTC) + timedelta(hours=1)},
     ],
 )  # fmt: skip
-def test_a_token_that_says_something_else_is_refused(tokens, claims):
+def test_a_token_that_says_something_else_is_refused(tokens, claims) -> None:
     with pytest.raises(UnauthenticatedError):
         tokens.principal(token(**claims))
 
 
-def test_a_token_that_someone_else_signed_is_refused(tokens):
+def test_a_token_that_someone_else_signed_is_refused(tokens) -> None:
     for forged in (token(OTHER), token(OTHER, kid="k2"), "not.a.token", "", token()[:-4] + "AAAA"):
         with pytest.raises(UnauthenticatedError):
             tokens.principal(forged)
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256"])
-def test_an_unsigned_token_or_one_of_a_shared_secret_is_refused(tokens, algorithm):
+def test_an_unsigned_token_or_one_of_a_shared_secret_is_refused(tokens, algorithm) -> None:
     claims = {"iss": "https://id.plant", "aud": "batchguard", "sub": "anna", "iat": 0, "exp": 2**33,
               "batchguard_role": "admin", "batchguard_sites": ["*"]}  # fmt: skip
     secret = None if algorithm == "none" else "x" * 32
@@ -104,12 +104,12 @@ def test_an_unsigned_token_or_one_of_a_shared_secret_is_refused(tokens, algorith
         tokens.principal(jwt.encode(claims, secret, algorithm=algorithm, headers={"kid": "k1"}))
 
 
-def test_a_provider_that_is_away_is_no_wrong_token():
+def test_a_provider_that_is_away_is_no_wrong_token() -> None:
     with pytest.raises(ProviderUnavailableError):
         Tokens(Provider("https://id.plant", "batchguard", "http://127.0.0.1:9/jwks")).principal(token())
 
 
-def test_keys_that_were_fetched_serve_on_while_the_provider_is_away(tokens, monkeypatch):
+def test_keys_that_were_fetched_serve_on_while_the_provider_is_away(tokens, monkeypatch) -> None:
     tokens.principal(token())
     monkeypatch.setattr(tokens, "_fetched_s", -1e9)  # an hour later
     monkeypatch.setattr(tokens, "_tried_s", -1e9)
@@ -120,5 +120,5 @@ def test_keys_that_were_fetched_serve_on_while_the_provider_is_away(tokens, monk
 @pytest.mark.parametrize(
     ("said", "read"), [(1_772_452_800, 1_772_452_800_000_000), (True, None), ("now", None), (None, None)]
 )
-def test_when_a_person_logged_in_is_read_where_the_provider_says_it(tokens, said, read):
+def test_when_a_person_logged_in_is_read_where_the_provider_says_it(tokens, said, read) -> None:
     assert tokens.principal(token(auth_time=said)).authenticated_us == read

@@ -8,11 +8,11 @@ from fastapi.testclient import TestClient
 
 from serving.access.principals import Principal, UnauthenticatedError
 from serving.api.app import make_app
-from serving.desk.desk import Desk
 from serving.records.store import Records
+from serving.service.scoring_service import ScoringService
 from serving.settings import EndpointSettings
 from tests.serving.conftest import sqlite_url
-from tests.serving.desks import MES, NORTH, REVIEWER, SOUTH, make_desk
+from tests.serving.services import MES, NORTH, REVIEWER, SOUTH, make_service
 
 ADMIN = Principal("user:root", "Root", "person", "admin", frozenset({"*"}))
 APPROVER = Principal("user:qa", "QA", "person", "approver", frozenset({"*"}))
@@ -37,7 +37,7 @@ class Names:
 @dataclass(frozen=True)
 class Api:
     app: FastAPI
-    desk: Desk
+    service: ScoringService
     client: TestClient
 
     def __call__(self, method: str, path: str, *, who: str = "mes", headers: dict | None = None, **more):
@@ -47,10 +47,10 @@ class Api:
 
 
 def make_api(records: Records, folder: Path) -> Api:
-    desk = make_desk(records, folder)
+    service = make_service(records, folder)
     settings = EndpointSettings(records_url="sqlite:///unused", anchor=folder / "anchor", max_body_bytes=200_000)
-    app = make_app(desk, {"key": Names()}, settings)
-    return Api(app, desk, TestClient(app, raise_server_exceptions=False))
+    app = make_app(service, {"key": Names()}, settings)
+    return Api(app, service, TestClient(app, raise_server_exceptions=False))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from fastapi.routing import iter_route_contexts
 from serving.access.principals import ALLOWED, ROLES, Principal
 from serving.api.guard import GuardedRoute
 from tests.serving.api.conftest import PRINCIPALS
-from tests.serving.desks import BATCH
+from tests.serving.services import BATCH
 
 AIR = {"site_id": "north", "metric": "viable_air_cfu_m3", "observed_at": "2026-02-28T00:00:00Z", "value": 3.0}
 LOT = {
@@ -54,7 +54,7 @@ def routes(app):
     }
 
 
-def test_every_route_is_guarded_and_listed_here(api):
+def test_every_route_is_guarded_and_listed_here(api) -> None:
     found = routes(api.app)
     assert set(found) == set(WHO) | OPEN
     assert all(isinstance(context.original_route, GuardedRoute) for context in found.values())
@@ -65,7 +65,7 @@ def filled(path):
 
 
 @pytest.mark.parametrize("route", WHO)
-def test_each_role_gets_in_where_it_may_and_nowhere_else(api, route):
+def test_each_role_gets_in_where_it_may_and_nowhere_else(api, route) -> None:
     method, path = route
     let_in = {role for role in ROLES if api(method, filled(path), who=role, json=None).status_code != 403}
     assert let_in == WHO[route]
@@ -74,13 +74,13 @@ def test_each_role_gets_in_where_it_may_and_nowhere_else(api, route):
 @pytest.mark.parametrize("route", WHO)
 @pytest.mark.parametrize("header", [{}, {"authorization": "Bearer bg_wrong"}, {"authorization": "Basic bWVzOg=="},
                                     {"authorization": "Bearer"}, {"authorization": "Bearer e30.e30.x"}])  # fmt: skip
-def test_nobody_unknown_gets_in_whatever_they_send(api, route, header):
+def test_nobody_unknown_gets_in_whatever_they_send(api, route, header) -> None:
     method, path = route
     answer = api.client.request(method, filled(path), headers=header, content=b"{not json" if method != "GET" else None)
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
 
 
-def test_a_route_without_a_permission_lets_nobody_in(api):
+def test_a_route_without_a_permission_lets_nobody_in(api) -> None:
     api.app.router.routes.append(GuardedRoute("/forgotten", lambda: "hello", methods=["GET"]))
     try:
         assert {api("GET", "/forgotten", who=role).status_code for role in ROLES} == {403}
@@ -88,18 +88,18 @@ def test_a_route_without_a_permission_lets_nobody_in(api):
         api.app.router.routes.pop()
 
 
-def test_a_service_that_was_given_a_signing_role_still_cannot_sign(monkeypatch, api):
+def test_a_service_that_was_given_a_signing_role_still_cannot_sign(monkeypatch, api) -> None:
     monkeypatch.setitem(PRINCIPALS, "robot", Principal("key:robot", "Robot", "service", "reviewer", frozenset({"*"})))
     answer = api("POST", f"/v1/scores/{'0' * 36}/reviews", who="robot", json={"decision": "agree", "reason": "beep"})
     assert answer.status_code == 403
 
 
-def test_an_unknown_permission_is_allowed_to_nobody():
+def test_an_unknown_permission_is_allowed_to_nobody() -> None:
     assert not any(principal.may("fly") for principal in PRINCIPALS.values())
     assert "open" not in ALLOWED
 
 
-def test_sites_do_not_see_each_other(api):
+def test_sites_do_not_see_each_other(api) -> None:
     api("PUT", "/v1/batches/B1", who="north", json=BATCH)
     score_id = api("POST", "/v1/batches/B1/scores", who="north").json()["score_id"]
     for method, path, body in (

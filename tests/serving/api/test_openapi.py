@@ -3,7 +3,7 @@ import pytest
 
 from benchmarks.serving.cases import run_cases
 from serving.api.app import openapi
-from tests.serving.desks import BATCH, reading
+from tests.serving.services import BATCH, reading
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def operations(description):
             yield f"{method.upper()} {path}", operation
 
 
-def test_every_operation_says_what_it_does_what_it_needs_and_how_it_refuses(description):
+def test_every_operation_says_what_it_does_what_it_needs_and_how_it_refuses(description) -> None:
     for name, operation in operations(description):
         assert operation["description"], name
         assert "x-permission" in operation, name
@@ -28,7 +28,7 @@ def test_every_operation_says_what_it_does_what_it_needs_and_how_it_refuses(desc
         assert "HTTPValidationError" not in schemas, name
 
 
-def test_every_body_has_an_example_that_fits_its_schema(description):
+def test_every_body_has_an_example_that_fits_its_schema(description) -> None:
     found = 0
     for name, operation in operations(description):
         if "requestBody" not in operation:
@@ -44,7 +44,7 @@ def test_every_body_has_an_example_that_fits_its_schema(description):
     assert found >= 6
 
 
-def test_every_answer_has_an_example_that_fits_its_schema(description):
+def test_every_answer_has_an_example_that_fits_its_schema(description) -> None:
     found = 0
     for name, operation in operations(description):
         for status, answer in operation["responses"].items():
@@ -63,11 +63,11 @@ def test_every_answer_has_an_example_that_fits_its_schema(description):
     assert found > 150
 
 
-def test_the_description_is_given_out(shared_api, description):
+def test_the_description_is_given_out(shared_api, description) -> None:
     assert shared_api("GET", "/openapi.json").json()["paths"].keys() == description["paths"].keys()
 
 
-def test_cases_made_from_the_description_give_no_server_error_and_no_surprise(shared_api):
+def test_cases_made_from_the_description_give_no_server_error_and_no_surprise(shared_api) -> None:
     shared_api("PUT", "/v1/batches/B1", json=BATCH)
     shared_api("POST", "/v1/batches/B1/observations", json={"observations": [reading(1, 5.0)]})
     answers = run_cases(shared_api.app, lambda role: f"bg_{role}", 8)

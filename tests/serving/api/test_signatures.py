@@ -3,8 +3,8 @@
 import orjson
 import pytest
 
-from serving.trail import audit
-from tests.serving.desks import BATCH
+from serving.audit import trail
+from tests.serving.services import BATCH
 
 WANTED = {"decision": "act", "reason": "second sample ordered", "meaning": "review"}
 
@@ -22,7 +22,7 @@ def reviewing(api):
     return api, made, send
 
 
-def test_a_signed_review_shows_name_meaning_time_and_what_was_signed(reviewing):
+def test_a_signed_review_shows_name_meaning_time_and_what_was_signed(reviewing) -> None:
     api, made, send = reviewing
     told = send().json()
     assert {name: told[name] for name in ("signer_name", "meaning", "signed_with", "reviewed_at", "score_sha256")} == {
@@ -31,17 +31,17 @@ def test_a_signed_review_shows_name_meaning_time_and_what_was_signed(reviewing):
     }  # fmt: skip
     assert send(signer=None).json()["signed_with"] == "login"
     assert len(api("GET", f"/v1/scores/{made['score_id']}").json()["reviews"]) == 2
-    assert audit.verify(api.desk.records, None).problems == ()
+    assert trail.verify(api.service.records, None).problems == ()
 
 
-def test_a_signature_that_lacks_something_is_a_challenge_and_an_entry_of_the_trail(reviewing):
+def test_a_signature_that_lacks_something_is_a_challenge_and_an_entry_of_the_trail(reviewing) -> None:
     api, made, send = reviewing
     for refused in (send(shown=None), send(signer=None), send(shown="bg_approver"), send(shown="bg_nobody")):
         assert (refused.status_code, refused.headers["content-type"]) == (401, "application/problem+json")
         assert refused.headers["www-authenticate"] == 'Bearer error="insufficient_user_authentication", max_age="300"'
         assert "bg_" not in refused.text
-    with api.desk.records.read() as connection:
-        told = [e for e in audit.entries(connection) if e["action"] == "signature_refused"]
+    with api.service.records.read() as connection:
+        told = [e for e in trail.entries(connection) if e["action"] == "signature_refused"]
     assert [(e["who"], e["object"]) for e in told] == [("user:anna", f"score:{made['score_id']}")] * 4
     assert api("GET", f"/v1/scores/{made['score_id']}").json()["reviews"] == []
     assert send(shown="bg_nobody").status_code == 401
@@ -49,27 +49,27 @@ def test_a_signature_that_lacks_something_is_a_challenge_and_an_entry_of_the_tra
     assert (paused.status_code, paused.headers["retry-after"]) == (429, "900")
 
 
-def test_a_repeated_request_gives_the_stored_answer_and_no_second_signature(reviewing):
+def test_a_repeated_request_gives_the_stored_answer_and_no_second_signature(reviewing) -> None:
     api, made, send = reviewing
     first, again = send(key="k"), send(key="k", shown=None)
     assert (again.content, again.headers["idempotent-replayed"]) == (first.content, "true")
     assert len(api("GET", f"/v1/scores/{made['score_id']}").json()["reviews"]) == 1
 
 
-def test_a_reviewer_cannot_sign_an_approval(reviewing):
+def test_a_reviewer_cannot_sign_an_approval(reviewing) -> None:
     _, _, send = reviewing
     assert send(meaning="approval").status_code == 403
 
 
-def test_the_trail_tells_of_every_part_of_a_signature(reviewing):
+def test_the_trail_tells_of_every_part_of_a_signature(reviewing) -> None:
     api, _, send = reviewing
     send()
-    with api.desk.records.read() as connection:
-        [entry] = [e for e in audit.entries(connection) if e["action"] == "review"]
+    with api.service.records.read() as connection:
+        [entry] = [e for e in trail.entries(connection) if e["action"] == "review"]
     assert {"signer_name", "meaning", "signed_with", "score_sha256", "reviewed_us"} <= orjson.loads(entry["new"]).keys()
 
 
-def test_the_history_of_a_score_is_its_part_of_the_chain(reviewing):
+def test_the_history_of_a_score_is_its_part_of_the_chain(reviewing) -> None:
     api, made, send = reviewing
     api("POST", "/v1/batches/B1/scores")
     send(shown=None)
@@ -79,12 +79,12 @@ def test_the_history_of_a_score_is_its_part_of_the_chain(reviewing):
         ("score", "key:mes"), ("signature_refused", "user:anna"), ("review", "user:anna"),
     ]  # fmt: skip
     assert told[0]["new"]["body_sha256"] == made["body_sha256"]
-    with api.desk.records.read() as connection:
-        chain = {e["seq"]: e["hash"] for e in audit.entries(connection)}
+    with api.service.records.read() as connection:
+        chain = {e["seq"]: e["hash"] for e in trail.entries(connection)}
     assert all(chain[e["seq"]] == e["hash"] for e in told)
 
 
-def test_the_copy_for_people_holds_every_field_of_the_record(reviewing):
+def test_the_copy_for_people_holds_every_field_of_the_record(reviewing) -> None:
     api, made, send = reviewing
     send()
     copies = [api("GET", f"/v1/scores/{made['score_id']}/copy", who="viewer") for _ in range(2)]

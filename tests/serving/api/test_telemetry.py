@@ -5,7 +5,7 @@ import pytest
 from serving.api.telemetry import Lenient
 
 
-def test_a_log_that_cannot_be_written_fails_no_request():
+def test_a_log_that_cannot_be_written_fails_no_request() -> None:
     full = Path("/dev/full").open("w")  # noqa: SIM115 - to close it fails, too
     lenient = Lenient(full)
     for _ in range(3):

@@ -1,6 +1,8 @@
+from typing import Never
+
 import pytest
 
-from tests.serving.desks import BATCH, reading
+from tests.serving.services import BATCH, reading
 
 SCORES = "/v1/batches/B1/scores"
 ROWS = "/v1/batches/B1/observations"
@@ -15,7 +17,7 @@ def running(api):
     return api
 
 
-def test_a_batch_is_put_filled_scored_reviewed_and_read_back(running):
+def test_a_batch_is_put_filled_scored_reviewed_and_read_back(running) -> None:
     score = running("POST", SCORES, json={"as_of": "2026-03-01T20:00:00+01:00"}).json()
     assert (score["failure_probability"], score["as_of"]) == (0.5, "2026-03-01T19:00:00.000000Z")
     review = running("POST", f"/v1/scores/{score['score_id']}/reviews", who="reviewer",
@@ -32,18 +34,18 @@ def test_a_batch_is_put_filled_scored_reviewed_and_read_back(running):
     }  # fmt: skip
 
 
-def test_a_score_without_a_body_speaks_of_now(running):
+def test_a_score_without_a_body_speaks_of_now(running) -> None:
     assert running("POST", SCORES).json()["as_of"] == "2026-03-02T12:00:00.000000Z"
 
 
-def test_a_history_inline_is_scored_without_being_taken_in(api):
+def test_a_history_inline_is_scored_without_being_taken_in(api) -> None:
     body = {"batch": BATCH | {"batch_id": "X"}, "observations": [reading(1, 9.0)]}
     score = api("POST", "/v1/scores", json=body).json()
     assert (score["failure_probability"], score["batch_id"]) == (1.0, "X")
     assert api("GET", "/v1/batches").json()["batches"] == []
 
 
-def test_the_same_key_and_bytes_are_answered_the_same_and_another_body_is_a_conflict(running):
+def test_the_same_key_and_bytes_are_answered_the_same_and_another_body_is_a_conflict(running) -> None:
     headers = {"idempotency-key": "abc"}
     first = running("POST", SCORES, headers=headers, json={"as_of": "2026-03-01T20:00:00Z"})
     again = running("POST", SCORES, headers=headers, json={"as_of": "2026-03-01T20:00:00Z"})
@@ -54,7 +56,7 @@ def test_the_same_key_and_bytes_are_answered_the_same_and_another_body_is_a_conf
     assert len(running("GET", SCORES).json()["scores"]) == 1
 
 
-def test_results_of_lots_and_samples_of_rooms_are_told_each_by_its_own_way_in(running):
+def test_results_of_lots_and_samples_of_rooms_are_told_each_by_its_own_way_in(running) -> None:
     air = {"site_id": "north", "metric": "viable_air_cfu_m3", "observed_at": "2026-02-28T00:00:00Z", "value": 3}
     lot = {
         "lot_id": "L1",
@@ -74,7 +76,7 @@ def test_results_of_lots_and_samples_of_rooms_are_told_each_by_its_own_way_in(ru
         assert running("POST", path, json={name: [row | {"value": -1}]}).status_code == 422
 
 
-def test_rows_that_are_all_rejected_are_422_with_the_reason_of_each(running):
+def test_rows_that_are_all_rejected_are_422_with_the_reason_of_each(running) -> None:
     told = running("POST", ROWS, json={"observations": [reading(3, 5.0, unit="mol"), reading(4, 999.0)]})
     assert told.status_code == 422
     assert [r["code"] for r in told.json()["rejections"]] == ["unit_mismatch", "out_of_range"]
@@ -85,19 +87,19 @@ def test_rows_that_are_all_rejected_are_422_with_the_reason_of_each(running):
     [("POST", "/v1/batches/none/scores", 404), ("GET", "/v1/batches/none/scores", 404), ("GET", f"/v1/scores/{'0' * 36}", 404),
      ("GET", "/v1/nothing", 404), ("DELETE", "/v1/batches/B1", 405), ("GET", "/v1/batches/", 404)],
 )  # fmt: skip
-def test_what_is_not_there_is_a_problem(api, method, path, status):
+def test_what_is_not_there_is_a_problem(api, method, path, status) -> None:
     answer = api(method, path)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     assert answer.json()["status"] == status
 
 
-def test_every_answer_has_our_request_id_and_says_not_to_be_kept(running):
+def test_every_answer_has_our_request_id_and_says_not_to_be_kept(running) -> None:
     answer = running("POST", SCORES)
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
     assert answer.headers["cache-control"] == "no-store"
 
 
-def test_health_needs_no_key_and_metrics_do(running):
+def test_health_needs_no_key_and_metrics_do(running) -> None:
     assert running.client.get("/health/live").json() == {"status": "ok"}
     assert running.client.get("/health/ready").json() == {"status": "ok", "records": "ok", "model": "ok"}
     assert running.client.get("/metrics").status_code == 401
@@ -108,22 +110,22 @@ def test_health_needs_no_key_and_metrics_do(running):
     assert 'route="/v1/batches/{batch_id}/scores"' in text
 
 
-def test_an_error_of_the_endpoint_is_a_problem_that_tells_nothing(running, monkeypatch):
-    monkeypatch.setattr("serving.desk.scoring._kept", lambda *_, **__: 1 / 0)
+def test_an_error_of_the_endpoint_is_a_problem_that_tells_nothing(running, monkeypatch) -> None:
+    monkeypatch.setattr("serving.service.score_requests._kept", lambda *_, **__: 1 / 0)
     answer = running("POST", SCORES)
     assert answer.status_code == 500
     assert "ZeroDivision" not in answer.text
 
 
-def test_records_that_are_away_give_503_and_no_score(running, monkeypatch):
-    monkeypatch.setattr(running.desk.records, "_begin", broken)
+def test_records_that_are_away_give_503_and_no_score(running, monkeypatch) -> None:
+    monkeypatch.setattr(running.service.records, "_begin", broken)
     answer = running("POST", SCORES)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert "failure_probability" not in answer.text
     assert running.client.get("/health/ready").json() == {"status": "unavailable", "records": "unavailable"}
 
 
-def broken(_):
+def broken(_) -> Never:
     from sqlalchemy.exc import OperationalError
 
     raise OperationalError("SELECT secret", {}, Exception("password=1"))
@@ -134,21 +136,21 @@ def broken(_):
     [("DELETE", "/v1/batches/B1", "PUT"), ("PATCH", SCORES, "HEAD, GET, POST"), ("OPTIONS", "/v1/model", "HEAD, GET"),
      ("POST", "/health/live", "HEAD, GET"), ("BREW", "/v1/scores", "POST")],
 )  # fmt: skip
-def test_a_method_that_is_not_there_is_a_problem_that_names_those_that_are(api, method, path, allowed):
+def test_a_method_that_is_not_there_is_a_problem_that_names_those_that_are(api, method, path, allowed) -> None:
     answer = api(method, path)
     assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
     assert answer.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/v1/model", "/v1/batches", "/v1/nothing", "/openapi.json"])
-def test_head_is_answered_as_get_without_content(running, path):
+def test_head_is_answered_as_get_without_content(running, path) -> None:
     got, asked = running("GET", path), running("HEAD", path)
     assert (asked.status_code, asked.content) == (got.status_code, b"")
     assert asked.headers["content-length"] == got.headers["content-length"]
     assert asked.headers["content-type"] == got.headers["content-type"]
 
 
-def test_words_in_the_place_of_a_method_make_no_series_of_their_own(running):
+def test_words_in_the_place_of_a_method_make_no_series_of_their_own(running) -> None:
     for i in range(5):
         running(f"WORD{i}", "/v1/model")
     text = running("GET", "/metrics", who="viewer").text

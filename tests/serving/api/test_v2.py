@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from serving.desk import scoring
 from serving.records.store import RecordsUnavailableError
-from tests.serving.desks import BATCH, reading
+from serving.service import score_requests
+from tests.serving.services import BATCH, reading
 
 INFER = "/v2/models/soup/infer"
 
@@ -20,7 +20,7 @@ def tensor(name, *data, **more):
     return {"name": name, "datatype": "BYTES", "shape": [len(data)], "data": list(data)} | more
 
 
-def test_every_row_gives_a_kept_score(api):
+def test_every_row_gives_a_kept_score(api) -> None:
     as_of = tensor("as_of", "2026-03-01T01:30:00Z", "2026-03-01T05:00:00Z")
     told = api("POST", INFER, json={"id": "q", "inputs": [tensor("batch_id", "B1", "B1"), as_of]}).json()
     by_name = {output["name"]: output["data"] for output in told["outputs"]}
@@ -30,7 +30,7 @@ def test_every_row_gives_a_kept_score(api):
     assert [json.loads(text) | {"reviews": []} for text in by_name["score"]] == kept
 
 
-def test_the_same_key_and_body_give_the_same_scores_and_another_body_is_a_conflict(api):
+def test_the_same_key_and_body_give_the_same_scores_and_another_body_is_a_conflict(api) -> None:
     body, headers = {"inputs": [tensor("batch_id", "B1", "B1")]}, {"idempotency-key": "infer"}
     first = api("POST", INFER, json=body, headers=headers)
     again = api("POST", INFER, json=body, headers=headers)
@@ -41,17 +41,17 @@ def test_the_same_key_and_body_give_the_same_scores_and_another_body_is_a_confli
     assert api("POST", "/v1/batches/B1/scores", headers=headers).status_code == 200  # a part of a key is another key
 
 
-def test_an_attempt_that_ended_half_way_goes_on_where_it_ended(api, monkeypatch):
+def test_an_attempt_that_ended_half_way_goes_on_where_it_ended(api, monkeypatch) -> None:
     """The second score fails once: the next attempt gives the first one again, and makes the second."""
-    score, failed = scoring.score, []
+    score, failed = score_requests.score, []
 
-    def once_broken(desk, call, batch_id, as_of_us):
+    def once_broken(service, call, batch_id, as_of_us):
         if batch_id == "B2" and not failed:
             failed.append(call)
             raise RecordsUnavailableError("away")
-        return score(desk, call, batch_id, as_of_us)
+        return score(service, call, batch_id, as_of_us)
 
-    monkeypatch.setattr("serving.api.v2.scoring.score", once_broken)
+    monkeypatch.setattr("serving.api.v2.score_requests.score", once_broken)
     api("PUT", "/v1/batches/B2", json=BATCH)
     before = {s["score_id"] for s in api("GET", "/v1/batches/B1/scores").json()["scores"]}
 
@@ -80,17 +80,17 @@ def test_an_attempt_that_ended_half_way_goes_on_where_it_ended(api, monkeypatch)
         [tensor("batch_id", "B1", datatype="FP32")],
     ],
 )
-def test_tensors_that_do_not_fit_are_refused(api, inputs):
+def test_tensors_that_do_not_fit_are_refused(api, inputs) -> None:
     assert api("POST", INFER, json={"inputs": inputs}).status_code == 422
 
 
 @pytest.mark.parametrize("as_of", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
-def test_a_time_that_the_calendar_does_not_have_is_refused(api, as_of):
+def test_a_time_that_the_calendar_does_not_have_is_refused(api, as_of) -> None:
     answer = api("POST", INFER, json={"inputs": [tensor("batch_id", "B1"), tensor("as_of", as_of)]})
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
 
 
-def test_only_the_model_that_speaks_is_there(api):
+def test_only_the_model_that_speaks_is_there(api) -> None:
     assert api("GET", "/v2/models/soup").json()["versions"] == ["3"]
     assert api("GET", "/v2/models/soup/ready").json() == {"name": "soup", "ready": True}
     for path in ("/v2/models/stew", "/v2/models/stew/ready"):

@@ -9,13 +9,13 @@ import pytest
 from lxml import etree
 from sqlalchemy import select
 
-from serving.desk import intake, scoring
 from serving.events.b2mml import NAMESPACE, work_alert
-from serving.events.outbox import MAX_ATTEMPTS, Courier, Receiver, signature, wait_s
+from serving.events.outbox import MAX_ATTEMPTS, Receiver, WebhookDispatcher, signature, wait_s
 from serving.events.webhooks import post
 from serving.records.tables import deliveries
+from serving.service import intake, score_requests
 from serving.settings import Webhook
-from tests.serving.desks import BATCH, NOON, call, make_desk, reading
+from tests.serving.services import BATCH, NOON, call, make_service, reading
 
 SECRET = b"s" * 32
 
@@ -27,7 +27,7 @@ def hook(folder, name="mes", **more):
 class Post:
     """Remembers what is sent; answers what it is told to."""
 
-    def __init__(self, *answers):
+    def __init__(self, *answers) -> None:
         self.answers, self.sent = list(answers), []
 
     def __call__(self, url, body, headers):
@@ -39,49 +39,49 @@ class Post:
 
 
 def scored(records, folder, hooks, *values):
-    desk = make_desk(records, folder, hooks=hooks)
-    intake.put_batch(desk, call(), "B1", BATCH, "")
+    service = make_service(records, folder, hooks=hooks)
+    intake.put_batch(service, call(), "B1", BATCH, "")
     for hour, value in enumerate(values, start=1):
-        intake.add_rows(desk, call(), "B1", {"observations": [reading(hour, value)]})
-        scoring.score(desk, call(), "B1", NOON - 60_000_000 + hour)
-    return desk
+        intake.add_rows(service, call(), "B1", {"observations": [reading(hour, value)]})
+        score_requests.score(service, call(), "B1", NOON - 60_000_000 + hour)
+    return service
 
 
-def courier(records, send, hooks, now=NOON):
-    return Courier(records, [Receiver(h, SECRET) for h in hooks], send, clock=lambda: now)
+def dispatcher(records, send, hooks, now=NOON):
+    return WebhookDispatcher(records, [Receiver(h, SECRET) for h in hooks], send, clock=lambda: now)
 
 
 def kinds(send):
     return [orjson.loads(body)["kind"] for _, body, _ in send.sent]
 
 
-def test_each_score_and_each_change_of_decision_is_told_once(records, tmp_path):
+def test_each_score_and_each_change_of_decision_is_told_once(records, tmp_path) -> None:
     hooks, send = [hook(tmp_path)], Post()
     scored(records, tmp_path, hooks, 5.0, 7.0, 7.0, 7.0)  # shares above 6: 0, 1/2, 2/3, 3/4; high above a half
-    assert courier(records, send, hooks).deliver_due() == 6
+    assert dispatcher(records, send, hooks).deliver_due() == 6
     created, changed = "score.created", "decision.changed"
     assert sorted(kinds(send)) == sorted([created] * 4 + [changed] * 2)
     change = [orjson.loads(body) for _, body, _ in send.sent if orjson.loads(body)["kind"] == changed][-1]
     assert (change["decision_before"], change["score"]["decision"]) == ("low", "high")
-    assert courier(records, send, hooks).deliver_due() == 0
+    assert dispatcher(records, send, hooks).deliver_due() == 0
 
 
-def test_nothing_is_told_of_a_score_that_was_not_kept(records, tmp_path, monkeypatch):
+def test_nothing_is_told_of_a_score_that_was_not_kept(records, tmp_path, monkeypatch) -> None:
     hooks, send = [hook(tmp_path)], Post()
-    desk = scored(records, tmp_path, hooks)
+    service = scored(records, tmp_path, hooks)
     monkeypatch.setattr("serving.records.answers.keep", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        scoring.score(desk, call(), "B1", NOON)
-    assert courier(records, send, hooks).deliver_due() == 0
+        score_requests.score(service, call(), "B1", NOON)
+    assert dispatcher(records, send, hooks).deliver_due() == 0
 
 
-def test_what_fails_comes_again_later_and_later_under_the_same_id(records, tmp_path):
+def test_what_fails_comes_again_later_and_later_under_the_same_id(records, tmp_path) -> None:
     hooks, send, now = [hook(tmp_path, events=["score.created"])], Post(OSError("away"), 500, 302, 200), NOON
     scored(records, tmp_path, hooks, 5.0)
     waits = []
     for _ in range(4):
-        assert courier(records, send, hooks, now).deliver_due() == 1
-        assert courier(records, send, hooks, now).deliver_due() == 0
+        assert dispatcher(records, send, hooks, now).deliver_due() == 1
+        assert dispatcher(records, send, hooks, now).deliver_due() == 0
         with records.read() as connection:
             row = connection.execute(select(deliveries)).one()
         if row.next_us is not None:
@@ -92,33 +92,33 @@ def test_what_fails_comes_again_later_and_later_under_the_same_id(records, tmp_p
     assert len({headers["webhook-id"] for _, _, headers in send.sent}) == 1
 
 
-def test_the_wait_has_an_end_and_so_have_the_attempts(records, tmp_path):
+def test_the_wait_has_an_end_and_so_have_the_attempts(records, tmp_path) -> None:
     assert wait_s(MAX_ATTEMPTS) == 6 * 3600
     hooks, now = [hook(tmp_path, events=["score.created"])], NOON
     scored(records, tmp_path, hooks, 5.0)
     for _ in range(MAX_ATTEMPTS):
-        assert courier(records, Post(500), hooks, now).deliver_due() == 1
+        assert dispatcher(records, Post(500), hooks, now).deliver_due() == 1
         now += 7 * 3600 * 1_000_000
-    assert courier(records, Post(500), hooks, now).deliver_due() == 0
+    assert dispatcher(records, Post(500), hooks, now).deliver_due() == 0
     with records.read() as connection:
         row = connection.execute(select(deliveries)).one()
     assert (row.next_us, row.delivered_us, row.error) == (None, None, "status 500")
 
 
-def test_each_receiver_gets_its_own_and_one_that_is_away_stops_no_other(records, tmp_path):
+def test_each_receiver_gets_its_own_and_one_that_is_away_stops_no_other(records, tmp_path) -> None:
     hooks = [hook(tmp_path, "a", sites=["north"]), hook(tmp_path, "b", sites=["south"]), hook(tmp_path, "c")]
     scored(records, tmp_path, hooks, 5.0)
     send = Post(OSError(), 200, OSError(), 200)
-    assert courier(records, send, hooks).deliver_due() == 4  # two events, to a and c
+    assert dispatcher(records, send, hooks).deliver_due() == 4  # two events, to a and c
     with records.read() as connection:
         done = [r.webhook for r in connection.execute(select(deliveries)) if r.delivered_us]
     assert len(done) == 2
 
 
-def test_a_delivery_is_signed_as_the_specification_says(records, tmp_path):
+def test_a_delivery_is_signed_as_the_specification_says(records, tmp_path) -> None:
     hooks, send = [hook(tmp_path)], Post()
     scored(records, tmp_path, hooks, 5.0)
-    courier(records, send, hooks).deliver_due()
+    dispatcher(records, send, hooks).deliver_due()
     _, body, headers = send.sent[0]
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     expected = base64.b64encode(hmac.new(SECRET, signed, hashlib.sha256).digest()).decode()
@@ -127,10 +127,10 @@ def test_a_delivery_is_signed_as_the_specification_says(records, tmp_path):
     assert signature(b"other" * 8, headers["webhook-id"], NOON // 1_000_000, body) != headers["webhook-signature"]
 
 
-def test_a_work_alert_has_the_elements_of_the_standard_in_their_order(records, tmp_path):
+def test_a_work_alert_has_the_elements_of_the_standard_in_their_order(records, tmp_path) -> None:
     hooks, send = [hook(tmp_path, format="b2mml", events=["score.created"])], Post()
     scored(records, tmp_path, hooks, 7.0)
-    courier(records, send, hooks).deliver_due()
+    dispatcher(records, send, hooks).deliver_due()
     _, body, headers = send.sent[0]
     root = etree.fromstring(body, etree.XMLParser(resolve_entities=False, no_network=True))
     assert headers["content-type"] == "application/xml"
@@ -143,19 +143,19 @@ def test_a_work_alert_has_the_elements_of_the_standard_in_their_order(records, t
     assert text["MessageText"] == "Batch B1: high, probability of failure 1.000. Force: 1 readings"
 
 
-def test_text_that_xml_cannot_hold_becomes_blank():
+def test_text_that_xml_cannot_hold_becomes_blank() -> None:
     score = {"batch_id": "B<1>&\x00\x0b", "failure_probability": 0.25, "score_id": "s", "as_of": "t", "reasons": [],
              "model": {"sha256": "d"}}  # fmt: skip
     body = work_alert("e", {"kind": "score.created", "at": "t", "score": score})
     assert "Batch B<1>&  : risk" in etree.fromstring(body).findtext(f"{{{NAMESPACE}}}MessageText")
 
 
-def test_a_courier_delivers_by_itself_and_stops(records, tmp_path):
+def test_a_courier_delivers_by_itself_and_stops(records, tmp_path) -> None:
     hooks, send, arrived = [hook(tmp_path)], Post(), threading.Event()
-    desk = scored(records, tmp_path, hooks)
-    carrier = Courier(records, [Receiver(h, SECRET) for h in hooks], lambda *a: arrived.set() or send(*a))
+    service = scored(records, tmp_path, hooks)
+    carrier = WebhookDispatcher(records, [Receiver(h, SECRET) for h in hooks], lambda *a: arrived.set() or send(*a))
     carrier.start(idle_s=30)
-    scoring.score(desk, call(), "B1", NOON)
+    score_requests.score(service, call(), "B1", NOON)
     carrier.wake()
     assert arrived.wait(5)
     carrier.stop()
@@ -165,13 +165,13 @@ def test_a_courier_delivers_by_itself_and_stops(records, tmp_path):
 @pytest.fixture
 def receiver():
     class Receive(BaseHTTPRequestHandler):
-        def do_POST(self):
+        def do_POST(self) -> None:
             got.append((self.path, self.rfile.read(int(self.headers["content-length"])), self.headers["webhook-id"]))
             self.send_response(302 if self.path == "/away" else 200)
             self.send_header("location", "/elsewhere")
             self.end_headers()
 
-        def log_message(self, *_):
+        def log_message(self, *_) -> None:
             pass
 
     got = []
@@ -184,7 +184,7 @@ def receiver():
     thread.join()
 
 
-def test_a_post_sends_what_it_is_given_and_follows_nowhere(receiver):
+def test_a_post_sends_what_it_is_given_and_follows_nowhere(receiver) -> None:
     url, got = receiver
     assert post(f"{url}/in?x=1", b"body", {"webhook-id": "e1"}) == 200
     assert post(f"{url}/away", b"body", {"webhook-id": "e2"}) == 302

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from features.context import Vocabulary
 from features.errors import ContractError
 from features.process import ProcessDefinition
-from serving.live.batches import NEVER, Forgetting
+from serving.interfaces import StoredRow
+from serving.live.batches import NEVER, EvictionPolicy
 from serving.live.state import PlantState
-from serving.seam import StoredRow
 
 HOUR = 3_600_000_000
 START = 1_767_225_600_000_000  # 2026-01-01
@@ -39,10 +39,10 @@ def iso(at_us: int) -> str:
 class Recorded:
     """A state over a list of stored rows that lets go after each call, as the endpoint's memory does."""
 
-    def __init__(self, after_h: float = 10.0, guests: int = 1) -> None:
+    def __init__(self, after_h: float = 10.0, reload_cache: int = 1) -> None:
         self.stored: list[StoredRow] = []
         self.recalled: list[str] = []
-        self.state = PlantState(RULED, WORDS, Forgetting(self.recall, round(after_h * HOUR), guests))
+        self.state = PlantState(RULED, WORDS, EvictionPolicy(self.recall, round(after_h * HOUR), reload_cache))
 
     def recall(self, batch_id: str, until: int) -> Iterator[StoredRow]:
         self.recalled.append(batch_id)
@@ -58,7 +58,7 @@ class Recorded:
         for verdict in verdicts:
             if verdict.row is not None:
                 self.stored.append(StoredRow(len(self.stored) + 1, batch_id, table, verdict.row))
-        self.state.let_go(len(self.stored))
+        self.state.evict(len(self.stored))
         return [verdict.verdict for verdict in verdicts]
 
 
@@ -106,7 +106,9 @@ def assert_same(one: PlantState, other: PlantState, number: int, at_us: int) -> 
     st.randoms(),
 )
 @settings(max_examples=10, deadline=None)
-def test_a_plant_that_forgets_says_of_every_row_and_every_score_what_one_says_that_does_not(told, asked, random):
+def test_a_plant_that_forgets_says_of_every_row_and_every_score_what_one_says_that_does_not(
+    told, asked, random
+) -> None:
     forgets, keeps = Recorded(), PlantState(RULED, WORDS)
     for number in range(N):
         forgets.tell(*batch(number))
@@ -121,14 +123,14 @@ def test_a_plant_that_forgets_says_of_every_row_and_every_score_what_one_says_th
             batch_id, table, row = call
             verdicts = [keeps.put_batch(row)] if table == "batches" else keeps.add(batch_id, table, [row])
             assert forgets.tell(*call) == [v.verdict for v in verdicts]
-    again = PlantState(RULED, WORDS, Forgetting(forgets.recall, HOUR))
+    again = PlantState(RULED, WORDS, EvictionPolicy(forgets.recall, HOUR))
     again.rebuild(forgets.stored)
     for number in range(N):
         assert_same(forgets.state, keeps, number, start(number) + 30 * HOUR)
         assert_same(again, keeps, number, start(number) + 30 * HOUR)
 
 
-def test_a_silent_batch_gives_up_its_rows_and_gets_them_back_when_somebody_asks():
+def test_a_silent_batch_gives_up_its_rows_and_gets_them_back_when_somebody_asks() -> None:
     plant = Recorded(after_h=10)
     plant.tell(*batch(0))
     plant.tell(*reading(0, 4, 7.0))
@@ -145,7 +147,7 @@ def test_a_silent_batch_gives_up_its_rows_and_gets_them_back_when_somebody_asks(
     assert plant.recalled == ["B0"]  # it is held, for now
 
 
-def test_no_batch_is_silent_because_another_one_is_planned_for_next_year():
+def test_no_batch_is_silent_because_another_one_is_planned_for_next_year() -> None:
     plant = Recorded(after_h=10)
     plant.tell(*batch(0))
     plant.tell(*reading(0, 4, 7.0))
@@ -154,18 +156,18 @@ def test_no_batch_is_silent_because_another_one_is_planned_for_next_year():
     assert (set(plant.state.holding), plant.recalled) == ({"B0", "B1"}, [])
 
 
-def test_the_batches_that_came_back_last_are_held_and_the_others_go_again():
-    plant = Recorded(after_h=10, guests=2)
+def test_the_batches_that_came_back_last_are_held_and_the_others_go_again() -> None:
+    plant = Recorded(after_h=10, reload_cache=2)
     for number in range(4):
         plant.tell(*batch(number))
         plant.tell(*reading(number, 0, 7.0))
     for number in range(3):
         plant.state.row(f"B{number}", start(number))
-    plant.state.let_go(len(plant.stored))
+    plant.state.evict(len(plant.stored))
     assert set(plant.state.holding) == {"B1", "B2", "B3"}
 
 
-def test_a_late_row_of_a_batch_that_was_let_go_is_judged_by_what_it_had():
+def test_a_late_row_of_a_batch_that_was_let_go_is_judged_by_what_it_had() -> None:
     plant = Recorded()
     plant.tell(*batch(0))
     plant.tell(*reading(0, 4, 7.0))
@@ -179,7 +181,7 @@ def test_a_late_row_of_a_batch_that_was_let_go_is_judged_by_what_it_had():
     assert plant.tell(*event(0, 4)) == ["rejected"]
 
 
-def test_what_a_batch_that_was_let_go_decides_for_others_stays():
+def test_what_a_batch_that_was_let_go_decides_for_others_stays() -> None:
     plant = Recorded()
     for number in range(2):
         plant.tell(*batch(number))
@@ -191,7 +193,7 @@ def test_what_a_batch_that_was_let_go_decides_for_others_stays():
     assert [row.values[names.index(f"site.now.{n}")] for n in ("n_known", "failure_excess")] == [2.0, 0.0]
 
 
-def test_nothing_is_given_up_that_the_records_do_not_hold():
+def test_nothing_is_given_up_that_the_records_do_not_hold() -> None:
     plant = Recorded()
     plant.tell(*batch(0))
     plant.state.add("B0", "observations", [reading(0, 4, 7.0)[2]])
@@ -199,7 +201,7 @@ def test_nothing_is_given_up_that_the_records_do_not_hold():
     assert "B0" in plant.state.holding  # until somebody says that the rows are committed
 
 
-def test_a_stored_row_that_no_longer_keeps_the_contract_stops_the_score():
+def test_a_stored_row_that_no_longer_keeps_the_contract_stops_the_score() -> None:
     plant = Recorded()
     plant.tell(*batch(0))
     plant.tell(*reading(0, 4, 7.0))
@@ -210,9 +212,9 @@ def test_a_stored_row_that_no_longer_keeps_the_contract_stops_the_score():
         plant.state.row("B0", start(0) + HOUR)
 
 
-def test_a_plant_that_never_forgets_holds_everything():
+def test_a_plant_that_never_forgets_holds_everything() -> None:
     state = PlantState(RULED, WORDS, NEVER)
     for number in range(N):
         state.put_batch(batch(number)[2])
-    state.let_go(10)
+    state.evict(10)
     assert len(state.holding) == N

@@ -42,7 +42,7 @@ rows = st.fixed_dictionaries(
 
 @given(rows)
 @settings(max_examples=300, deadline=None)
-def test_what_passes_at_a_glance_passes_the_rules_and_is_spelled_alike(row):
+def test_what_passes_at_a_glance_passes_the_rules_and_is_spelled_alike(row) -> None:
     if _numbers(row, KNOWN, ["b"]) is None:
         return
     checked, sent = typed(OBSERVATIONS, [row], PROCESS, ["b"]), sent_readings([row], PROCESS, ["b"])
@@ -55,7 +55,7 @@ def test_what_passes_at_a_glance_passes_the_rules_and_is_spelled_alike(row):
 
 @given(st.lists(rows, max_size=12))
 @settings(max_examples=40, deadline=None)
-def test_plain_and_other_rows_of_one_call_keep_their_order_and_each_has_its_verdict(several):
+def test_plain_and_other_rows_of_one_call_keep_their_order_and_each_has_its_verdict(several) -> None:
     sent = sent_readings(several, PROCESS, ["b"])
     assert sorted([*sent.places.tolist(), *sent.rejected]) == list(range(len(several)))
     assert (np.diff(sent.places) > 0).all()
@@ -75,12 +75,12 @@ def test_plain_and_other_rows_of_one_call_keep_their_order_and_each_has_its_verd
         ({"unit": "mL/min"}, False), ({"batch_id": "other"}, False), ({"colour": "red"}, False), ({"revision": True}, False),
     ],
 )  # fmt: skip
-def test_only_a_row_that_is_plain_in_every_way_passes_at_a_glance(row, at_a_glance):
+def test_only_a_row_that_is_plain_in_every_way_passes_at_a_glance(row, at_a_glance) -> None:
     plain = {"batch_id": "b", "parameter": "ph", "observed_at": "2025-03-01T08:00:00Z", "value": 7}
     assert (_numbers(plain | row, KNOWN, ["b"]) is not None) == at_a_glance
 
 
-def test_a_flag_is_no_number_whatever_stands_beside_it():
+def test_a_flag_is_no_number_whatever_stands_beside_it() -> None:
     plain = {"batch_id": "b", "parameter": "ph", "observed_at": "2025-03-01T08:00:00Z"}
     company = [plain | {"value": 99.0}, plain | {"value": True}, plain | {"value": 2**60}, plain | {"value": "7"}]
     codes = {place: verdict.code for place, verdict in sent_readings(company, PROCESS, ["b"]).rejected.items()}

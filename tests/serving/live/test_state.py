@@ -20,9 +20,9 @@ from features.snapshots import rows_as_of, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
 from pipelines.simulator import SimulationSettings, simulate
+from serving.interfaces import RowVerdict, StoredRow, UnscorableError
 from serving.live.rows import plain_rows
 from serving.live.state import PlantState
-from serving.seam import RowVerdict, StoredRow, UnscorableError
 
 PROCESS = load_process("processes/cart.toml")
 TABLES = ("batches", "materials", "lot_results", "environment", "events", "dispositions", "observations")
@@ -119,7 +119,9 @@ def moments(history, batch_id: str, n: int, seed: int) -> list[pd.Timestamp]:
     return [moment.as_unit("us") for moment in (start, start + pd.Timedelta("24h"), *inside)]
 
 
-def test_batches_told_in_any_order_twice_and_late_have_the_bulk_features_at_any_moment(state, history, replayed):
+def test_batches_told_in_any_order_twice_and_late_have_the_bulk_features_at_any_moment(
+    state, history, replayed
+) -> None:
     corrected = history["observations"]["revision"] > 0
     assert corrected.sum() > 0
     for batch_id in replayed:
@@ -127,7 +129,7 @@ def test_batches_told_in_any_order_twice_and_late_have_the_bulk_features_at_any_
             assert_equal(state, history, batch_id, as_of)
 
 
-def test_a_restart_from_the_stored_rows_gives_the_same_row_and_the_same_digest(state, history, replayed):
+def test_a_restart_from_the_stored_rows_gives_the_same_row_and_the_same_digest(state, history, replayed) -> None:
     stored = []
     for name in TABLES:
         frame = history[name]
@@ -142,13 +144,13 @@ def test_a_restart_from_the_stored_rows_gives_the_same_row_and_the_same_digest(s
         assert one.data_sha256 == other.data_sha256
 
 
-def test_the_order_of_arrival_changes_no_bit(state, history, replayed):
+def test_the_order_of_arrival_changes_no_bit(state, history, replayed) -> None:
     other = told(history, seed=2, only=set(replayed[-1:]))
     moment = moments(history, replayed[-1], 1, seed=2)[-1].value // 1000
     np.testing.assert_array_equal(state.row(replayed[-1], moment).values, other.row(replayed[-1], moment).values)
 
 
-def test_a_batch_that_is_unknown_or_has_not_started_cannot_be_asked_about(state, history, replayed):
+def test_a_batch_that_is_unknown_or_has_not_started_cannot_be_asked_about(state, history, replayed) -> None:
     start = history["batches"].set_index("batch_id")["started_at"][replayed[0]].value // 1000
     with pytest.raises(UnscorableError, match="had not started at"):
         state.row(replayed[0], start - 1)
@@ -182,7 +184,7 @@ def cell(state: PlantState, batch_id: str, moment: str, name: str) -> float:
     return row.values[[f.name for f in row.columns.features].index(name)]
 
 
-def test_results_that_decide_a_label_count_for_later_batches_from_when_they_are_known():
+def test_results_that_decide_a_label_count_for_later_batches_from_when_they_are_known() -> None:
     state = PlantState(RULED, Vocabulary())
     for number in range(3):
         state.put_batch(ruled_batch(number))
@@ -211,7 +213,7 @@ def test_results_that_decide_a_label_count_for_later_batches_from_when_they_are_
         assert one.data_sha256 == other.data_sha256
 
 
-def test_a_plant_is_not_ready_before_what_was_prepared_again_has_taken_its_place(monkeypatch):
+def test_a_plant_is_not_ready_before_what_was_prepared_again_has_taken_its_place(monkeypatch) -> None:
     """A question in another thread would else read the context of before the change."""
     state, ready = PlantState(RULED, Vocabulary()), []
     for number in range(2):
@@ -229,7 +231,7 @@ def test_a_plant_is_not_ready_before_what_was_prepared_again_has_taken_its_place
     assert state.ready_site("R1") == "n"
 
 
-def test_a_batch_put_again_is_as_if_only_the_last_row_had_been_told():
+def test_a_batch_put_again_is_as_if_only_the_last_row_had_been_told() -> None:
     wanted = {"started_at": "2026-01-02T03:00:00+00:00", "site_id": "s"}
     changed, fresh = PlantState(RULED, Vocabulary()), PlantState(RULED, Vocabulary())
     readings = [
@@ -247,14 +249,14 @@ def test_a_batch_put_again_is_as_if_only_the_last_row_had_been_told():
     assert one.data_sha256 == other.data_sha256
 
 
-def test_a_stored_row_that_no_longer_keeps_the_contract_stops_the_restart():
+def test_a_stored_row_that_no_longer_keeps_the_contract_stops_the_restart() -> None:
     state = PlantState(RULED, Vocabulary())
     stored = [StoredRow(0, "R0", "batches", ruled_batch(0)), StoredRow(1, "R0", "observations", result(0, 1, 1.0))]
     with pytest.raises(ContractError, match="a stored row is refused"):
         state.rebuild(stored)  # the row lacks its batch
 
 
-def test_what_was_prepared_again_after_each_change_is_what_is_prepared_at_once(history):
+def test_what_was_prepared_again_after_each_change_is_what_is_prepared_at_once(history) -> None:
     """Every kind of change, one by one, against a plant that was told everything before the first question."""
     state = PlantState(PROCESS, vocabulary(history, PROCESS))
     batch_id = history["dispositions"]["batch_id"].iloc[0]
@@ -285,7 +287,7 @@ def verdicts_on(state: PlantState, name: str, rows: list[dict]) -> list[RowVerdi
     return [v for which in ids for v in state.add(which, name, [r for r in rows if r.get("batch_id", "") == which])]
 
 
-def test_after_any_changes_in_any_order_a_question_reads_what_a_fresh_plant_would(history):
+def test_after_any_changes_in_any_order_a_question_reads_what_a_fresh_plant_would(history) -> None:
     """Batches come and are corrected between rows of all tables, and somebody asks now and then."""
     chance, words = np.random.default_rng(1), vocabulary(history, PROCESS)
     state, kept = PlantState(PROCESS, words), []
@@ -312,7 +314,7 @@ def test_after_any_changes_in_any_order_a_question_reads_what_a_fresh_plant_woul
 
 
 @pytest.mark.parametrize("table", ["environment", "lot_results"])
-def test_rows_of_the_plant_that_name_no_batch_count_for_the_batches_they_concern(history, replayed, table):
+def test_rows_of_the_plant_that_name_no_batch_count_for_the_batches_they_concern(history, replayed, table) -> None:
     batch_id = replayed[-1]
     start = history["batches"].set_index("batch_id")["started_at"][batch_id]
     as_of = (start + pd.Timedelta("60h")).as_unit("us")

@@ -5,35 +5,35 @@ import pytest
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import DBAPIError
 
-from serving.desk import intake, scoring
-from serving.desk.desk import _TIDIED
+from serving.audit import trail
 from serving.records.answers import KeyReusedError
 from serving.records.store import RecordsUnavailableError
 from serving.records.tables import answers, rows, scores
-from serving.trail import audit
-from tests.serving.desks import BATCH, NOON, call, make_desk
+from serving.service import intake, score_requests
+from serving.service.scoring_service import _TIDIED
+from tests.serving.services import BATCH, NOON, call, make_service
 
 DAY = 86_400_000_000
 
 
 @pytest.fixture
-def desk(records, tmp_path):
-    found = make_desk(records, tmp_path, answers_last_us=90 * DAY)
+def service(records, tmp_path):
+    found = make_service(records, tmp_path, answers_last_us=90 * DAY)
     intake.put_batch(found, call(key="put"), "B1", BATCH, "")
     return found
 
 
 def at(records, tmp_path, days: float):
-    return make_desk(records, tmp_path, now_us=NOON + round(days * DAY), answers_last_us=90 * DAY)
+    return make_service(records, tmp_path, now_us=NOON + round(days * DAY), answers_last_us=90 * DAY)
 
 
-def ask(desk, key="k", body="1", as_of_us=NOON):
-    return scoring.score(desk, aged(desk, key, body), "B1", as_of_us)
+def ask(service, key="k", body="1", as_of_us=NOON):
+    return score_requests.score(service, aged(service, key, body), "B1", as_of_us)
 
 
-def aged(desk, key, body):
+def aged(service, key, body):
     made = call(key=key, body=body)
-    return type(made)(made.principal, made.request_id, made.key, made.request_sha256, desk.oldest_answer_us())
+    return type(made)(made.principal, made.request_id, made.key, made.request_sha256, service.oldest_answer_us())
 
 
 def count(records, table):
@@ -41,8 +41,8 @@ def count(records, table):
         return connection.execute(select(func.count()).select_from(table)).scalar_one()
 
 
-def test_a_key_stands_for_its_answer_until_its_time_is_over(desk, records, tmp_path):
-    first = ask(desk)
+def test_a_key_stands_for_its_answer_until_its_time_is_over(service, records, tmp_path) -> None:
+    first = ask(service)
     assert ask(at(records, tmp_path, 90)).body == first.body
     with pytest.raises(KeyReusedError):
         ask(at(records, tmp_path, 89), body="2")
@@ -51,27 +51,27 @@ def test_a_key_stands_for_its_answer_until_its_time_is_over(desk, records, tmp_p
     assert ask(at(records, tmp_path, 91), body="2").body == later.body
 
 
-def test_tidying_up_removes_what_is_over_in_small_steps_and_no_record(desk, records, tmp_path):
+def test_tidying_up_removes_what_is_over_in_small_steps_and_no_record(service, records, tmp_path) -> None:
     with records.write() as (connection, _):
         old = {"principal": "key:old", "request_sha256": "0" * 64, "status": 200, "body": "{}", "answered_us": 1}
         connection.execute(answers.insert(), [{**old, "key": str(i)} for i in range(_TIDIED + 5)])
-    ask(desk)
+    ask(service)
     kept = count(records, scores), count(records, rows), records.head()
-    assert [desk.tidy() for _ in range(3)] == [_TIDIED, 5, 0]
+    assert [service.tidy() for _ in range(3)] == [_TIDIED, 5, 0]
     assert count(records, answers) == 2  # of `put` and of `k`
     assert at(records, tmp_path, 91).tidy() == 2
     assert (count(records, scores), count(records, rows), records.head()) == kept
-    assert audit.verify(records, None).problems == ()
+    assert trail.verify(records, None).problems == ()
 
 
-def test_an_answer_may_go_and_never_say_anything_else(desk, records):
+def test_an_answer_may_go_and_never_say_anything_else(service, records) -> None:
     with pytest.raises(DBAPIError, match="append-only"), records.engine.begin() as connection:
         connection.execute(update(answers).values(status=500))
     with pytest.raises(DBAPIError, match="append-only"), records.engine.begin() as connection:
         connection.execute(delete(rows))
 
 
-def test_tidying_up_waits_for_records_that_are_away(desk, monkeypatch):
-    monkeypatch.setattr(desk.records, "_begin", lambda _: (_ for _ in ()).throw(RecordsUnavailableError("away")))
+def test_tidying_up_waits_for_records_that_are_away(service, monkeypatch) -> None:
+    monkeypatch.setattr(service.records, "_begin", lambda _: (_ for _ in ()).throw(RecordsUnavailableError("away")))
     with pytest.raises(RecordsUnavailableError):
-        desk.tidy()
+        service.tidy()

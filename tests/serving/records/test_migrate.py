@@ -12,11 +12,11 @@ from sqlalchemy import delete, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 import serving.records.migrate as migrate
+from serving.audit import trail
+from serving.interfaces import canonical
 from serving.records.scores import list_reviews, review_json, score_json
 from serving.records.store import Records, head_of
 from serving.records.tables import answers, metadata, reviews, scores
-from serving.seam import canonical
-from serving.trail import audit
 
 BODY = canonical({"failure_probability": 0.5, "model": {"sha256": "0" * 64}}).decode()
 SCORE = {
@@ -51,29 +51,29 @@ def earlier(empty_url):
             "answered_us": 2,
         }
         connection.execute(insert(answers), old)
-        now, actor = head_of(connection), audit.Actor("key:mes", "mes", "r")
+        now, actor = head_of(connection), trail.Actor("key:mes", "mes", "r")
         said = {name: SCORE[name] for name in SAID_OF_A_SCORE}
-        audit.append(connection, now, actor, "score", "score:s", at_us=2, new=said)
+        trail.append(connection, now, actor, "score", "score:s", at_us=2, new=said)
         of_review = {name: value for name, value in REVIEW.items() if name != "request_id"}
-        anna = audit.Actor("user:anna", "reviewer", "r")
-        audit.append(connection, now, anna, "review", "score:s", at_us=3, new=of_review)
+        anna = trail.Actor("user:anna", "reviewer", "r")
+        trail.append(connection, now, anna, "review", "score:s", at_us=3, new=of_review)
         moved = {"seq": now.audit_seq, "hash": now.audit_hash}
         connection.execute(text("UPDATE head SET audit_seq = :seq, audit_hash = :hash"), moved)
     yield records
     records.close()
 
 
-def test_an_earlier_database_gets_the_newest_shape_and_its_trail_still_holds(earlier):
+def test_an_earlier_database_gets_the_newest_shape_and_its_trail_still_holds(earlier) -> None:
     earlier.prepare()
     with earlier.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         score = connection.execute(select(scores)).mappings().one()
         [review] = list_reviews(connection, "s")
     assert (score_json(score)["code_sha256"], review_json(review)["signer_name"]) == (None, None)
-    assert audit.verify(earlier, None).problems == ()
+    assert trail.verify(earlier, None).problems == ()
 
 
-def test_after_it_answers_may_go_and_records_may_not(earlier):
+def test_after_it_answers_may_go_and_records_may_not(earlier) -> None:
     earlier.prepare()
     with earlier.engine.begin() as connection:
         assert connection.execute(delete(answers)).rowcount == 1

@@ -2,6 +2,7 @@ import contextlib
 import sqlite3
 import threading
 import time
+from typing import Never
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -14,34 +15,34 @@ from serving.records.store import Records, RecordsUnavailableError
 from serving.records.tables import metadata
 
 
-def test_the_migrations_make_what_the_tables_say(records):
+def test_the_migrations_make_what_the_tables_say(records) -> None:
     with records.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
-def test_preparing_again_changes_nothing(records):
+def test_preparing_again_changes_nothing(records) -> None:
     records.prepare()
     assert records.head().rows_seq == 0
 
 
-def test_records_of_a_newer_version_are_refused(records):
+def test_records_of_a_newer_version_are_refused(records) -> None:
     with records.engine.connect() as connection, connection.begin():
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StorageError, match="newer shape"):
         records.prepare()
 
 
-def test_a_failed_transaction_leaves_no_trace(records):
+def test_a_failed_transaction_leaves_no_trace(records) -> Never:
     with pytest.raises(RuntimeError), records.write() as (_, now):
         now.rows_seq = 7
         raise RuntimeError
     assert records.head().rows_seq == 0
 
 
-def test_writers_come_one_after_the_other(records):
+def test_writers_come_one_after_the_other(records) -> None:
     """Forty threads count up without losing one."""
 
-    def count():
+    def count() -> None:
         for _ in range(5):
             with records.write() as (_, now):
                 now.rows_seq += 1
@@ -54,7 +55,7 @@ def test_writers_come_one_after_the_other(records):
     assert records.head().rows_seq == 40
 
 
-def test_a_locked_database_is_told_within_seconds(sqlite_shape, tmp_path):
+def test_a_locked_database_is_told_within_seconds(sqlite_shape, tmp_path) -> None:
     (tmp_path / "r.db").write_bytes(sqlite_shape.read_bytes())
     records, other = Records(f"sqlite:///{tmp_path / 'r.db'}"), sqlite3.connect(tmp_path / "r.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -69,14 +70,14 @@ def test_a_locked_database_is_told_within_seconds(sqlite_shape, tmp_path):
     records.close()
 
 
-def test_a_database_that_is_no_more_is_told():
+def test_a_database_that_is_no_more_is_told() -> None:
     records = Records("postgresql://nobody@127.0.0.1:9/none")
     with pytest.raises(RecordsUnavailableError):
         records.head()
 
 
 @pytest.mark.parametrize("records_url", ["postgresql"], indirect=True)
-def test_connections_that_the_server_closed_are_replaced_unnoticed(records):
+def test_connections_that_the_server_closed_are_replaced_unnoticed(records) -> None:
     """As after a restart of the server between two requests; three connections wait in the pool."""
     with records.read(), records.read(), records.read():
         pass
@@ -94,13 +95,13 @@ def test_connections_that_the_server_closed_are_replaced_unnoticed(records):
 
 
 @pytest.mark.parametrize("url", ["mysql://x/y", "nonsense", "sqlite://", "sqlite:///:memory:"])
-def test_other_urls_are_refused_without_repeating_them(url):
+def test_other_urls_are_refused_without_repeating_them(url) -> None:
     with pytest.raises(StorageError) as error:
         Records(url)
     assert "mysql" not in str(error.value)
 
 
-def test_what_was_committed_is_on_the_disk(records):
+def test_what_was_committed_is_on_the_disk(records) -> None:
     if records.engine.dialect.name == "sqlite":
         with records.read() as connection:
             assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 2
@@ -110,7 +111,7 @@ def test_what_was_committed_is_on_the_disk(records):
             assert connection.execute(text("SHOW synchronous_commit")).scalar_one() == "on"
 
 
-def test_what_waits_for_one_commit_shares_the_next_and_a_failure_takes_nobody_along(records):
+def test_what_waits_for_one_commit_shares_the_next_and_a_failure_takes_nobody_along(records) -> None:
     """The first holds the commit back until nine others wait: one of them fails, and the eight are committed without it."""
     waiting, commits, begin = threading.Event(), [], records._begin
     results: dict[int, object] = {}
@@ -121,7 +122,7 @@ def test_what_waits_for_one_commit_shares_the_next_and_a_failure_takes_nobody_al
         with begin(options) as connection:
             yield connection
 
-    def work(i):
+    def work(i) -> None:
         def count(_, now):
             if i == 0:
                 waiting.wait(5)
@@ -153,10 +154,10 @@ def test_what_waits_for_one_commit_shares_the_next_and_a_failure_takes_nobody_al
     assert records.head().rows_seq == 9
 
 
-def test_who_gives_up_or_fails_after_the_commit_keeps_no_answer_from_the_others(records):
+def test_who_gives_up_or_fails_after_the_commit_keeps_no_answer_from_the_others(records) -> None:
     waiting = threading.Event()
 
-    def broken(_):
+    def broken(_) -> Never:
         raise ValueError
 
     def count(_, now):
@@ -174,8 +175,8 @@ def test_who_gives_up_or_fails_after_the_commit_keeps_no_answer_from_the_others(
     assert records.head().rows_seq == 3
 
 
-def test_work_whose_commit_fails_was_not_done(records, monkeypatch):
-    def broken(_):
+def test_work_whose_commit_fails_was_not_done(records, monkeypatch) -> None:
+    def broken(_) -> Never:
         raise OperationalError("BEGIN", {}, Exception())
 
     monkeypatch.setattr(records, "_begin", broken)

@@ -30,7 +30,7 @@ def verdict(**changes: object):
     return judge(MODEL, one(**changes), ROWS)[0]
 
 
-def test_an_ordinary_row_is_inside_and_says_how_far_from_each_limit():
+def test_an_ordinary_row_is_inside_and_says_how_far_from_each_limit() -> None:
     domain = verdict()
     assert domain.inside
     assert domain.causes == ()
@@ -38,7 +38,7 @@ def test_an_ordinary_row_is_inside_and_says_how_far_from_each_limit():
     assert 0 <= max(domain.ratios.values()) <= 1
 
 
-def test_a_name_never_seen_is_named_with_its_feature():
+def test_a_name_never_seen_is_named_with_its_feature() -> None:
     (finding,) = verdict(oven__before_start__value="O9").findings
     assert (finding.check, finding.cause, finding.subjects) == (
         "category", "outside the applicability domain", ("oven.before_start.value",),
@@ -46,11 +46,11 @@ def test_a_name_never_seen_is_named_with_its_feature():
     assert finding.sentence == "Oven 'O9' was never seen in training, which knows 2 others"
 
 
-def test_a_name_that_is_not_known_is_not_a_name_never_seen():
+def test_a_name_that_is_not_known_is_not_a_name_never_seen() -> None:
     assert verdict(oven__before_start__value=pd.array([None], dtype="str")).inside
 
 
-def test_a_new_recipe_version_is_unsupported_and_says_how_many_are_missing_though_the_column_was_constant():
+def test_a_new_recipe_version_is_unsupported_and_says_how_many_are_missing_though_the_column_was_constant() -> None:
     assert VERSION not in MODEL.columns
     domain = verdict(process_version__before_start__value="2")
     assert domain.causes == ("unsupported subgroup",)
@@ -59,7 +59,7 @@ def test_a_new_recipe_version_is_unsupported_and_says_how_many_are_missing_thoug
     )
 
 
-def test_a_version_is_supported_from_the_twentieth_known_outcome_on():
+def test_a_version_is_supported_from_the_twentieth_known_outcome_on() -> None:
     for n, supported in ((19, False), (20, True)):
         young = make_rows(n, seed=3, version="2").assign(batch_id=lambda r: "N" + r["batch_id"])
         young["started_at"] += pd.Timedelta(days=365)
@@ -68,12 +68,12 @@ def test_a_version_is_supported_from_the_twentieth_known_outcome_on():
         assert ("unsupported subgroup" not in found) == supported
 
 
-def test_batches_without_a_known_outcome_support_nothing():
+def test_batches_without_a_known_outcome_support_nothing() -> None:
     failed = pd.Series(False, index=ROWS["batch_id"].unique()[:50])
     assert learn(ROWS, failed).support[SITE] == {"A": 25, "B": 25}
 
 
-def test_a_level_far_beyond_all_of_training_is_out_of_range_with_its_numbers():
+def test_a_level_far_beyond_all_of_training_is_out_of_range_with_its_numbers() -> None:
     domain = verdict(ph__since_start__last=70.0, ph__since_start__mean=70.0)
     finding = next(f for f in domain.findings if f.check == "range")
     assert finding.subjects[0].startswith("ph.since_start")
@@ -82,37 +82,37 @@ def test_a_level_far_beyond_all_of_training_is_out_of_range_with_its_numbers():
     assert max(domain.ratios.values()) > 1
 
 
-def test_values_inside_their_ranges_but_against_each_other_are_found_by_the_distance():
+def test_values_inside_their_ranges_but_against_each_other_are_found_by_the_distance() -> None:
     domain = verdict(ph__since_start__last=8.5, ph__since_start__mean=8.5, co2__since_start__last=5.5)
     assert {f.check for f in domain.findings} >= {"distance"}
     assert "range" not in {f.check for f in domain.findings}
 
 
-def test_two_parameters_missing_are_too_many_where_none_ever_was():
+def test_two_parameters_missing_are_too_many_where_none_ever_was() -> None:
     finding = judge(MODEL, one(), ROWS, missing=["ph", "co2"])[0].findings[0]
     assert (finding.cause, finding.value, finding.limit) == ("too much missing", 2, 1)
     assert finding.sentence == "2 parameters of the model have no value, at most 1 are usual at this hour"
 
 
-def test_an_old_newest_value_is_stale_data():
+def test_an_old_newest_value_is_stale_data() -> None:
     domain = verdict(ph__since_start__age_h=30.0)
     assert domain.causes == ("stale data",)
     assert domain.findings[0].subjects == ("ph",)
 
 
-def test_many_stale_parameters_are_stale_data_and_the_oldest_is_named_first():
+def test_many_stale_parameters_are_stale_data_and_the_oldest_is_named_first() -> None:
     finding = judge(MODEL, one(), ROWS, stale={"ph": 5.0, "co2": 9.0})[0].findings[0]
     assert (finding.cause, finding.subjects) == ("stale data", ("co2", "ph"))
 
 
-def test_a_row_without_values_is_not_called_far_away():
+def test_a_row_without_values_is_not_called_far_away() -> None:
     empty = one(ph__since_start__last=np.nan, ph__since_start__mean=np.nan, co2__since_start__last=np.nan)
     domain = judge(MODEL, empty, ROWS)[0]
     assert "distance" not in domain.ratios
     assert domain.inside
 
 
-def test_a_batch_outside_no_farther_than_known_failures_says_so():
+def test_a_batch_outside_no_farther_than_known_failures_says_so() -> None:
     failing = ROWS["batch_id"].unique()[::20]
     rows = ROWS.copy()
     rows.loc[rows["batch_id"].isin(failing), "co2.since_start.last"] += 6.0
@@ -126,29 +126,29 @@ def test_a_batch_outside_no_farther_than_known_failures_says_so():
     assert not unknown.within_known_failures
 
 
-def test_a_name_never_seen_is_never_within_known_failures():
+def test_a_name_never_seen_is_never_within_known_failures() -> None:
     assert not verdict(oven__before_start__value="O9").within_known_failures
     assert not verdict().within_known_failures  # inside: there is nothing to excuse
 
 
-def test_it_comes_back_from_open_json_with_the_same_verdicts():
+def test_it_comes_back_from_open_json_with_the_same_verdicts() -> None:
     text = json.dumps(MODEL.to_json(), allow_nan=False)
     again = Applicability.from_json(json.loads(text))
     assert [d.to_json() for d in judge(again, LATER, ROWS)] == [d.to_json() for d in judge(MODEL, LATER, ROWS)]
     assert json.dumps(again.to_json(), allow_nan=False) == text
 
 
-def test_another_format_is_refused():
+def test_another_format_is_refused() -> None:
     with pytest.raises(ContractError, match="applicability version 99"):
         Applicability.from_json(MODEL.to_json() | {"version": 99})
 
 
-def test_a_row_of_another_matrix_is_refused():
+def test_a_row_of_another_matrix_is_refused() -> None:
     with pytest.raises(ContractError, match="columns of the encoder"):
         check(MODEL, np.zeros(3), {}, 12.0)
 
 
-def test_between_checkpoints_the_location_lies_between_theirs():
+def test_between_checkpoints_the_location_lies_between_theirs() -> None:
     rows = ROWS.copy()
     rows["ph.since_start.last"] += rows["checkpoint_h"]
     model = learn(rows)
@@ -159,7 +159,7 @@ def test_between_checkpoints_the_location_lies_between_theirs():
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 199), st.integers(0, 199), st.floats(0, 1), st.sampled_from([0.0, 12.0, 24.0]))
-def test_what_lies_between_two_batches_inside_is_inside_on_a_plant_of_one_site(i, j, share, hours):
+def test_what_lies_between_two_batches_inside_is_inside_on_a_plant_of_one_site(i, j, share, hours) -> None:
     rows = ROWS.assign(**{SITE: pd.array(["A"] * len(ROWS), dtype="str")})
     model = learn_one_site(rows)
     here = rows[rows["checkpoint_h"] == hours]
@@ -183,5 +183,5 @@ def learn_one_site(rows: pd.DataFrame) -> Applicability:
     return _ONE_SITE[0]
 
 
-def test_ratios_are_finite():
+def test_ratios_are_finite() -> None:
     assert all(math.isfinite(r) for d in judge(MODEL, LATER, ROWS) for r in d.ratios.values())

@@ -37,7 +37,7 @@ def read(folder, table):
     return pd.read_parquet(folder / f"{table}.parquet")
 
 
-def test_only_what_a_fermenter_measures_on_line_goes_in(tmp_path):
+def test_only_what_a_fermenter_measures_on_line_goes_in(tmp_path) -> None:
     convert(write(tmp_path / "in"), tmp_path / "out")
     assert len(ON_LINE) == 18
     assert (
@@ -46,7 +46,7 @@ def test_only_what_a_fermenter_measures_on_line_goes_in(tmp_path):
     assert {p.name for p in PROCESS.parameter if p.excluded} == {HARVEST}
 
 
-def test_neither_the_fault_nor_the_real_length_of_a_batch_is_known_at_its_start(tmp_path):
+def test_neither_the_fault_nor_the_real_length_of_a_batch_is_known_at_its_start(tmp_path) -> None:
     convert(write(tmp_path / "in"), tmp_path / "out")
     batches = read(tmp_path / "out", "batches")
     assert not {"fault", "prbs", "duration_h"} & set(batches.columns)
@@ -54,14 +54,14 @@ def test_neither_the_fault_nor_the_real_length_of_a_batch_is_known_at_its_start(
     assert batches["origin"].unique().tolist() == ["simulated"]
 
 
-def test_batches_start_four_days_apart_and_readings_keep_their_hours(tmp_path):
+def test_batches_start_four_days_apart_and_readings_keep_their_hours(tmp_path) -> None:
     convert(write(tmp_path / "in"), tmp_path / "out")
     observed = read(tmp_path / "out", "observations").query("batch_id == 'P002' and parameter == 'ph'")["observed_at"]
     assert observed.iloc[0] == pd.Timestamp("2024-01-05T00:12Z")
     assert observed.iloc[1] == pd.Timestamp("2024-01-07T12:00Z")
 
 
-def test_an_injected_fault_is_a_rejection_known_a_day_after_the_end(tmp_path):
+def test_an_injected_fault_is_a_rejection_known_a_day_after_the_end(tmp_path) -> None:
     convert(write(tmp_path / "in"), tmp_path / "out")
     ends = read(tmp_path / "out", "dispositions").set_index("batch_id")
     assert ends.loc["P001", ["outcome", "failure_modes"]].tolist() == ["released", ""]
@@ -69,14 +69,14 @@ def test_an_injected_fault_is_a_rejection_known_a_day_after_the_end(tmp_path):
     assert ends["decided_at"]["P002"] == pd.Timestamp("2024-01-05T00:00Z") + pd.Timedelta(hours=122 + 24)
 
 
-def test_units_are_those_stated_and_a_fraction_is_not_called_percent(tmp_path):
+def test_units_are_those_stated_and_a_fraction_is_not_called_percent(tmp_path) -> None:
     convert(write(tmp_path / "in"), tmp_path / "out")
     units = read(tmp_path / "out", "observations").groupby("parameter")["unit"].first()
     assert units[["dissolved_oxygen_mg_l", "offgas_o2", "ph", "sugar_feed_l_h"]].tolist() == ["mg/L", "", "", ""]
     assert PROCESS["dissolved_oxygen_mg_l"].unit == "mg/L"
 
 
-def test_a_batch_left_in_progress_ends_at_120_h(tmp_path):
+def test_a_batch_left_in_progress_ends_at_120_h(tmp_path) -> None:
     convert(write(tmp_path / "in"), tmp_path / "out", in_progress=1)
     counts = read(tmp_path / "out", "observations").groupby("batch_id").size()
     assert counts.to_dict() == {"P001": 4 * 18 + 1, "P002": 3 * 18}
@@ -92,13 +92,13 @@ def test_a_batch_left_in_progress_ends_at_120_h(tmp_path):
         (outcomes().drop(columns="fault"), "column 'fault' is missing"),
     ],
 )
-def test_what_is_not_the_published_layout_is_refused(ends, message, tmp_path):
+def test_what_is_not_the_published_layout_is_refused(ends, message, tmp_path) -> None:
     with pytest.raises(SourceError, match=message):
         convert(write(tmp_path / "in", ends=ends), tmp_path / "out")
 
 
 @pytest.mark.real_data
-def test_the_published_batches_convert_without_a_loss(real_data, tmp_path):
+def test_the_published_batches_convert_without_a_loss(real_data, tmp_path) -> None:
     converted = CONVERTERS["indpensim"](real_data / "indpensim", tmp_path / "out")
     assert converted.rows == {"batches": 70, "observations": 80_835 * 18 + 70, "dispositions": 70}
     assert (read(tmp_path / "out", "dispositions")["outcome"] == "rejected").sum() == 21

@@ -33,7 +33,7 @@ def read(folder, table):
     return pd.read_parquet(folder / f"{table}.parquet")
 
 
-def test_the_sensors_are_known_after_the_start_and_the_result_at_the_line_test(tmp_path):
+def test_the_sensors_are_known_after_the_start_and_the_result_at_the_line_test(tmp_path) -> None:
     convert(write(tmp_path / "in", runs()), tmp_path / "out")
     start = read(tmp_path / "out", "batches").set_index("batch_id")["started_at"]
     assert start["R0"] == pd.Timestamp("2008-07-19T09:55Z")
@@ -44,13 +44,13 @@ def test_the_sensors_are_known_after_the_start_and_the_result_at_the_line_test(t
     assert ends["outcome"].to_dict() == {"R0": "released", "R1": "rejected", "R2": "released"}
 
 
-def test_a_missing_reading_stays_missing(tmp_path):
+def test_a_missing_reading_stays_missing(tmp_path) -> None:
     converted = convert(write(tmp_path / "in", runs()), tmp_path / "out")
     assert converted.rows["observations"] == 5
     assert any(note.startswith("1 readings are missing") for note in converted.notes)
 
 
-def test_the_newest_run_can_wait_for_its_test(tmp_path):
+def test_the_newest_run_can_wait_for_its_test(tmp_path) -> None:
     converted = convert(write(tmp_path / "in", runs()), tmp_path / "out", in_progress=1)
     assert read(tmp_path / "out", "dispositions")["batch_id"].tolist() == ["R0", "R1"]
     assert converted.rows["observations"] == 5
@@ -64,17 +64,17 @@ def test_the_newest_run_can_wait_for_its_test(tmp_path):
         ({"timestamp": runs()["timestamp"].dt.tz_localize("UTC")}, "expected times without an offset"),
     ],
 )
-def test_what_is_not_the_published_layout_is_refused(change, message, tmp_path):
+def test_what_is_not_the_published_layout_is_refused(change, message, tmp_path) -> None:
     with pytest.raises(SourceError, match=message):
         convert(write(tmp_path / "in", runs().assign(**change)), tmp_path / "out")
 
 
-def test_a_missing_column_is_named(tmp_path):
+def test_a_missing_column_is_named(tmp_path) -> None:
     with pytest.raises(SourceError, match="column 'label' is missing"):
         convert(write(tmp_path / "in", runs().drop(columns="label")), tmp_path / "out")
 
 
-def test_the_definition_has_a_normal_range_only_where_a_sensor_varies(tmp_path):
+def test_the_definition_has_a_normal_range_only_where_a_sensor_varies(tmp_path) -> None:
     path = tmp_path / "secom.toml"
     path.write_text(definition(write(tmp_path / "in", runs())))
     process = load_process(path)
@@ -83,7 +83,7 @@ def test_the_definition_has_a_normal_range_only_where_a_sensor_varies(tmp_path):
 
 
 @pytest.mark.real_data
-def test_the_published_runs_convert_without_a_loss(real_data, tmp_path):
+def test_the_published_runs_convert_without_a_loss(real_data, tmp_path) -> None:
     source = real_data / "secom"
     converted = CONVERTERS["secom"](source, tmp_path / "out")
     raw = pd.read_parquet(source / "secom.parquet")
@@ -94,5 +94,5 @@ def test_the_published_runs_convert_without_a_loss(real_data, tmp_path):
 
 
 @pytest.mark.real_data
-def test_the_committed_definition_is_what_the_data_gives(real_data):
+def test_the_committed_definition_is_what_the_data_gives(real_data) -> None:
     assert definition(real_data / "secom") == DEFINITION.read_text(encoding="utf-8")

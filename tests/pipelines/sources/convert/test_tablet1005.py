@@ -77,7 +77,7 @@ def read(folder, table):
     return pd.read_parquet(folder / f"{table}.parquet")
 
 
-def test_batches_of_a_month_are_spread_evenly_over_it():
+def test_batches_of_a_month_are_spread_evenly_over_it() -> None:
     starts = start_times(laboratory())
     assert starts[1] == pd.Timestamp("2019-04-01T00:00Z")
     assert starts[2] == pd.Timestamp("2019-04-16T00:00Z")  # half of 30 days
@@ -85,18 +85,18 @@ def test_batches_of_a_month_are_spread_evenly_over_it():
     assert starts[4] == pd.Timestamp("2019-10-01T00:00Z")  # okt
 
 
-def test_the_month_decides_where_numbers_and_months_disagree():
+def test_the_month_decides_where_numbers_and_months_disagree() -> None:
     frame = pd.DataFrame({"batch": [1, 2, 3], "start": ["dec.18", "nov.18", "dec.18"]})
     starts = start_times(frame)
     assert starts.sort_values().index.tolist() == [2, 1, 3]
 
 
-def test_a_month_in_another_language_is_refused():
+def test_a_month_in_another_language_is_refused() -> None:
     with pytest.raises(SourceError, match=r"start of batch 5 is 'oct\.19'"):
         start_times(pd.DataFrame({"batch": [5], "start": ["oct.19"]}))
 
 
-def test_every_parameter_and_attribute_stands_in_the_process_definition(source, tmp_path):
+def test_every_parameter_and_attribute_stands_in_the_process_definition(source, tmp_path) -> None:
     convert(source, tmp_path / "out")
     found = set(read(tmp_path / "out", "observations")["parameter"]) | set(
         read(tmp_path / "out", "lot_results")["parameter"]
@@ -106,7 +106,7 @@ def test_every_parameter_and_attribute_stands_in_the_process_definition(source, 
     assert found | attributes == set(PROCESS.by_name)
 
 
-def test_a_result_of_each_stage_is_known_just_before_its_checkpoint_and_the_yield_after_all(source, tmp_path):
+def test_a_result_of_each_stage_is_known_just_before_its_checkpoint_and_the_yield_after_all(source, tmp_path) -> None:
     convert(source, tmp_path / "out")
     rows = read(tmp_path / "out", "observations")
     starts = read(tmp_path / "out", "batches").set_index("batch_id")["started_at"]
@@ -121,7 +121,7 @@ def test_a_result_of_each_stage_is_known_just_before_its_checkpoint_and_the_yiel
     assert (rows["available_at"] >= rows["observed_at"]).all()
 
 
-def test_whatever_is_known_only_after_the_last_checkpoint_or_counts_the_loss_is_excluded():
+def test_whatever_is_known_only_after_the_last_checkpoint_or_counts_the_loss_is_excluded() -> None:
     leaks = {
         *FINAL_TESTS.values(),
         "batch_yield_pct",
@@ -134,7 +134,7 @@ def test_whatever_is_known_only_after_the_last_checkpoint_or_counts_the_loss_is_
     assert {p.name for p in PROCESS.parameter if p.excluded} == leaks
 
 
-def test_the_results_of_a_lot_are_those_recorded_for_each_batch_that_used_it(source, tmp_path):
+def test_the_results_of_a_lot_are_those_recorded_for_each_batch_that_used_it(source, tmp_path) -> None:
     convert(source, tmp_path / "out")
     used = read(tmp_path / "out", "materials")
     api = used[used["material"] == "api"].set_index("batch_id")["lot_id"]
@@ -145,7 +145,7 @@ def test_the_results_of_a_lot_are_those_recorded_for_each_batch_that_used_it(sou
     assert water.to_dict() == {"api-5-7": 1.5, "api-5-7.2": 1.6, "api-3-8": 1.8}  # blank for api-3-7
 
 
-def test_lot_results_are_known_before_the_first_batch_that_uses_the_lot(source, tmp_path):
+def test_lot_results_are_known_before_the_first_batch_that_uses_the_lot(source, tmp_path) -> None:
     convert(source, tmp_path / "out")
     known = read(tmp_path / "out", "lot_results").groupby("lot_id")["available_at"].max()
     used = read(tmp_path / "out", "materials")
@@ -154,7 +154,7 @@ def test_lot_results_are_known_before_the_first_batch_that_uses_the_lot(source, 
     assert (first - known.reindex(first.index)).eq(H).all()
 
 
-def test_the_press_series_keeps_its_spacing_from_24_h_on(source, tmp_path):
+def test_the_press_series_keeps_its_spacing_from_24_h_on(source, tmp_path) -> None:
     notes = convert(source, tmp_path / "out").notes
     rows = read(tmp_path / "out", "observations")
     speed = rows[rows["parameter"] == "press_tbl_speed"]
@@ -164,13 +164,13 @@ def test_the_press_series_keeps_its_spacing_from_24_h_on(source, tmp_path):
     assert any("1 empty readings left out" in note for note in notes)
 
 
-def test_the_batch_size_comes_from_the_table_of_products_and_the_difference_is_said(source, tmp_path):
+def test_the_batch_size_comes_from_the_table_of_products_and_the_difference_is_said(source, tmp_path) -> None:
     notes = convert(source, tmp_path / "out").notes
     assert read(tmp_path / "out", "batches")["size_tablets"].tolist() == [240000, 240000, 960000, 960000]
     assert any("laboratory.csv differs in 1 batches" in note for note in notes)
 
 
-def test_a_batch_left_in_progress_ends_after_compression(source, tmp_path):
+def test_a_batch_left_in_progress_ends_after_compression(source, tmp_path) -> None:
     convert(source, tmp_path / "out", in_progress=1)
     rows = read(tmp_path / "out", "observations")
     newest = set(rows[rows["batch_id"] == "B0004"]["parameter"])
@@ -178,7 +178,7 @@ def test_a_batch_left_in_progress_ends_after_compression(source, tmp_path):
     assert read(tmp_path / "out", "dispositions")["batch_id"].tolist() == ["B0001", "B0002", "B0003"]
 
 
-def test_a_decimal_comma_is_refused_with_its_batch(tmp_path):
+def test_a_decimal_comma_is_refused_with_its_batch(tmp_path) -> None:
     lab = laboratory()
     lab.loc[1, "api_water"] = "1,6"
     with pytest.raises(SourceError, match="'api_water' of batch 2 is '1,6'"):
@@ -186,24 +186,24 @@ def test_a_decimal_comma_is_refused_with_its_batch(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_batch_in_one_file_only_is_refused(tmp_path):
+def test_a_batch_in_one_file_only_is_refused(tmp_path) -> None:
     with pytest.raises(SourceError, match="batch 4 stands in only one"):
         convert(write(tmp_path / "in", proc=process().query("batch < 4")), tmp_path / "out")
 
 
-def test_a_missing_column_is_named(tmp_path):
+def test_a_missing_column_is_named(tmp_path) -> None:
     with pytest.raises(SourceError, match="column 'fct_tensile' is missing"):
         convert(write(tmp_path / "in", lab=laboratory().drop(columns="fct_tensile")), tmp_path / "out")
 
 
-def test_a_missing_file_is_named(source, tmp_path):
+def test_a_missing_file_is_named(source, tmp_path) -> None:
     (source / "press_10s.parquet").unlink()
     with pytest.raises(SourceError, match=r"press_10s\.parquet: no such file"):
         convert(source, tmp_path / "out")
 
 
 @pytest.mark.real_data
-def test_the_published_batches_convert_without_a_loss(real_data, tmp_path):
+def test_the_published_batches_convert_without_a_loss(real_data, tmp_path) -> None:
     source = real_data / "tablet1005"
     converted = CONVERTERS["tablet1005"](source, tmp_path / "out")
     assert converted.rows["batches"] == converted.rows["dispositions"] == 703

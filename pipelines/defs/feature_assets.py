@@ -1,0 +1,101 @@
+"""The run history becomes summaries, and summaries become snapshots."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from pipelines.defs.resources import PlantResource, in_one_run
+from pipelines.feature_tables import PlantContext, read_dictionary, write_in_progress, write_snapshots, write_summaries
+from pipelines.leakage import check_leakage
+from pipelines.plant import Plant
+
+
+def batch_summaries(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+    """The asset `batch_summaries`."""
+
+    @dg.asset(
+        name="batch_summaries",
+        partitions_def=months,
+        backfill_policy=in_one_run(),
+        deps=["run_history"],
+        group_name="features",
+    )
+    def asset(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
+        """One mergeable summary per batch, parameter and bin of time."""
+        place = plant.open()
+        commit = write_summaries(place, _months(context, place))
+        rows = place.features.rows("batch_summaries")
+        context.log.info(
+            f"{rows:,} summaries of {place.history.rows('observations'):,} observations; {len(commit.files)} months changed"
+        )
+        return dg.MaterializeResult(
+            metadata={
+                "rows": rows,
+                "months_changed": len(commit.files),
+                "digest": place.features.digest("batch_summaries"),
+            }
+        )
+
+    return asset
+
+
+def snapshot_features(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+    """The asset `snapshot_features` with its blocking checks `keys` and `leakage`."""
+
+    @dg.asset(
+        name="snapshot_features",
+        partitions_def=months,
+        backfill_policy=in_one_run(),
+        deps=["batch_summaries", "run_history"],
+        group_name="features",
+        check_specs=[dg.AssetCheckSpec(name, asset="snapshot_features", blocking=True) for name in ("keys", "leakage")],
+    )
+    def asset(
+        context: dg.AssetExecutionContext, plant: PlantResource
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+        """All that was known of each batch at each checkpoint."""
+        place = plant.open()
+        around = PlantContext.of(place)
+        commit = write_snapshots(place, _months(context, place), around)
+        stored = place.features.read("snapshot_features").to_pandas()
+        twice = stored[stored.duplicated(["batch_id", "checkpoint_h"])]
+        yield dg.AssetCheckResult(
+            check_name="keys", passed=twice.empty, metadata={"rows": len(stored), "twice": len(twice)}
+        )
+        leakage = check_leakage(place, around, stored)
+        yield dg.AssetCheckResult(
+            check_name="leakage",
+            passed=leakage.passed,
+            metadata={
+                "rows_made_again": leakage.n_rows,
+                "leaks": dg.MetadataValue.md("\n".join(leakage.leaks[:20]) or "none"),
+            },
+        )
+        n_features = len(read_dictionary(place))
+        context.log.info(f"{len(stored):,} snapshots with {n_features:,} features; {len(commit.files)} months changed")
+        yield dg.MaterializeResult(
+            metadata={
+                "rows": len(stored),
+                "features": n_features,
+                "months_changed": len(commit.files),
+                "digest": place.features.digest("snapshot_features"),
+            }
+        )
+
+    return asset
+
+
+@dg.asset(deps=["batch_summaries", "run_history"], group_name="scoring")
+def in_progress_features(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
+    """All that is known of each batch in progress, as of now."""
+    place = plant.open()
+    as_of = place.as_of()
+    frame = write_in_progress(place, PlantContext.of(place), as_of)
+    context.log.info(f"{len(frame)} batches in progress as of {as_of:%Y-%m-%d %H:%M} UTC")
+    return dg.MaterializeResult(metadata={"rows": len(frame), "as_of": as_of.isoformat()})
+
+
+def _months(context: dg.AssetExecutionContext, plant: Plant) -> list[str]:
+    """The months of this run in which batches started."""
+    present = set(plant.history.months("batches"))
+    return [month for month in context.partition_keys if month in present]

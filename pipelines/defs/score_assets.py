@@ -1,0 +1,45 @@
+"""Batches in progress become risk scores, and the scores are watched."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from pipelines.defs.resources import PlantResource
+from pipelines.monitoring import monitor
+from pipelines.risk_scores import publish_scores
+
+
+@dg.asset(deps=["in_progress_features", "challenger"], group_name="scoring")
+def risk_scores(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
+    """One record per batch in progress: probability, reasons, what is missing, which model says so."""
+    scores, model = publish_scores(plant.open())
+    context.log.info(f"{len(scores)} risk scores by model version {model.version} ({model.review})")
+    highest = float(scores["failure_probability"].max()) if len(scores) else 0.0
+    return dg.MaterializeResult(
+        metadata={"rows": len(scores), "highest": highest, "model_version": model.version, "model_sha256": model.sha256}
+    )
+
+
+@dg.asset(
+    deps=["risk_scores", "training_set"],
+    group_name="scoring",
+    check_specs=[dg.AssetCheckSpec(name, asset="score_monitoring") for name in ("drift", "freshness")],
+)
+def score_monitoring(
+    context: dg.AssetExecutionContext, plant: PlantResource
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+    """Freshness of the data and drift of the features that matter most; warnings, never blocking."""
+    state = monitor(plant.open())
+    warn = dg.AssetCheckSeverity.WARN
+    verdicts = state.drift["verdict"].value_counts().to_dict()
+    yield dg.AssetCheckResult(
+        check_name="drift",
+        passed=not state.drifted,
+        severity=warn,
+        metadata={"drifted": ", ".join(state.drifted) or "none", "verdicts": str(verdicts)},
+    )
+    yield dg.AssetCheckResult(
+        check_name="freshness", passed=state.fresh, severity=warn, metadata={"data_age_h": state.data_age_h}
+    )
+    context.log.info(f"newest data {state.data_age_h:.1f} h old; drift: {verdicts}")
+    yield dg.MaterializeResult(metadata={"batches_in_progress": state.n_in_progress, "data_age_h": state.data_age_h})

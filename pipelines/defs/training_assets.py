@@ -1,0 +1,128 @@
+"""Snapshots become a challenger with its validation report."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from models.evaluation.evaluate import Evaluation
+from models.registry import RegisteredModel
+from pipelines.defs.resources import PlantResource
+from pipelines.training import (
+    check_seal,
+    make_challenger,
+    target_leakage,
+    verified,
+    write_test_set,
+    write_training_set,
+)
+
+
+@dg.asset(deps=["snapshot_features"], group_name="model")
+def test_set(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
+    """The newest quarter of the dispositioned batches, sealed before anything is looked at."""
+    place = plant.open()
+    verified(place)
+    seal = write_test_set(place)
+    context.log.info(
+        f"test set of {len(seal.batch_ids)} batches since {seal.cut:%Y-%m-%d} sealed as {seal.sha256[:12]}"
+    )
+    return dg.MaterializeResult(
+        metadata={"batches": len(seal.batch_ids), "cut": seal.cut.isoformat(), "sha256": seal.sha256}
+    )
+
+
+@dg.asset(
+    deps=["snapshot_features", "test_set"],
+    group_name="model",
+    check_specs=[
+        dg.AssetCheckSpec(name, asset="training_set", blocking=True) for name in ("sealed_test", "target_leakage")
+    ],
+)
+def training_set(
+    context: dg.AssetExecutionContext, plant: PlantResource
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+    """Older batches whose outcome was known before the test began, without the test's subjects."""
+    place = plant.open()
+    failed, seal = write_training_set(place)
+    stored = place.features.read("training_set", columns=["batch_id"]).to_pandas()
+    check = check_seal(stored, seal, place.table("batches"), place.labels())
+    yield dg.AssetCheckResult(
+        check_name="sealed_test", passed=check.passed, metadata={"test_sha256": seal.sha256, "breaches": str(check)}
+    )
+    known = target_leakage(place, failed)
+    yield dg.AssetCheckResult(
+        check_name="target_leakage",
+        passed=known.passed,
+        metadata={
+            "copies": dg.MetadataValue.md("\n".join(known.copies[:20]) or "none"),
+            "to_be_explained": dg.MetadataValue.md("\n".join(known.suspicious[:20]) or "none"),
+        },
+    )
+    for line in known.suspicious[:3]:
+        context.log.info(f"to be explained: {line}")
+    context.log.info(f"training set of {len(failed)} batches, {int(failed.sum())} of them failed")
+    yield dg.MaterializeResult(metadata={"batches": len(failed), "failed": int(failed.sum()), "snapshots": len(stored)})
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            "challenger",
+            deps=["training_set", "test_set"],
+            group_name="model",
+            description="A calibrated predictor, registered as challenger; a person releases it.",
+        ),
+        dg.AssetSpec(
+            "validation_report",
+            deps=["test_set"],
+            group_name="model",
+            description="Its figures on the sealed test, computed once.",
+        ),
+    ],
+    name="challenger_and_report",
+)
+def challenger(context: dg.AssetExecutionContext, plant: PlantResource) -> Iterator[dg.MaterializeResult]:
+    """Train, judge once on the sealed test, report, register."""
+    place = plant.open()
+    model, evaluation = make_challenger(place, context.log.info)
+    context.log.info(f"model {model.name} version {model.version} ({', '.join(model.aliases)}, {model.review})")
+    yield dg.MaterializeResult(asset_key="challenger", metadata=_of_model(model, place.settings.mlflow_uri))
+    yield dg.MaterializeResult(
+        asset_key="validation_report",
+        metadata=_of_evaluation(evaluation) | {"report": dg.MetadataValue.path(place.report_path)},
+    )
+
+
+def _of_model(model: RegisteredModel, uri: str) -> dict[str, dg.MetadataValue]:
+    return {
+        "version": dg.MetadataValue.text(model.version),
+        "sha256": dg.MetadataValue.text(model.sha256),
+        "review": dg.MetadataValue.text(model.review),
+        "mlflow_run": dg.MetadataValue.url(f"http://127.0.0.1:5000{model.page}"),
+        "mlflow_store": dg.MetadataValue.text(uri),
+    }
+
+
+def _of_evaluation(evaluation: Evaluation) -> dict[str, dg.MetadataValue]:
+    import base64
+
+    from models.report import alarm_charts, quality_charts
+    from models.report.style import to_png
+
+    shown = evaluation.checkpoints[["checkpoint_h", "n", "n_failed", "auroc", "auprc", "brier"]].round(3)
+    lines = ["| " + " | ".join(shown.columns) + " |", "|" + "---|" * len(shown.columns)]
+    lines += ["| " + " | ".join(str(v) for v in row) + " |" for row in shown.itertuples(index=False)]
+    drawn = {
+        "first_alarms": alarm_charts.first_alarms(evaluation.first_calls.query("n > 0")),
+        "calibration": quality_charts.calibration_by_band(evaluation.reliability, evaluation.calibration),
+    }
+    images = {
+        name: dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(to_png(chart)).decode()})")
+        for name, chart in drawn.items()
+    }
+    return {
+        "auroc": dg.MetadataValue.float(evaluation.overall["auroc"]),
+        "n_failed": dg.MetadataValue.int(int(evaluation.overall["n_failed"])),
+        "by_checkpoint": dg.MetadataValue.md("\n".join(lines)),
+        **images,
+    }

@@ -1,0 +1,110 @@
+"""Snapshots of the batches in progress to published risk scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from features.checks import validate
+from features.contracts import RISK_SCORE
+from features.errors import BatchguardError, StorageError
+from models.predictor import Predictor
+from models.registry import CHALLENGER, CHAMPION, RegisteredModel, Registry
+from pipelines.feature_tables import read_dictionary
+from pipelines.plant import Plant
+from serving.scorer import Release, score
+
+VERSIONS_BACK = 50  # a day of scoring every half hour: further back nothing is looked for
+
+
+def serving_model(plant: Plant) -> RegisteredModel:
+    """The model whose scores count: the champion, or the challenger where nobody has a champion.
+
+    Raises:
+        StorageError: There is no model yet.
+    """
+    registry = Registry(plant.settings.data_dir)
+    model = registry.by_alias(plant.process.id, CHAMPION) or registry.by_alias(plant.process.id, CHALLENGER)
+    if model is None:
+        raise StorageError(
+            f"no model of {plant.process.id!r} is registered", remedy="Run 'batchguard run', or the job 'retrain'."
+        )
+    return model
+
+
+def damaged_predictors(plant: Plant) -> list[str]:
+    """One line per predictor that is not what it was: those by digest, and those the registry's aliases name."""
+    registry = Registry(plant.settings.data_dir)
+    checks: list[Callable[[], object]] = [
+        partial(Predictor.load, folder, sha256=folder.name) for folder in predictors_of(plant.models_dir)
+    ]
+    if (plant.settings.data_dir / "mlflow.db").exists():
+        aliased = (registry.by_alias(plant.process.id, alias) for alias in (CHAMPION, CHALLENGER))
+        checks += [partial(registry.predictor, model) for model in aliased if model is not None]
+    return [line for check in checks if (line := _fault(check))]
+
+
+def predictors_of(folder: Path) -> list[Path]:
+    """Folders of predictors, each named by its digest."""
+    return sorted(path for path in folder.glob("?" * 64) if path.is_dir())
+
+
+def _fault(check: Callable[[], object]) -> str:
+    try:
+        check()
+    except BatchguardError as error:
+        return str(error)
+    return ""
+
+
+def last_scored(plant: Plant, snapshots: pd.DataFrame) -> pd.DataFrame | None:
+    """The batches in progress as they stood when they were last scored, from the versions of their table.
+
+    Args:
+        plant: Where they are stored.
+        snapshots: As they stand now.
+
+    Returns:
+        Snapshots of the newest version with an earlier `as_of`; None where there is none, or its features were others.
+    """
+    if snapshots.empty:
+        return None
+    newest, now = plant.features.version("in_progress_features"), snapshots["as_of"].max()
+    for version in range(newest - 1, max(newest - 1 - VERSIONS_BACK, -1), -1):
+        earlier = plant.features.read("in_progress_features", version=version).to_pandas()
+        if len(earlier) and earlier["as_of"].max() < now:
+            return earlier if list(earlier.columns) == list(snapshots.columns) else None
+    return None
+
+
+def publish_scores(plant: Plant) -> tuple[pd.DataFrame, RegisteredModel]:
+    """Score the batches in progress and append the records; a record once published never changes.
+
+    Raises:
+        StorageError: There is no model, or it knows outcomes from after the moment that is scored.
+    """
+    model, registry = serving_model(plant), Registry(plant.settings.data_dir)
+    predictor, cut = registry.predictor(model), registry.seal(model).cut
+    snapshots = plant.features.read("in_progress_features").to_pandas()
+    if (snapshots["as_of"] < cut).any():
+        raise StorageError(
+            f"as-of time {snapshots['as_of'].min().isoformat()} lies before {cut.isoformat()}, up to which model version "
+            f"{model.version} knows outcomes",
+            remedy="Score a later moment: at that one, the model would know the future.",
+        )
+    scores = score(
+        predictor, snapshots, read_dictionary(plant), plant.process,
+        release=Release(model.name, model.version, "released" if model.review == "released" else "unreviewed"),
+        data_version=plant.data_version(), before=last_scored(plant, snapshots),
+    )  # fmt: skip
+    validate(scores, RISK_SCORE)
+    if len(scores):
+        rows = pa.Table.from_pandas(scores, schema=RISK_SCORE.arrow(), preserve_index=False).replace_schema_metadata(
+            None
+        )
+        plant.scores.append("risk_scores", None, rows, key=list(RISK_SCORE.key))
+    return scores, model

@@ -1,0 +1,134 @@
+"""What people decided on scores, and what may be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy import insert
+
+from serving.access.principals import ALL_SITES, AccessError, Principal
+from serving.access.signing import Signature, SigningPausedError
+from serving.audit import trail
+from serving.ids import new_id
+from serving.interfaces import canonical
+from serving.records import answers
+from serving.records import scores as stored
+from serving.records.answers import Answer, Call
+from serving.records.rows import list_batches
+from serving.records.scores import list_reviews, review_json, score_json
+from serving.records.tables import reviews
+from serving.service.scoring_service import ScoringService, visible_batch, visible_score
+
+_log = structlog.get_logger("batchguard.reviewing")
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What a person decided on a score, why, and the deviation that it is linked with."""
+
+    decision: str
+    reason: str
+    deviation: str | None = None
+
+
+def review(
+    service: ScoringService, call: Call, score_id: str, decided: Decided, sign: Callable[[], Signature]
+) -> Answer:
+    """Keep what a person decided on a score, signed and bound to the score's digest.
+
+    Args:
+        service: Does the work.
+        call: The request.
+        score_id: The score.
+        decided: What was decided.
+        sign: Gives the person's signature, or refuses; a refused one is an entry of the audit trail.
+
+    Raises:
+        NotThereError: There is no such score at the principal's sites.
+        AccessError: The signature was refused.
+        RecordsUnavailableError: It could not be kept.
+    """
+    return service.once(call, lambda: _review(service, call, score_id, decided, sign))
+
+
+def score_with_reviews(service: ScoringService, principal: Principal, score_id: str) -> dict[str, Any]:
+    """A score with its reviews.
+
+    Raises:
+        NotThereError: There is no such score at the principal's sites.
+    """
+    with service.records.read() as connection:
+        row = visible_score(connection, principal, score_id)
+        return score_json(row) | {"reviews": [review_json(found) for found in list_reviews(connection, score_id)]}
+
+
+def history_of(service: ScoringService, principal: Principal, score_id: str) -> list[dict[str, Any]]:
+    """What the audit trail tells of a score: made, reviewed, a signature refused.
+
+    Raises:
+        NotThereError: There is no such score at the principal's sites.
+    """
+    with service.records.read() as connection:
+        visible_score(connection, principal, score_id)
+        return trail.history(connection, f"score:{score_id}")
+
+
+def scores_of(
+    service: ScoringService, principal: Principal, batch_id: str, *, before: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """Scores of a batch, the newest made first, behind an id.
+
+    Raises:
+        NotThereError: There is no such batch at the principal's sites.
+    """
+    with service.records.read() as connection:
+        batch = visible_batch(connection, principal, batch_id)
+        found = stored.list_scores(connection, batch_id, batch.site_id, before=before, limit=limit)
+        return [score_json(row) for row in found]
+
+
+def batches_of(service: ScoringService, principal: Principal, *, after: str, limit: int) -> list[dict[str, Any]]:
+    """Batches of the principal's sites, by id, behind an id."""
+    sites = None if ALL_SITES in principal.sites else principal.sites
+    with service.records.read() as connection:
+        found = list_batches(connection, sites, after=after, limit=limit)
+    return [dict(row.content) | {"revision": row.revision} for row in found]
+
+
+def _review(
+    service: ScoringService, call: Call, score_id: str, decided: Decided, sign: Callable[[], Signature]
+) -> Answer:
+    with service.records.read() as connection:
+        visible_score(connection, call.principal, score_id)
+    at_us, signed = service.clock(), _signed(service, call, score_id, sign)
+    with service.records.write() as (connection, now):
+        score = visible_score(connection, call.principal, score_id)
+        row = {
+            "review_id": new_id(at_us), "score_id": score_id, **asdict(decided), "reviewer": call.principal.id,
+            "score_sha256": score["body_sha256"], "reviewed_us": at_us, "request_id": call.request_id,
+            "signer_name": signed.name, "meaning": signed.meaning, "signed_with": signed.signed_with,
+        }  # fmt: skip
+        connection.execute(insert(reviews), row)
+        new = trail.review_digest(row)
+        trail.append(
+            connection, now, call.actor, "review", f"score:{score_id}", at_us=at_us, new=new, why=decided.reason
+        )
+        answer = answers.keep(connection, call, Answer(201, canonical(review_json(row))), at_us)
+    service.anchor.note(now, at_us)
+    return answer
+
+
+def _signed(service: ScoringService, call: Call, score_id: str, sign: Callable[[], Signature]) -> Signature:
+    try:
+        return sign()
+    except SigningPausedError:
+        raise  # those before it are in the trail
+    except AccessError as error:
+        _log.warning("signature refused", principal=call.principal.id, score=score_id, because=error.what)
+        with service.records.write() as (connection, now):
+            trail.append(connection, now, call.actor, "signature_refused", f"score:{score_id}", at_us=service.clock(),
+                         why=error.what)  # fmt: skip
+        raise

@@ -1,0 +1,241 @@
+"""Scores: made, kept, and only then answered; and made again from what was kept."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, insert, select
+
+from features.errors import BatchguardError
+from serving.access.principals import ForbiddenError
+from serving.audit import trail
+from serving.bundle.digests import code_digest
+from serving.events import outbox
+from serving.ids import iso, new_id
+from serving.interfaces import ScoreBody, canonical
+from serving.records import answers
+from serving.records.answers import Answer, Call
+from serving.records.rows import rows_between
+from serving.records.scores import decision_before, find_score, inline_history, score_json, superseded
+from serving.records.store import Head, head_of
+from serving.records.tables import inline_histories, scores
+from serving.service.errors import NotThereError, RefusedError
+from serving.service.locks import BusyError
+from serving.service.scoring_service import ScoringService, visible_batch
+
+_INSERT = insert(scores)
+History = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def score(service: ScoringService, call: Call, batch_id: str, as_of_us: int | None, *, reasons: bool = True) -> Answer:
+    """Score a batch with what was available at a time, the present one where none is given.
+
+    Args:
+        service: Does the work.
+        call: Who asks.
+        batch_id: The batch.
+        as_of_us: Microseconds UTC.
+        reasons: Whether to say why, which takes most of the time.
+
+    Raises:
+        NotThereError: There is no such batch at the principal's sites.
+        RefusedError: The time lies in the future.
+        UnscorableError: The batch had not started, or its snapshot cannot be read.
+        RecordsUnavailableError: The score could not be kept: there is none.
+    """
+    return service.once(
+        call, lambda: _kept(service, call, _made(service, call, batch_id, as_of_us, reasons=reasons)).result()
+    )
+
+
+async def score_at_once(
+    service: ScoringService, call: Call, batch_id: str, as_of_us: int | None, *, reasons: bool = True
+) -> Answer:
+    """`score` on the event loop itself: from memory alone, waiting for nothing but the commit.
+
+    The commit finds out what `score` asks the records beforehand: whether the request was answered before, and whether rows
+    of another process are there that memory has not.
+
+    Raises:
+        BusyError: That is not possible now, or the request is at fault: `score`, in a thread, does it or says why.
+        KeyReusedError, InFlightError, RecordsUnavailableError: As for `score`.
+    """
+    with service.in_flight.claim(call):
+        try:
+            made = _made_at_once(service, call, batch_id, as_of_us, reasons=reasons)
+        except BatchguardError as error:
+            raise BusyError(error.what) from None
+        return await asyncio.wrap_future(_kept(service, call, made, at_once=True))
+
+
+def score_inline(service: ScoringService, call: Call, batch_id: str, as_of_us: int | None, history: History) -> Answer:
+    """Score one batch's history that comes with the request; its rows are kept with the score and nowhere else.
+
+    Raises:
+        ForbiddenError: The site is not the principal's.
+        RefusedError, UnscorableError, RecordsUnavailableError: As for `score`.
+    """
+    return service.once(call, lambda: _score_inline(service, call, batch_id, as_of_us, history))
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A stored score and the one made again from its rows and its model."""
+
+    stored: ScoreBody
+    again: ScoreBody
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether they are the same to the bit."""
+        return canonical(self.stored) == canonical(self.again)
+
+
+def replay(service: ScoringService, score_id: str) -> Replayed:
+    """Make a score again.
+
+    Raises:
+        NotThereError: There is no such score.
+        EngineError: Its model is not there.
+        RecordsUnavailableError: What it rests on cannot be read.
+    """
+    with service.records.read() as connection:
+        row = find_score(connection, score_id)
+        if row is None:
+            raise NotThereError(f"no score {score_id!r}")
+        stored = orjson.loads(row["body"])
+        engine = service.make_engine(stored["model"])
+        if row["inline_sha256"] is not None:
+            history = inline_history(connection, row["inline_sha256"])
+            return Replayed(stored, _lasting(engine.score_inline(history, row["batch_id"], row["as_of_us"])))
+        engine.rebuild(rows_between(connection, 0, row["rows_seq"]))
+    reasons = stored["reasons"] is not None
+    return Replayed(stored, _lasting(engine.score(row["batch_id"], row["as_of_us"], reasons=reasons)))
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A score that is not kept yet, and the number of the newest row that was held."""
+
+    batch_id: str
+    site_id: str
+    as_of_us: int
+    held: int
+    body: ScoreBody
+
+
+def _made(service: ScoringService, call: Call, batch_id: str, as_of_us: int | None, *, reasons: bool) -> _Made:
+    as_of_us = _not_in_the_future(as_of_us, service.clock())
+    with service.records.read() as connection:
+        batch, newest = visible_batch(connection, call.principal, batch_id), head_of(connection).rows_seq
+    with service.engine_cache.reading(newest) as (engine, held):
+        return _Made(batch_id, batch.site_id, as_of_us, held, engine.score(batch_id, as_of_us, reasons=reasons))
+
+
+def _made_at_once(service: ScoringService, call: Call, batch_id: str, as_of_us: int | None, *, reasons: bool) -> _Made:
+    as_of_us = _not_in_the_future(as_of_us, service.clock())
+    with service.engine_cache.reading(0, waits=False) as (engine, held):
+        site_id = engine.ready_site(batch_id)
+        if site_id is None or not call.principal.sees(site_id):
+            raise BusyError("the batch or its context has to be read first, or is not there")
+        return _Made(batch_id, site_id, as_of_us, held, engine.score(batch_id, as_of_us, reasons=reasons))
+
+
+def _kept(service: ScoringService, call: Call, made: _Made, *, at_once: bool = False) -> Future[Answer]:
+    """The answer, once it is kept."""
+    row = _row(service, call, made.batch_id, made.site_id, made.as_of_us, made.held, made.body)
+
+    def keep(connection: Connection, now: Head) -> Answer:
+        if at_once:
+            found = answers.find(connection, call)
+            if found is not None:
+                return found
+            if now.rows_seq > service.engine_cache.held:
+                raise BusyError("another process has taken rows in")
+        row["supersedes"] = superseded(connection, made.batch_id, made.as_of_us)
+        _tell(service, connection, row, made.body.get("decision"))
+        return _keep(connection, now, call, row)
+
+    def told(now: Head) -> None:
+        service.anchor.note(now, row["scored_us"])
+        service.told()
+
+    return service.records.soon(keep, told)
+
+
+def _score_inline(service: ScoringService, call: Call, batch_id: str, as_of_us: int | None, history: History) -> Answer:
+    as_of_us = _not_in_the_future(as_of_us, service.clock())
+    site_id = str(history["batches"][0]["site_id"])
+    if not call.principal.sees(site_id):
+        raise ForbiddenError(f"site {site_id} is not one of this principal's")
+    with service.engine_cache.reading() as (engine, held):
+        body = engine.score_inline(history, batch_id, as_of_us)
+    content = canonical(history)
+    row = _row(service, call, batch_id, site_id, as_of_us, held, body)
+    row["inline_sha256"] = hashlib.sha256(content).hexdigest()
+    with service.records.write() as (connection, now):
+        _keep_history(connection, row["inline_sha256"], content.decode())
+        answer = _keep(connection, now, call, row)
+    service.anchor.note(now, row["scored_us"])
+    return answer
+
+
+def _row(
+    service: ScoringService, call: Call, batch_id: str, site_id: str, as_of_us: int, held: int, body: ScoreBody
+) -> dict[str, Any]:
+    text, scored_us = canonical(_lasting(body)), service.clock()
+    return {
+        "score_id": new_id(scored_us), "batch_id": batch_id, "site_id": site_id, "as_of_us": as_of_us,
+        "scored_us": scored_us, "rows_seq": held, "inline_sha256": None, "model_sha256": body["model"]["sha256"],
+        "body": text.decode(), "body_sha256": hashlib.sha256(text).hexdigest(), "supersedes": None,
+        "request_id": call.request_id, "principal": call.principal.id, "model_stale_us": service.stale_since_us(),
+        "code_sha256": code_digest(),
+    }  # fmt: skip
+
+
+def _lasting(body: ScoreBody) -> ScoreBody:
+    """What is the same whenever the score is made: whether a newer model waits is a fact of the moment, kept beside it."""
+    return body | {"model": {name: value for name, value in body["model"].items() if name != "stale_since_us"}}
+
+
+def _keep(connection: Connection, now: Head, call: Call, row: dict[str, Any]) -> Answer:
+    connection.execute(_INSERT, row)
+    target, new = f"score:{row['score_id']}", trail.score_digest(row)
+    trail.append(connection, now, call.actor, "score", target, at_us=row["scored_us"], new=new)
+    return answers.keep(connection, call, Answer(200, canonical(score_json(row))), row["scored_us"])
+
+
+def _keep_history(connection: Connection, sha256: str, content: str) -> None:
+    known = select(inline_histories.c.sha256).where(inline_histories.c.sha256 == sha256)
+    if connection.execute(known).one_or_none() is None:
+        connection.execute(insert(inline_histories), {"sha256": sha256, "content": content})
+
+
+def _tell(service: ScoringService, connection: Connection, row: dict[str, Any], decision: str | None) -> None:
+    """Events of a score, before it is stored: the decision before is that of the newest one stored."""
+    if not service.hooks:
+        return
+    before = decision_before(connection, row["batch_id"], row["as_of_us"])
+    said = score_json(row)
+    outbox.emit(connection, service.hooks, "score.created", site_id=row["site_id"], score=said, at_us=row["scored_us"])
+    if decision is not None and decision != before:
+        outbox.emit(connection, service.hooks, "decision.changed", site_id=row["site_id"], score=said,
+                    at_us=row["scored_us"], before=before)  # fmt: skip
+
+
+def _not_in_the_future(as_of_us: int | None, now_us: int) -> int:
+    if as_of_us is None:
+        return now_us
+    if as_of_us > now_us:
+        raise RefusedError(
+            f"as_of {iso(as_of_us)} lies in the future",
+            expected=f"a time up to {iso(now_us)}",
+            remedy="Compare the clocks of the two machines.",
+        )
+    return as_of_us

@@ -1,0 +1,32 @@
+from serving.api.examples import HISTORY, REVIEW, SCORE
+from serving.audit.readable_copy import readable
+
+EXPECTED_LINES = [
+    "  probability of failure: 43.7 % (base 6.2 %)",
+    "  interval: 28.0 % to 61.0 %",
+    "  modes: M6 31.0 %",
+    "  Glucose 2.1 mmol/L, below normal 3 to 25: +21.4 points [value 2.1 mmol/L; normal 3 to 25; +21.4 points]",
+    "  missing: cd25_pct",
+    "  stale: vcd_e6_ml (31.5 h)",
+    "  assays pending: cd25_pct, sterility_growth",
+    "  cart version 3, released, process cart 2",
+]
+
+
+def test_a_record_is_told_line_by_line_with_values_and_normal_ranges() -> None:
+    text = readable(SCORE | {"reviews": [REVIEW]}, HISTORY["entries"])
+    lines = text.splitlines()
+    assert [line for line in EXPECTED_LINES if line not in lines] == []
+    assert any("Anna Weiss (user:anna), review, signed with id and login" in line for line in lines)
+
+
+def test_what_is_not_there_is_said_to_be_none() -> None:
+    bare = {
+        name: SCORE[name]
+        for name in ("elapsed_h", "failure_probability", "base_probability", "model", "process_version")
+    }
+    text = readable(bare | {"reasons": [], "missing": [], "stale": {}}, [])
+    assert "Reasons\n  none\n" in text
+    assert "Reasons\n  not asked for\n" in readable(bare | {"reasons": None, "missing": [], "stale": {}}, [])
+    assert "Reviews\n  none\n" in text
+    assert "decision: none" in text
