@@ -14,9 +14,7 @@ from features.process import ProcessDefinition
 from models.cohort.encode import fit_encoder
 from models.cohort.splits import Fold, Seal, enough_failures, known_before, most_folds, seal_test, subject_groups
 from models.cohort.table import TrainingTable, before_the_label, end_of_batches, exclusions, training_table
-from models.decide import fit_thresholds
 from models.evaluation.bands import equal_bands
-from models.explain.completeness import missing, stale
 from models.learners.applicability.columns import DomainPlan
 from models.learners.applicability.fit import fit_applicability
 from models.learners.conformal import fit_conformal
@@ -25,6 +23,9 @@ from models.learners.questions import modes_before
 from models.learners.stack import ModesAt, fit_bag, fit_layers, fit_modes, forward
 from models.learners.trees import Bins, Plan, Progress, Tuned, portable_text
 from models.predictor import Predictor, usual_ages
+from models.scoring.alignment import FeatureAligner
+from models.scoring.decision import fit_thresholds
+from models.scoring.rows import FeatureRows
 
 
 @dataclass(frozen=True)
@@ -164,13 +165,15 @@ def _with_domain(
     failed: pd.Series,
 ) -> Predictor:
     """The same predictor with limits on where it applies, from the training rows alone."""
+    aligned = FeatureRows.of_frame(rows, features)
+    aligner = FeatureAligner(predictor, aligned.columns)
     domain = fit_applicability(
         rows,
         features,
         predictor.encoder,
         failed,
-        missing=missing(predictor, rows),
-        stale=stale(predictor, rows, features),
+        missing=aligner.missing(aligned.values),
+        stale=aligner.stale(aligned.values, aligned.elapsed_h),
         plan=DomainPlan(min_batches=process.decision.batches_per_subgroup),
     )
     return replace(predictor, applicability=domain)

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from features.process import Cost
-from models.decide import Thresholds
 from models.evaluation.alarms import first_alarm_curve
 from models.evaluation.bands import banded, counts
 from models.evaluation.costs import cost_curve
@@ -18,6 +17,7 @@ from models.evaluation.intervals import share_with_interval
 from models.evaluation.recall import WARNED_AHEAD_H, recall_at_shares, recall_at_threshold
 from models.evaluation.stability import flip_rate, undecided_causes
 from models.evaluation.trajectories import Trajectories, trajectories
+from models.scoring.decision import Thresholds
 
 HIGH, ELEVATED = ("high",), ("elevated", "high")
 DECISION, PROBABILITY = "decision", "probability"

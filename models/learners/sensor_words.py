@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from models.learners.sensor_limits import Check
-
-_ENDS = ("usual_low", "usual_high")
 
 
 @dataclass(frozen=True)
@@ -20,30 +17,24 @@ class SensorFinding:
         parameter: The sensor.
         kind: `drifting`, `flat-lined` or `spiking`.
         value: What was seen, in the unit of the check.
-        usual_low: Lower end of what is usual at that hour, -inf where there is none.
-        usual_high: Upper end.
-        text: One sentence.
+        usual_low: Lower end of what is usual at that hour; None where it is open.
+        usual_high: Upper end; None where it is open.
+        sentence: All of it, to read.
     """
 
     parameter: str
     kind: str
     value: float
-    usual_low: float
-    usual_high: float
-    text: str
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; a side without a limit is null."""
-        ends = {name: float(end) if math.isfinite(end := getattr(self, name)) else None for name in _ENDS}
-        plain = asdict(self) | ends | {"value": float(self.value), "sentence": self.text}
-        del plain["text"]  # as every part of a record calls it
-        return plain
+    usual_low: float | None
+    usual_high: float | None
+    sentence: str
 
 
 def finding(check: Check, value: float, low: float, high: float) -> SensorFinding:
     """A value beyond the limits of its check, said in one sentence."""
     sentence = _SENTENCE[check.statistic](check, value, low, high)
-    return SensorFinding(check.parameter, check.kind, value, low, high, sentence)
+    usual = [float(end) if math.isfinite(end) else None for end in (low, high)]
+    return SensorFinding(check.parameter, check.kind, float(value), usual[0], usual[1], sentence)
 
 
 def _number(value: float, unit: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 Cause = Literal["unsupported subgroup", "outside the applicability domain", "too much missing", "stale data"]
 CAUSES: tuple[Cause, ...] = (
@@ -42,10 +42,6 @@ class Finding:
     limit: float | None
     ratio: float | None
     sentence: str
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return vars(self) | {"subjects": list(self.subjects)}
 
 
 @dataclass(frozen=True)
@@ -82,17 +78,6 @@ class Domain:
         values = all(f.check in self.reach and f.cause == CAUSES[1] for f in self.findings)
         return not self.inside and values and all(self.ratios[f.check] <= self.reach[f.check] for f in self.findings)
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; ratios are rounded to a thousandth."""
-        return {
-            "inside": self.inside,
-            "within_known_failures": self.within_known_failures,
-            "causes": list(self.causes),
-            "ratios": {name: round(ratio, 3) for name, ratio in self.ratios.items()},
-            "reach": {name: round(ratio, 3) for name, ratio in self.reach.items()},
-            "findings": [finding.to_json() for finding in self.findings],
-        }
-
 
 def unsupported(feature: str, words: str, value: str, n: int, needed: int) -> Finding:
     """A subgroup with too few known outcomes."""
@@ -100,7 +85,7 @@ def unsupported(feature: str, words: str, value: str, n: int, needed: int) -> Fi
         f"{words} {value!r}: {n} batches with a known outcome when the model was trained, "
         f"{needed} are needed, {needed - n} are missing"
     )
-    return Finding("unsupported subgroup", "support", (feature,), n, needed, None, sentence)
+    return Finding("unsupported subgroup", "support", (feature,), float(n), float(needed), None, sentence)
 
 
 def unseen(feature: str, words: str, value: str, known: tuple[str, ...]) -> Finding:
@@ -153,7 +138,7 @@ def too_much_missing(parameters: Sequence[str], most: float) -> Finding:
     """More parameters without a value than usual at this hour."""
     n = len(parameters)
     sentence = f"{n} parameters of the model have no value, at most {most:g} are usual at this hour"
-    return Finding("too much missing", "missing", tuple(parameters[:NAMED]), n, most, n / most, sentence)
+    return Finding("too much missing", "missing", tuple(parameters[:NAMED]), float(n), most, n / most, sentence)
 
 
 def older(parameters: tuple[str, ...], said: str, excess: float, limit: float) -> Finding:
@@ -169,4 +154,4 @@ def stale(ages: Mapping[str, float], most: float) -> Finding:
     sentence = (
         f"{n} parameters have a newest value older than usual (limit {most:g}), the oldest {ages[oldest[0]]:.3g} h"
     )
-    return Finding("stale data", "stale", tuple(oldest), n, most, n / most, sentence)
+    return Finding("stale data", "stale", tuple(oldest), float(n), most, n / most, sentence)

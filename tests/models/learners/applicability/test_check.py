@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from features.errors import ContractError
 from models.learners.applicability.check import check
 from models.learners.applicability.model import Applicability
-from tests.models.learners.applicability.line import SITE, VERSION, judge, learn, make_rows
+from tests.models.learners.applicability.line import SITE, VERSION, judge, learn, make_rows, to_a_thousandth
 
 ROWS = make_rows()
 MODEL = learn(ROWS)
@@ -134,7 +134,7 @@ def test_a_name_never_seen_is_never_within_known_failures() -> None:
 def test_it_comes_back_from_open_json_with_the_same_verdicts() -> None:
     text = json.dumps(MODEL.to_json(), allow_nan=False)
     again = Applicability.from_json(json.loads(text))
-    assert [d.to_json() for d in judge(again, LATER, ROWS)] == [d.to_json() for d in judge(MODEL, LATER, ROWS)]
+    assert to_a_thousandth(judge(again, LATER, ROWS)) == to_a_thousandth(judge(MODEL, LATER, ROWS))
     assert json.dumps(again.to_json(), allow_nan=False) == text
 
 
