@@ -202,7 +202,7 @@ class Predictor:
             inputs=tuple(head["inputs"]),
             encoder=encoder,
             sensors=SensorChecks.from_json(json.loads(files["sensors.json"])),
-            evidence=Evidence.from_json(encoder, json.loads(files["evidence.json"])),
+            evidence=Evidence.from_json(json.loads(files["evidence.json"]) | {"encoder": encoder}),
             blend=Blend.from_json(head["blend"]),
             calibration=Calibration.from_json(head["calibration"]),
             sets=Conformal.from_json(head["sets"]),

@@ -9,10 +9,11 @@ failures. It is affine in the log-odds: contributions of trees and numbers still
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.special import expit
+
+from models.persistence import Persistent
 
 ALIKE = 50.0  # failures in training at which the trees are believed at half their word
 _TREES_PRECISION = 25.0  # penalty on leaving that belief, and on any slope of the evidence, in log-likelihood
@@ -20,7 +21,7 @@ _EVIDENCE_PRECISION = 1.0
 
 
 @dataclass(frozen=True)
-class Blend:
+class Blend(Persistent):
     """Log-odds = intercept + trees_slope * trees + sum of slope * (evidence - usual) / scale.
 
     Attributes:
@@ -51,17 +52,6 @@ class Blend:
     def contributions(self, evidence: np.ndarray) -> np.ndarray:
         """What each column adds to the log-odds of a batch that is usual, shape (n, names)."""
         return np.asarray(self.slopes) * _standardised(evidence, np.asarray(self.usual), np.asarray(self.scale))
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        lists = {name: list(getattr(self, name)) for name in ("names", "usual", "scale", "slopes")}
-        return lists | {"trees_slope": self.trees_slope, "intercept": self.intercept}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Blend:
-        """Back from `to_json`."""
-        lists = {name: tuple(data[name]) for name in ("names", "usual", "scale", "slopes")}
-        return cls(**lists, trees_slope=data["trees_slope"], intercept=data["intercept"])
 
 
 def fit_blend(

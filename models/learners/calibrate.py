@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from scipy.special import expit
+
+from models.persistence import Persistent
 
 PRIOR_FAILURES = 5.0  # how many failures it takes to outweigh the prior: a slope of 1, a band like all bands
 _BANDS = 4
@@ -20,7 +21,7 @@ _INTERVAL_Z = 1.645  # 90 % of a normal distribution
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Persistent):
     """Calibrated log-odds = intercept(h) + slope(h) * raw log-odds, slope >= 0.
 
     Attributes:
@@ -56,17 +57,6 @@ class Calibration:
         parts = np.asarray(self.covariances)
         a, ab, b = (np.interp(checkpoint_h, self.hours, parts[:, i]) for i in range(3))
         return _INTERVAL_Z * np.sqrt(np.maximum(a + 2 * ab * raw + b * raw**2, 0.0))
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        lists = {name: list(getattr(self, name)) for name in ("hours", "intercepts", "slopes")}
-        return lists | {"covariances": [list(row) for row in self.covariances]}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Calibration:
-        """Back from `to_json`."""
-        lists: dict[str, Any] = {name: tuple(data[name]) for name in ("hours", "intercepts", "slopes")}
-        return cls(**lists, covariances=tuple((row[0], row[1], row[2]) for row in data["covariances"]))
 
 
 def fit_calibration(

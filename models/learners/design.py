@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from features.dictionary import Feature
 from models.cohort.encode import Encoder
 from models.learners.robust import quantile
+from models.persistence import Persistent, Places
 
 FARTHEST = 6.0  # spreads at which a value is cut: a slip of the pen must not rule a linear model
 _STATISTICS = frozenset({"last", "value", "mean", "slope", "failure_excess"})
@@ -23,7 +23,7 @@ _NORMAL_68 = 2.0  # 16 % and 84 % of a normal distribution lie two standard devi
 
 
 @dataclass(frozen=True, eq=False)
-class Design:
+class Design(Persistent):
     """Columns of the design, made from a predictor's encoded matrix.
 
     Attributes:
@@ -32,8 +32,8 @@ class Design:
         named: (place, code) of the categories that enter as 0 or 1.
     """
 
-    plain: np.ndarray
-    logged: np.ndarray
+    plain: Places
+    logged: Places
     named: tuple[tuple[int, int], ...]
 
     @property
@@ -63,16 +63,6 @@ class Design:
         """Places and codes of the categories."""
         places, codes = zip(*self.named, strict=True) if self.named else ((), ())
         return np.array(places, np.int64), np.array(codes, np.int64)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {"plain": self.plain.tolist(), "logged": self.logged.tolist(), "named": [list(x) for x in self.named]}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Design:
-        """Back from `to_json`."""
-        named = tuple((int(place), int(code)) for place, code in data["named"])
-        return cls(np.array(data["plain"], int), np.array(data["logged"], int), named)
 
 
 def design_of(encoder: Encoder, features: Sequence[Feature], X: np.ndarray) -> Design:

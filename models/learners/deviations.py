@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from features.dictionary import Block, Feature
 from models.learners.reference import Reference, fit_reference, level_columns
+from models.persistence import Persistent
 
 PARAMETER = "deviations"
 FAR = 4.0  # |z| from which a parameter counts as far from usual
@@ -35,7 +35,7 @@ _VIEWS = {("since_start", "last"), ("since_start", "mean")}
 
 
 @dataclass(frozen=True, eq=False)
-class Deviations:
+class Deviations(Persistent):
     """Makes the summaries from a snapshot.
 
     A parameter is seen in several ways where the snapshot has them: newest value, mean of every recent window, mean since
@@ -63,19 +63,6 @@ class Deviations:
         """
         values = summaries(self._distance(snapshots, groups))
         return Block(pd.DataFrame(values, index=snapshots.index, columns=[f.name for f in FEATURES]), FEATURES)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {"reference": self.reference.to_json(), "owners": list(self.owners)}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Deviations:
-        """Back from `to_json`.
-
-        Raises:
-            ContractError: It was written by another version.
-        """
-        return cls(Reference.from_json(data["reference"]), tuple(data["owners"]))
 
     def _distance(self, snapshots: pd.DataFrame, groups: Iterable[str | None] | str | None) -> np.ndarray:
         levels = self.reference.levels(snapshots)

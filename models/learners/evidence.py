@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from features.dictionary import Feature
 from features.process import ProcessDefinition, QualityAttribute
@@ -21,6 +22,7 @@ from models.learners import deviations
 from models.learners.deviations import Deviations, fit_deviations
 from models.learners.forecasts import Expected, Forecasts, fit_forecasts
 from models.learners.reference import Usual
+from models.persistence import Persistent
 
 MARGIN, MISS = "margin", "miss_probability"
 LEAST_MARGIN, MISS_LOG_ODDS = "attributes.at_release.least_margin", "attributes.at_release.miss_log_odds"
@@ -32,16 +34,16 @@ _SITE, _VERSION = "site.before_start.value", "process_version.before_start.value
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class Evidence(Persistent):
     """Makes the evidence from encoded rows, frozen.
 
     Attributes:
-        encoder: Of the matrix.
+        encoder: Of the matrix; stored with the predictor, so `from_json` takes it as one more entry.
         deviations: Trajectories of successful batches, overall and by site and process version.
         forecasts: Of the release attributes; None where none has enough results.
     """
 
-    encoder: Encoder
+    encoder: Annotated[Encoder, Field(exclude=True)]
     deviations: Deviations
     forecasts: Forecasts | None
 
@@ -148,17 +150,6 @@ class Evidence:
         each = np.repeat(distance, np.diff(np.r_[first, len(order)]), axis=1)
         place = np.minimum.reduceat(np.where(size == each, np.arange(len(order)), len(order)), first, axis=1)
         return np.where(distance < 0, np.nan, distance), order[place]
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values, without the encoder."""
-        forecasts = self.forecasts.to_json() if self.forecasts else None
-        return {"deviations": self.deviations.to_json(), "forecasts": forecasts}
-
-    @classmethod
-    def from_json(cls, encoder: Encoder, data: dict[str, Any]) -> Evidence:
-        """Back from `to_json`."""
-        forecasts = Forecasts.from_json(data["forecasts"]) if data["forecasts"] else None
-        return cls(encoder, Deviations.from_json(data["deviations"]), forecasts)
 
 
 @dataclass(frozen=True, eq=False)

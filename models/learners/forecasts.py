@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +20,7 @@ from features.process import QualityAttribute
 from models.cohort.encode import Encoder
 from models.learners.design import Design, design_of, location_and_spread, standardised
 from models.learners.transforms import from_scale, limits_on_scale, to_scale
+from models.persistence import Floats, Persistent
 
 COVERAGE = 0.9
 MIN_RESULTS = 60  # batches with a final result without which an attribute is not forecast
@@ -32,7 +32,7 @@ _LEAST_ROWS = 30
 
 
 @dataclass(frozen=True, eq=False)
-class Forecasts:
+class Forecasts(Persistent):
     """What every release attribute is expected to be, frozen.
 
     Attributes:
@@ -53,13 +53,13 @@ class Forecasts:
     not_enough: dict[str, int]
     design: Design
     checkpoints_h: tuple[float, ...]
-    location: np.ndarray
-    spread: np.ndarray
-    weights: np.ndarray
-    usual: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    error: np.ndarray
+    location: Floats
+    spread: Floats
+    weights: Floats
+    usual: Floats
+    low: Floats
+    high: Floats
+    error: Floats
 
     def expected(self, X: np.ndarray, checkpoint_h: np.ndarray) -> Expected:
         """Forecasts of encoded rows.
@@ -110,28 +110,6 @@ class Forecasts:
         gap = hours[after] - hours[before]
         share = np.divide(checkpoint_h - hours[before], gap, out=np.zeros(len(checkpoint_h)), where=gap > 0)
         return before, after, np.clip(share, 0.0, 1.0)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; null where a column is not used."""
-        arrays = {name: _nested(getattr(self, name)) for name in _ARRAYS}
-        return arrays | {
-            "attributes": [attribute.model_dump(mode="json") for attribute in self.attributes],
-            "not_enough": self.not_enough,
-            "design": self.design.to_json(),
-            "checkpoints_h": list(self.checkpoints_h),
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Forecasts:
-        """Back from `to_json`."""
-        arrays: dict[str, Any] = {name: np.array(data[name], dtype="float64") for name in _ARRAYS}
-        return cls(
-            attributes=tuple(QualityAttribute.model_validate(item) for item in data["attributes"]),
-            not_enough=dict(data["not_enough"]),
-            design=Design.from_json(data["design"]),
-            checkpoints_h=tuple(data["checkpoints_h"]),
-            **arrays,
-        )
 
 
 _ARRAYS = ("location", "spread", "weights", "usual", "low", "high", "error")
@@ -340,9 +318,3 @@ def _time_blocks(known: np.ndarray) -> np.ndarray:
     """
     before = np.cumsum(known) - known
     return np.minimum(before * _PARTS // max(known.sum(), 1), _PARTS - 1).astype(int)
-
-
-def _nested(values: np.ndarray) -> list[Any]:
-    nested = values.astype(object)
-    nested[np.isnan(values)] = None
-    return nested.tolist()

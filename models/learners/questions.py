@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import JsonValue
 
 from features.process import ProcessDefinition
 from models.learners.calibrate import Calibration
@@ -42,7 +42,7 @@ class ModeModel:
         """Calibrated probability of a failure in this mode, shape (n,)."""
         return self.calibration.probability(self.forest.log_odds(inputs)[:, 0], checkpoint_h)
 
-    def head(self) -> dict[str, Any]:
+    def head(self) -> dict[str, JsonValue]:
         """All but the trees, as plain JSON values."""
         return {"mode": self.mode, "n_cases": self.n_cases, "calibration": self.calibration.to_json()}
 

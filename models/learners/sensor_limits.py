@@ -29,7 +29,7 @@ class Check:
         unit: Unit of the column.
         statistic: `gap_median`, `gap_change`, `flat_h` or `spike_share`.
         hours: Stages, increasing; between them limits are interpolated, beyond them the outer ones hold.
-        low: Lower limits at those hours; -inf where only too much is a sign.
+        low: Lower limits at those hours; None where only too much is a sign.
         high: Upper limits.
     """
 
@@ -39,7 +39,7 @@ class Check:
     unit: str
     statistic: str
     hours: tuple[float, ...]
-    low: tuple[float, ...]
+    low: tuple[float, ...] | None
     high: tuple[float, ...]
 
     @property
@@ -50,12 +50,12 @@ class Check:
     def limits(self, elapsed_h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper limit at some hours since start, each of shape (n,)."""
         hours, low, high = self._arrays
-        below = np.full(len(elapsed_h), -np.inf) if np.isneginf(low[0]) else np.interp(elapsed_h, hours, low)
+        below = np.full(len(elapsed_h), -np.inf) if self.low is None else np.interp(elapsed_h, hours, low)
         return below, np.interp(elapsed_h, hours, high)
 
     @cached_property
-    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return np.array(self.hours), np.array(self.low), np.array(self.high)
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        return tuple(np.array(values or (), float) for values in (self.hours, self.low, self.high))
 
 
 def fit_check(rows: pd.DataFrame, feature: Feature, share: float) -> Check | None:
@@ -73,7 +73,16 @@ def fit_check(rows: pd.DataFrame, feature: Feature, share: float) -> Check | Non
     if not limits:
         return None
     hours, low, high = zip(*limits, strict=True)
-    return Check(feature.name, feature.parameter, feature.label, feature.unit, feature.statistic, hours, low, high)
+    return Check(
+        feature=feature.name,
+        parameter=feature.parameter,
+        label=feature.label,
+        unit=feature.unit,
+        statistic=feature.statistic,
+        hours=hours,
+        low=None if feature.statistic in LEAST else low,
+        high=high,
+    )
 
 
 def _usual(values: np.ndarray, statistic: str, share: float) -> tuple[float, float]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -20,22 +20,24 @@ from features.dictionary import Feature
 from features.errors import ContractError
 from models.learners.sensor_limits import FALSE_ALARM_SHARE, KIND_OF, Check, fit_check
 from models.learners.sensor_words import SensorFinding, finding
+from models.persistence import Persistent
 
-VERSION = 1
 ALSO_HIDDEN_SHARE = 0.25  # of the training batches: enough for trees to find what stands in for the sensor
 
 
 @dataclass(frozen=True)
-class SensorChecks:
+class SensorChecks(Persistent):
     """All checks of a process, frozen.
 
     Attributes:
         checks: One for each sensor and sign with enough batches; those of one sensor and kind in order of precedence.
         columns: Feature columns of each checked sensor: what is hidden where it is found faulty.
+        version: Of the stored form.
     """
 
     checks: tuple[Check, ...]
     columns: dict[str, tuple[str, ...]]
+    version: Literal[1] = 1
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:
@@ -149,31 +151,6 @@ class SensorChecks:
         return np.array([[name in set(self.columns[p]) for name in columns] for p in self.parameters]).reshape(
             len(self.parameters), len(columns)
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; an open lower limit is null."""
-        checks = [
-            asdict(c)
-            | {"hours": list(c.hours), "low": None if np.isneginf(c.low[0]) else list(c.low), "high": list(c.high)}
-            for c in self.checks
-        ]
-        return {"version": VERSION, "checks": checks, "columns": {p: list(names) for p, names in self.columns.items()}}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> SensorChecks:
-        """Back from `to_json`.
-
-        Raises:
-            ContractError: It was written by another version of the checks.
-        """
-        if data["version"] != VERSION:
-            raise ContractError(f"sensor checks version {data['version']}", expected=f"version {VERSION}")
-        checks = []
-        for check in data["checks"]:
-            hours, high = tuple(check["hours"]), tuple(check["high"])
-            low = (-np.inf,) * len(hours) if check["low"] is None else tuple(check["low"])
-            checks.append(Check(**check | {"hours": hours, "low": low, "high": high}))
-        return cls(tuple(checks), {p: tuple(names) for p, names in data["columns"].items()})
 
 
 def fit_sensor_checks(

@@ -13,6 +13,8 @@ from functools import cached_property
 
 import numpy as np
 
+from models.persistence import Floats, Places
+
 IQR_OF_NORMAL = 1.349
 FARTHEST = 5.0
 NEAREST = 5
@@ -30,9 +32,9 @@ class Scaling:
         spread: Robust spreads, shape (c, p); above 0, NaN where the location is or where all values are one.
     """
 
-    checkpoints_h: np.ndarray
-    location: np.ndarray
-    spread: np.ndarray
+    checkpoints_h: Floats
+    location: Floats
+    spread: Floats
 
     def z(self, levels: np.ndarray, checkpoint_h: float) -> np.ndarray:
         """Scaled levels, shape (p,); NaN where not known, or without a reference at that time.
@@ -63,8 +65,8 @@ class Ellipsoid:
         covariance: Shrunk after Ledoit and Wolf (2004), shape (q, q).
     """
 
-    places: np.ndarray
-    covariance: np.ndarray
+    places: Places
+    covariance: Floats
 
     def distance(self, z: np.ndarray) -> tuple[float, np.ndarray]:
         """Mahalanobis distance over the known levels, per level: sqrt(d2 / number known).
@@ -107,9 +109,9 @@ class Neighbours:
         reference: Known batches, shape (m, a).
     """
 
-    places: np.ndarray
-    axes: np.ndarray
-    reference: np.ndarray
+    places: Places
+    axes: Floats
+    reference: Floats
 
     def distance(self, z: np.ndarray) -> float:
         """Mean Euclidean distance to the nearest known batches; NaN with less than half of the levels known."""

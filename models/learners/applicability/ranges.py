@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.persistence import Floats
+
 QUANTILES = (0.2, 50.0, 99.8)  # per cent
 NORMAL_998 = 2.878  # distance of the 99.8 % quantile from the median of a normal distribution, in standard deviations
 
@@ -21,10 +23,10 @@ class Ranges:
         above: Spread of the upper tail.
     """
 
-    low: np.ndarray
-    high: np.ndarray
-    below: np.ndarray
-    above: np.ndarray
+    low: Floats
+    high: Floats
+    below: Floats
+    above: Floats
 
     def excess(self, x: np.ndarray) -> np.ndarray:
         """How far outside each value lies, in spreads of that tail, shape (k,); 0 inside and where not known."""
