@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from features.dictionary import Block, Feature
+from features.dictionary import Feature
 from models.learners.reference import Reference, fit_reference, level_columns
 from models.persistence import Persistent
 
@@ -49,39 +49,40 @@ class Deviations(Persistent):
     reference: Reference
     owners: tuple[str, ...]
 
-    @cached_property
-    def parameters(self) -> tuple[str, ...]:
-        """Parameters with at least one view, in alphabetical order."""
-        return tuple(sorted(set(self.owners)))
-
-    def block(self, snapshots: pd.DataFrame, groups: Iterable[str | None] | str | None = None) -> Block:
-        """The summaries of snapshots, as feature columns; NaN where nothing of a batch can be compared.
+    def of(self, snapshots: pd.DataFrame, groups: Iterable[str | None] | str | None = None) -> pd.DataFrame:
+        """The summaries of snapshots, one column each; NaN where nothing of a batch can be compared.
 
         Args:
             snapshots: `features.contracts.SNAPSHOT`.
             groups: Group of all, or of each row, as at the fit.
         """
-        values = summaries(self._distance(snapshots, groups))
-        return Block(pd.DataFrame(values, index=snapshots.index, columns=[f.name for f in FEATURES]), FEATURES)
+        z = self.reference.z(self.reference.levels(snapshots), snapshots["checkpoint_h"].to_numpy(float), groups)
+        return pd.DataFrame(summaries(self.farthest(z)[0]), index=snapshots.index, columns=[f.name for f in FEATURES])
 
-    def _distance(self, snapshots: pd.DataFrame, groups: Iterable[str | None] | str | None) -> np.ndarray:
-        levels = self.reference.levels(snapshots)
-        return self._farthest(self.reference.z(levels, snapshots["checkpoint_h"].to_numpy(float), groups))
+    def farthest(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Largest |z| of each parameter's views, NaN where none is known, and which view it is (of equals the first).
 
-    def _farthest(self, z: np.ndarray) -> np.ndarray:
-        """Largest |z| of each parameter's views, shape (n, parameters); NaN where none is known."""
-        known = np.where(np.isnan(z), -1.0, np.abs(z))
-        out = np.maximum.reduceat(known[:, self._order], self._first, axis=1)
-        return np.where(out < 0, np.nan, out)
+        Args:
+            z: Of every view, shape (n, views).
+
+        Returns:
+            Both of shape (n, parameters), parameters in alphabetical order.
+        """
+        order, first = self._by_parameter
+        if not len(order):
+            return np.empty((len(z), 0)), np.empty((len(z), 0), int)
+        size = np.where(np.isnan(z), -1.0, np.abs(z))[:, order]
+        distance = np.maximum.reduceat(size, first, axis=1)
+        each = np.repeat(distance, np.diff(np.r_[first, len(order)]), axis=1)
+        place = np.minimum.reduceat(np.where(size == each, np.arange(len(order)), len(order)), first, axis=1)
+        return np.where(distance < 0, np.nan, distance), order[place]
 
     @cached_property
-    def _order(self) -> np.ndarray:
-        return np.argsort(np.array(self.owners), kind="stable")
-
-    @cached_property
-    def _first(self) -> np.ndarray:
-        ordered = np.array(self.owners)[self._order]
-        return np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    def _by_parameter(self) -> tuple[np.ndarray, np.ndarray]:
+        """Views in the order of their parameters, and where those of each parameter begin."""
+        owners = np.array(self.owners)
+        order = np.argsort(owners, kind="stable")
+        return order, np.flatnonzero(np.r_[True, owners[order][1:] != owners[order][:-1]]) if len(owners) else order
 
 
 def fit_deviations(
@@ -134,7 +135,7 @@ def out_of_fold(
         fitted = fit_deviations(snapshots, features, others, groups=groups, min_batches=min_batches)
         rows = snapshots[of_row == number]
         label = None if groups is None else rows["batch_id"].map(groups)
-        out.loc[rows.index] = fitted.block(rows, label).values
+        out.loc[rows.index] = fitted.of(rows, label)
     return out
 
 

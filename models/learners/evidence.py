@@ -74,7 +74,7 @@ class Evidence(Persistent):
         """
         expected = self.forecasts.expected(X, checkpoint_h) if self.forecasts else None
         z = self.deviations.reference.z(X[:, self._places], checkpoint_h, self.groups(X))
-        distance, view = self._farthest(z)
+        distance, view = self.deviations.farthest(z)
         columns = ([] if expected is None else [attribute_columns(expected)]) + [deviations.summaries(distance)]
         return Seen(np.column_stack(columns), expected, distance, view)
 
@@ -116,13 +116,6 @@ class Evidence(Persistent):
         place = {name: i for i, name in enumerate(self.encoder.columns)}
         return np.array([place[name] for name in self.deviations.reference.columns], int)
 
-    @cached_property
-    def _views(self) -> tuple[np.ndarray, np.ndarray]:
-        """Views by parameter, and where those of each parameter begin."""
-        owners = np.array(self.deviations.owners)
-        order = np.argsort(owners, kind="stable")
-        return order, np.flatnonzero(np.r_[True, owners[order][1:] != owners[order][:-1]]) if len(owners) else order
-
     def usual(self, parameter: str, checkpoint_h: float, group: str | None = None) -> Usual | None:
         """What successful batches usually show of a parameter's newest value at an hour; None where that is not known.
 
@@ -139,17 +132,6 @@ class Evidence(Persistent):
         """The view of each parameter that is its newest value."""
         owner = dict(zip(self.deviations.reference.parameters, self.deviations.owners, strict=True))
         return {owner[view]: view for view in owner if view.endswith(_NEWEST)}
-
-    def _farthest(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Largest |z| of each parameter's views and which view it is (of equals the first), both (n, parameters)."""
-        order, first = self._views
-        if not len(order):
-            return np.empty((len(z), 0)), np.empty((len(z), 0), int)
-        size = np.where(np.isnan(z), -1.0, np.abs(z))[:, order]
-        distance = np.maximum.reduceat(size, first, axis=1)
-        each = np.repeat(distance, np.diff(np.r_[first, len(order)]), axis=1)
-        place = np.minimum.reduceat(np.where(size == each, np.arange(len(order)), len(order)), first, axis=1)
-        return np.where(distance < 0, np.nan, distance), order[place]
 
 
 @dataclass(frozen=True, eq=False)

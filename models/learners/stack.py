@@ -108,8 +108,9 @@ def fit_layers(
     places = np.concatenate([train, predicted])
     plain = inputs_of(features, evidence)
     X = believed[places]
-    if len(plain) > 1:  # trees that see sensors must know what to do without one
-        X = np.concatenate([_for_training(sensors, frame, X[: len(train)], encoder), X[len(train) :]])
+    if len(plain) > 1:  # trees that see sensors have to learn from rows without one
+        also_hidden = sensors.also_hidden(rows["batch_id"].to_numpy(str)) @ sensors.hides(encoder.columns)
+        X = np.concatenate([np.where(also_hidden, np.nan, X[: len(train)]), X[len(train) :]])
     kept = [encoder.columns.index(name) for name in plain]
     named = {name: encoder.categories[name] for name in plain if name in encoder.categories}
     whole = Encoder((*plain, *(f.name for f in evidence.features)), named)
@@ -271,10 +272,3 @@ def _hidden(sensors: SensorChecks, encoder: Encoder, X: np.ndarray, hours: np.nd
     signs = X[:, [place[check.feature] for check in sensors.checks]] if sensors.checks else np.empty((len(X), 0))
     faulty = sensors.faulty(signs, hours)
     return np.where(faulty @ sensors.hides(encoder.columns), np.nan, X) if faulty.any() else X
-
-
-def _for_training(sensors: SensorChecks, frame: pd.DataFrame, X: np.ndarray, encoder: Encoder) -> np.ndarray:
-    if not sensors.checks:
-        return X
-    shown = sensors.for_training(frame)
-    return shown[list(encoder.columns)].to_numpy("float64")
