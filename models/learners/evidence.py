@@ -174,7 +174,7 @@ def fit_evidence(
     Returns:
         The evidence, and its columns for the training rows themselves, out of fold.
     """
-    frame = _as_frame(snapshots, X, encoder)
+    frame = numeric_frame(snapshots, X, encoder)
     label = pd.Series(group_labels(encoder, X), index=frame["batch_id"]).groupby(level=0).first()
     succeeded = failed.index[~failed.astype(bool)]
     entries = [feature for feature in features if feature.name not in encoder.categories]
@@ -242,8 +242,8 @@ def _with_the_risk(pull: np.ndarray, contribution: np.ndarray) -> np.ndarray:
     return np.where(total > 0, toward / np.where(total > 0, total, 1.0), 1.0 / pull.shape[1])
 
 
-def _as_frame(snapshots: pd.DataFrame, X: np.ndarray, encoder: Encoder) -> pd.DataFrame:
-    """Ids and numeric columns of encoded rows as a frame again: what the trajectories are fitted on."""
+def numeric_frame(snapshots: pd.DataFrame, X: np.ndarray, encoder: Encoder) -> pd.DataFrame:
+    """Ids and numeric columns of encoded rows as a frame: the input of trajectories and sensor checks."""
     numeric = [i for i, name in enumerate(encoder.columns) if name not in encoder.categories]
     values = pd.DataFrame(X[:, numeric], columns=[encoder.columns[i] for i in numeric], index=snapshots.index)
     return pd.concat([snapshots[["batch_id", "checkpoint_h"]], values], axis=1)

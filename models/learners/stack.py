@@ -19,7 +19,7 @@ from models.cohort.splits import Fold
 from models.cohort.table import TrainingTable
 from models.learners.blend import Blend, fit_blend
 from models.learners.calibrate import Calibration, fit_calibration
-from models.learners.evidence import Evidence, fit_evidence
+from models.learners.evidence import Evidence, fit_evidence, numeric_frame
 from models.learners.forecasts import final_results
 from models.learners.questions import ModeModel, enough_cases
 from models.learners.sensor_limits import KIND_OF
@@ -95,9 +95,9 @@ def fit_layers(
         cut: Results that became available at or after it are not known.
     """
     encoder, rows = table.encoder, table.rows.iloc[train].reset_index(drop=True)
-    frame = _frame(rows, table.X[train], encoder)
+    frame = numeric_frame(rows, table.X[train], encoder)
     succeeded = failed.index[~failed.astype(bool)]
-    sensors = fit_sensor_checks(frame, _numeric(features, encoder), succeeded)
+    sensors = fit_sensor_checks(frame, [f for f in features if f.name in frame], succeeded)
     believed = _hidden(sensors, encoder, table.X, table.rows["checkpoint_h"].to_numpy(float))
     results = _NO_RESULTS
     if observations is not None:
@@ -255,16 +255,6 @@ def _aligned(numbers: list[np.ndarray], layers: list[Layers]) -> np.ndarray:
     width = max(part.shape[1] for part in numbers)
     padded = [np.column_stack([np.full((len(p), width - p.shape[1]), np.nan), p]) for p in numbers]
     return np.concatenate(padded) if layers else np.empty((0, 0))
-
-
-def _numeric(features: Sequence[Feature], encoder: Encoder) -> list[Feature]:
-    return [feature for feature in features if feature.name not in encoder.categories]
-
-
-def _frame(rows: pd.DataFrame, X: np.ndarray, encoder: Encoder) -> pd.DataFrame:
-    """Encoded rows as a frame: what the sensor checks are fitted on."""
-    values = pd.DataFrame(X, columns=list(encoder.columns), index=rows.index)
-    return pd.concat([rows[["batch_id", "checkpoint_h"]], values], axis=1)
 
 
 def _hidden(sensors: SensorChecks, encoder: Encoder, X: np.ndarray, hours: np.ndarray) -> np.ndarray:
