@@ -26,8 +26,8 @@ from models.learners.blend import Blend
 from models.learners.calibrate import Calibration
 from models.learners.conformal import Conformal
 from models.learners.evidence import Evidence, Seen
+from models.learners.failure_modes import ModeModel
 from models.learners.forest import Forest
-from models.learners.questions import ModeModel
 from models.learners.sensors import SensorChecks
 
 AGE = "age_h"  # the statistic that says how old a parameter's newest value is

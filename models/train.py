@@ -21,7 +21,7 @@ from models.learners.applicability.columns import DomainPlan
 from models.learners.applicability.fit import fit_applicability
 from models.learners.conformal import fit_conformal
 from models.learners.evidence import MISS_LOG_ODDS
-from models.learners.questions import modes_before
+from models.learners.failure_modes import modes_before
 from models.learners.stack import ModesAt, fit_bag, fit_layers, fit_modes, forward
 from models.learners.trees import Bins, Plan, Progress, Tuned, portable_text
 from models.predictor import Predictor, usual_ages

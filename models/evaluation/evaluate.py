@@ -22,7 +22,7 @@ from models.evaluation.reliability import reliability_by_band
 from models.evaluation.sealed_test import Scored, score_test
 from models.evaluation.stability import set_sizes, undecided_by_checkpoint
 from models.evaluation.subgroups import BY, subgroup_table
-from models.learners.questions import modes_before
+from models.learners.failure_modes import modes_before
 from models.predictor import Predictor
 from models.train import Trained
 

@@ -23,7 +23,7 @@ def mode_table(scores: pd.DataFrame, predictor: Predictor, modes: pd.DataFrame) 
     Args:
         scores: `models.evaluation.sealed_test.score_test`.
         predictor: Says which modes have a model, and from how many cases.
-        modes: Pairs `batch_id`, `mode` of all failed batches (`models.learners.questions.modes_before`).
+        modes: Pairs `batch_id`, `mode` of all failed batches (`models.learners.failure_modes.modes_before`).
 
     Returns:
         `mode`, `training_cases`, `verdict` (answered; not enough cases), `band` (empty where not answered), `n_batches`,

@@ -20,8 +20,8 @@ from models.cohort.table import TrainingTable
 from models.learners.blend import Blend, fit_blend
 from models.learners.calibrate import Calibration, fit_calibration
 from models.learners.evidence import Evidence, fit_evidence, numeric_frame
+from models.learners.failure_modes import ModeModel, enough_cases
 from models.learners.forecasts import final_results
-from models.learners.questions import ModeModel, enough_cases
 from models.learners.sensor_limits import KIND_OF
 from models.learners.sensors import SensorChecks, fit_sensor_checks
 from models.learners.trees import Bins, Block, Plan, Progress, Settings, Tuned, fold_places, portable_text, tune
