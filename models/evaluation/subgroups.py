@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -26,7 +26,6 @@ def subgroup_table(
     *,
     by: Sequence[str] = BY,
     at_h: float | None = None,
-    counting: Collection[str] | None = None,
     min_batches: int = MIN_BATCHES,
     min_failed: int = MIN_FAILED,
 ) -> pd.DataFrame:
@@ -41,7 +40,6 @@ def subgroup_table(
         threshold: A score must exceed it to alarm.
         by: Columns that make subgroups, each for itself.
         at_h: Checkpoint at which batches are compared, in hours; None takes each batch's last.
-        counting: The failures that count, by batch_id; the others are left out. None counts all.
         min_batches: Fewer, and the group is not supported.
         min_failed: Fewer failures, and the group is not supported.
 
@@ -53,11 +51,10 @@ def subgroup_table(
         group, those of the others the batches with a score at the checkpoint.
     """
     require(scores, (*COLUMNS, *by))
-    kept = scores if counting is None else scores[~scores["failed"].astype(bool) | scores["batch_id"].isin(counting)]
-    alarmed = first_alarms(kept, threshold)
-    compared = last_checkpoint(kept if at_h is None else kept[kept["checkpoint_h"] == at_h])
+    alarmed = first_alarms(scores, threshold)
+    compared = last_checkpoint(scores if at_h is None else scores[scores["checkpoint_h"] == at_h])
     rows = []
-    for attribute, group, batches in _groups(kept, by):
+    for attribute, group, batches in _groups(scores, by):
         one = compared[compared["batch_id"].isin(batches)]
         every = alarmed.loc[batches]
         for metric, count, measure in (*_of_scores(one), *_of_alarms(every)):

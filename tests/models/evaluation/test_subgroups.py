@@ -58,12 +58,6 @@ def test_batches_are_compared_at_the_checkpoint_asked_for() -> None:
     assert table.loc[("all", "all", "recall"), "value"] == 1.0  # alarms are counted over all hours
 
 
-def test_failures_that_do_not_count_are_left_out() -> None:
-    scores = made({"N": (20, 8)})
-    table = table_of(scores, counting={f"N{i:03d}" for i in range(20, 26)})
-    assert table.loc[("all", "all", "recall"), ["n", "n_failed"]].tolist() == [26, 6]
-
-
 def test_groups_are_ordered_as_people_count_and_a_missing_one_is_unknown() -> None:
     scores = made({"N": (20, 5)})
     place = scores["batch_id"].str[1:].astype(int)
