@@ -14,7 +14,8 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -25,6 +26,7 @@ from models.train import Trained
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
 
 DIGEST = "predictor_sha256"  # the tag of runs and versions
 _REQUIREMENTS = ["lightgbm>=4.7,<5", "numpy>=2.3,<3", "pandas>=3.0,<4"]
@@ -40,7 +42,7 @@ def quiet() -> Generator[None]:
         yield
 
 
-def mlflow_module() -> Any:
+def mlflow_module() -> ModuleType:
     """MLflow with telemetry and pickles off and its chatter down; importing it takes seconds."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DO_NOT_TRACK"] = "true"
@@ -128,7 +130,7 @@ def _test_metrics(evaluation: Evaluation) -> dict[str, float]:
     return {name: float(value) for name, value in out.items() if not math.isnan(value)}
 
 
-def _dataset(context: str, sha256: str, n: int, n_failed: int) -> Any:
+def _dataset(context: str, sha256: str, n: int, n_failed: int) -> DatasetInput:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     profile = f'{{"batches": {n}, "failed": {n_failed}}}'

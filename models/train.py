@@ -143,14 +143,11 @@ def train(
     return Trained(predictor, seal, folds, folded.tuned, out_of_fold, exclusions(snapshots, log, used), failed, plan)
 
 
-_NO_MODES = pd.DataFrame({"batch_id": pd.Series([], dtype="str"), "mode": pd.Series([], dtype="str")})
-
-
 def _named(process: ProcessDefinition, dispositions: pd.DataFrame | None, failed: pd.Series) -> ModesAt:
     """Failure modes of the training batches that failed, as known at a cut."""
 
     def at(cut: pd.Timestamp) -> pd.DataFrame:
-        known = _NO_MODES if dispositions is None else modes_before(process, dispositions, cut)
+        known = modes_before(process, dispositions, cut)
         return known[known["batch_id"].isin(failed.index[failed.astype(bool)])]
 
     return at

@@ -7,8 +7,6 @@ log-odds. A slope below 1 means probabilities too extreme, above 1 too timid. Th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -26,7 +24,6 @@ _STEPS, _HALVINGS, _STEP_MAX, _CONVERGED = 50, 30, 3.0, 1e-6
 
 def calibration_by_band(
     scores: pd.DataFrame,
-    edges: Sequence[float] | np.ndarray | None = None,
     *,
     resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
@@ -34,7 +31,6 @@ def calibration_by_band(
 
     Args:
         scores: `batch_id`, `checkpoint_h`, `failed`, `failure_probability` (0 to 1, no NaN).
-        edges: Of the bands in hours (`models.evaluation.bands.banded`); None takes four of equal width.
         resamples: Of whole batches, for slope and intercept.
 
     Returns:
@@ -44,7 +40,7 @@ def calibration_by_band(
     """
     require(scores, ("batch_id", "checkpoint_h", "failed", "failure_probability"))
     rows = []
-    for band, part in banded(scores, edges):
+    for band, part in banded(scores):
         failed, p = part["failed"].to_numpy(bool), part["failure_probability"].to_numpy(float)
         batch = part["batch_id"].to_numpy()
         row = band | counts(part) | {"base_rate": float(failed.mean()), "stated": float(p.mean())}

@@ -12,7 +12,7 @@ import pandas as pd
 from features.process import Cost
 from models.decide import Thresholds
 from models.evaluation.alarms import first_alarm_curve
-from models.evaluation.bands import banded, counts
+from models.evaluation.bands import all_and_banded, counts
 from models.evaluation.costs import cost_curve
 from models.evaluation.intervals import share_with_interval
 from models.evaluation.recall import WARNED_AHEAD_H, recall_at_shares, recall_at_threshold
@@ -115,15 +115,14 @@ def calls_by_band(scores: pd.DataFrame, *, missed_asked: float) -> pd.DataFrame:
         `band` (or "all"), `outcome` (failed or good), `n` (scores), `n_batches`, `n_failed`, the shares `low`, `elevated`,
         `high`, `undecided` of the scores, `low_low`, `low_high` (over resampled batches), `missed_asked`.
     """
-    parts = [("all", scores), *((band["band"], part) for band, part in banded(scores))]
     rows = []
-    for band, part in parts:
+    for band, part in all_and_banded(scores):
         for outcome, mask in (("failed", part["failed"]), ("good", ~part["failed"])):
             found = part[mask]
             shares = {name: (found["decision"] == name).to_numpy() for name in _DECISIONS}
             low = share_with_interval(shares["low"], found["batch_id"].to_numpy()).named("low")
             means = {name: float(hit.mean()) if len(hit) else np.nan for name, hit in shares.items()}
-            rows.append({"band": band, "outcome": outcome} | counts(found) | means | low)
+            rows.append({"band": band["band"], "outcome": outcome} | counts(found) | means | low)
     return pd.DataFrame(rows).assign(missed_asked=missed_asked)
 
 

@@ -91,15 +91,12 @@ def fit_deviations(
     succeeded: pd.Index,
     *,
     groups: pd.Series | None = None,
-    min_batches: int = 30,
 ) -> Deviations:
     """Fit the trajectories of all views on successful training batches; arguments and errors of `fit_reference`."""
     features = tuple(features)
     rows = snapshots[snapshots["batch_id"].isin(succeeded)]
     owner = view_columns(features, rows)
-    reference = fit_reference(
-        rows, features, succeeded, groups=groups, min_batches=min_batches, columns={name: name for name in owner}
-    )
+    reference = fit_reference(rows, features, succeeded, groups=groups, columns={name: name for name in owner})
     return Deviations(reference, tuple(owner.values()))
 
 
@@ -109,7 +106,6 @@ def out_of_fold(
     failed: pd.Series,
     *,
     groups: pd.Series | None = None,
-    min_batches: int = 30,
 ) -> pd.DataFrame:
     """Summaries of training batches, each by trajectories that it had no part in.
 
@@ -121,7 +117,6 @@ def out_of_fold(
         features: Their feature dictionary.
         failed: Outcome by batch_id, in order of start: every fifth batch is scored together.
         groups: Label by batch_id.
-        min_batches: As in `fit_reference`.
 
     Returns:
         Index of the snapshots; one column per summary, NaN for batches without an outcome.
@@ -132,7 +127,7 @@ def out_of_fold(
     of_row = snapshots["batch_id"].map(part)
     for number in sorted(set(part)):
         others = failed.index[(part != number) & ~failed.astype(bool)]
-        fitted = fit_deviations(snapshots, features, others, groups=groups, min_batches=min_batches)
+        fitted = fit_deviations(snapshots, features, others, groups=groups)
         rows = snapshots[of_row == number]
         label = None if groups is None else rows["batch_id"].map(groups)
         out.loc[rows.index] = fitted.of(rows, label)

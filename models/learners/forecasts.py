@@ -136,16 +136,19 @@ class Expected:
     @cached_property
     def margins(self) -> np.ndarray:
         """Distance to the nearer limit in standard deviations, below 0 outside; shape (n, attributes)."""
-        limits = [limits_on_scale(attribute) for attribute in self.attributes]
-        low, high = np.array([a for a, _ in limits]), np.array([b for _, b in limits])
+        low, high = self._limits
         return np.minimum(self.value - low, high - self.value) / self.error
 
     @cached_property
     def miss_probability(self) -> np.ndarray:
         """Probability of a result outside the specification, by a normal distribution of the error."""
-        limits = [limits_on_scale(attribute) for attribute in self.attributes]
-        low, high = np.array([a for a, _ in limits]), np.array([b for _, b in limits])
+        low, high = self._limits
         return ndtr((low - self.value) / self.error) + ndtr((self.value - high) / self.error)
+
+    @cached_property
+    def _limits(self) -> np.ndarray:
+        """Lower and upper specification of the attributes, shape (2, attributes)."""
+        return np.array([limits_on_scale(attribute) for attribute in self.attributes]).T
 
     @cached_property
     def in_units(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -272,7 +275,8 @@ def _ridge(
     The penalty of each attribute is the one with the least out-of-fold error, odd errors cut.
     """
     inputs = np.column_stack([z, np.ones(len(z))])
-    products = [_products(inputs, target, known & (part == i)) for i in range(_PARTS)]
+    parts = [known & (part == i) for i in range(_PARTS)]
+    products = [(inputs[rows].T @ inputs[rows], inputs[rows].T @ target[rows]) for rows in parts]
     gram, moment = sum(g for g, _ in products), sum(m for _, m in products)
     penalty = np.ones(inputs.shape[1])
     penalty[-1] = 1e-9  # the usual value is free
@@ -300,10 +304,6 @@ def _by_part(inputs: np.ndarray, weights: np.ndarray, part: np.ndarray) -> np.nd
     for i in range(_PARTS):
         out[part == i] = inputs[part == i] @ weights[i]
     return out
-
-
-def _products(inputs: np.ndarray, target: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return inputs[rows].T @ inputs[rows], inputs[rows].T @ target[rows]
 
 
 def _loss(errors: np.ndarray) -> np.ndarray:

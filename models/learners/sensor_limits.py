@@ -58,7 +58,7 @@ class Check:
         return tuple(np.array(values or (), float) for values in (self.hours, self.low, self.high))
 
 
-def fit_check(rows: pd.DataFrame, feature: Feature, share: float) -> Check | None:
+def fit_check(rows: pd.DataFrame, feature: Feature) -> Check | None:
     """The check of one column; None where no stage has enough values that differ."""
     hour, value = rows["checkpoint_h"].to_numpy("float64"), rows[feature.name].to_numpy("float64")
     hour, value = hour[~np.isnan(value)], value[~np.isnan(value)]
@@ -67,7 +67,7 @@ def fit_check(rows: pd.DataFrame, feature: Feature, share: float) -> Check | Non
     for i, stage in enumerate(stages):
         near = stages[max(0, i - 1) : i + 2]  # a stage with the ones beside it: limits rest on more values
         if np.count_nonzero(hour == stage) >= LEAST_BATCHES:
-            low, high = _usual(value[(hour >= near[0]) & (hour <= near[-1])], feature.statistic, share)
+            low, high = _usual(value[(hour >= near[0]) & (hour <= near[-1])], feature.statistic)
             if low < high:
                 limits.append((float(stage), low, high))
     if not limits:
@@ -85,11 +85,11 @@ def fit_check(rows: pd.DataFrame, feature: Feature, share: float) -> Check | Non
     )
 
 
-def _usual(values: np.ndarray, statistic: str, share: float) -> tuple[float, float]:
+def _usual(values: np.ndarray, statistic: str) -> tuple[float, float]:
     """Limits of one sign at one stage."""
     if statistic in LEAST:
-        return -np.inf, max(LEAST[statistic], float(np.quantile(values, 1 - share, method="higher")))
+        return -np.inf, max(LEAST[statistic], float(np.quantile(values, 1 - FALSE_ALARM_SHARE, method="higher")))
     middle = float(np.median(values))
     spread = _TO_SIGMA * float(np.median(np.abs(values - middle)))
-    reach = NormalDist().inv_cdf(1 - share / 2) * spread
+    reach = NormalDist().inv_cdf(1 - FALSE_ALARM_SHARE / 2) * spread
     return middle - reach, middle + reach

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from features.dictionary import Feature
-from models.learners.sensor_limits import FALSE_ALARM_SHARE, KIND_OF, Check, fit_check
+from models.learners.sensor_limits import KIND_OF, Check, fit_check
 from models.learners.sensor_words import SensorFinding, finding
 from models.persistence import Persistent
 
@@ -115,23 +115,20 @@ def fit_sensor_checks(
     snapshots: pd.DataFrame,
     features: Sequence[Feature],
     succeeded: pd.Index,
-    *,
-    false_alarm_share: float = FALSE_ALARM_SHARE,
 ) -> SensorChecks:
     """Learn what is usual for every sensor.
 
     Some of the successful batches had a bad probe themselves. Two-sided limits are therefore median and median
-    absolute deviation, with the normal quantile of `false_alarm_share`; the one-sided ones, whose distributions have
+    absolute deviation, with the normal quantile of `FALSE_ALARM_SHARE`; the one-sided ones, whose distributions have
     most of their mass at 0, are quantiles (the largest value seen where there are fewer than 1 / share).
 
     Args:
         snapshots: `features.contracts.SNAPSHOT`; of batches other than `succeeded` nothing is read.
         features: Feature dictionary of the columns.
         succeeded: Successful batches of the training part.
-        false_alarm_share: Share of sound sensors that may lie beyond a limit, per check and moment.
     """
     rows = snapshots[snapshots["batch_id"].isin(succeeded)]
-    checks = [fit_check(rows, f, false_alarm_share) for s in KIND_OF for f in features if f.statistic == s]
+    checks = [fit_check(rows, f) for s in KIND_OF for f in features if f.statistic == s]
     made = tuple(check for check in checks if check is not None)
     sensors = sorted({check.parameter for check in made})
     return SensorChecks(made, {p: tuple(f.name for f in features if f.parameter == p) for p in sensors})
