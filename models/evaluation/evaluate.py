@@ -203,7 +203,7 @@ def _frames(
         "undecided": undecided_by_checkpoint(rows),
         "causes": decisions.undecided_by_cause(rows),
         "subgroups": _subgroups(rows, predictor, common_h),
-        "modes": pd.DataFrame() if modes is None else mode_table(rows, predictor, modes),
+        "modes": pd.DataFrame() if modes is None else mode_table(rows, predictor.modes, predictor.few_cases, modes),
         "sensors": decisions.sensors_table(rows),
         "importance": scored.importance,
     }

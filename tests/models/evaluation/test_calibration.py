@@ -11,7 +11,7 @@ from models.evaluation.reliability import reliability_by_band
 from tests.models.evaluation.frames import trail
 
 
-def outcomes(p, seed=0):
+def outcomes(p, seed=0) -> np.ndarray:
     return np.random.default_rng(seed).random(len(p)) < p
 
 

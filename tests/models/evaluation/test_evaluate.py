@@ -57,7 +57,7 @@ def test_what_cannot_be_said_is_said_to_be_missing_with_the_reason(judged) -> No
     assert judged.absent["subgroups"] == "All test batches are of one site, process version and scale."
 
 
-def test_costs_attributes_sites_and_modes_are_judged_where_there_are_any(rich, rich_evaluation) -> None:
+def test_costs_attributes_sites_and_modes_are_evaluated_where_there_are_any(rich_evaluation) -> None:
     assert not {"costs", "attributes", "subgroups", "modes"} & set(rich_evaluation.absent)
     assert set(rich_evaluation.attributes["attribute"]) == {"purity"}
     assert set(rich_evaluation.subgroups["attribute"]) == {"all", "site_id"}  # one version and scale make no subgroups

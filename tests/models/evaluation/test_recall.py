@@ -17,7 +17,7 @@ GOOD = {f"G{i}": [0.0, i / 10] for i in range(10)}
 BAD = {"F1": [0.85, 0.9], "F2": [0.1, 0.85], "F3": [0.2, 0.3], "F4": [0.85, 0.1]}
 
 
-def made(n=400, seed=0, strength=3.0, step=12.0):
+def made(n=400, seed=0, strength=3.0, step=12.0) -> pd.DataFrame:
     """Simulated scores: `strength` log-odds more for failures from a drawn hour on."""
     rng = np.random.default_rng(seed)
     hours = np.arange(0, 216, step)

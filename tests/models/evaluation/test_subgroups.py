@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from features.errors import ContractError
@@ -7,7 +8,7 @@ from models.evaluation.subgroups import METRICS, subgroup_table
 from tests.models.evaluation.frames import trail
 
 
-def made(sizes: dict[str, tuple[int, int]]):
+def made(sizes: dict[str, tuple[int, int]]) -> pd.DataFrame:
     """Batches per site as (good, failed): failed ones end at .9, one good one in five at .8."""
     paths, failed, site = {}, set(), {}
     for name, (good, bad) in sizes.items():
@@ -20,7 +21,7 @@ def made(sizes: dict[str, tuple[int, int]]):
     return trail(paths, failed, site_id=site, process_version="v1", scale_l=0.25)
 
 
-def table_of(scores, **options):
+def table_of(scores, **options) -> pd.DataFrame:
     return subgroup_table(scores, 0.5, **options).set_index(["attribute", "group", "metric"]).sort_index()
 
 

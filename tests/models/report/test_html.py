@@ -28,7 +28,7 @@ class Tags(HTMLParser):
             self.open.append(tag)
         self.sources += [value or "" for name, value in attrs if name in {"src", "href", "xlink:href"}]
 
-    def handle_startendtag(self, tag, attrs) -> None:
+    def handle_startendtag(self, tag, *_) -> None:
         self.seen.add(tag)
 
     def handle_endtag(self, tag) -> None:
