@@ -1,4 +1,4 @@
-"""The model registry: what was trained, from what, how good it is, and which version speaks. With `models.tracking`, the only door to MLflow.
+"""The model registry in MLflow: versions, their files and their aliases. Only this module and `models.tracking` import MLflow.
 
 Training makes a challenger. The first model of a process is also its champion, marked as not reviewed; from then on
 only a person changes the champion. Scoring never calls the registry: it reads a predictor's folder.
@@ -208,14 +208,14 @@ class Registry:
         database = self.data_dir / "mlflow.db"
         if not database.is_file():
             return []  # to look must not make a database
-        with _told_as_storage(database):
+        with _as_storage_errors(database):
             _probe(database)
             client = self._client()
             found = client.search_model_versions(f"name = '{name}'")
             return [client.get_model_version(name, version.version) for version in found]  # a search leaves out aliases
 
     def _model(self, version: ModelVersion) -> RegisteredModel:
-        with _told_as_storage(self.data_dir / "mlflow.db"):
+        with _as_storage_errors(self.data_dir / "mlflow.db"):
             run = self._client().get_run(str(version.run_id))
         return RegisteredModel(
             name=version.name,
@@ -255,7 +255,7 @@ def _probe(database: Path) -> None:
 
 
 @contextmanager
-def _told_as_storage(database: Path) -> Generator[None]:
+def _as_storage_errors(database: Path) -> Generator[None]:
     """Errors of MLflow and of its database as one of ours: what is wrong with which file."""
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -266,5 +266,5 @@ def _told_as_storage(database: Path) -> Generator[None]:
         first = (str(cause).splitlines() or [type(cause).__name__])[0][:200]
         raise StorageError(
             f"{database}: the registry cannot be read: {first}",
-            remedy="Wait for whoever holds it, or restore the data directory; what was released speaks on.",
+            remedy="Wait for whoever holds it, or restore the data directory; released bundles go on serving.",
         ) from error

@@ -1,7 +1,4 @@
-"""What a training writes into MLflow: a run with its parameters, figures, files and trials, and the model it registers.
-
-Beside `models.registry`, which calls it, the only door to MLflow.
-"""
+"""A training as an MLflow run with parameters, figures, files and trials, and the model that it registers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Snapshots to the matrix that LightGBM sees: columns by name, categories as integers, nothing guessed."""
+"""Snapshots to the matrix of LightGBM: columns by name, categories as integers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from features.contracts import SNAPSHOT
 from features.errors import ContractError
 from models.persistence import Persistent
 
-UNKNOWN = np.nan  # a category never seen in training says as little as a missing one
+UNKNOWN = np.nan  # a category never seen in training is treated as a missing one
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ _PLAIN = "figures.json"
 class Evaluation:
     """Figures of one predictor on its sealed test; everything in it is a frame or a plain value.
 
-    A frame is empty where the process or the test gives nothing to fill it with; `absent` says why.
+    A frame is empty where the process or the test has no data for it; `absent` gives the reason.
 
     Attributes:
         scores: Every scored snapshot of the test (`models.evaluation.sealed_test.Scored.rows`).
@@ -233,7 +233,7 @@ def _absent(process: ProcessDefinition, predictor: Predictor, frames: dict[str, 
     """Why frames are empty, in the order of the report."""
     why = {
         "shares": "No batch of the test succeeded: there is no share of good batches to alarm.",
-        "costs": "The process definition has no [cost]: nothing can be said of money.",
+        "costs": "The process definition has no [cost]: savings cannot be computed.",
         "attributes": _no_forecasts(process, predictor),
         "subgroups": "All test batches are of one site, process version and scale.",
         "modes": "No failed training batch has a failure mode.",

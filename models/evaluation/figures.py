@@ -47,8 +47,8 @@ def last_checkpoint(scores: pd.DataFrame) -> pd.DataFrame:
 def auroc_of_timing(last: pd.DataFrame) -> float:
     """AUROC of the last checkpoint's hour alone, earlier meaning worse; NaN where a class is absent.
 
-    A batch that is stopped has an earlier last checkpoint, which nobody could know at that time. An overall AUROC
-    says something of the predictor only as far as it exceeds this, and the figures per checkpoint do not have it.
+    A batch that is stopped has an earlier last checkpoint, which was unknown at that time. An overall AUROC
+    counts for the predictor only as far as it exceeds this one; the figures per checkpoint do not have the effect.
     """
     one = np.ones((1, len(last)))
     return float(auroc(last["failed"].to_numpy(bool), -last["checkpoint_h"].to_numpy(float), one)[0])

@@ -81,7 +81,7 @@ def mean_with_interval(values: np.ndarray, batch: np.ndarray) -> Interval:
 
 
 def share_percentiles(value: float, drawn: np.ndarray, n: int) -> Interval:
-    """`percentiles` of a share of n batches; where none or all hit, resampling knows no doubt: Clopper and Pearson's.
+    """`percentiles` of a share of n batches; where none or all hit, `clopper_pearson`, because no resample differs.
 
     Args:
         value: The share on all batches.

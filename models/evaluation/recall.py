@@ -41,7 +41,7 @@ def recall_at_shares(
         One row per share: `share`, `threshold`, `n`, `n_good`, `n_failed`, `n_good_alarmed`, `n_caught`,
         `n_warned`, `ahead_h`, `good_alarmed` (share of the good batches ever alarmed: never above `share`), and each
         with `_low` and `_high`: `recall` (failures ever alarmed), `warned` (failures alarmed at least `ahead_h` before
-        their end), `median_lead_h` (first alarm to end, over the failures caught; NaN where none was).
+        their end), `median_lead_h` (first alarm to end, over the failures found; NaN where none was).
     """
     arranged = as_trajectories(scores)
     rows = []

@@ -31,7 +31,7 @@ def subgroup_table(
 ) -> pd.DataFrame:
     """Figures of all batches and of each subgroup.
 
-    AUROC, AUPRC, Brier and ECE take each batch once: at one checkpoint, or at its last. The last one knows when a
+    AUROC, AUPRC, Brier and ECE take each batch once: at one checkpoint, or at its last. The last one reveals when a
     batch was stopped (`models.evaluation.figures.auroc_of_timing`); where many are, pass a checkpoint.
 
     Args:

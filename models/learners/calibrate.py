@@ -1,4 +1,4 @@
-"""Calibration by stage: raw log-odds to probabilities that mean what they say at every hour.
+"""Calibration by stage: raw log-odds to probabilities that agree with the observed rates at every hour.
 
 An affine map of the log-odds with a slope that is never negative (Platt, 1999; Cox, 1958): the order of batches
 stays, and contributions to the log-odds still add up. Its two numbers lie on straight lines between the middles of
@@ -79,7 +79,7 @@ def fit_calibration(
         inside = (hours >= low) & ((hours < high) | (i == len(edges) - 2))
         if not inside.any():
             continue
-        # within a band a batch counts once, by the checkpoints it can have there: its snapshots say nearly the same thing
+        # within a band a batch counts once, by the checkpoints it can have there: its snapshots are nearly the same
         share = weight[inside] * (len(np.unique(hours)) / len(np.unique(hours[inside])))
         middles.append(float(np.average(hours[inside])))
         fitted.append(_fit(raw[inside], y[inside], share, whole, np.full(2, PRIOR_FAILURES)))

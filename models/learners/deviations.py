@@ -1,7 +1,7 @@
 """How far a batch strays from the reference trajectory, in a few numbers that need hardly any failures to be learned.
 
 With a few dozen failures trees cannot find which of hundreds of columns matters; that something is far from usual can be
-seen without a single one. Each summary also says which parameters are behind it, so that its contribution to a
+seen without a single one. Each summary also names the parameters behind it, so that its contribution to a
 probability can be handed on to them.
 """
 
@@ -135,7 +135,7 @@ def out_of_fold(
 
 
 def view_columns(features: Iterable[Feature], snapshots: pd.DataFrame) -> dict[str, str]:
-    """Columns that say how high a parameter is or was, and the parameter of each, in alphabetical order."""
+    """Columns with a present or past level of a parameter, and the parameter of each, in alphabetical order."""
     features = tuple(features)
     level = level_columns(features, snapshots)
     views = {

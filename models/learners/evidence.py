@@ -1,4 +1,4 @@
-"""What the failure model sees of a batch beside its features: margins of release attributes, deviations from the usual.
+"""Inputs of the failure model beside the features: margins of release attributes, deviations from the usual course.
 
 A few numbers that need hardly any failures to be learned, each of which can be handed on to the features behind it, so
 that a reason always names a parameter of the process.
@@ -28,7 +28,7 @@ MARGIN, MISS = "margin", "miss_probability"
 LEAST_MARGIN, MISS_LOG_ODDS = "attributes.at_release.least_margin", "attributes.at_release.miss_log_odds"
 _LEAST_PROBABILITY = 1e-6
 _FAR_MARGIN = 8.0  # standard deviations from the limit beyond which nothing more is learned
-_ENOUGH_GOOD = 200  # successful batches from which on a median hardly knows its own members
+_ENOUGH_GOOD = 200  # successful batches from which on a batch hardly moves the median it belongs to
 _NEWEST = (".since_start.last", ".lot.value", ".before_start.value")
 _SITE, _VERSION = "site.before_start.value", "process_version.before_start.value"
 
@@ -250,12 +250,12 @@ def numeric_frame(snapshots: pd.DataFrame, X: np.ndarray, encoder: Encoder) -> p
 
 
 def _entries(attribute: str) -> tuple[Feature, Feature]:
-    subject, said = f"attribute.{attribute}", attribute.replace("_", " ")
+    subject, words = f"attribute.{attribute}", attribute.replace("_", " ")
     return (
-        Feature(f"{subject}.at_release.{MARGIN}", subject, said, "1", "at_release", MARGIN,
-                f"distance of the expected {said} to its limit, in standard deviations of the forecast"),
-        Feature(f"{subject}.at_release.{MISS}", subject, said, "", "at_release", MISS,
-                f"probability that {said} misses its specification"),
+        Feature(f"{subject}.at_release.{MARGIN}", subject, words, "1", "at_release", MARGIN,
+                f"distance of the expected {words} to its limit, in standard deviations of the forecast"),
+        Feature(f"{subject}.at_release.{MISS}", subject, words, "", "at_release", MISS,
+                f"probability that {words} misses its specification"),
     )  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def modes_before(
 
     Args:
         process: Says which dispositions failed.
-        dispositions: `features.contracts.DISPOSITIONS`; None knows no mode.
+        dispositions: `features.contracts.DISPOSITIONS`; None: no modes.
         cut: Only dispositions decided before it count; None takes all.
 
     Returns:

@@ -95,7 +95,7 @@ class Forecasts(Persistent):
         out = np.empty((len(columns), len(self.attributes)))
         for stage in np.unique(place):
             rows = place == stage
-            # not a matrix product: BLAS rounds a row by how many stand beside it, and a score must not know its company
+            # not a matrix product: BLAS rounds a row by the number of rows, and a score must not depend on the others
             moved = np.einsum("nw,wa->na", self._z(columns[rows], stage), self.weights[stage], optimize=False)
             out[rows] = self.usual[stage] + moved
         return out

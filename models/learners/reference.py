@@ -24,7 +24,7 @@ from models.learners.robust import HIGH, LOCATION, LOW, SPREAD, STATISTICS, N, c
 from models.persistence import Persistent, nested_lists
 
 OVERALL = ""  # the group of all batches
-LEAST_BATCHES = 10  # a cell from fewer batches says nothing
+LEAST_BATCHES = 10  # a cell from fewer batches stays empty
 _NOT_THE_BATCH = ("environment.",)  # rooms are mostly at a count of 0, from which any count is far
 _AVERAGED = ".mean"  # a mean over a window has no step of its own
 _WINDOW = re.compile(r"^last_(\d+(?:\.\d+)?)h$")
@@ -169,7 +169,7 @@ def fit_reference(
         snapshots: `features.contracts.SNAPSHOT`; rows of other batches are left aside.
         features: Feature dictionary of the snapshots' columns.
         succeeded: Ids of the training batches that succeeded.
-        groups: Label (site, process version, ...) by batch_id; None knows no groups.
+        groups: Label (site, process version, ...) by batch_id; None: no groups.
         min_batches: Batches with a value that a group needs for numbers of its own.
         columns: Numeric column by name; None takes each parameter's level (`level_columns`).
 
@@ -200,7 +200,7 @@ def fit_reference(
 
 
 def level_columns(features: Iterable[Feature], snapshots: pd.DataFrame) -> dict[str, str]:
-    """The column that says how high each parameter is, by parameter in alphabetical order.
+    """The column of each parameter's level, by parameter in alphabetical order.
 
     A sensor's is the mean over its shortest recent window, without windows its newest value; an assay's the newest
     value, of a lot the lot's; an attribute's its value, unless it is a category. Rooms have none.
@@ -217,7 +217,7 @@ def level_columns(features: Iterable[Feature], snapshots: pd.DataFrame) -> dict[
 
 
 def _rank(feature: Feature) -> float | None:
-    """Place of a feature among those that could say a parameter's level, best first; None where it cannot."""
+    """Place of a feature among those that could be a parameter's level, best first; None for others."""
     window = _WINDOW.match(feature.window)
     if window and feature.statistic == "mean":
         return float(window[1])

@@ -1,4 +1,4 @@
-"""What is usual of a sensor's signs of a fault, by stage: limits from successful batches, a few of them with bad probes."""
+"""Usual limits of a sensor's signs of a fault, by stage: limits from successful batches, a few of them with bad probes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 from features.dictionary import Feature
 
 FALSE_ALARM_SHARE = 1e-4  # of sound sensors, per check and moment, that may lie beyond a limit
-LEAST_BATCHES = 50  # values at a stage, below which nothing is said of what is usual there
+LEAST_BATCHES = 50  # values at a stage without which it has no limits
 LEAST = {"flat_h": 2.0, "spike_share": 0.05}  # limits are never lower: a historian's quiet gap, a single spike
 _TO_SIGMA = 1.4826  # median absolute deviation to standard deviation of a normal distribution (Hampel 1974)
 KIND_OF = {"gap_median": "drifting", "gap_change": "drifting", "flat_h": "flat-lined", "spike_share": "spiking"}
@@ -20,12 +20,12 @@ KIND_OF = {"gap_median": "drifting", "gap_change": "drifting", "flat_h": "flat-l
 
 @dataclass(frozen=True)
 class Check:
-    """What is usual for one sign of a fault of one sensor, by hours since the batch's start.
+    """Usual limits of one sign of a fault of one sensor, by hours since the batch's start.
 
     Attributes:
         feature: Column of the snapshots.
         parameter: The sensor.
-        label: The sensor in the process's words.
+        label: The sensor's name in the process definition.
         unit: Unit of the column.
         statistic: `gap_median`, `gap_change`, `flat_h` or `spike_share`.
         hours: Stages, increasing; between them limits are interpolated, beyond them the outer ones hold.

@@ -1,4 +1,4 @@
-"""Sensor fault or process fault: which sensors of a batch are not to be believed, by what is usual for each.
+"""Sensor fault or process fault: which sensors of a batch are at fault, by the usual signs of each.
 
 A probe that drifts from its off-line results, a signal that no longer changes, or one that spikes is named and taken
 out of the score: its features become NaN, and the trees take the path of a missing value. A process fault that the

@@ -98,16 +98,16 @@ def fit_layers(
     frame = numeric_frame(rows, table.X[train], encoder)
     succeeded = failed.index[~failed.astype(bool)]
     sensors = fit_sensor_checks(frame, [f for f in features if f.name in frame], succeeded)
-    believed = _hidden(sensors, encoder, table.X, table.rows["checkpoint_h"].to_numpy(float))
+    masked = _hidden(sensors, encoder, table.X, table.rows["checkpoint_h"].to_numpy(float))
     results = _NO_RESULTS
     if observations is not None:
         results = final_results(process.quality_attribute, observations, before=cut)
-    evidence, own = fit_evidence(process, encoder, features, rows, believed[train], failed, results)
+    evidence, own = fit_evidence(process, encoder, features, rows, masked[train], failed, results)
     hours = table.rows["checkpoint_h"].to_numpy(float)
-    columns = np.concatenate([own, evidence.of(believed[predicted], hours[predicted]).columns])
+    columns = np.concatenate([own, evidence.of(masked[predicted], hours[predicted]).columns])
     places = np.concatenate([train, predicted])
     plain = inputs_of(features, evidence)
-    X = believed[places]
+    X = masked[places]
     if len(plain) > 1:  # trees that see sensors have to learn from rows without one
         also_hidden = sensors.also_hidden(rows["batch_id"].to_numpy(str)) @ sensors.hides(encoder.columns)
         X = np.concatenate([np.where(also_hidden, np.nan, X[: len(train)]), X[len(train) :]])
@@ -125,7 +125,7 @@ def inputs_of(features: Sequence[Feature], evidence: Evidence) -> tuple[str, ...
     """Features that the trees see beside the evidence.
 
     With forecasts of release attributes, only the hour: a hundred failures cannot choose among hundreds of columns, and
-    what these say of the outcome is in the margins (docs/model.md, "What the trees see"). Without, all of them but
+    their information about the outcome is in the margins (docs/model.md, "What the trees see"). Without, all of them but
     the signs of sensor faults.
     """
     names = [f.name for f in features if f.statistic not in KIND_OF]
@@ -155,7 +155,7 @@ def forward(
         observations: `features.contracts.OBSERVATIONS` of the release attributes, or None.
         plan: How.
         n_failed: Failed batches that the final trees will learn from.
-        progress: Told after every step.
+        progress: Called after every step.
     """
     layers, blocks = [], []
     for done, fold in enumerate(folds, start=1):
@@ -239,7 +239,7 @@ def _calibrate_mode(mode: str, forward: Forward, modes: ModesAt, cases: pd.Serie
         rows, then = block.bins.table.rows, modes(block.cut)
         was_case = rows["batch_id"].isin(then.loc[then["mode"] == mode, "batch_id"]).to_numpy()
         was_case = was_case[block.train] & block.train_failed
-        if not was_case.any():  # trees of nothing but successes say minus infinity, which no calibration takes back
+        if not was_case.any():  # trees of successes alone give minus infinity, which no calibration corrects
             continue
         booster, _ = block.bins.fit(block.bins.rows(block.train, was_case), forward.tuned.settings)
         seen = rows.iloc[block.validation]
@@ -251,7 +251,7 @@ def _calibrate_mode(mode: str, forward: Forward, modes: ModesAt, cases: pd.Serie
 
 
 def _aligned(numbers: list[np.ndarray], layers: list[Layers]) -> np.ndarray:
-    """Ranking evidence of all folds under one another; a fold too early for forecasts does not know their chance of a miss."""
+    """Ranking evidence of all folds under one another; a fold too early for forecasts has NaN for the chance of a miss."""
     width = max(part.shape[1] for part in numbers)
     padded = [np.column_stack([np.full((len(p), width - p.shape[1]), np.nan), p]) for p in numbers]
     return np.concatenate(padded) if layers else np.empty((0, 0))

@@ -154,7 +154,7 @@ class Bins:
 
     def _params(self, settings: Settings) -> dict[str, object]:
         batches = self.table.rows["batch_id"].nunique()
-        # snapshots of a batch say nearly the same: a leaf needs more rows where there are more of them, but not as many more
+        # snapshots of a batch are nearly the same: a leaf needs more rows where there are more of them, but not as many more
         least = max(2, round(settings.leaf_share * batches * self.table.rows_per_batch**0.5))
         return _FIXED | {
             "seed": self.plan.seed,
@@ -225,7 +225,7 @@ def tune(blocks: Sequence[Block], plan: Plan, *, progress: Progress | None = Non
     Args:
         blocks: Forward folds inside the training part.
         plan: Seed, number of trials, trees at most.
-        progress: Told after every trial.
+        progress: Called after every trial.
     """
     import optuna
 
@@ -256,7 +256,7 @@ def tune(blocks: Sequence[Block], plan: Plan, *, progress: Progress | None = Non
 
 
 def portable_text(booster: lgb.Booster) -> str:
-    """The model as text without the number of threads, which says nothing about the trees."""
+    """The model as text without the number of threads, which has no effect on the trees."""
     return re.sub(r"^\[num_threads: \d+\]$", "[num_threads: 0]", booster.model_to_string(), flags=re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of alarms: how early they come, what they are worth, and where there is no decision."""
+"""Charts of alarms: how early they come, what they save, and where there is no decision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of how well batches are ranked, and of what moves their scores: Altair specifications."""
+"""Charts of how well batches are ranked, and of what moves their scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which charts a report shows: those that its process and its test give something to draw for."""
+"""The charts of a report: those for which the process and the test have data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def charts_of(process: ProcessDefinition, predictor: Predictor, evaluation: Eval
         evaluation: The figures to draw.
 
     Returns:
-        `importance`, and where there is something to draw: `first_alarms`, `net_cost`, `undecided`, `by_checkpoint`,
+        `importance`, and where there are data: `first_alarms`, `net_cost`, `undecided`, `by_checkpoint`,
         `precision_recall`, `calibration`, `subgroups`, `attribute_<name>`.
     """
     drawn = {"importance": charts.importance(evaluation.importance)}

@@ -1,4 +1,4 @@
-"""Pictures of how far a score can be believed: calibration by stage, subgroups, expected release attributes."""
+"""Charts of calibration by stage, of subgroups and of expected release attributes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _subtitle(figure: Mapping[str, float]) -> list[str]:
 def subgroups(
     table: pd.DataFrame, metrics: Sequence[str] = ("auroc", "ece", "alarm_rate", "recall"), *, names: Mapping[str, str]
 ) -> Chart:
-    """A forest plot: every group's figures with 95 % intervals; dashed: all batches; a group too small says so.
+    """A forest plot: every group's figures with 95 % intervals; dashed: all batches; a group that is too small carries its verdict instead.
 
     Args:
         table: `models.evaluation.subgroups.subgroup_table`.

@@ -19,7 +19,7 @@ IQR_OF_NORMAL = 1.349
 FARTHEST = 5.0
 NEAREST = 5
 AXES = 8
-FEWEST = 0.5  # share of the levels that must be known before a distance says anything
+FEWEST = 0.5  # share of the levels that must be known before there is a distance
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Scaling:
     def z(self, levels: np.ndarray, checkpoint_h: float) -> np.ndarray:
         """Scaled levels, shape (p,); NaN where not known, or without a reference at that time.
 
-        Before the first and after the last checkpoint the nearest one speaks. Beyond `FARTHEST` spreads a level counts
+        Before the first and after the last checkpoint the nearest one counts. Beyond `FARTHEST` spreads a level counts
         as that: one slip of the pen must not be the whole distance, and a single level is what the ranges look at.
         """
         location, spread = self._at(checkpoint_h)

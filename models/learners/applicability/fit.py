@@ -74,13 +74,14 @@ def fit_applicability(
     late = _held_out(rows, plan)
     empty = empty_domain(rows, features, encoder, plan)
     first = _fit(empty, table.where(~late), plan)
-    judged = table.where(late & table.good)
-    loose = _loose(first, judged, plan)
+    held_out = table.where(late & table.good)
+    loose = _loose(first, held_out, plan)
     if len(loose):
         empty = _without(empty, loose)
         first = _fit(empty, table.where(~late), plan)
     limits = [
-        _limits(first, judged.where(first.band_numbers(judged.hours) == i), plan.level) for i in range(len(first.bands))
+        _limits(first, held_out.where(first.band_numbers(held_out.hours) == i), plan.level)
+        for i in range(len(first.bands))
     ]
     first = replace(first, bands=tuple(replace(b, limits=limit) for b, limit in zip(first.bands, limits, strict=True)))
     failures = table.where(~table.good)
@@ -88,7 +89,7 @@ def fit_applicability(
     whole = _fit(empty, table, plan)
     learned = zip(whole.bands, limits, reach, strict=True)
     bands = tuple(replace(band, limits=limit, reach=known) for band, limit, known in learned)
-    return replace(whole, bands=bands, missing=_most_missing(judged, plan.level))
+    return replace(whole, bands=bands, missing=_most_missing(held_out, plan.level))
 
 
 def upper_limit(worst: np.ndarray, level: float) -> float:
@@ -166,12 +167,12 @@ def _band(
     )
 
 
-def _loose(domain: Applicability, judged: _Rows, plan: DomainPlan) -> np.ndarray:
+def _loose(domain: Applicability, held_out: _Rows, plan: DomainPlan) -> np.ndarray:
     """Places of valued columns that leave their range too often, in any band, in batches later than it."""
     loose = np.zeros(len(domain.valued), bool)
-    numbers = domain.band_numbers(judged.hours)
+    numbers = domain.band_numbers(held_out.hours)
     for number, band in enumerate(domain.bands):
-        own = judged.where(numbers == number)
+        own = held_out.where(numbers == number)
         if not len(own.batch):
             continue
         out = band.values.excess(own.X[:, domain.valued]) > plan.margin
@@ -224,5 +225,5 @@ def _reach(domain: Applicability, own: _Rows) -> dict[str, float]:
     return reach
 
 
-def _most_missing(judged: _Rows, level: float) -> dict[float, float]:
-    return {float(h): upper_limit(judged.missing[judged.hours == h], level) for h in np.unique(judged.hours)}
+def _most_missing(held_out: _Rows, level: float) -> dict[float, float]:
+    return {float(h): upper_limit(held_out.missing[held_out.hours == h], level) for h in np.unique(held_out.hours)}

@@ -34,11 +34,11 @@ class Ranges:
         return np.where(outside > 0, outside, 0.0)
 
     def older(self, ages: np.ndarray, between_h: float) -> np.ndarray:
-        """How far ages lie above what was seen, in spreads of that tail; a value fresher than ever is welcome.
+        """How far ages lie above what was seen, in spreads of that tail; a fresher value is never outside.
 
         Args:
             ages: Hours, shape (k,); NaN where not known.
-            between_h: Hours between two checkpoints of training: asked in between, a value may be that much older.
+            between_h: Hours between two checkpoints of training: between them a value may be that much older.
         """
         outside = (ages - between_h - self.high) / self.above
         return np.where(outside > 0, outside, 0.0)

@@ -28,9 +28,6 @@ class Tags(HTMLParser):
             self.open.append(tag)
         self.sources += [value or "" for name, value in attrs if name in {"src", "href", "xlink:href"}]
 
-    def handle_startendtag(self, tag, *_) -> None:
-        self.seen.add(tag)
-
     def handle_endtag(self, tag) -> None:
         if self.open and self.open[-1] == tag:
             self.open.pop()
