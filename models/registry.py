@@ -63,7 +63,11 @@ class RegisteredModel:
 
 @dataclass(frozen=True)
 class Registry:
-    """MLflow's SQLite store and artifacts under a data directory."""
+    """MLflow's SQLite store and artifacts under a data directory.
+
+    Every method that reads raises StorageError where the database cannot be read, or files of a version are missing or
+    were changed.
+    """
 
     data_dir: Path
 
@@ -100,43 +104,23 @@ class Registry:
         return self._model(versions[version])
 
     def predictor_folder(self, model: RegisteredModel) -> Path:
-        """Folder of a version's predictor, as it was logged: whoever loads it checks it.
-
-        Raises:
-            StorageError: It is missing.
-        """
+        """Folder of a version's predictor as it was logged; `Predictor.load` checks it."""
         return self._folder(model, "predictor")
 
     def predictor(self, model: RegisteredModel) -> Predictor:
-        """The predictor of a version, checked against its registered digest.
-
-        Raises:
-            StorageError: Its files are missing or were changed.
-        """
+        """The predictor of a version, checked against its registered digest."""
         return Predictor.load(self.predictor_folder(model), sha256=model.sha256)
 
     def evaluation(self, model: RegisteredModel) -> Evaluation:
-        """The figures of a version as they were computed, once, on its sealed test.
-
-        Raises:
-            StorageError: Its files are missing.
-        """
+        """The figures of a version as they were computed, once, on its sealed test."""
         return Evaluation.load(self._folder(model, "evaluation"))
 
     def seal(self, model: RegisteredModel) -> Seal:
-        """The test set a version stayed away from; it learned from outcomes known before the seal's cut.
-
-        Raises:
-            StorageError: Its files are missing.
-        """
+        """The sealed test set of a version; training used outcomes known before the seal's cut."""
         return Seal.load(self._folder(model, "evaluation") / "sealed_test.json")
 
     def report(self, model: RegisteredModel) -> str:
-        """The HTML report of a version.
-
-        Raises:
-            StorageError: Its files are missing.
-        """
+        """The HTML report of a version."""
         return (self._folder(model, "report") / "report.html").read_text(encoding="utf-8")
 
     def register(
@@ -185,7 +169,7 @@ class Registry:
         return replace(found, is_new=True)
 
     def as_challenger(self, model: RegisteredModel) -> RegisteredModel:
-        """Let a version that training came back to be the challenger again; the champion stays as it is."""
+        """Make a version the challenger again, when training gave the same predictor; the champion stays as it is."""
         if CHALLENGER in model.aliases:
             return model
         with self._locked():

@@ -104,18 +104,8 @@ def log_run(
         params=[Param(name, str(value)) for name, value in params.items()],
         tags=[RunTag(name, value) for name, value in tags.items()],
     )
-    client.log_inputs(
-        run_id,
-        [
-            _dataset(
-                "training",
-                predictor.training_sha256,
-                evaluation.counts["training_batches"],
-                evaluation.counts["training_failed"],
-            ),
-            _dataset("test", trained.seal.sha256, evaluation.counts["test_batches"], evaluation.counts["test_failed"]),
-        ],
-    )
+    parts = (("training", predictor.training_sha256), ("test", trained.seal.sha256))
+    client.log_inputs(run_id, [_dataset(name, sha256, evaluation.counts) for name, sha256 in parts])
 
 
 def _test_metrics(evaluation: Evaluation) -> dict[str, float]:
@@ -127,15 +117,15 @@ def _test_metrics(evaluation: Evaluation) -> dict[str, float]:
     return {name: float(value) for name, value in out.items() if not math.isnan(value)}
 
 
-def _dataset(context: str, sha256: str, n: int, n_failed: int) -> DatasetInput:
+def _dataset(part: str, sha256: str, counts: Mapping[str, int]) -> DatasetInput:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    profile = f'{{"batches": {n}, "failed": {n_failed}}}'
+    profile = f'{{"batches": {counts[f"{part}_batches"]}, "failed": {counts[f"{part}_failed"]}}}'
     # MLflow keeps 36 characters of a digest; the whole one is a tag of the run
     data = Dataset(
-        name=context, digest=sha256[:36], source_type="local", source=f'{{"sha256": "{sha256}"}}', profile=profile
+        name=part, digest=sha256[:36], source_type="local", source=f'{{"sha256": "{sha256}"}}', profile=profile
     )
-    return DatasetInput(data, tags=[InputTag("mlflow.data.context", context)])
+    return DatasetInput(data, tags=[InputTag("mlflow.data.context", part)])
 
 
 def log_children(client: MlflowClient, experiment_id: str, run_id: str, trained: Trained) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,12 @@ def all_and_banded(rows: pd.DataFrame) -> list[tuple[dict, pd.DataFrame]]:
         if parts
         else []
     )
+
+
+def per_checkpoint(scores: pd.DataFrame, figures: Callable[[pd.DataFrame], Mapping[str, float]]) -> pd.DataFrame:
+    """`checkpoint_h` and the figures of its rows, one row per checkpoint."""
+    parts = scores.groupby("checkpoint_h")
+    return pd.DataFrame([{"checkpoint_h": float(str(hours)), **figures(rows)} for hours, rows in parts])
 
 
 def counts(rows: pd.DataFrame) -> dict[str, int]:

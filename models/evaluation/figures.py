@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from models.evaluation.bands import per_checkpoint
 from models.evaluation.intervals import with_interval
 from models.evaluation.metrics import auprc, auroc, brier, calibration_floor, expected_calibration_error
 
@@ -56,5 +57,4 @@ def auroc_of_timing(last: pd.DataFrame) -> float:
 
 def by_checkpoint(scores: pd.DataFrame) -> pd.DataFrame:
     """`figures` at every checkpoint: `checkpoint_h` and one column per figure."""
-    rows = [{"checkpoint_h": float(str(hours)), **figures(rows)} for hours, rows in scores.groupby("checkpoint_h")]
-    return pd.DataFrame(rows)
+    return per_checkpoint(scores, figures)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -123,24 +123,13 @@ def rows_of(table: pd.DataFrame) -> list[dict]:
     return table.to_dict("records")
 
 
-def figure(value: float) -> str:
-    """A figure between 0 and 1 with three decimals; a dash where it cannot be computed."""
-    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
+def _or_dash(template: str, factor: float = 1.0) -> Callable[[float | None], str]:
+    """Writes a number by a template; a dash where it is NaN or None."""
+    return lambda value: "–" if value is None or math.isnan(value) else template.format(factor * value)
 
 
-def percent(value: float) -> str:
-    """A share in percent with one decimal, or a dash."""
-    return "–" if math.isnan(value) else f"{100 * value:.1f} %"
-
-
-def plain(value: float) -> str:
-    """A number with at most three digits, or a dash."""
-    return "–" if math.isnan(value) else f"{value:.3g}"
-
-
-def hours(value: float) -> str:
-    """Hours, or a dash."""
-    return "–" if math.isnan(value) else f"{value:.0f} h"
+figure, percent = _or_dash("{:.3f}"), _or_dash("{:.1f} %", 100)
+plain, hours = _or_dash("{:.3g}"), _or_dash("{:.0f} h")
 
 
 def interval(row: Mapping[str, float], name: str, *, as_percent: bool = False) -> str:
