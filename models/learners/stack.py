@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,9 @@ from models.learners.forecasts import final_results
 from models.learners.sensor_limits import KIND_OF
 from models.learners.sensors import SensorChecks, fit_sensor_checks
 from models.learners.trees import Bins, Block, Plan, Progress, Settings, Tuned, fold_places, portable_text, tune
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 ModesAt = Callable[[pd.Timestamp], pd.DataFrame]  # pairs `batch_id`, `mode` as known at a time
 ELAPSED = "progress.now.elapsed_h"
@@ -189,13 +193,13 @@ def forward(
     return Forward(tuned, tuple(blocks), scored, blend, calibration)
 
 
-def fit_bag(bins: Bins, data: object, settings: Settings) -> list:
+def fit_bag(bins: Bins, data: lgb.Dataset, settings: Settings) -> list[lgb.Booster]:
     """The members of the bag: the same rows and settings, seeds one after the other."""
     plan = bins.plan
-    return [bins.fit(data, settings, seed=plan.seed + i)[0] for i in range(plan.members)]  # ty: ignore[invalid-argument-type]
+    return [bins.fit(data, settings, seed=plan.seed + i)[0] for i in range(plan.members)]
 
 
-def bag_log_odds(bag: list, block: Block) -> np.ndarray:
+def bag_log_odds(bag: Sequence[lgb.Booster], block: Block) -> np.ndarray:
     """Mean raw log-odds of the validated rows of a block."""
     X = block.bins.table.X[block.validation]
     return np.mean([booster.predict(X, raw_score=True, num_threads=1) for booster in bag], axis=0)

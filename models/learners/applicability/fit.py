@@ -66,11 +66,19 @@ def fit_applicability(
         TrainingError: No snapshot belongs to a batch with a known outcome.
     """
     plan = plan or DomainPlan()
-    keep = snapshots["batch_id"].isin(failed.index).to_numpy()
-    rows = snapshots[keep]
+    places = np.lexsort((snapshots["checkpoint_h"], snapshots["batch_id"], snapshots["started_at"]))
+    places = places[snapshots["batch_id"].isin(failed.index).to_numpy()[places]]
+    rows = snapshots.iloc[places]
     if rows.empty:
         raise TrainingError("no training snapshot to learn the applicability domain from")
-    table = _table(rows, encoder, failed, missing, stale, keep)
+    table = _Rows(
+        hours=rows["checkpoint_h"].to_numpy(float),
+        batch=pd.factorize(rows["batch_id"])[0],
+        X=encoder.encode(rows),
+        good=~rows["batch_id"].map(failed).to_numpy(bool),
+        missing=np.array([len(missing[i]) for i in places], float),
+        stale=np.array([len(stale[i]) for i in places], float),
+    )
     late = _held_out(rows, plan)
     empty = empty_domain(rows, features, encoder, plan)
     first = _fit(empty, table.where(~late), plan)
@@ -102,33 +110,10 @@ def upper_limit(worst: np.ndarray, level: float) -> float:
     return float(np.sort(worst)[min(math.ceil((n + 1) * level), n) - 1]) if n else math.inf
 
 
-def _table(
-    rows: pd.DataFrame,
-    encoder: Encoder,
-    failed: pd.Series,
-    missing: Sequence[Sequence[str]],
-    stale: Sequence[Mapping[str, float]],
-    keep: np.ndarray,
-) -> _Rows:
-    """In canonical order: start, batch, checkpoint."""
-    order = np.lexsort((rows["checkpoint_h"], rows["batch_id"], rows["started_at"]))
-    batches = rows["batch_id"].iloc[order]
-    counts = np.array([[len(m), len(s)] for m, s in zip(missing, stale, strict=True)], float).reshape(-1, 2)
-    return _Rows(
-        hours=rows["checkpoint_h"].to_numpy(float)[order],
-        batch=pd.factorize(batches)[0],
-        X=encoder.encode(rows.iloc[order]),
-        good=~batches.map(failed).to_numpy(bool),
-        missing=counts[keep][order, 0],
-        stale=counts[keep][order, 1],
-    )
-
-
 def _held_out(rows: pd.DataFrame, plan: DomainPlan) -> np.ndarray:
-    """Rows, in canonical order, of the newest batches of each subgroup that has enough older ones."""
+    """Rows of the newest batches of each subgroup that has enough older ones, booleans of shape (n,)."""
     names = subgroup_columns(rows)
-    columns = ["batch_id", "started_at", *names]
-    first = rows.sort_values(["started_at", "batch_id", "checkpoint_h"])[columns].drop_duplicates("batch_id")
+    first = rows[["batch_id", *names]].drop_duplicates("batch_id")
     cell = first[names].astype("str").fillna("").agg("|".join, axis=1) if names else pd.Series("", index=first.index)
     place, size = first.groupby(cell).cumcount(), cell.map(cell.value_counts())
     older = np.ceil(size * (1 - plan.held_out))
@@ -136,8 +121,7 @@ def _held_out(rows: pd.DataFrame, plan: DomainPlan) -> np.ndarray:
     if not enough.any():  # a small history: its newest part, whatever the subgroups
         place, older, enough = np.arange(len(first)), math.ceil(len(first) * (1 - plan.held_out)), True
     chosen = first.loc[(place >= older) & enough, "batch_id"]
-    order = np.lexsort((rows["checkpoint_h"], rows["batch_id"], rows["started_at"]))
-    return rows["batch_id"].isin(chosen).to_numpy()[order]
+    return rows["batch_id"].isin(chosen).to_numpy()
 
 
 def _fit(empty: Applicability, table: _Rows, plan: DomainPlan) -> Applicability:
