@@ -95,10 +95,7 @@ def first_alarms(scores: pd.DataFrame | Trajectories, threshold: float, *, usefu
 
 
 def first_alarm_curve(
-    scores: pd.DataFrame | Trajectories,
-    threshold: float,
-    *,
-    resamples: int = RESAMPLES,
+    scores: pd.DataFrame | Trajectories, threshold: float, *, resamples: int = RESAMPLES
 ) -> pd.DataFrame:
     """Share of the failures, and of the good batches, alarmed by each hour since the start.
 

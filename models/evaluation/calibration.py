@@ -22,11 +22,7 @@ _CELLS = 400  # of log-odds, in resamples
 _STEPS, _HALVINGS, _STEP_MAX, _CONVERGED = 50, 30, 3.0, 1e-6
 
 
-def calibration_by_band(
-    scores: pd.DataFrame,
-    *,
-    resamples: int = RESAMPLES,
-) -> pd.DataFrame:
+def calibration_by_band(scores: pd.DataFrame, *, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Calibration per maturity band; every score counts once, and a batch's scores are resampled together.
 
     Args:

@@ -35,10 +35,7 @@ def set_coverage(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def interval_coverage(
-    scores: pd.DataFrame,
-    attributes: Sequence[str] | None = None,
-) -> pd.DataFrame:
+def interval_coverage(scores: pd.DataFrame, attributes: Sequence[str] | None = None) -> pd.DataFrame:
     """Coverage and width of the intervals of expected release attributes, per maturity band and over all bands.
 
     Args:

@@ -177,11 +177,7 @@ def evaluate(
 
 
 def _frames(
-    process: ProcessDefinition,
-    predictor: Predictor,
-    scored: Scored,
-    modes: pd.DataFrame | None,
-    common_h: float | None,
+    process: ProcessDefinition, predictor: Predictor, scored: Scored, modes: pd.DataFrame | None, common_h: float | None
 ) -> dict[str, pd.DataFrame]:
     rows, cost = scored.rows, process.cost
     useful_lead_h = cost.useful_lead_h if cost else 0.0

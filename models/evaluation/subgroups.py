@@ -27,7 +27,6 @@ def subgroup_table(
     by: Sequence[str] = BY,
     at_h: float | None = None,
     min_batches: int = MIN_BATCHES,
-    min_failed: int = MIN_FAILED,
 ) -> pd.DataFrame:
     """Figures of all batches and of each subgroup.
 
@@ -40,8 +39,7 @@ def subgroup_table(
         threshold: A score must exceed it to alarm.
         by: Columns that make subgroups, each for itself.
         at_h: Checkpoint at which batches are compared, in hours; None takes each batch's last.
-        min_batches: Fewer, and the group is not supported.
-        min_failed: Fewer failures, and the group is not supported.
+        min_batches: Fewer, or fewer failures than `MIN_FAILED`, and the group is not supported.
 
     Returns:
         `attribute` ("all" in the first rows), `group`, `metric` (`METRICS`: `alarm_rate` is the share of the good
@@ -60,7 +58,7 @@ def subgroup_table(
         for metric, count, measure in (*_of_scores(one), *_of_alarms(every)):
             n, n_failed = count
             head = {"attribute": attribute, "group": group, "metric": metric, "n": n, "n_failed": n_failed}
-            enough = n >= min_batches and n_failed >= min_failed
+            enough = n >= min_batches and n_failed >= MIN_FAILED
             span = measure() if enough else Interval(np.nan, np.nan, np.nan)
             floor = calibration_floor(one["failure_probability"].to_numpy()) if enough and metric == "ece" else np.nan
             found = {"value": span.value, "low": span.low, "high": span.high, "floor": floor}

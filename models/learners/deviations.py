@@ -86,11 +86,7 @@ class Deviations(Persistent):
 
 
 def fit_deviations(
-    snapshots: pd.DataFrame,
-    features: Iterable[Feature],
-    succeeded: pd.Index,
-    *,
-    groups: pd.Series | None = None,
+    snapshots: pd.DataFrame, features: Iterable[Feature], succeeded: pd.Index, *, groups: pd.Series | None = None
 ) -> Deviations:
     """Fit the trajectories of all views on successful training batches; arguments and errors of `fit_reference`."""
     features = tuple(features)
@@ -101,11 +97,7 @@ def fit_deviations(
 
 
 def out_of_fold(
-    snapshots: pd.DataFrame,
-    features: Iterable[Feature],
-    failed: pd.Series,
-    *,
-    groups: pd.Series | None = None,
+    snapshots: pd.DataFrame, features: Iterable[Feature], failed: pd.Series, *, groups: pd.Series | None = None
 ) -> pd.DataFrame:
     """Summaries of training batches, each by trajectories that it had no part in.
 

@@ -111,11 +111,7 @@ class SensorChecks(Persistent):
         return np.array(hidden, bool).reshape(len(self.parameters), len(columns))
 
 
-def fit_sensor_checks(
-    snapshots: pd.DataFrame,
-    features: Sequence[Feature],
-    succeeded: pd.Index,
-) -> SensorChecks:
+def fit_sensor_checks(snapshots: pd.DataFrame, features: Sequence[Feature], succeeded: pd.Index) -> SensorChecks:
     """Learn what is usual for every sensor.
 
     Some of the successful batches had a bad probe themselves. Two-sided limits are therefore median and median
