@@ -25,8 +25,8 @@ from models.learners.blend import Blend
 from models.learners.calibrate import Calibration
 from models.learners.conformal import Conformal
 from models.learners.evidence import Evidence, Seen
+from models.learners.failure_modes import ModeModel
 from models.learners.forest import Forest
-from models.learners.questions import ModeModel
 from models.learners.sensors import SensorChecks
 from models.scoring.decision import Thresholds
 
@@ -187,7 +187,7 @@ class Predictor:
             inputs=tuple(head["inputs"]),
             encoder=encoder,
             sensors=SensorChecks.from_json(json.loads(files["sensors.json"])),
-            evidence=Evidence.from_json(encoder, json.loads(files["evidence.json"])),
+            evidence=Evidence.from_json(json.loads(files["evidence.json"]) | {"encoder": encoder}),
             blend=Blend.from_json(head["blend"]),
             calibration=Calibration.from_json(head["calibration"]),
             sets=Conformal.from_json(head["sets"]),

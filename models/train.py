@@ -1,4 +1,4 @@
-"""From snapshots and labels to a frozen predictor, without a look at the sealed test."""
+"""From snapshots and labels to a frozen predictor; the sealed test is not read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from models.learners.applicability.columns import DomainPlan
 from models.learners.applicability.fit import fit_applicability
 from models.learners.conformal import fit_conformal
 from models.learners.evidence import MISS_LOG_ODDS
-from models.learners.questions import modes_before
+from models.learners.failure_modes import modes_before
 from models.learners.stack import ModesAt, fit_bag, fit_layers, fit_modes, forward
 from models.learners.trees import Bins, Plan, Progress, Tuned, portable_text
 from models.predictor import Predictor, usual_ages
@@ -30,7 +30,7 @@ from models.scoring.rows import FeatureRows
 
 @dataclass(frozen=True)
 class Trained:
-    """A predictor and all that is needed to judge how it came about.
+    """A predictor and the records of its training.
 
     Attributes:
         predictor: The frozen predictor.
@@ -78,11 +78,11 @@ def train(
         batches: `batch_id`, `started_at`, `subject_key`, and `planned_end_at` where there is one.
         log: `features.contracts.LABELS`.
         observations: `features.contracts.OBSERVATIONS` of the release attributes; None forecasts none.
-        dispositions: `features.contracts.DISPOSITIONS`, for failure modes; None asks for none.
+        dispositions: `features.contracts.DISPOSITIONS`, for failure modes; None: no models of modes.
         seal: The test set to stay away from; None seals the newest share of the batches.
         plan: How; None takes the defaults.
         groups: Pairs `batch_id`, `group` that must not stand on both sides of a split; None takes the subjects.
-        progress: Told after every step.
+        progress: Called after every step.
 
     Raises:
         TrainingError: No or too few failures, or one class only in a fold.
@@ -105,7 +105,7 @@ def train(
         process, table, entries, past, folds, observations, plan, n_failed=int(failed.sum()), progress=progress
     )
     settings, everything = folded.tuned.settings, np.arange(len(table.rows))
-    # what no fold could forecast was never tried: blend and calibration would not know what to make of it
+    # blend and calibration were not fitted with forecasts where no fold could make them
     tried = observations if MISS_LOG_ODDS in folded.blend.names else None
     layers = fit_layers(process, table, entries, everything, everything[:0], failed, tried, seal.cut)
     y = table.rows["batch_id"].map(failed).to_numpy(bool)
@@ -144,14 +144,11 @@ def train(
     return Trained(predictor, seal, folds, folded.tuned, out_of_fold, exclusions(snapshots, log, used), failed, plan)
 
 
-_NO_MODES = pd.DataFrame({"batch_id": pd.Series([], dtype="str"), "mode": pd.Series([], dtype="str")})
-
-
 def _named(process: ProcessDefinition, dispositions: pd.DataFrame | None, failed: pd.Series) -> ModesAt:
     """Failure modes of the training batches that failed, as known at a cut."""
 
     def at(cut: pd.Timestamp) -> pd.DataFrame:
-        known = _NO_MODES if dispositions is None else modes_before(process, dispositions, cut)
+        known = modes_before(process, dispositions, cut)
         return known[known["batch_id"].isin(failed.index[failed.astype(bool)])]
 
     return at

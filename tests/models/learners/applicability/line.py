@@ -62,7 +62,7 @@ def learn(rows: pd.DataFrame, failed: pd.Series | None = None, plan: DomainPlan 
     )
 
 
-def judge(model: Applicability, rows: pd.DataFrame, training: pd.DataFrame, **known: object) -> list[Domain]:
+def check_all(model: Applicability, rows: pd.DataFrame, training: pd.DataFrame, **known) -> list[Domain]:
     """Every row checked, encoded as the rows of training were."""
     X = fit_encoder(training).encode(rows)
     return [
