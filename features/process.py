@@ -12,9 +12,10 @@ import tomllib
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from features.errors import ProcessError
 from features.units import UnitError, convert
@@ -298,8 +299,18 @@ class ProcessDefinition(_Part):
         return tuple(p for p in self.parameter if p.kind in kinds and not p.excluded)
 
 
-def load_process(path: Path | str) -> ProcessDefinition:
+Definition = TypeVar("Definition", bound=ProcessDefinition)
+
+
+def load_process(
+    path: Path | str,
+    definition: type[Definition] = ProcessDefinition,  # ty: ignore[invalid-parameter-default] - the bound is the default
+) -> Definition:
     """Read a process definition.
+
+    Args:
+        path: A `processes/<id>.toml`.
+        definition: The tables that it may have: those of `ProcessDefinition`, or of a subclass with further ones.
 
     Raises:
         ProcessError: The file is missing, not TOML, has an unknown key (named with its line and the nearest
@@ -318,37 +329,33 @@ def load_process(path: Path | str) -> ProcessDefinition:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProcessError(f"{path}: not TOML: {error}") from None
     try:
-        return ProcessDefinition.model_validate(data)
+        return definition.model_validate(data)
     except ValidationError as error:
         problems = error.errors()
         # a misspelt key is unknown and the right one missing: the first says what to do
         unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
-        raise ProcessError(_explain(path, text, [*unknown, *problems][0])) from None
+        raise ProcessError(_explain(path, text, [*unknown, *problems][0], definition)) from None
 
 
-def _explain(path: Path, text: str, problem: Any) -> str:
+def _explain(path: Path, text: str, problem: ErrorDetails, definition: type[ProcessDefinition]) -> str:
     loc = tuple(problem["loc"])
     where = f"{path}:{_line_of(text, loc)}"
     key = ".".join(str(part) for part in loc) or "the file"
     if problem["type"] == "extra_forbidden":
-        return f"{where}: unknown key {loc[-1]!r}{_nearest(str(loc[-1]), _known_keys(loc))}"
+        return f"{where}: unknown key {loc[-1]!r}{_nearest(str(loc[-1]), _known_keys(definition, loc))}"
     if problem["type"] == "missing":
         return f"{where}: {key} is missing"
     return f"{where}: {key}: {problem['msg'].removeprefix('Value error, ')}"
 
 
-def _known_keys(loc: tuple[Any, ...]) -> Iterable[str]:
-    tables = {
-        "process": ProcessHead,
-        "parameter": Parameter,
-        "phase": Phase,
-        "quality_attribute": QualityAttribute,
-        "outcome": OutcomeRule,
-        "cost": Cost,
-        "decision": DecisionRule,
-    }
-    model = ProcessDefinition if len(loc) == 1 else tables[str(loc[0])]
-    return model.model_fields
+def _known_keys(definition: type[ProcessDefinition], loc: tuple[int | str, ...]) -> Iterable[str]:
+    """Keys that the table of an unknown key may have, or the tables that a definition may have."""
+    if len(loc) == 1:
+        return definition.model_fields
+    annotation = definition.model_fields[str(loc[0])].annotation
+    return next(
+        t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, _Part)
+    ).model_fields
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:

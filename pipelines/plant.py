@@ -13,7 +13,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-import features
 from features.contracts import RUN_HISTORY
 from features.errors import BatchguardError, StorageError
 from features.process import ProcessDefinition, load_process
@@ -132,17 +131,9 @@ class Plant:
         return moment.tz_convert("UTC").as_unit("us")
 
     def data_version(self) -> str:
-        """Digest of the whole run history."""
-        return digest({name: self.history.digest(name) for name in RUN_HISTORY if self.history.exists(name)})
-
-    def process_digest(self) -> str:
-        """Digest of the process definition."""
-        return digest(self.process.model_dump(mode="json"))
-
-
-def digest(content: object) -> str:
-    """SHA-256 of something JSON can say."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+        """Digest of the whole run history; spelled as in 0.1.0, since published scores name it."""
+        parts = {name: self.history.digest(name) for name in RUN_HISTORY if self.history.exists(name)}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def frame_digest(frame: pd.DataFrame) -> str:
@@ -152,11 +143,3 @@ def frame_digest(frame: pd.DataFrame) -> str:
     with pa.ipc.new_stream(sink, table.schema.remove_metadata()) as stream:
         stream.write_table(table.replace_schema_metadata(None).combine_chunks())
     return hashlib.sha256(sink.getvalue()).hexdigest()
-
-
-def features_code_digest() -> str:
-    """Digest of the code that makes features: when it changes, features are made anew."""
-    root = Path(features.__file__).parent
-    return digest(
-        {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.rglob("*.py"))}
-    )

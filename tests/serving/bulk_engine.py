@@ -13,13 +13,13 @@ import pyarrow as pa
 from features.checks import Checked, check_rows
 from features.context import vocabulary
 from features.contracts import RISK_SCORE, RUN_HISTORY
+from features.digests import features_digest, process_digest
 from features.errors import BatchguardError
 from features.process import ProcessDefinition
 from features.snapshots import rows_as_of, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
 from models.predictor import Predictor
-from serving.bundle.digests import features_digest, process_digest
 from serving.interfaces import BODY_VERSION, ModelInfo, RowVerdict, ScoreBody, StoredRow, UnscorableError, canonical
 from serving.live.tables import closes
 from serving.scorer import Release, score

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from features.contracts import RUN_HISTORY
-from serving.bundle.digests import features_digest, process_digest
+from features.digests import features_digest, process_digest
 from serving.ids import microseconds
 from serving.interfaces import ModelInfo, ScoreBody, UnscorableError
 from tests.serving.bulk_engine import BulkEngine
