@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from features.canonical import digest
 from features.checks import validate
 from features.context import Vocabulary, vocabulary
-from features.contracts import SNAPSHOT
+from features.contracts import RUN_HISTORY, SNAPSHOT
 from features.dictionary import Feature, from_frame, to_frame
 from features.digests import features_digest, process_digest
 from features.snapshots import checkpoint_rows, rows_as_of, snapshots
@@ -89,17 +89,8 @@ class PlantContext:
 
     def known_by(self, moment: pd.Timestamp) -> str:
         """Digest of all that was known by a moment: an unchanged one cannot change an earlier snapshot."""
-        known = {
-            "batches": "started_at",
-            "events": "available_at",
-            "lot_results": "available_at",
-            "environment": "available_at",
-        }
-        parts = [
-            frame_digest(f[f[known[n]] <= moment] if n in known else f)
-            for n, f in self.tables.items()
-            if n != "dispositions"
-        ]
+        known = {name: RUN_HISTORY[name].known_at(frame, moment) for name, frame in self.tables.items()}
+        parts = [frame_digest(frame) for name, frame in known.items() if name != "dispositions"]  # labels say more
         return digest(
             [*parts, frame_digest(self.labels[self.labels["label_available_at"] <= moment]), str(self.vocabulary)]
         )

@@ -21,10 +21,6 @@ from pipelines.settings import Settings
 from pipelines.storage import Store
 
 CONTEXT_TABLES = tuple(name for name in RUN_HISTORY if name != "observations")
-_KNOWN_FROM = {
-    "batches": "started_at", "observations": "available_at", "events": "available_at", "lot_results": "available_at",
-    "environment": "available_at", "dispositions": "decided_at", "materials": "consumed_at",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -104,9 +100,10 @@ class Plant:
     def newest_moment(self) -> pd.Timestamp:
         """The latest moment at which anything in the run history became known."""
         newest: list[pd.Timestamp] = [pd.to_datetime(0, utc=True)]
-        for name, column in _KNOWN_FROM.items():
+        for name, table in RUN_HISTORY.items():
             if self.has(name):
-                value = pc.max(self.history.read(name, columns=[column])[column]).as_py()
+                times = self.history.read(name, columns=[table.known_from])[table.known_from]
+                value = pc.max(times).as_py()
                 newest += [pd.to_datetime(value)] if value is not None else []
         return max(newest).as_unit("us")
 
