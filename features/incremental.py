@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.contracts import QUALITIES
+from features.contracts import BAD_QUALITY, QUALITIES
 from features.known_kernel import UNCHANGED, known_run
 from features.process import ProcessDefinition
 from features.runs import Runs
-from features.summaries import US_PER_H
+from features.summaries import US_PER_H, limits
 from features.summary_kernel import COUNTS, MOMENTS, bin_of, summarise_rows
 
 ACCEPTED, DUPLICATE, CONFLICT = 0, 1, 2  # what became of a row
-_IS_BAD = np.array([quality == "bad" for quality in QUALITIES])
+_IS_BAD = np.array([quality == BAD_QUALITY for quality in QUALITIES])
 _ONE = np.zeros(1, np.int32)  # the only batch, the only parameter
 _BIN = COUNTS.index("bin")
 
@@ -152,11 +152,8 @@ class SeriesGrid:
     def of(cls, process: ProcessDefinition) -> SeriesGrid:
         """The grid of a process."""
         parameters = process.features_of("sensor", "assay")
-        low = [-np.inf if p.normal[0] is None else p.normal[0] for p in parameters]
-        high = [np.inf if p.normal[1] is None else p.normal[1] for p in parameters]
         place = {p.name: i for i, p in enumerate(parameters)}
-        limits = (np.asarray(limit, np.float64) for limit in (low, high))
-        return cls(place, *limits, round(process.process.bin_h * US_PER_H))
+        return cls(place, *limits(p.normal for p in parameters), round(process.process.bin_h * US_PER_H))
 
     def summaries(self, parameter: int, started_us: int, rows: Readings) -> tuple[np.ndarray, np.ndarray]:
         """`COUNTS` and `MOMENTS` of the whole bins that sorted readings of one parameter make."""

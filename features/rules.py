@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
+from typing import overload
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.contracts import Column, Table
-from features.errors import BatchguardError
+from features.contracts import BAD_QUALITY, Column, Table
+from features.errors import BatchguardError, nearest
 from features.parsing import Fault, text_of
 from features.process import Parameter, ProcessDefinition
 from features.units import convert
@@ -37,17 +37,13 @@ def row_rules(typed: Typed, table: Table, process: ProcessDefinition, batches: B
     for name, values in typed.items():
         column = table[name] if name in table.names else attributes[name]
         faults += [*_allowed(values, column), *_within(values, column.name, column.low, column.high, column.unit)]
-    for earlier, later in (("observed_at", "available_at"), ("started_at", "ended_at"), ("started_at", "available_at")):
-        if earlier in typed and later in typed:
-            faults += _ordered(typed, earlier, later)
+    faults += [_ordered(typed, c.not_before, c.name) for c in table.columns if c.not_before is not None]
     if batches is not None and table.name != "batches" and "batch_id" in typed:
         faults += _known_batch(typed["batch_id"], batches)
     return [fault for fault in faults if fault.rows.any()]
 
 
-def convert_units(
-    typed: Typed, table: Table, process: ProcessDefinition, faults: list[Fault]
-) -> dict[tuple[str, str], np.ndarray]:
+def convert_units(typed: Typed, process: ProcessDefinition, faults: list[Fault]) -> dict[tuple[str, str], np.ndarray]:
     """Bring values into their parameters' units, in place; faults are added to the list.
 
     Values that the source itself flags as bad keep their row whatever they read: they are counted, never averaged.
@@ -62,12 +58,12 @@ def convert_units(
     units, unit_codes = _factorize(typed["unit"])
     faults += _known_parameters(names, name_codes, process)
     values = typed["value"].to_numpy().copy()
-    bad = (typed["quality"] == "bad").to_numpy() if "quality" in typed else np.zeros(len(values), bool)
+    bad = (typed["quality"] == BAD_QUALITY).to_numpy() if "quality" in typed else np.zeros(len(values), bool)
     wanted = np.array(units, dtype=object)[unit_codes] if len(units) else np.zeros(0, dtype=object)
     if not len(values):
         return converted
     pairs = name_codes.astype(np.int64) * (len(units) + 1) + unit_codes
-    outside = np.zeros(len(values), bool)
+    beyond = np.zeros(len(values), bool)
     for pair in np.unique(pairs[name_codes >= 0]):
         name, unit_code = names[pair // (len(units) + 1)], pair % (len(units) + 1)
         parameter, unit = process.by_name.get(name), units[unit_code] if unit_code < len(units) else ""
@@ -82,10 +78,10 @@ def convert_units(
                 faults.append(_unit_fault(rows, name, error))
                 continue
         wanted[rows] = parameter.unit
-        outside[rows] = _outside(values[rows], *parameter.range) & ~bad[rows]
+        beyond[rows] = outside(values[rows], *parameter.range) & ~bad[rows]
     typed["value"] = pd.Series(values)
     typed["unit"] = pd.Series(wanted, dtype="str")
-    faults.append(_outside_fault(outside, typed, process.by_name))
+    faults.append(_outside_fault(beyond, typed, process.by_name))
     return converted
 
 
@@ -123,9 +119,13 @@ def _allowed(values: pd.Series, column: Column) -> list[Fault]:
     ]
 
 
-def _outside(values: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
-    below = values < low if low is not None else np.zeros(len(values), bool)
-    return below | (values > high) if high is not None else below
+@overload
+def outside(values: float, low: float | None, high: float | None) -> bool: ...
+@overload
+def outside(values: np.ndarray, low: float | None, high: float | None) -> np.ndarray: ...
+def outside(values: float | np.ndarray, low: float | None, high: float | None) -> bool | np.ndarray:
+    """Whether values lie outside limits, which count as inside; None is no limit. NaN lies nowhere, so not outside."""
+    return (values < (-np.inf if low is None else low)) | (values > (np.inf if high is None else high))
 
 
 def _within(values: pd.Series, name: str, low: float | None, high: float | None, unit: str) -> list[Fault]:
@@ -135,7 +135,7 @@ def _within(values: pd.Series, name: str, low: float | None, high: float | None,
     return [
         Fault(
             "out_of_range",
-            _outside(numbers, low, high),
+            outside(numbers, low, high),
             lambda i: (
                 f"{name} {numbers[i]:g} is out of range; expected {_range(low, high, unit)}. Mend the source, or the range"
             ),
@@ -162,19 +162,17 @@ def _range(low: float | None, high: float | None, unit: str) -> str:
     return (f"at least {low:g} {unit}" if high is None else f"{low:g} to {high:g} {unit}").rstrip()
 
 
-def _ordered(typed: Typed, earlier: str, later: str) -> list[Fault]:
+def _ordered(typed: Typed, earlier: str, later: str) -> Fault:
     one, other = typed[earlier], typed[later]
     rows = (other < one).to_numpy(dtype=bool, na_value=False)
-    return [
-        Fault(
-            f"{later}_before_{earlier}",
-            rows,
-            lambda i: (
-                f"{later} {other.iloc[i].isoformat()} lies before {earlier} {one.iloc[i].isoformat()}; expected the same time "
-                "or later. Mend the source"
-            ),
-        )
-    ]
+    return Fault(
+        f"{later}_before_{earlier}",
+        rows,
+        lambda i: (
+            f"{later} {other.iloc[i].isoformat()} lies before {earlier} {one.iloc[i].isoformat()}; expected the same time "
+            "or later. Mend the source"
+        ),
+    )
 
 
 def _known_batch(column: pd.Series, batches: Collection[str]) -> list[Fault]:
@@ -221,5 +219,5 @@ def _unit_fault(rows: np.ndarray, name: str, error: BatchguardError) -> Fault:
 
 
 def _did_you_mean(word: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(word, [k for k in known if k], n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    close = nearest(word, known)
+    return f" (did you mean {close!r}?)" if close else ""

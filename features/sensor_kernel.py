@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from features.summary_kernel import merge
+from features.summary_kernel import behind_bin, merge
 
 NEAR_BINS = 2  # bins on either side that a spike must depart from
 SPIKE_SPREADS = 3.0  # how far, in spreads of those bins; for Gaussian noise about ten standard deviations
@@ -40,8 +40,7 @@ def fill_signals(
         reached = run_start[run]
         for row in range(row_from[run], row_until[run]):
             k = at_bin[row]
-            while reached < run_end[run] and counts[reached, _BIN] <= k:
-                reached += 1
+            reached = behind_bin(counts, reached, run_end[run], k)
             out[row, flat_of[p]] = _flat_h(counts, moments, run_start[run], reached, k, low_end[p], high_end[p])
             found, end = 0, reached
             while end > run_start[run] and counts[end - 1, _BIN] > k - window:
@@ -144,17 +143,13 @@ def fill_gaps(
             low = sensor_start[pair]
             while s < assay_end[pair] and counts[s, _BIN] <= k:
                 sample_bin, begin = counts[s, _BIN], s
-                while s < assay_end[pair] and counts[s, _BIN] == sample_bin:
-                    s += 1
+                s = behind_bin(counts, s, assay_end[pair], sample_bin)
                 _merge_valid(counts, moments, begin, s, k, count, moment)
                 if count[_N] == 0:
                     continue
                 result = scale * moment[_MEAN] + offset
-                while low < sensor_end[pair] and counts[low, _BIN] < sample_bin - around:
-                    low += 1
-                high = low
-                while high < sensor_end[pair] and counts[high, _BIN] <= min(k, sample_bin + around):
-                    high += 1
+                low = behind_bin(counts, low, sensor_end[pair], sample_bin - around - 1)
+                high = behind_bin(counts, low, sensor_end[pair], min(k, sample_bin + around))
                 _merge_valid(counts, moments, low, high, k, count, moment)
                 if count[_N]:
                     gaps[found] = moment[_MEAN] - result

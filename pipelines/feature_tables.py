@@ -12,13 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from features.canonical import digest
 from features.checks import validate
 from features.context import Vocabulary, vocabulary
-from features.contracts import SNAPSHOT
+from features.contracts import RUN_HISTORY, SNAPSHOT
 from features.dictionary import Feature, from_frame, to_frame
+from features.digests import features_digest, process_digest
 from features.snapshots import checkpoint_rows, rows_as_of, snapshots
 from features.summaries import OBSERVATION_COLUMNS, SUMMARIES, grid_of, summarise
-from pipelines.plant import Plant, digest, features_code_digest, frame_digest
+from pipelines.plant import Plant, frame_digest
 from pipelines.storage import Commit
 
 GROUPS_AT_ONCE = 4  # half a million rows: enough that Python's share of the work stays small
@@ -56,7 +58,7 @@ def write_summaries(plant: Plant, months: Sequence[str]) -> Commit:
     store, inputs = plant.features, {}
     for month in months:
         history = [plant.history.digest(table, [month]) for table in ("batches", "observations")]
-        inputs[month] = digest([*history, plant.process_digest(), features_code_digest()])
+        inputs[month] = digest([*history, process_digest(plant.process), features_digest()])
     staged = [
         store.stage("batch_summaries", month, _summaries(plant, month), SUMMARIES_STORED, inputs_digest=inputs[month])
         for month in months
@@ -87,17 +89,8 @@ class PlantContext:
 
     def known_by(self, moment: pd.Timestamp) -> str:
         """Digest of all that was known by a moment: an unchanged one cannot change an earlier snapshot."""
-        known = {
-            "batches": "started_at",
-            "events": "available_at",
-            "lot_results": "available_at",
-            "environment": "available_at",
-        }
-        parts = [
-            frame_digest(f[f[known[n]] <= moment] if n in known else f)
-            for n, f in self.tables.items()
-            if n != "dispositions"
-        ]
+        known = {name: RUN_HISTORY[name].known_at(frame, moment) for name, frame in self.tables.items()}
+        parts = [frame_digest(frame) for name, frame in known.items() if name != "dispositions"]  # labels say more
         return digest(
             [*parts, frame_digest(self.labels[self.labels["label_available_at"] <= moment]), str(self.vocabulary)]
         )
@@ -131,7 +124,7 @@ def write_snapshots(plant: Plant, months: Sequence[str], context: PlantContext) 
 def _snapshot_inputs(plant: Plant, month: str, rows: pd.DataFrame, context: PlantContext) -> str:
     summaries = plant.features.digest("batch_summaries", [month])
     known = context.known_by(rows["as_of"].max())
-    return digest([summaries, known, frame_digest(rows), plant.process_digest(), features_code_digest()])
+    return digest([summaries, known, frame_digest(rows), process_digest(plant.process), features_digest()])
 
 
 def write_in_progress(plant: Plant, context: PlantContext, as_of: pd.Timestamp) -> pd.DataFrame:
@@ -150,7 +143,7 @@ def write_in_progress(plant: Plant, context: PlantContext, as_of: pd.Timestamp) 
     )
     validate(frame, SNAPSHOT)
     write_dictionary(plant, features)
-    inputs = digest([plant.data_version(), str(as_of), plant.process_digest(), features_code_digest()])
+    inputs = digest([plant.data_version(), str(as_of), process_digest(plant.process), features_digest()])
     _write_frame(plant, "in_progress_features", None, frame, inputs)
     return frame
 

@@ -6,8 +6,6 @@ replaced before every row of every table was checked.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,8 +15,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from features.canonical import digest
 from features.checks import Checked, check_columns, check_rows, drop_duplicates, quarantine_duplicates
 from features.contracts import BATCHES, QUARANTINE, RUN_HISTORY, Table
+from features.digests import process_digest
 from features.duplicates import find_duplicates
 from features.errors import SourceError
 from features.process import ProcessDefinition
@@ -251,8 +251,8 @@ def _inputs(
     fingerprint: Mapping[str, str], process: ProcessDefinition, max_quarantined: int, months: Sequence[str] | None
 ) -> str:
     """Digest of everything that the outcome of an ingest depends on."""
-    parts = [_RULES, dict(fingerprint), process.model_dump_json(), max_quarantined, sorted(months) if months else None]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    parts = [_RULES, dict(fingerprint), process_digest(process), max_quarantined, sorted(months) if months else None]
+    return digest(parts)
 
 
 def last_report(store: Store) -> IngestReport:

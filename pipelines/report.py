@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from features.canonical import canonical
 from features.errors import ContractError
 
 
@@ -95,7 +96,7 @@ class IngestReport:
 
     def to_json(self) -> str:
         """The report as JSON."""
-        return json.dumps(vars(self), default=vars, sort_keys=True, ensure_ascii=False)
+        return canonical(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> IngestReport:

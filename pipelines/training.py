@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import pandas as pd
 import pyarrow as pa
 
+from features.canonical import digest
 from features.dictionary import Feature
+from features.digests import process_digest
 from features.errors import StorageError
 from features.process import LabelRule, ProcessDefinition
 from models.cohort.labels import label_log
@@ -22,7 +24,7 @@ from models.registry import RegisteredModel, Registry
 from models.train import Trained, train
 from pipelines.feature_tables import read_dictionary
 from pipelines.history import last_report
-from pipelines.plant import Plant, digest
+from pipelines.plant import Plant
 from pipelines.target_leakage import TargetLeakage, check_target_leakage
 
 Say = Callable[[str], None]
@@ -195,7 +197,7 @@ def _judge(
     drawn = {f"{name}.png": to_png(chart) for name, chart in charts_of(process, trained.predictor, evaluation).items()}
     files = {f"{_file_name(name)}.png": image for name, image in shap_images.items()}
     say("registering the model with MLflow")
-    more = {"data_version": plant.data_version(), "process_digest": plant.process_digest()}
+    more = {"data_version": plant.data_version(), "process_digest": process_digest(plant.process)}
     model = registry.register(process, trained, evaluation, report=report, images=drawn | files, more=more)
     return evaluation, report, model
 

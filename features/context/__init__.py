@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from features.context.attributes import Attributes
-from features.context.columns import Asked, Batches, Family, block, table
+from features.context.columns import Batches, ContextQuery, Family, block, table
 from features.context.environment import Environment
 from features.context.events import Events
 from features.context.experience import Experience, FailureHistory
@@ -16,7 +16,7 @@ from features.context.vocabulary import Vocabulary, vocabulary
 from features.dictionary import Block
 from features.process import ProcessDefinition
 
-__all__ = ["Asked", "Batches", "Family", "Vocabulary", "context", "prepare", "vocabulary"]
+__all__ = ["Batches", "ContextQuery", "Family", "Vocabulary", "context", "prepare", "vocabulary"]
 
 
 def prepare(

@@ -10,8 +10,8 @@ import pandas as pd
 from numba import njit
 
 from features.context.asof import NEVER, Floats, Ints, codes, micros, running, starts, upto
-from features.context.columns import Asked, feature
-from features.dictionary import Feature
+from features.context.columns import ContextQuery
+from features.dictionary import Feature, feature
 
 PRIOR_BATCHES = 10.0  # weight of the overall rate, in batches
 SATURATION = 100  # counts stop here: beyond, they would only tell the calendar date
@@ -165,7 +165,7 @@ class Records:
             Changes.of(np.zeros_like(log.batch), log.when, log.known, log.failed, 1),
         )
 
-    def fill(self, asked: Asked, columns: Ints, out: Floats) -> None:
+    def fill(self, query: ContextQuery, columns: Ints, out: Floats) -> None:
         """Write `n_known` and `failure_excess` of each grouping into a column and the one behind it.
 
         Known and failed are counted among the other batches of a batch's groups. Several groups of a batch (lots of
@@ -176,13 +176,13 @@ class Records:
         where the batch is not yet known to belong to a group, or where no outcome at all is known yet.
 
         Args:
-            asked: Batches and moments.
+            query: Batches and moments.
             columns: Column of `n_known` per grouping.
-            out: One row per question.
+            out: One row per row of the query.
         """
         members = (self.member_start, self.member_group, self.member_when)
         changes = (*self.by_group.columns, *self.own.columns, *self.everything.columns[1:])
-        _fill(asked.batch, asked.as_of, *members, *changes, columns, out)
+        _fill(query.batch, query.as_of, *members, *changes, columns, out)
 
 
 def failure_entries(subject: str, label: str, *, of: str) -> list[Feature]:

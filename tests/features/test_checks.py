@@ -100,7 +100,7 @@ def test_the_same_reading_in_another_unit_and_offset_is_a_repetition() -> None:
 def test_typed_columns_are_taken_as_they_are_and_naive_ones_refused() -> None:
     frame = observations({}, {"observed_at": "2025-01-01T00:01:00Z"})
     times = pd.to_datetime(frame["observed_at"])
-    typed = frame.assign(observed_at=times.dt.tz_convert("Europe/Ljubljana"), value=np.float32([0.5, np.inf]))
+    typed = frame.assign(observed_at=times.dt.tz_convert("Europe/Ljubljana"), value=np.array([0.5, np.inf], np.float32))
     checked = check_rows(typed, OBSERVATIONS, PROCESS, source="o.parquet")
     assert checked.kept["value"].tolist() == [0.5]
     assert checked.quarantined["code"].tolist() == ["not_finite"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from features.errors import ProcessError
@@ -154,5 +155,5 @@ def test_a_file_that_is_absent_or_no_toml_is_refused(tmp_path) -> None:
 )
 def test_a_label_rule_compares_as_written(rule, failed) -> None:
     parsed = LabelRule.parse(rule)
-    assert [bool(parsed.failed(v)) for v in (96.9, 97.0)] == failed
+    assert parsed.failed(np.array([96.9, 97.0])).tolist() == failed
     assert str(parsed) == rule

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from features.contracts import RUN_HISTORY
+from features.digests import features_digest, process_digest
 from models.explain.changes import Changes
 from models.explain.what_if import WhatIf
 from models.scoring.newest import utc
 from models.scoring.reasons import Reason
 from models.scoring.score import Model, Score
-from serving.bundle.digests import features_digest, process_digest
 from serving.ids import microseconds
 from serving.interfaces import Row, UnscorableError
 from tests.serving.bulk_engine import BulkEngine

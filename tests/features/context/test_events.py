@@ -1,6 +1,7 @@
 import numpy as np
 
-from features.context.events import events
+from features.context.columns import Batches, block
+from features.context.events import Events
 from features.context.vocabulary import vocabulary
 from tests.features.context.plant import PROCESS, snapshots, tables
 
@@ -9,9 +10,9 @@ BATCHES = [{"batch_id": "b0", "started_at": 0}, {"batch_id": "b1", "started_at":
 
 def event_block(found, *asked):
     history = tables(batches=BATCHES, events=found)
-    return events(
-        snapshots(history["batches"], *asked), history["events"], PROCESS, vocabulary(history, PROCESS)
-    ).values
+    index = Batches.of(history["batches"]).index
+    family = Events.of(history["events"], index, PROCESS, vocabulary(history, PROCESS))
+    return block(family, snapshots(history["batches"], *asked), index).values
 
 
 def phase(code, begin, end=None, **more):

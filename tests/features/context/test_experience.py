@@ -1,6 +1,7 @@
 import numpy as np
 
-from features.context.experience import experience, failure_history
+from features.context.columns import Batches, block
+from features.context.experience import Experience, FailureHistory
 from features.context.failures import SATURATION
 from tests.features.context.plant import PROCESS, labels, snapshots, tables
 
@@ -15,7 +16,13 @@ BATCHES = [
 def experience_block(log, *asked, events=(), batches=BATCHES):
     history = tables(batches=list(batches), events=list(events))
     rows = snapshots(history["batches"], *asked)
-    return experience(rows, history["batches"], history["events"], log, PROCESS).values
+    batches = Batches.of(history["batches"])
+    return block(Experience.of(batches, history["events"], log, PROCESS), rows, batches.index).values
+
+
+def failure_history(rows, frame, log):
+    batches = Batches.of(frame)
+    return block(FailureHistory.of(batches, log), rows, batches.index)
 
 
 def test_attempts_and_use_of_equipment_count_batches_begun_earlier() -> None:

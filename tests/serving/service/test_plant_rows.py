@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select
 
+from features.canonical import canonical
 from features.checks import check_rows
 from features.context import Vocabulary, vocabulary
 from features.contracts import RUN_HISTORY
@@ -25,7 +26,6 @@ from models.scoring.newest import utc
 from models.scoring.score import Model, Score
 from pipelines.simulator import SimulationSettings, simulate
 from serving.audit import trail
-from serving.interfaces import canonical
 from serving.live.rows import plain_rows
 from serving.live.state import PlantState
 from serving.records.store import Records
