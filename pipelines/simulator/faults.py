@@ -1,10 +1,9 @@
-"""The twelve modes of failure: what each does to a batch, and how it is told in the truth file."""
+"""The twelve modes of failure: what each does to a batch, and its words in the truth file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -97,8 +96,14 @@ def draw_fault(mode: str, rng: np.random.Generator, lot_factor: float = 1.0) -> 
     return Fault(mode, between(12.0, 200.0, start), DURATION_H, rate, probe=probe)
 
 
-def apply(faults: Iterable[Fault], p: Any, biology: Biology) -> tuple[Biology, float]:
-    """Work faults into a record of kinetic parameters, in place.
+_SCHEDULED = {  # kinetic parameters that take the onset, the end and the severity of a fault, in this order
+    "M6": ("kla_from", "kla_to", "kla_factor"), "M7": ("heat_from", "heat_to", "heat_delta"),
+    "M8": ("feed_from", "feed_to"), "M10": ("co2_from", "co2_to"),
+}  # fmt: skip
+
+
+def apply(faults: Iterable[Fault], p: np.void, biology: Biology) -> tuple[Biology, float]:
+    """Set the faults in a record of kinetic parameters, in place.
 
     Returns:
         The biology with them, and the viability (0-1) that the harvest loses.
@@ -115,14 +120,9 @@ def apply(faults: Iterable[Fault], p: Any, biology: Biology) -> tuple[Biology, f
             biology = replace(biology, moi=biology.moi * f.severity)
         elif f.mode in ("M4", "M5"):
             p["bacteria_at"], p["mu_bacteria"], p["bacteria_cfu"] = f.onset_h + f.extra, f.severity, f.inoculum_cfu
-        elif f.mode == "M6":
-            p["kla_from"], p["kla_to"], p["kla_factor"] = f.onset_h, f.end_h, f.severity
-        elif f.mode == "M7":
-            p["heat_from"], p["heat_to"], p["heat_delta"] = f.onset_h, f.end_h, f.severity
-        elif f.mode == "M8":
-            p["feed_from"], p["feed_to"] = f.onset_h, f.end_h
-        elif f.mode == "M10":
-            p["co2_from"], p["co2_to"] = f.onset_h, f.end_h
+        elif f.mode in _SCHEDULED:
+            for name, value in zip(_SCHEDULED[f.mode], (f.onset_h, f.end_h, f.severity), strict=False):
+                p[name] = value
         elif f.mode == "M11":
             shock += f.severity
     return biology, shock
@@ -136,6 +136,11 @@ def probe_drift(
     for f in faults:
         if f.mode == "M12" and f.probe == probe:
             drift += f.severity / 24.0 * np.maximum(0.0, at_h - f.onset_h)
+    return calibrated(drift, at_h, calibrated_h)
+
+
+def calibrated(drift: np.ndarray, at_h: np.ndarray, calibrated_h: Iterable[float]) -> np.ndarray:
+    """Take a drift back to zero at each calibration, in place; returns it."""
     for hour in calibrated_h:
         after = int(np.searchsorted(at_h, hour))
         if 0 < after < len(at_h):

@@ -8,7 +8,7 @@ saturation, bacteria in CFU/mL, time in h, rates per h.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from numba import njit
@@ -42,10 +42,10 @@ CO2_FAULT = 0.18
 DECLINE_FLOOR = 0.15
 
 
-def parameters(n: int) -> np.ndarray:
-    """`n` parameter records without a fault; growth, timing, kLa and cells at start are still zero."""
-    records: Any = np.zeros(n, PARAMETERS)
-    for name, value in DEFAULTS.items():
+def parameters(n: int, dtype: np.dtype = PARAMETERS, defaults: Mapping[str, float] = DEFAULTS) -> np.ndarray:
+    """`n` parameter records without a fault: the defaults; what has none (growth, cells at start, ...) is zero."""
+    records = np.zeros(n, dtype)
+    for name, value in defaults.items():
         records[name] = value
     return records
 
@@ -166,7 +166,7 @@ def _record(row, state, inputs, loop) -> None:
 
 @njit(cache=True, error_model="numpy")
 def _run_one(p, dt, record_every, records, state, inputs, slope, loop) -> None:
-    """Integrate one batch; the final state stays in `state`, the volume in `loop`."""
+    """Integrate one batch; `state` and `loop` end as its final state."""
     decay = (math.exp(-dt / 6.0), math.exp(-dt / 96.0))
     steps = round(p.end / dt)
     _start(p, dt, state, inputs, loop)
@@ -174,7 +174,7 @@ def _run_one(p, dt, record_every, records, state, inputs, slope, loop) -> None:
         t = k * dt
         _feed(p, t, state, loop)
         _steer(p, t, dt, state, inputs, loop)
-        if record_every > 0 and k % record_every == 0:
+        if k % record_every == 0:
             _record(records[k // record_every], state, inputs, loop)
         if k == steps:
             break
@@ -185,20 +185,7 @@ def _run_one(p, dt, record_every, records, state, inputs, slope, loop) -> None:
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def run_final(p, dt):
-    """Final states of many batches: (n, 8), `STATE` and the volume in L."""
-    out = np.empty((p.shape[0], 8))
-    records = np.empty((1, 15))
-    state, inputs, slope, loop = np.empty(7), np.empty(8), np.empty(7), np.empty(LOOP)
-    for i in range(p.shape[0]):
-        _run_one(p[i], dt, 0, records, state, inputs, slope, loop)
-        out[i, :7] = state
-        out[i, 7] = loop[VOLUME]
-    return out
-
-
-@njit(cache=True, error_model="numpy", nogil=True)
-def run_recorded(p, dt, record_every):
+def run_recorded(p: np.ndarray, dt: float, record_every: int) -> np.ndarray:
     """Trajectories of many batches: (n, records, len(CHANNELS)), NaN after a batch's end."""
     longest = 0.0
     for i in range(p.shape[0]):

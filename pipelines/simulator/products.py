@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.errors import SourceError
 from pipelines.simulator import kinetics, viral_vector
 from pipelines.simulator.faults import DURATION_H
 
@@ -44,23 +43,6 @@ class Product:
 
 
 PRODUCTS = {
-    "cart": Product(
-        "cart", DURATION_H, kinetics.STATE, kinetics.INPUTS, kinetics.parameters, kinetics.rhs, kinetics.run_recorded,
-        kinetics.CHANNELS,
-    ),
-    "viral_vector": Product(
-        "viral_vector", viral_vector.DURATION_H, viral_vector.STATE, viral_vector.INPUTS, viral_vector.parameters,
-        viral_vector.rhs, viral_vector.run_recorded, viral_vector.CHANNELS,
-    ),
-}  # fmt: skip
-
-
-def product(name: str) -> Product:
-    """The product of that name.
-
-    Raises:
-        SourceError: It is none of the products.
-    """
-    if name not in PRODUCTS:
-        raise SourceError(f"simulation: unknown product {name!r}", expected=" | ".join(PRODUCTS))
-    return PRODUCTS[name]
+    name: Product(name, hours, k.STATE, k.INPUTS, k.parameters, k.rhs, k.run_recorded, k.CHANNELS)
+    for name, hours, k in (("cart", DURATION_H, kinetics), ("viral_vector", viral_vector.DURATION_H, viral_vector))
+}

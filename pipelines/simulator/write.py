@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -15,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.contracts import EVENTS, OBSERVATIONS
-from features.errors import SourceError
 from pipelines.simulator import tables
 from pipelines.simulator.plan import PlantPlan
 from pipelines.simulator.truth import truth_table
+from pipelines.sources.folder import new_folder
 
 ROWS_PER_GROUP = 1 << 19
 BATCHES_PER_TASK = 4
@@ -45,7 +43,7 @@ class GroupWriter:
         self.written = 0
 
     def add(self, table: pa.Table) -> None:
-        """Take rows; full groups go to the file."""
+        """Add rows; full groups go to the file."""
         self._held.append(table)
         self._rows += len(table)
         if self._rows >= self.rows_per_group:
@@ -90,14 +88,8 @@ def write_plant(plan: PlantPlan, out: Path, *, workers: int = 1, progress: Progr
     Raises:
         SourceError: `out` is not an empty folder; nothing is written then.
     """
-    target = claim(out)
-    try:
-        rows = _fill(plan, target, workers, progress)
-    except BaseException:
-        shutil.rmtree(target)
-        raise
-    publish(target, out)
-    return rows
+    with new_folder(out) as target:
+        return _fill(plan, target, workers, progress)
 
 
 def _fill(plan: PlantPlan, target: Path, workers: int, progress: Progress | None) -> dict[str, int]:
@@ -117,7 +109,7 @@ def _fill(plan: PlantPlan, target: Path, workers: int, progress: Progress | None
             progress("records", min(done * BATCHES_PER_TASK, len(plan.batches)), len(plan.batches))
     rows |= {"observations": observed.close(), "events": happened.close()}
     rows["truth"] = write_table(target / "truth.parquet", truth_table(plan))
-    (target / SETTINGS_FILE).write_text(json.dumps(plan.settings.to_json(), indent=1) + "\n", encoding="utf-8")
+    (target / SETTINGS_FILE).write_text(plan.settings.to_json(), encoding="utf-8")
     return rows
 
 
@@ -126,36 +118,6 @@ def write_table(path: Path, table: pa.Table) -> int:
     writer = GroupWriter(path, table.schema)
     writer.add(table)
     return writer.close()
-
-
-def check_empty(out: Path) -> None:
-    """Refuse a folder that holds anything.
-
-    Raises:
-        SourceError: `out` exists and is not an empty folder.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SourceError(f"{out} is not an empty folder", remedy="Name a new folder with --out; nothing was written.")
-
-
-def claim(out: Path) -> Path:
-    """A fresh folder beside `out` to fill; `publish` gives it the name.
-
-    Raises:
-        SourceError: `out` exists and is not an empty folder.
-    """
-    check_empty(out)
-    target = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    return target
-
-
-def publish(target: Path, out: Path) -> None:
-    """Put the complete folder in place, in one step."""
-    if out.exists():
-        out.rmdir()
-    target.rename(out)
 
 
 def _records(plan: PlantPlan, workers: int) -> Iterator[tuple[pa.Table, pa.Table]]:
@@ -191,5 +153,5 @@ def _keep(plan: PlantPlan) -> None:
 
 def _kept_task(start: int) -> tuple[pa.Table, pa.Table]:
     if _plan is None:
-        raise RuntimeError("the worker was not given its plan")
+        raise RuntimeError("the worker process has no plan")
     return record_task(_plan, start)

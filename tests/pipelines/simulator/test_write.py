@@ -54,7 +54,7 @@ def test_batches_in_progress_have_no_disposition_and_all_others_one(history, rep
     assert report.rows["batches"] == len(batches)
 
 
-def test_nothing_is_observed_after_a_batch_stopped(history, report) -> None:
+def test_nothing_is_observed_after_a_batch_stopped(history) -> None:
     terminated = read(history, "dispositions").query("outcome in ('terminated', 'cancelled')")
     rows = read(history, "observations").merge(terminated[["batch_id", "decided_at"]])
     sensors = rows[rows["parameter"] == "ph"]
@@ -65,9 +65,9 @@ def test_nothing_is_observed_after_a_batch_stopped(history, report) -> None:
 def test_units_and_ranges_are_those_of_the_process_definition(history) -> None:
     rows = read(history, "observations")
     for name, group in rows.groupby("parameter"):
-        low, high = CART[name].range
+        low, high = CART[str(name)].range
         assert group["value"].between(low, high).all(), name
-        assert set(group["unit"]) == {CART[name].unit}
+        assert set(group["unit"]) == {CART[str(name)].unit}
 
 
 def test_the_process_definition_names_all_that_is_recorded() -> None:
@@ -75,7 +75,7 @@ def test_the_process_definition_names_all_that_is_recorded() -> None:
     for signal in (*OBSERVED, *LOT_TESTS):
         assert (CART[signal.name].unit, CART[signal.name].range) == (signal.unit, (signal.low, signal.high))
     for name, kind in ATTRIBUTES.items():
-        assert CART[name].is_category == (kind == pa.string())
+        assert CART[str(name)].is_category == (kind == pa.string())
     assert all(CART[s.name].excluded for s in RELEASE)
     assert {q.parameter: (q.lower, q.upper) for q in CART.quality_attribute} == SPECIFICATION
 

@@ -108,7 +108,7 @@ def test_remarks_say_what_a_person_has_to_decide() -> None:
     assert "none of them failed" not in text
 
 
-def test_a_history_without_failures_is_told_about_rules() -> None:
+def test_a_history_without_failures_gets_a_remark_about_rules() -> None:
     tables = history()
     tables["dispositions"] = tables["dispositions"].query("outcome == 'released'")
     assert 'label_rule = "yield_pct < 97"' in draft(tables)
@@ -136,12 +136,12 @@ def test_a_folder_of_csv_files_is_read(tmp_path) -> None:
 
 def test_a_time_without_an_offset_is_refused(tmp_path) -> None:
     (tmp_path / "batches.csv").write_text("batch_id,started_at,origin\nB1,2024-01-01T00:00:00,real\n")
-    with pytest.raises(SourceError, match="started_at is '2024-01-01T00:00:00'; expected a time with an offset"):
+    with pytest.raises(SourceError, match="started_at '2024-01-01T00:00:00' has no offset from UTC; expected ISO 8601 with offset"):
         draft(tmp_path)
 
 
 def test_an_empty_folder_is_refused(tmp_path) -> None:
-    with pytest.raises(SourceError, match="no run-history table"):
+    with pytest.raises(SourceError, match="the folder is empty"):
         draft(tmp_path)
 
 
