@@ -20,7 +20,7 @@ from benchmarks.record import figure, write
 from features.contracts import OBSERVATIONS
 from pipelines.simulator import SimulationSettings, kinetics, simulate
 from pipelines.simulator.biology import draw_biology, kinetic_parameters
-from pipelines.simulator.write import GroupWriter
+from pipelines.simulator.write import write_groups
 
 ROOT = Path(__file__).parents[1]
 PROTOTYPE = 1360.0  # batches/s of a plain numpy prototype, on one core
@@ -52,11 +52,9 @@ def writer_rate(path: Path, out: Path) -> float:
     for name in ("batch_id", "parameter", "unit", "quality"):
         table = table.set_column(table.schema.get_field_index(name), name, table[name].dictionary_encode())
     whole = table.combine_chunks().unify_dictionaries()
-    writer = GroupWriter(out, OBSERVATIONS.arrow())
+    parts = (whole.slice(at, 200_000) for at in range(0, len(whole), 200_000))
     began = time.perf_counter()
-    for at in range(0, len(whole), 200_000):
-        writer.add(whole.slice(at, 200_000))
-    writer.close()
+    write_groups(out, OBSERVATIONS.arrow(), parts)
     return len(whole) / (time.perf_counter() - began)
 
 

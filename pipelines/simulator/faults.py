@@ -60,6 +60,12 @@ class Fault:
     chain: tuple[str, ...] = ()
 
 
+_LASTING = {  # onset h, hours it lasts, severity
+    "M6": ((60.0, 190.0), (6.0, 36.0), 0.05), "M8": ((90.0, 180.0), (12.0, 72.0), 0.0),
+    "M10": ((48.0, 190.0), (8.0, 36.0), 18.0),
+}  # fmt: skip
+
+
 def draw_fault(mode: str, rng: np.random.Generator, lot_factor: float = 1.0) -> Fault:
     """Onset, length and severity of a fault, by the priors of the domain; always the same number of draws."""
     start, length, size, other, *_ = (float(u) for u in rng.random(5))
@@ -74,20 +80,15 @@ def draw_fault(mode: str, rng: np.random.Generator, lot_factor: float = 1.0) -> 
         return Fault(
             mode, between(2.0, 150.0, start), DURATION_H, rate, extra=lag_h, inoculum_cfu=10.0 ** (2.0 * other)
         )
-    if mode == "M6":
-        onset = between(60.0, 190.0, start)
-        return Fault(mode, onset, onset + between(6.0, 36.0, length), 0.05)
+    if mode in _LASTING:
+        onsets, lengths, severity = _LASTING[mode]
+        onset = between(*onsets, start)
+        return Fault(mode, onset, onset + between(*lengths, length), severity)
     if mode == "M7":
         onset, degrees = between(12.0, 190.0, start), between(2.0, 9.0, size)
         return Fault(mode, onset, onset + between(6.0, 36.0, length), -degrees if other < 0.8 else 0.4 * degrees)
-    if mode == "M8":
-        onset = between(90.0, 180.0, start)
-        return Fault(mode, onset, onset + between(12.0, 72.0, length), 0.0)
     if mode == "M9":
         return Fault(mode, 24.0, 24.0, between(8.0, 15.0, size), in_record=other < 0.5)
-    if mode == "M10":
-        onset = between(48.0, 190.0, start)
-        return Fault(mode, onset, onset + between(8.0, 36.0, length), 18.0)
     if mode == "M11":
         return Fault(mode, DURATION_H, DURATION_H, between(0.03, 0.22, size))
     probe = PROBES[int(other * len(PROBES))]

@@ -108,7 +108,7 @@ def _sample(entries: _ResultEntries, course: np.ndarray, hour: float) -> dict[st
 
 
 def _once(entries: _ResultEntries, course: np.ndarray) -> None:
-    """Results that every batch has once, on the day the recipe says."""
+    """Results that every batch has once, on the day of the recipe."""
     batch, rng, z = entries.batch, entries.rng, entries.rng.standard_normal(16)
     b, stop = batch.biology, batch.outcome.stop_h
     p, transduced, shock = batch.record()

@@ -133,7 +133,7 @@ def _planned(batches: pd.DataFrame, observations: pd.DataFrame) -> tuple[float, 
     else:
         hours, source = math.nan, ""
     if not hours > 0:  # also NaN
-        return 1.0, "nothing in the data tells it"
+        return 1.0, "not in the data"
     return float(hours), source
 
 

@@ -48,9 +48,14 @@ class Staged:
     written: files.Written
     replaces: tuple[str, ...]  # files of this month when the writing began
 
+    @property
+    def name(self) -> str:
+        """Name of the data file, once a version has it."""
+        return f"{self.written.sha256}.{self.inputs_digest}.parquet"
+
     def discard(self) -> None:
         """Remove the written file, unless a commit has named it."""
-        self.written.discard()
+        self.written.path.unlink(missing_ok=True)
 
 
 class Store:
@@ -197,7 +202,7 @@ class Store:
                     f"{table} {item.month or ''}: another writer replaced these rows meanwhile".replace(" :", ":"),
                     remedy="Run again: its rows stay until then.",
                 )
-        fresh = [item for item in staged if _names(now.get(item.month, ())) != [_name(item)]]
+        fresh = [item for item in staged if [Path(e.path).name for e in now.get(item.month, ())] != [item.name]]
         gone = [e for e in before if e.month in drop_months or e.month in {item.month for item in fresh}]
         adds = [self._place(item) for item in fresh]
         version = log.commit(self.root / table, adds, gone, [item.written.schema for item in fresh])
@@ -257,7 +262,7 @@ class Store:
     def _place(self, item: Staged) -> log.Entry:
         """Give a staged file its lasting name."""
         folder = self.root / item.table / (f"month={item.month}" if item.month else "")
-        path = folder / _name(item)
+        path = folder / item.name
         folder.mkdir(exist_ok=True)
         item.written.path.replace(path)
         files.sync(folder)
@@ -282,11 +287,3 @@ class Store:
             self._session = Session(self.root)
             weakref.finalize(self, self._session.close)
         return self._session.name
-
-
-def _name(item: Staged) -> str:
-    return files.data_name(item.written.sha256, item.inputs_digest)
-
-
-def _names(entries: Sequence[log.Entry]) -> list[str]:
-    return [entry.path.rsplit("/", 1)[-1] for entry in entries]

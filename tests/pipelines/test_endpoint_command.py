@@ -22,7 +22,7 @@ from tests.serving.services import MES, call
 
 
 @pytest.fixture
-def data(tmp_path):
+def data(tmp_path) -> tuple[str, str]:
     return ("--data-dir", str(tmp_path / "var"))
 
 

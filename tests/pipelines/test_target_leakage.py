@@ -11,7 +11,7 @@ N = 200
 
 
 @pytest.fixture
-def batches():
+def batches() -> tuple[pd.DataFrame, pd.Series, pd.DataFrame, pd.Series]:
     """200 batches, the 20 of lowest dose failed; snapshots at 6 h and 12 h with an honest feature."""
     rng = np.random.default_rng(0)
     ids = [f"B{i:03d}" for i in range(N)]

@@ -130,7 +130,7 @@ def leave_in_progress(tables: Tables, newest: int, *, at_h: float) -> tuple[Tabl
 
 
 def _later(name: str, frame: pd.DataFrame, until: pd.Series) -> pd.Series:
-    """Rows of a batch in progress that nobody has seen yet; lots and materials were known before."""
+    """Rows of a batch in progress that became available later; lots and materials were known before."""
     if name not in ("observations", "events", "dispositions"):
         return pd.Series(data=False, index=frame.index)
     limit = frame["batch_id"].map(until)
@@ -144,7 +144,8 @@ def write_history(
 ) -> Converted:
     """Write a history folder, `<table>.parquet` each; it appears complete or not at all.
 
-    The newest `in_progress` batches are cut off at `at_h` (`leave_in_progress`), which the last note tells. Rows are sorted by key, so the same input gives the same bytes. Columns that the contract does not know are
+    The newest `in_progress` batches are cut off at `at_h` (`leave_in_progress`); the last note says how. Rows are sorted
+    by key, so the same input gives the same bytes. Columns that the contract does not know are
     attributes of `batches`.
 
     Raises:

@@ -1,6 +1,6 @@
 """1 005 commercial batches of a film-coated tablet (Zagar & Mihelic, Sci Data 9:99, 2022) as a run history.
 
-The layout says in which month a batch started and nothing of hours, so the stages get nominal hours:
+The layout has the month in which a batch started and no hours, so the stages get nominal hours:
 
 | stage | hours since start | what becomes known |
 |---|---|---|

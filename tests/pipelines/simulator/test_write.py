@@ -16,7 +16,7 @@ from pipelines.simulator.outcome import SPECIFICATION
 from pipelines.simulator.settings import Stream, stream
 from pipelines.simulator.signals import LOT_TESTS, OBSERVED, RELEASE
 from pipelines.simulator.tables import ATTRIBUTES
-from pipelines.simulator.write import GroupWriter
+from pipelines.simulator.write import write_groups
 
 CART = load_process(Path(__file__).parents[3] / "processes/cart.toml")
 
@@ -107,11 +107,8 @@ def digests(out: Path) -> dict[str, bytes]:
 def test_row_groups_have_a_fixed_size_however_rows_come_in(tmp_path) -> None:
     table = pa.table({"value": np.arange(10.0)})
     for name, cuts in (("one", [10]), ("many", [1, 5, 4])):
-        writer, at = GroupWriter(tmp_path / name, table.schema, rows_per_group=4), 0
-        for size in cuts:
-            writer.add(table.slice(at, size))
-            at += size
-        assert writer.close() == 10
+        parts = [table.slice(sum(cuts[:i]), size) for i, size in enumerate(cuts)]
+        assert write_groups(tmp_path / name, table.schema, parts, rows_per_group=4) == 10
     assert (tmp_path / "one").read_bytes() == (tmp_path / "many").read_bytes()
     meta = pq.read_metadata(tmp_path / "one")
     assert [meta.row_group(i).num_rows for i in range(meta.num_row_groups)] == [4, 4, 2]

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from features.errors import SourceError
-from features.process import load_process
+from features.process import ProcessDefinition, load_process
 from pipelines.sources.convert.history import write_history
 from pipelines.sources.draft import draft
 
@@ -13,7 +13,7 @@ T0 = pd.Timestamp("2024-01-01T00:00Z")
 H = pd.Timedelta(hours=1)
 
 
-def history():
+def history() -> dict[str, pd.DataFrame]:
     ids = ["B1", "B2", "B3", "B4"]
     starts = {b: T0 + 24 * i * H for i, b in enumerate(ids)}
     rows = [(b, "temp_c", starts[b] + 0.5 * k * H, 36.0 + 0.01 * k, "degC") for b in ids for k in range(1, 41)]
@@ -55,7 +55,7 @@ def history():
     }
 
 
-def loaded(text, tmp_path):
+def loaded(text, tmp_path) -> ProcessDefinition:
     path = tmp_path / "draft.toml"
     path.write_text(text, encoding="utf-8")
     return load_process(path)
@@ -136,7 +136,9 @@ def test_a_folder_of_csv_files_is_read(tmp_path) -> None:
 
 def test_a_time_without_an_offset_is_refused(tmp_path) -> None:
     (tmp_path / "batches.csv").write_text("batch_id,started_at,origin\nB1,2024-01-01T00:00:00,real\n")
-    with pytest.raises(SourceError, match="started_at '2024-01-01T00:00:00' has no offset from UTC; expected ISO 8601 with offset"):
+    with pytest.raises(
+        SourceError, match="started_at '2024-01-01T00:00:00' has no offset from UTC; expected ISO 8601 with offset"
+    ):
         draft(tmp_path)
 
 

@@ -7,7 +7,7 @@ from features.errors import SourceError
 from pipelines.sources.folder import HistoryFolder
 
 
-def rows(folder, table="batches"):
+def rows(folder, table="batches") -> pd.DataFrame:
     return pd.concat([frame for frame, _ in HistoryFolder(folder).read(table)], ignore_index=True)
 
 

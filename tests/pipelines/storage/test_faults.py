@@ -39,11 +39,11 @@ MOMENTS = {
 }
 
 
-def rows(*values):
+def rows(*values: float) -> pa.Table:
     return pa.table({"value": [float(v) for v in values]}, schema=SCHEMA)
 
 
-def run_writer(root, moment, setup):
+def run_writer(root, moment, setup) -> subprocess.CompletedProcess[str]:
     code = textwrap.dedent(WRITER).format(moment=moment, setup=setup)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(

@@ -2,13 +2,13 @@ import pandas as pd
 import pytest
 
 from features.errors import SourceError
-from pipelines.sources.convert.history import leave_in_progress, numbers, source_file, write_history
+from pipelines.sources.convert.history import Tables, leave_in_progress, numbers, source_file, write_history
 
 T0 = pd.Timestamp("2024-01-01T00:00Z")
 H = pd.Timedelta(hours=1)
 
 
-def tables():
+def tables() -> Tables:
     ids = ["B1", "B2", "B3"]
     starts = [T0, T0 + 24 * H, T0 + 48 * H]
     observed = [s + h * H for s in starts for h in (1, 5, 9)]
