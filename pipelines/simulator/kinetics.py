@@ -8,7 +8,6 @@ saturation, bacteria in CFU/mL, time in h, rates per h.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 from numba import njit
@@ -42,10 +41,10 @@ CO2_FAULT = 0.18
 DECLINE_FLOOR = 0.15
 
 
-def parameters(n: int, dtype: np.dtype = PARAMETERS, defaults: Mapping[str, float] = DEFAULTS) -> np.ndarray:
-    """`n` parameter records without a fault: the defaults; what has none (growth, cells at start, ...) is zero."""
-    records = np.zeros(n, dtype)
-    for name, value in defaults.items():
+def parameters(n: int) -> np.ndarray:
+    """`n` parameter records without a fault; growth, timing, kLa and cells at start are still zero."""
+    records: np.ndarray = np.zeros(n, PARAMETERS)
+    for name, value in DEFAULTS.items():
         records[name] = value
     return records
 

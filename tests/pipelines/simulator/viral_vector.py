@@ -1,4 +1,4 @@
-"""A second product through the same interface: lentiviral vector from transfected HEK293 cells in suspension.
+"""A second product with the interface of `kinetics`: lentiviral vector from transfected HEK293 cells in suspension.
 
 All figures are assumed: growth 0.015-0.030 per h, transfection after 72 h, titre 1e6-1e8 TU/mL at harvest, infectious
 titre lost with a half-life of about 20 h at 37 C. Titre in 1e6 TU/mL, particles in 1e9/mL, otherwise as `kinetics`.
@@ -33,7 +33,10 @@ SPECIFICATION = {"titre_e6_tu_ml": (8.0, None), "infectious_share": (3e-4, None)
 
 def parameters(n: int) -> np.ndarray:
     """`n` parameter records without a fault; growth and transfection are still zero."""
-    return kinetics.parameters(n, PARAMETERS, DEFAULTS)
+    records: np.ndarray = np.zeros(n, PARAMETERS)
+    for name, value in DEFAULTS.items():
+        records[name] = value
+    return records
 
 
 @njit(cache=True, error_model="numpy")
