@@ -11,7 +11,7 @@ import json
 import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -67,9 +67,8 @@ def ingest(
     columns = source.tables()
     _check_tables(columns, source, process)
     digest = _inputs(source.fingerprint(), process, max_quarantined, months)
-    last = _last_report(store, digest)
-    if last is not None:
-        return last
+    if store.inputs_digest(INGEST) == digest:
+        return replace(last_report(store), changed=False)
     with _spill_folder(store.root) as folder:
         run = _Ingest(source, store, process, folder, IngestReport(inputs_digest=digest), months, progress)
         try:
@@ -253,15 +252,6 @@ def last_report(store: Store) -> IngestReport:
         StorageError: Nothing was ingested yet.
     """
     return IngestReport.from_json(store.read(INGEST)["report"][0].as_py())
-
-
-def _last_report(store: Store, digest: str) -> IngestReport | None:
-    """The report of the last ingest if it had the same inputs."""
-    if store.inputs_digest(INGEST) != digest:
-        return None
-    report = last_report(store)
-    report.changed = False
-    return report
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -191,3 +192,15 @@ def read_files(
             f"{paths[0].parent}: reading failed: {str(error).splitlines()[0]}", remedy=RESTORE
         ) from error
     return table.unify_dictionaries() if dictionary else table
+
+
+def from_pandas(frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+    """The frame's columns of the schema, in its order and types; missing values are null."""
+    return pa.table([_column(frame[field.name], field.type) for field in schema], schema=schema)
+
+
+def _column(column: pd.Series, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        naive = pa.array(column.dt.tz_convert(None).to_numpy())
+        return naive.cast(pa.timestamp(naive.type.unit, tz="UTC")).cast(kind)
+    return pa.array(column, from_pandas=True).cast(kind)

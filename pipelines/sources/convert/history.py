@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from features.contracts import RUN_HISTORY, Table
 from features.errors import SourceError
 from pipelines.sources.folder import new_folder
-from pipelines.storage.frames import from_pandas
+from pipelines.storage.files import from_pandas
 
 Tables = dict[str, pd.DataFrame]
 HOUR = pd.Timedelta(hours=1)
