@@ -45,17 +45,19 @@ def serve_command(
 
 @keys.command("add")
 def keys_add(
-    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    name: Annotated[str, typer.Argument(help="Holder of the key.")],
     role: Annotated[str, typer.Option(help="mes, viewer, reviewer, approver or admin.")],
-    site: Annotated[list[str], typer.Option(help="A site whose batches it sees, or * for all; may be repeated.")],
+    site: Annotated[
+        list[str], typer.Option(help="A site whose batches the key may see, or * for all; may be repeated.")
+    ],
     data_dir: DataOption = Path("var"),
     config: ConfigOption = None,
-    person: Annotated[bool, typer.Option("--person", help="It belongs to a person: only they review.")] = False,
+    person: Annotated[bool, typer.Option("--person", help="The holder is a person: only persons review.")] = False,
     days: Annotated[
         int | None, typer.Option(min=1, max=36_500, help="Valid for so many days; absent: until revoked.")
     ] = None,
 ) -> None:
-    """Make a key and show it, for the only time."""
+    """Make a key and print it; it cannot be shown again."""
     with _records(data_dir, config) as admin:
         _print(admin.add_key(name, role=role, sites=site, person=person, days=days))
 
@@ -81,7 +83,7 @@ def keys_revoke(
 
 @audit.command("verify")
 def audit_verify(data_dir: DataOption = Path("var"), config: ConfigOption = None) -> None:
-    """Hold the records against the trail and the trail against its anchor; exit code 1 where something differs."""
+    """Compare the records with the audit trail, and the trail with its anchor; exit code 1 where something differs."""
     with _records(data_dir, config) as admin:
         found = admin.verify()
     for line in found.problems:

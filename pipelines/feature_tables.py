@@ -1,4 +1,4 @@
-"""Stored run history to stored features, month by month; a month whose inputs are unchanged is left alone."""
+"""Stored run history to stored features, month by month; a month with unchanged inputs is not computed again."""
 
 from __future__ import annotations
 

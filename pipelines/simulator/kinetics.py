@@ -50,7 +50,7 @@ def parameters(n: int) -> np.ndarray:
 
 
 @njit(cache=True, error_model="numpy")
-def rhs(state, inputs, p, out) -> None:
+def rhs(state: np.ndarray, inputs: np.ndarray, p: np.record, out: np.ndarray) -> None:
     """Derivatives of `STATE` per hour into `out`, from `INPUTS` and one record of `PARAMETERS`."""
     xv, xd, g, lac, q, a, b = state[0], state[1], state[2], state[3], state[4], state[5], state[6]
     rise, decline, f_temperature, dilution = inputs[0], inputs[1], inputs[3], inputs[4]
@@ -86,7 +86,7 @@ def rhs(state, inputs, p, out) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _start(p, dt, state, inputs, loop) -> None:
+def _start(p: np.record, dt: float, state: np.ndarray, inputs: np.ndarray, loop: np.ndarray) -> None:
     state[:] = 0.0
     state[0], state[1] = p.viable0, p.dead0
     state[2], state[3], state[4] = GLUCOSE_START, LACTATE_START, GLUTAMINE_FEED
@@ -98,7 +98,7 @@ def _start(p, dt, state, inputs, loop) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _feed(p, t, state, loop) -> None:
+def _feed(p: np.record, t: float, state: np.ndarray, loop: np.ndarray) -> None:
     """Additions of medium, and the bacteria that begin to grow."""
     addition = int(loop[ADDITION])
     if addition < 3 and t >= ADDITIONS_H[addition] - 1e-9:
@@ -115,7 +115,7 @@ def _feed(p, t, state, loop) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _steer(p, t, dt, state, inputs, loop) -> None:
+def _steer(p: np.record, t: float, dt: float, state: np.ndarray, inputs: np.ndarray, loop: np.ndarray) -> None:
     """Set `inputs` from schedule, controllers and faults."""
     heat = p.heat_from <= t < p.heat_to
     loop[TEMPERATURE] = 37.0 + (p.heat_delta if heat else 0.0)
@@ -139,7 +139,15 @@ def _steer(p, t, dt, state, inputs, loop) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _control(p, t, dt, decay, state, inputs, loop) -> None:
+def _control(
+    p: np.record,
+    t: float,
+    dt: float,
+    decay: tuple[float, float],
+    state: np.ndarray,
+    inputs: np.ndarray,
+    loop: np.ndarray,
+) -> None:
     """Advance oxygen, its controller, the CO2 controller and the clocks of activation and decline."""
     error = 50.0 - loop[DO]
     loop[O2_INTEGRAL] = min(0.5, max(-0.1, loop[O2_INTEGRAL] + 0.0006 * error * dt))
@@ -155,7 +163,7 @@ def _control(p, t, dt, decay, state, inputs, loop) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _record(row, state, inputs, loop) -> None:
+def _record(row: np.ndarray, state: np.ndarray, inputs: np.ndarray, loop: np.ndarray) -> None:
     for i in range(7):
         row[i] = state[i]
     row[7], row[8], row[9] = inputs[5], inputs[6], loop[TEMPERATURE]
@@ -164,7 +172,16 @@ def _record(row, state, inputs, loop) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _run_one(p, dt, record_every, records, state, inputs, slope, loop) -> None:
+def _run_one(
+    p: np.record,
+    dt: float,
+    record_every: int,
+    records: np.ndarray,
+    state: np.ndarray,
+    inputs: np.ndarray,
+    slope: np.ndarray,
+    loop: np.ndarray,
+) -> None:
     """Integrate one batch; `state` and `loop` end as its final state."""
     decay = (math.exp(-dt / 6.0), math.exp(-dt / 96.0))
     steps = round(p.end / dt)

@@ -1,6 +1,6 @@
 """A small plant as a person would bring it: a process definition and a history folder of 120 batches in five months.
 
-Made up to verify software: a warm batch usually fails. It says nothing about any model.
+Made up to verify software: a warm batch usually fails. It validates no model.
 """
 
 from dataclasses import dataclass, replace

@@ -90,7 +90,7 @@ def test_a_batch_whose_start_is_corrected_moves_with_all_its_rows(tmp_path, stor
     assert store.rows("observations") == 36
 
 
-def test_months_asked_for_are_replaced_and_the_others_stay(tmp_path, store) -> None:
+def test_given_months_are_replaced_and_the_others_stay(tmp_path, store) -> None:
     run(plant.history(), tmp_path, store, months=["2025-01"])
     assert store.months("observations") == ["2025-01"]
     run(plant.history(), tmp_path, store, months=["2025-02"])

@@ -52,7 +52,7 @@ def test_a_feature_that_is_the_release_result_in_disguise_is_a_copy(batches) -> 
     assert "-1.000 over 200 batches" in copy
 
 
-def test_a_feature_that_tells_the_outcome_by_itself_is_to_be_explained_but_does_not_stop(batches) -> None:
+def test_a_feature_that_gives_the_outcome_by_itself_is_to_be_explained_but_does_not_stop(batches) -> None:
     training, failed, observations, _ = batches
     noise = np.random.default_rng(1).normal(size=len(training)) / 10
     telling = training.assign(sign=training["batch_id"].map(failed).astype(float) + noise)

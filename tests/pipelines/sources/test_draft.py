@@ -80,7 +80,7 @@ def test_duration_and_checkpoints_follow_from_the_data(tmp_path) -> None:
     assert process.checkpoints_h == (0, 5, 10, 15)
 
 
-def test_without_a_planned_end_the_last_observations_tell_the_duration(tmp_path) -> None:
+def test_without_a_planned_end_the_last_observations_give_the_duration(tmp_path) -> None:
     tables = history()
     tables["batches"] = tables["batches"].drop(columns="planned_end_at")
     assert loaded(draft(tables), tmp_path).process.planned_duration_h == 24

@@ -164,7 +164,7 @@ def test_the_press_series_keeps_its_spacing_from_24_h_on(source, tmp_path) -> No
     assert any("1 empty readings left out" in note for note in notes)
 
 
-def test_the_batch_size_comes_from_the_table_of_products_and_the_difference_is_said(source, tmp_path) -> None:
+def test_the_batch_size_comes_from_the_table_of_products_and_the_difference_is_noted(source, tmp_path) -> None:
     notes = convert(source, tmp_path / "out").notes
     assert read(tmp_path / "out", "batches")["size_tablets"].tolist() == [240000, 240000, 960000, 960000]
     assert any("laboratory.csv differs in 1 batches" in note for note in notes)
