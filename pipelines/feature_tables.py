@@ -1,4 +1,4 @@
-"""Stored run history to stored features, month by month; a month whose inputs are unchanged is left alone."""
+"""Stored run history to stored features, month by month; a month with unchanged inputs is not computed again."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _summaries(plant: Plant, month: str) -> Iterator[pa.RecordBatch]:
 
 @dataclass(frozen=True)
 class PlantContext:
-    """What snapshots of any month need beside its own series: read once, used for every month."""
+    """Input of the snapshots of any month beside its own series: read once, used for every month."""
 
     tables: dict[str, pd.DataFrame]
     labels: pd.DataFrame
@@ -83,7 +83,7 @@ class PlantContext:
 
     @classmethod
     def of(cls, plant: Plant) -> PlantContext:
-        """Read it from the stored run history."""
+        """The context in the stored run history."""
         tables = plant.context_tables()
         return cls(tables, plant.labels(tables["dispositions"]), vocabulary(tables, plant.process))
 
@@ -101,10 +101,13 @@ def write_snapshots(plant: Plant, months: Sequence[str], context: PlantContext) 
     batches, store = context.tables["batches"], plant.features
     rows = checkpoint_rows(batches, context.labels, plant.process, until=plant.newest_moment)
     month_of = dict(zip(batches["batch_id"], batches["started_at"].dt.strftime("%Y-%m"), strict=True))
-    grouped = {str(month): part for month, part in rows.groupby(rows["batch_id"].map(month_of))}
-    by_month = {month: part for month, part in grouped.items() if month in set(months)}
-    inputs = {month: _snapshot_inputs(plant, month, part, context) for month, part in by_month.items()}
-    changed = [month for month in by_month if store.inputs_digest("snapshot_features", month) != inputs[month]]
+    by_month = {str(month): part for month, part in rows.groupby(rows["batch_id"].map(month_of))}
+    inputs = {
+        month: _snapshot_inputs(plant, month, part, context) for month, part in by_month.items() if month in set(months)
+    }
+    changed = [
+        month for month, made_from in inputs.items() if store.inputs_digest("snapshot_features", month) != made_from
+    ]
     staged = []
     for several in (changed[i : i + MONTHS_AT_ONCE] for i in range(0, len(changed), MONTHS_AT_ONCE)):
         wanted = pd.concat([by_month[month] for month in several], ignore_index=True)
@@ -113,11 +116,11 @@ def write_snapshots(plant: Plant, months: Sequence[str], context: PlantContext) 
             wanted, summaries, context.tables, context.labels, plant.process, context.vocabulary
         )
         validate(frame, SNAPSHOT)
-        write_dictionary(plant, features)
+        _write_dictionary(plant, features)
         for month, part in frame.groupby(frame["batch_id"].map(month_of)):
             name, content = str(month), _content(part)
             staged.append(store.stage("snapshot_features", name, content, content.schema, inputs_digest=inputs[name]))
-    gone = set(store.months("snapshot_features")) - set(grouped)  # batches that the source no longer has
+    gone = set(store.months("snapshot_features")) - set(by_month)  # batches that the source no longer has
     return store.commit("snapshot_features", staged, drop_months=sorted(gone))
 
 
@@ -142,25 +145,24 @@ def write_in_progress(plant: Plant, context: PlantContext, as_of: pd.Timestamp) 
         rows, pa.Table.from_batches(made, SUMMARIES), tables, labels, plant.process, context.vocabulary
     )
     validate(frame, SNAPSHOT)
-    write_dictionary(plant, features)
+    _write_dictionary(plant, features)
     inputs = digest([plant.data_version(), str(as_of), process_digest(plant.process), features_digest()])
-    _write_frame(plant, "in_progress_features", None, frame, inputs)
+    _write_frame(plant, "in_progress_features", frame, inputs)
     return frame
 
 
-def _write_frame(plant: Plant, table: str, month: str | None, frame: pd.DataFrame, inputs: str) -> Commit:
+def _write_frame(plant: Plant, table: str, frame: pd.DataFrame, inputs: str) -> None:
     content = _content(frame)
-    return plant.features.write(table, month, content, content.schema, inputs_digest=inputs)
+    plant.features.write(table, None, content, content.schema, inputs_digest=inputs)
 
 
 def _content(frame: pd.DataFrame) -> pa.Table:
     return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
 
 
-def write_dictionary(plant: Plant, features: tuple[Feature, ...]) -> Commit:
-    """Keep the feature dictionary beside the features."""
+def _write_dictionary(plant: Plant, features: tuple[Feature, ...]) -> None:
     entries = to_frame(features)
-    return _write_frame(plant, "feature_dictionary", None, entries, frame_digest(entries))
+    _write_frame(plant, "feature_dictionary", entries, frame_digest(entries))
 
 
 def read_dictionary(plant: Plant) -> tuple[Feature, ...]:

@@ -60,7 +60,7 @@ class Plant:
         return self.settings.data_dir / "reports" / self.process.id / "report.html"
 
     def has(self, name: str) -> bool:
-        """Whether the newest run history has rows of a table; one that the source no longer has keeps only its past."""
+        """Whether the newest run history has files of a table; of a table that left the source only old versions stay."""
         return bool(self.history.files(name))
 
     def table(self, name: str, months: Iterable[str] | None = None) -> pd.DataFrame:
