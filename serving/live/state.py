@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
+from features.canonical import canonical
 from features.context import Vocabulary
 from features.context.asof import known_us
 from features.contracts import QUALITIES, RUN_HISTORY
@@ -20,7 +21,7 @@ from features.live import Columns
 from features.process import ProcessDefinition
 from features.snapshots import series_families
 from features.summaries import microseconds
-from serving.interfaces import RowVerdict, StoredRow, UnscorableError, canonical
+from serving.interfaces import RowVerdict, StoredRow, UnscorableError
 from serving.live.batches import NEVER, EvictionPolicy, HeldBatches, OwnRows, check_all_kept
 from serving.live.context import Context, PreparedContext
 from serving.live.readings import ParsedReadings, parse_readings
