@@ -46,7 +46,7 @@ class Column:
     low: float | None = None
     high: float | None = None
     allowed: tuple[str, ...] | None = None
-    default: object = None  # what an absent value means; only where the contract says so
+    default: object = None  # what an absent value means
     default_from: str | None = None  # the column whose value an absent one takes
     not_before: str | None = None  # the time that this one may not precede
 

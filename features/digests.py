@@ -18,7 +18,7 @@ from features.process import ProcessDefinition
 COUNTED_TABLES = frozenset({"process", "parameter", "phase", "quality_attribute", "outcome", "cost", "decision"})
 """Tables of a process definition that change features, labels, scores or the words of reasons.
 
-A table that only says where data come from or how the plant is run does not belong here. It is best declared in a
+A table about sources or the operation of a plant does not belong here. Such a table is best declared in a
 subclass of `ProcessDefinition` in the package that reads it: adding a table to `features.process` changes feature code.
 """
 NOT_COUNTED_KEYS = {"parameter": {"note"}, "outcome": {"compare_splits_on"}}
@@ -26,7 +26,7 @@ NOT_COUNTED_KEYS = {"parameter": {"note"}, "outcome": {"compare_splits_on"}}
 
 
 def process_digest(process: ProcessDefinition) -> str:
-    """Digest of what a process definition says about features, labels, decisions and the words of reasons.
+    """Digest of the part of a process definition that changes features, labels, decisions or the words of reasons.
 
     A key that is left out equals one with its default, so a new key whose default keeps the former behaviour leaves the
     digests of existing definitions as they are. The defaults themselves are feature code: `features_digest` covers them.

@@ -2,8 +2,8 @@
 
 A new reading lands in its bin, and that bin is summarised again from its own rows in order of time: late, out of order
 and corrected rows too. The kernels are those of the pass over a whole history, so the numbers are the same to the last
-bit (`tests/features/test_incremental.py`). A question reads summaries, never the rows; only one about a moment before
-the newest reading looks at rows, to leave out what was not known yet.
+bit (`tests/features/test_incremental.py`). A query reads summaries, never the rows; only a query of a moment before the
+newest reading reads rows, to leave out those that were not known yet.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class SeriesGrid:
             rest = (column[done:] for column in columns)
             used, made = summarise_rows(*rest, _ONE, _ONE, _IS_BAD, *limits, counts[total:], moments[total:])
             done, total = done + used, total + made
-            if not used:  # a corrected bin asks for more room than it fills
+            if not used:  # a corrected bin needs more room than it fills
                 more = ((counts, np.int64), (moments, np.float64))
                 counts, moments = (np.concatenate([a, np.empty((room, a.shape[1]), kind)]) for a, kind in more)
         return counts[:total], moments[:total]
@@ -203,7 +203,7 @@ class _Summaries:
         self.end[run] += more
 
     def beyond(self, size: int) -> int:
-        """Where there is room for `size` summaries that nobody holds; the next change may use it."""
+        """Where there is free room for `size` summaries; the next change may use it."""
         if self._used + size > len(self.counts):
             self._pack(size)
         return self._used

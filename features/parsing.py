@@ -2,7 +2,7 @@
 
 Accepted without loss: text that spells the type, integers for numbers (below 2^53) and for ids, offset-aware times.
 Refused: times without offset, numbers for flags or times, decimals for ids, anything not finite. Times are kept in
-microseconds: digits beyond are cut off, as the contract says.
+microseconds: further digits are cut off, as the contract demands.
 """
 
 from __future__ import annotations

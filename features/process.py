@@ -67,9 +67,9 @@ class Parameter(_Part):
     """One measured or recorded quantity.
 
     `range` is what is physically possible (outside is bad data), `normal` the normal operating range.
-    A limit may be left open with nan. `kind` says how often it is measured: `sensor` many times,
+    A limit may be left open with nan. `kind` is how often it is measured: `sensor` many times,
     `assay` a few times (also tests of raw-material lots), `attribute` once, known at start. `checked_by` names the
-    off-line assay of the same quantity that tells whether a sensor drifts.
+    off-line assay of the same quantity, which shows whether a sensor drifts.
     """
 
     name: Name
@@ -196,7 +196,7 @@ class Cost(_Part):
 
 
 class DecisionRule(_Part):
-    """What the plant asks of decisions; each is reported beside what later batches gave.
+    """The plant's targets for decisions; the report shows each beside its value on later batches.
 
     `alarm_budget` and `watch_budget` are the shares of good batches that may ever be called high, and at least elevated;
     `missed_failures` the share of failing batches that may be called low at any stage; `cases_per_mode` the failures a
@@ -332,7 +332,7 @@ def load_process(
         return definition.model_validate(data)
     except ValidationError as error:
         problems = error.errors()
-        # a misspelt key is unknown and the right one missing: the first says what to do
+        # a misspelt key is unknown and the right one missing: the first problem leads to the cure
         unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
         raise ProcessError(_explain(path, text, [*unknown, *problems][0], definition)) from None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import overload
 
 import numpy as np
@@ -39,7 +39,7 @@ def row_rules(typed: Typed, table: Table, process: ProcessDefinition, batches: B
         faults += [*_allowed(values, column), *_within(values, column.name, column.low, column.high, column.unit)]
     faults += [_ordered(typed, c.not_before, c.name) for c in table.columns if c.not_before is not None]
     if batches is not None and table.name != "batches" and "batch_id" in typed:
-        faults += _known_batch(typed["batch_id"], batches)
+        faults.append(_known_batch(typed["batch_id"], batches))
     return [fault for fault in faults if fault.rows.any()]
 
 
@@ -102,21 +102,30 @@ def _members(column: pd.Series, known: Collection[str]) -> tuple[list[str], np.n
     return names, codes, member[codes]
 
 
+def _name_fault(
+    code: str, rows: np.ndarray, what: str, names: list[str], codes: np.ndarray, rest: Callable[[str], str]
+) -> Fault:
+    """A fault of names; `rest` is the sentence behind the name."""
+
+    def reason(i: int) -> str:
+        name = names[codes[i]]
+        return f"{what} {text_of(name)} {rest(name)}"
+
+    return Fault(code, rows, reason)
+
+
 def _allowed(values: pd.Series, column: Column) -> list[Fault]:
-    if column.allowed is None:
+    allowed = column.allowed
+    if allowed is None:
         return []
-    names, codes, fine = _members(values, column.allowed)
-    expected = ", ".join(repr(a) for a in column.allowed)
+    names, codes, fine = _members(values, allowed)
+    expected = f"is not allowed; expected one of {', '.join(repr(a) for a in allowed)}"
     return [
-        Fault(
-            "not_allowed",
-            ~fine,
-            lambda i: (
-                f"{column.name} {text_of(names[codes[i]])} is not allowed; expected one of {expected}"
-                f"{_did_you_mean(names[codes[i]], column.allowed or ())}. Mend the source"
-            ),
+        _name_fault(
+            "not_allowed", ~fine, column.name, names, codes,
+            lambda name: f"{expected}{_did_you_mean(name, allowed)}. Mend the source",
         )
-    ]
+    ]  # fmt: skip
 
 
 @overload
@@ -175,40 +184,24 @@ def _ordered(typed: Typed, earlier: str, later: str) -> Fault:
     )
 
 
-def _known_batch(column: pd.Series, batches: Collection[str]) -> list[Fault]:
+def _known_batch(column: pd.Series, batches: Collection[str]) -> Fault:
     names, codes, fine = _members(column, batches)
-    return [
-        Fault(
-            "unknown_batch",
-            ~fine,
-            lambda i: (
-                f"batch_id {text_of(names[codes[i]])} is not a kept row of batches; expected a known batch. "
-                "Add the batch, or mend its own row if that one is quarantined"
-            ),
-        )
-    ]
+    rest = "is not a kept row of batches; expected a known batch. Add the batch, or mend its own row if that one is quarantined"
+    return _name_fault("unknown_batch", ~fine, "batch_id", names, codes, lambda _: rest)
 
 
 def _known_parameters(names: list[str], codes: np.ndarray, process: ProcessDefinition) -> list[Fault]:
     unknown = np.array([*(n not in process.by_name for n in names), False])[codes]
     category = np.array([*(n in process.by_name and process[n].is_category for n in names), False])[codes]
+    expected = f"is not in the process definition {process.id!r}; expected one of its parameters"
+
+    def unknown_rest(name: str) -> str:
+        return f"{expected}{_did_you_mean(name, process.by_name)}. Rename it, or define it as a [[parameter]]"
+
+    category_rest = "is a category and has no reading; expected a column of batches. Move it there"
     return [
-        Fault(
-            "unknown_parameter",
-            unknown,
-            lambda i: (
-                f"parameter {text_of(names[codes[i]])} is not in the process definition {process.id!r}; expected one of its "
-                f"parameters{_did_you_mean(names[codes[i]], process.by_name)}. Rename it, or define it as a [[parameter]]"
-            ),
-        ),
-        Fault(
-            "category_parameter",
-            category,
-            lambda i: (
-                f"parameter {text_of(names[codes[i]])} is a category and has no reading; expected a column of batches. "
-                "Move it there"
-            ),
-        ),
+        _name_fault("unknown_parameter", unknown, "parameter", names, codes, unknown_rest),
+        _name_fault("category_parameter", category, "parameter", names, codes, lambda _: category_rest),
     ]
 
 

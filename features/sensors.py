@@ -1,6 +1,6 @@
 """Signs of a sensor at fault: it departs from off-line results, no longer changes, or spikes.
 
-They say nothing of the batch. A model reads them to tell a probe that drifts from a process that does.
+The signs are no property of the batch. With them a model tells a drifting probe from a drifting process.
 """
 
 from __future__ import annotations

@@ -23,18 +23,7 @@ _MEANING = {
 # How often something was measured is not among the statistics: people measure more often when they worry, and a
 # model that sees it repeats their worry instead of adding to it (docs/decisions/0003-informative-sampling.md).
 _SINCE_START = {
-    "sensor": (
-        "mean",
-        "sd",
-        "min",
-        "max",
-        "last",
-        "slope",
-        "below_normal_share",
-        "above_normal_share",
-        "bad_share",
-        "age_h",
-    ),
+    "sensor": tuple(statistic for statistic in STATISTICS if statistic != "delta"),
     "assay": ("last", "delta", "slope", "age_h"),
 }
 _IN_WINDOW = {"sensor": ("mean", "sd", "min", "max", "slope", "below_normal_share", "above_normal_share"), "assay": ()}

@@ -1,4 +1,4 @@
-"""Mergeable summaries: for each batch, parameter and bin of time, what its readings say.
+"""Mergeable summaries of readings, one for each batch, parameter and bin of time.
 
 A summary keeps counts, moments of value and time, extremes, first and last. Two summaries merge into the summary
 of both, so one definition serves a pass over a whole history, partitions summarised apart, and single new readings.

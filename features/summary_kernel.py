@@ -78,7 +78,7 @@ def summarise_rows(
     """Summaries of sorted rows that hold whole bins.
 
     Batch, parameter and quality are codes; `batch_of`, `parameter_of` (place in the grid, -1: not wanted) and `is_bad`
-    say what a code stands for. That spares a translation of every row.
+    translate a code. That spares a translation of every row.
 
     Returns:
         (rows used, summaries made). It stops before a bin for whose summaries there may be no room.

@@ -71,6 +71,11 @@ def starts(group: Ints, size: int) -> Ints:
     return running(np.bincount(group, minlength=size))
 
 
+def joined(parts: Sequence[NDArray], kind: type = np.int64) -> NDArray:
+    """Arrays behind each other; an empty one of a type where there are none."""
+    return np.concatenate([np.empty(0, kind), *parts])
+
+
 def running(amounts: Ints) -> Ints:
     """Totals of the first 0, 1, 2, ... rows."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(amounts)])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
-from features.context.asof import HOUR, NEVER, Floats, Ints, codes, known_us, micros, ranks, starts, upto
+from features.context.asof import HOUR, NEVER, Floats, Ints, codes, joined, known_us, micros, ranks, starts, upto
 from features.context.columns import NO_CATEGORIES, Batches, ContextQuery, slug
 from features.context.failures import LabelLog, Members, Records, failure_entries, label_log
 from features.context.vocabulary import Vocabulary
@@ -166,7 +166,7 @@ class Lots:
     lot_when: Ints
     first_lot: Ints
     results: tuple[Results, ...]
-    result_columns: tuple[int, ...]
+    result_columns: Ints
     categories = NO_CATEGORIES
 
     @classmethod
@@ -192,26 +192,30 @@ class Lots:
         uses = [material.uses for material in materials]
         first_lot = np.cumsum([0, *(len(u.names) for u in uses)]).astype(np.int64)
         use = np.cumsum([0, *(len(u.batch) for u in uses)])
-        lot = _joined([u.lot + at for u, at in zip(uses, first_lot, strict=False)], np.int64)
-        when = _joined([u.when for u in uses], np.int64)
+        lot = joined([u.lot + at for u, at in zip(uses, first_lot, strict=False)], np.int64)
+        when = joined([u.when for u in uses], np.int64)
         by_lot = np.lexsort((when, lot))
-        entries, places = _entries(process, vocabulary)
+        entries = _entries(process, vocabulary)
+        column_of = {
+            statistic: np.array([i for i, entry in enumerate(entries) if entry.statistic == statistic], np.int64)
+            for statistic in ("n_known", "n_used", "value")
+        }
         first = [at + starts(u.batch, batches) for u, at in zip(uses, use, strict=False)]
         return cls(
             tuple(entries),
             Records.of([g for material in materials for g in material.groupings], log, batches),
-            places.records,
-            places.uses,
+            column_of["n_known"],
+            column_of["n_used"],
             np.array(first, np.int64).reshape(len(materials), batches + 1),
             lot,
             when,
-            _joined([u.quantity for u in uses], np.float64),
-            _joined([u.unit for u in uses], np.int64),
+            joined([u.quantity for u in uses], np.float64),
+            joined([u.unit for u in uses], np.int64),
             starts(lot[by_lot], int(first_lot[-1])),
             when[by_lot],
             first_lot,
             tuple(result for material in materials for result in material.results),
-            places.results,
+            column_of["value"],
         )
 
     def fill(self, query: ContextQuery, out: Floats) -> None:
@@ -225,29 +229,15 @@ class Lots:
             _fill_results(query.batch, query.as_of, *known, first, test.start, test.when, test.newest, column, out)
 
 
-@dataclass(frozen=True)
-class _Places:
-    """Columns of a material's parts."""
-
-    records: Ints
-    uses: Ints
-    results: tuple[int, ...]
-
-
-def _entries(process: ProcessDefinition, vocabulary: Vocabulary) -> tuple[list[Feature], _Places]:
+def _entries(process: ProcessDefinition, vocabulary: Vocabulary) -> list[Feature]:
     made: list[Feature] = []
-    records, uses, results = [], [], []
     for material in vocabulary.materials:
         lot, supplier = f"lot.{slug(material)}", f"supplier.{slug(material)}"
-        records += [len(made), len(made) + 2]
         made += failure_entries(lot, f"Lot of {material}", of=f"the same lot of {material}")
         made += failure_entries(supplier, f"Supplier of {material}", of=f"the same supplier of {material}")
-        uses.append(len(made))
         made += _use_entries(lot, material)
-        for parameter in (p for p, m in vocabulary.lot_tests if m == material):
-            results.append(len(made))
-            made.append(_result_entry(parameter, material, process, vocabulary))
-    return made, _Places(np.array(records, np.int64), np.array(uses, np.int64), tuple(results))
+        made += [_result_entry(p, m, process, vocabulary) for p, m in vocabulary.lot_tests if m == material]
+    return made
 
 
 def _use_entries(subject: str, material: str) -> list[Feature]:
@@ -265,10 +255,6 @@ def _result_entry(parameter: str, material: str, process: ProcessDefinition, voc
     window = "lot" if alone else f"lot_{slug(material)}"
     meaning = known.label if alone else f"{known.label}, lot of {material}"
     return feature(parameter, window, "value", label=known.label, unit=known.unit, meaning=meaning)
-
-
-def _joined(parts: list, kind: type) -> np.ndarray:
-    return np.concatenate([np.empty(0, kind), *parts])
 
 
 @njit(cache=True, nogil=True)

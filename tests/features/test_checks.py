@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 
-from features.checks import check_columns, check_rows
+from features.checks import Checked, check_columns, check_rows
 from features.contracts import BATCHES, DISPOSITIONS, EVENTS, OBSERVATIONS
 from features.errors import SourceError
 from features.process import ProcessDefinition
@@ -24,11 +24,11 @@ PROCESS = ProcessDefinition.model_validate(
 GOOD = {"batch_id": "B1", "parameter": "glucose_mm", "observed_at": "2025-01-01T00:00:00Z", "value": "5"}
 
 
-def observations(*changes):
+def observations(*changes) -> pd.DataFrame:
     return pd.DataFrame([GOOD | change for change in changes]).astype("str").fillna("")
 
 
-def check(*changes, **options):
+def check(*changes, **options) -> Checked:
     return check_rows(observations(*changes), OBSERVATIONS, PROCESS, source="observations.csv", **options)
 
 

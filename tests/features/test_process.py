@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from features.errors import ProcessError
-from features.process import LabelRule, load_process
+from features.process import LabelRule, ProcessDefinition, load_process
 
 ROOT = Path(__file__).parents[2]
 HEAD = """[process]
@@ -30,7 +30,7 @@ parameter = "ph"
 """
 
 
-def load(tmp_path: Path, text: str):
+def load(tmp_path: Path, text: str) -> ProcessDefinition:
     path = tmp_path / "p.toml"
     path.write_text(text)
     return load_process(path)

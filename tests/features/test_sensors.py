@@ -189,7 +189,7 @@ reading = st.tuples(
 
 
 @st.composite
-def histories(draw):
+def histories(draw) -> pd.DataFrame:
     rows = {(r[0], r[1], r[2]): r for r in draw(st.lists(reading, min_size=1, max_size=80))}
     corrected = draw(st.lists(st.sampled_from(sorted(rows)), max_size=6))
     made = list(rows.values())

@@ -20,7 +20,9 @@ NOBODY = LABELS.arrow().empty_table().to_pandas()
 
 
 def at(hours: float) -> pd.Timestamp:
-    return pd.Timestamp(START.value + round(hours * 3600e9), tz="UTC").as_unit("us")
+    moment = START + pd.Timedelta(hours=hours)
+    assert isinstance(moment, pd.Timestamp)
+    return moment
 
 
 def known(batch_id: str, hours: float) -> pd.DataFrame:

@@ -3,6 +3,7 @@ import pandas as pd
 from features.context.attributes import Attributes
 from features.context.columns import Batches, block
 from features.context.vocabulary import vocabulary
+from features.dictionary import Block
 from tests.features.context.plant import PROCESS, snapshots, tables
 
 
@@ -39,6 +40,6 @@ def test_a_batch_that_the_history_lacks_has_no_attributes() -> None:
     assert found.isna().all(axis=None)
 
 
-def attributes(rows, history):
+def attributes(rows, history) -> Block:
     batches = Batches.of(history["batches"])
     return block(Attributes.of(batches, PROCESS, vocabulary(history, PROCESS)), rows, batches.index)

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 
 from features.context.columns import Batches, block
 from features.context.environment import Environment
@@ -11,7 +12,7 @@ BATCHES = [
 ]
 
 
-def environment_block(found, *asked):
+def environment_block(found, *asked) -> pd.DataFrame:
     history = tables(batches=BATCHES, environment=[{"site_id": "north", "metric": "Air CFU"} | f for f in found])
     rows = snapshots(history["batches"], *asked)
     batches = Batches.of(history["batches"])

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from features.context.columns import Batches, block
@@ -7,7 +8,7 @@ from features.context.vocabulary import vocabulary
 from tests.features.context.plant import PROCESS, labels, snapshots, tables
 
 
-def lot_block(history, log, *asked, process=PROCESS):
+def lot_block(history, log, *asked, process=PROCESS) -> pd.DataFrame:
     history = tables(lot_results=[]) | history
     rows = snapshots(history["batches"], *asked)
     words, batches = vocabulary(history, process), Batches.of(history["batches"])

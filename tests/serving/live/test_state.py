@@ -222,7 +222,7 @@ def test_a_plant_is_not_ready_before_what_was_prepared_again_has_taken_its_place
     assert cell(state, "R1", "2026-01-03T00:00:00Z", "site.now.n_known") == 0
     state.add("R0", "observations", [result(0, 12, 90.0)])
 
-    def observed(*parts):
+    def observed(*parts) -> Columns:
         ready.append(state.ready_site("R1"))
         return Columns(*parts)
 
