@@ -1,7 +1,7 @@
-"""`python -m benchmarks.trace_score`: how many of our files one score over HTTP enters, and how often it changes package.
+"""`python -m benchmarks.trace_score`: how many of our files a score over HTTP enters, how often it changes package.
 
 Runs on any state of the code: it knows the environment of `serving.main.make`, a made-up plant and the command line.
-`--root DIR` counts the code of another checkout, of this state or an earlier one, with the environment that this one has.
+`--root DIR` counts the code of another checkout, also of an earlier one, with the environment that this one has.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def report(root: Path, traces: dict[str, Trace]) -> dict[str, Any]:
 
 
 def show(found: dict[str, Any]) -> None:
-    """Print a report: the figures of every kind of request, and the files and changes of the first, which is the headline."""
+    """Print the figures of every kind of request, and the files and changes of the first, which is the headline."""
     print(f"POST /v1/batches/B1/scores with reasons, commit {found['commit']}. {COUNTED}")
     for name, one in found["requests"].items():
         way = "through FastAPI's routes" if one["by_fastapi"] else "not through FastAPI's routes"
