@@ -16,8 +16,8 @@ Schema = Mapping[str, Any]
 _SAYS_NOTHING = {"title", "description", "default", "examples", "example", "deprecated", "discriminator", "readOnly",
                  "writeOnly", "$comment"}  # fmt: skip
 _OF_PARTS = {"properties", "additionalProperties", "items", "propertyNames"}
-_COMPARED = {"type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref", "required", "minimum", "maximum", "exclusiveMinimum",
-             "exclusiveMaximum", *_OF_PARTS}  # fmt: skip
+_COMPARED = {"type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref", "required", "minimum", "maximum",
+             "exclusiveMinimum", "exclusiveMaximum", *_OF_PARTS}  # fmt: skip
 _LEAST, _MOST = ("minLength", "minItems", "minProperties"), ("maxLength", "maxItems", "maxProperties")
 ANYTHING: Schema = {}
 
