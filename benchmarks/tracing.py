@@ -16,9 +16,9 @@ from typing import Any
 
 OURS = ("features", "models", "serving", "pipelines")
 COUNTED = (
-    "A change is a call from a frame of ours in one directory into a frame of ours in another, over frames of libraries "
-    "between the two. Returns, generators and coroutines that go on, and entries from a server or from a thread's start "
-    "do not count."
+    "A change is a call from a frame of ours in one directory into a frame of ours in another, over frames of "
+    "libraries between the two. Returns, generators and coroutines that go on, and entries from a server or from a "
+    "thread's start do not count."
 )
 
 

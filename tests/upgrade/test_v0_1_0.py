@@ -1,7 +1,7 @@
 """A data directory of 0.1.0 is read by the present code: `v0_1_0/`, made by `make_v0_1_0.py` with the code of then.
 
-What only the code of then could do again (a score to the bit, a bundle whose features it made) either works or ends in one
-line that says what to do.
+What only the code of then could do again (a score to the bit, a bundle whose features it made) either works or ends in
+one line that says what to do.
 """
 
 import json
@@ -108,7 +108,7 @@ def test_reading_changes_nothing_but_the_shape_of_the_database(read):
 def test_what_is_worked_out_from_a_score_is_the_same_or_needs_the_code_of_then(read):
     for path, former in EXPECTED["worked_out"].items():
         answer = read.client.get(path)
-        if answer.status_code == 409:
+        if answer.status_code in (409, 503):  # it spoke with other code; no model speaks now
             assert is_one_line_that_says_what_to_do(answer.json()["detail"]), answer.text
         else:
             assert (answer.status_code, still_said(former, answer.json())) == (200, [])
