@@ -30,11 +30,18 @@ class Trace:
         files: Calls by file, relative to the checkout.
         changes: Calls by directory of the caller and directory of what it called, where the two differ.
         in_fastapi: Whether FastAPI's own way to a handler was taken.
+        share: Of the requests that it stands for, those that entered the same.
     """
 
     files: Counter[str] = field(default_factory=Counter)
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
     in_fastapi: bool = False
+    share: float = 1.0
+
+    @property
+    def alike(self) -> tuple[frozenset[str], frozenset[tuple[str, str]], bool]:
+        """What two requests have in common that went the same way."""
+        return frozenset(self.files), frozenset(self.changes), self.in_fastapi
 
     @property
     def top_level(self) -> int:
