@@ -63,7 +63,12 @@ class Model:
 class Score(BaseModel):
     """Risk of one batch at one moment. A newer version of the predictor may add fields: clients ignore the unknown ones."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", json_schema_extra={"additionalProperties": True})
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_serialization_defaults_required=True,
+        json_schema_extra={"additionalProperties": True},
+    )
 
     version: int = Field(VERSION, description="Of this shape")
     batch_id: str

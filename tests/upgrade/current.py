@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from pipelines.cli import app as command_line
 from pipelines.plant import Plant
+from pipelines.score_table import read_scores
 from pipelines.settings import Settings
 from serving.main import assemble
 from serving.settings import load_settings
@@ -48,3 +49,8 @@ def stored(process: Path, data_dir: Path) -> dict[str, dict[str, Any]]:
     stores = dict(zip(STORES, (plant.history, plant.features, plant.scores), strict=True))
     read = {f"{name}/{table}": store.read(table) for name, store in stores.items() for table in store.tables()}
     return {name: {"rows": len(table), "columns": table.column_names} for name, table in read.items()}
+
+
+def published(process: Path, data_dir: Path) -> list[dict[str, Any]]:
+    """All published scores, those of former versions too, in the present form."""
+    return [score.to_json() for score in read_scores(Plant(Settings(process, Path(), data_dir)).scores)]

@@ -32,9 +32,9 @@ def tables(data_dir: Path, process: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def risk_scores(data_dir: Path, process: str) -> list[dict[str, Any]]:
+def risk_scores(data_dir: Path, process: str, table: str = "risk_scores") -> list[dict[str, Any]]:
     """The published scores as they are stored: objects as JSON text, times as ISO 8601."""
-    rows = DeltaTable(data_dir / "scores" / process / "risk_scores").to_pyarrow_table().to_pylist()
+    rows = DeltaTable(data_dir / "scores" / process / table).to_pyarrow_table().to_pylist()
     return [
         {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in row.items()}
         for row in rows
