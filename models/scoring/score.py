@@ -63,14 +63,9 @@ class Model:
 class Score(BaseModel):
     """Risk of one batch at one moment. A newer version of the predictor may add fields: clients ignore the unknown ones."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_serialization_defaults_required=True,
-        json_schema_extra={"additionalProperties": True},
-    )
+    model_config = ConfigDict(frozen=True, extra="ignore", json_schema_extra={"additionalProperties": True})
 
-    version: int = Field(VERSION, description="Of this shape")
+    version: int = Field(description="Of this shape")
     batch_id: str
     as_of: UtcTime = Field(description="Nothing that became available later counts")
     elapsed_h: float = Field(ge=0, description="Hours since the batch's start")

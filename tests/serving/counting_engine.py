@@ -67,7 +67,7 @@ class CountingEngine(BulkEngine):
         reason = Reason("force_kn", "Force", "force_kn.since_start.max", largest, "kN", (4.0, 6.0), None, 100 * share, {},
                         largest, None, "", f"Force: {len(values)} readings")  # fmt: skip
         return Score(
-            batch_id=batch_id, as_of=utc(as_of_us), elapsed_h=elapsed_us / 3.6e9, failure_probability=share,
+            version=1, batch_id=batch_id, as_of=utc(as_of_us), elapsed_h=elapsed_us / 3.6e9, failure_probability=share,
             base_probability=0.0, interval=[share, share], decision="high" if share > 0.5 else "low", cause=None,
             possible=[], modes={}, attributes=[], reasons=[reason], missing=[], stale={}, sensors=[], domain=[],
             data_sha256=f"{len(values):064d}", process_version="1", model=self._model,
