@@ -8,7 +8,7 @@ import orjson
 import pandas as pd
 import pytest
 
-from serving.audit.anchor import Anchor
+from serving.audit.trail import Anchor
 from serving.ids import microseconds
 from serving.model_releases import ModelReleases
 from serving.records.store import Records
