@@ -176,9 +176,7 @@ class RecordsAdmin:
         found = replay(service, score_id)
         if found.is_equal:
             return True, f"{score_id}: the same to the bit, probability {found.again['failure_probability']!r}"
-        names = found.stored.keys() | found.again.keys()
-        differing = sorted(name for name in names if found.stored.get(name) != found.again.get(name))
-        return False, f"{score_id}: differs in {', '.join(differing)}"
+        return False, f"{score_id}: differs in {', '.join(found.differing)}"
 
 
 def _state(key: KeyRecord) -> str:

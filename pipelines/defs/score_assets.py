@@ -11,10 +11,10 @@ from pipelines.risk_scores import publish_scores
 
 @dg.asset(deps=["in_progress_features", "challenger"], group_name="scoring")
 def risk_scores(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
-    """One record per batch in progress: probability, reasons, what is missing, which model says so."""
+    """One record per batch in progress: probability, decision, reasons, missing and stale data, and the model."""
     scores, model = publish_scores(plant.open())
     context.log.info(f"{len(scores)} risk scores by model version {model.version} ({model.review})")
-    highest = float(scores["failure_probability"].max()) if len(scores) else 0.0
+    highest = max((score.failure_probability for score in scores), default=0.0)
     return dg.MaterializeResult(
         metadata={"rows": len(scores), "highest": highest, "model_version": model.version, "model_sha256": model.sha256}
     )

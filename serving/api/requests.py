@@ -15,8 +15,7 @@ from features.process import OUTCOMES
 from serving.access.signing import MEANINGS
 from serving.api import examples
 from serving.api.fields import MAX_ROWS, PRINTABLE, Id, Moment, Number, Revision, RowTime, Text, example
-from serving.interfaces import PLANT_TABLES, ROW_TABLES
-from serving.records.rows import Row
+from serving.interfaces import PLANT_TABLES, ROW_TABLES, Row
 
 
 class _Strict(BaseModel):

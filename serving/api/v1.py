@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import orjson
@@ -190,4 +191,4 @@ def read_model(request: Request) -> Response:
     service = service_of(request)
     staleness = {"stale_since_us": service.stale_since_us(), "stale_because": service.staleness.because or None}
     with service.engine_cache.reading() as (engine, _):
-        return as_json({**engine.model().to_json(), **engine.released_for(), **staleness})
+        return as_json({**asdict(engine.model()), **engine.released_for(), **staleness})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, text
@@ -12,12 +12,9 @@ from sqlalchemy import Row as SqlRow
 
 from features.contracts import RUN_HISTORY
 from serving.ids import new_id
-from serving.interfaces import StoredRow, canonical
+from serving.interfaces import Row, StoredRow, canonical
 from serving.records.store import Head
 from serving.records.tables import AROUND, OF_BATCHES, OF_LOTS, quarantine, rows
-
-Row: TypeAlias = Mapping[str, object]
-"""A row of a table of the run history: JSON values by column."""
 
 _CHUNK = 20_000
 _OF_BATCH = (rows.c.batch_id == bindparam("id")) & (rows.c.table_name == "batches")

@@ -17,13 +17,12 @@ from sqlalchemy import Connection
 
 from serving.access.principals import ALL_SITES, ForbiddenError, Principal
 from serving.audit import trail
-from serving.interfaces import RowVerdict, canonical
+from serving.interfaces import Row, RowVerdict, canonical
 from serving.records import answers
 from serving.records.answers import Answer, Call
 from serving.records.rows import (
     BatchRow,
     RejectedRow,
-    Row,
     append_quarantine,
     append_rows,
     find_batch,

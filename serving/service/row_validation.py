@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from serving.ids import iso, microseconds
-from serving.interfaces import Engine, RowVerdict
-from serving.records.rows import RejectedRow, Row, key_of
+from serving.interfaces import Engine, Row, RowVerdict
+from serving.records.rows import RejectedRow, key_of
 
 # When a row could be known, by table: the first column with a value counts.
 _KNOWN_AT = {

@@ -15,6 +15,7 @@ from features.context import Vocabulary
 from features.errors import StorageError
 from features.process import ProcessDefinition
 from models.folder import MANIFEST as PREDICTOR_MANIFEST
+from models.scoring.score import Release
 from serving.bundle.bundle import Bundle
 from serving.bundle.canary import run_canary
 from serving.bundle.files import read_folder
@@ -22,7 +23,6 @@ from serving.bundle.loader import ACCEPTED, RETRY_US, BundleLoader
 from serving.bundle.manifest import MANIFEST, SIGNATURE, BundleError, private_key, trusted_keys
 from serving.bundle.store import POINTER, BundleStore
 from serving.interfaces import EngineError
-from serving.scorer import Release
 
 WORDS = Vocabulary(attributes=("a",), materials=("m",), lot_tests=(("p", "m"),), metrics=(("cfu", "A"),))
 

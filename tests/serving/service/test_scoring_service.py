@@ -6,6 +6,7 @@ import orjson
 import pytest
 from sqlalchemy import select
 
+from models.scoring.score import Score
 from serving.access.principals import ForbiddenError
 from serving.audit import trail, verification
 from serving.bundle.digests import code_digest
@@ -111,7 +112,7 @@ def test_a_key_in_flight_is_refused(records, tmp_path) -> None:
     entered, go_on = threading.Event(), threading.Event()
 
     class Slow(CountingEngine):
-        def score(self, batch_id, as_of_us, *, reasons=True) -> dict:
+        def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> Score:
             entered.set()
             go_on.wait(5)
             return super().score(batch_id, as_of_us, reasons=reasons)
@@ -136,7 +137,7 @@ def test_two_processes_with_one_key_keep_one_score(records, tmp_path) -> None:
     made = []
 
     class Meanwhile(CountingEngine):
-        def score(self, batch_id, as_of_us, *, reasons=True) -> dict:
+        def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> Score:
             if not made:
                 made.append(score_requests.score(first, call(key="k"), "B1", EVENING))
             return super().score(batch_id, as_of_us, reasons=reasons)
