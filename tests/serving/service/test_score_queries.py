@@ -7,7 +7,7 @@ import orjson
 import pandas as pd
 import pytest
 
-from models.scoring.score import Release
+from models.scoring.score import Release, Score
 from models.scoring.snapshots import SnapshotScorer, score_snapshots
 from serving.audit.trail import Anchor
 from serving.ids import microseconds
@@ -64,18 +64,18 @@ def scored(service, at: str) -> str:
     return orjson.loads(score_requests.score(service, call(), "B1", microseconds(at)).body)["score_id"]
 
 
-def bulk(plant, rows, at: str, before: str | None = None) -> dict:
+def bulk(plant, rows, at: str, before: str | None = None) -> Score:
     """`changes` and `what_if` by the scorer of frames, over the given rows."""
     engine = BulkEngine(plant.predictor, RELEASE, plant.process)
     engine.put_batch({**OWN, "batch_id": "B1"})
     engine.add("B1", "observations", rows)
     history = {name: _frame(name, kept.values(), plant.process) for name, kept in engine._rows.items()}
-    frames = [engine._snapshot(history, "B1", pd.Timestamp(time).as_unit("us")) for time in (at, before) if time]
+    moments = pd.to_datetime([time for time in (at, before) if time]).as_unit("us")
+    frames = [engine._snapshot(history, "B1", moment) for moment in moments]
     frame, features = frames[0]
     scorer = SnapshotScorer(plant.predictor, plant.process, engine.model(), features)
     (found,) = score_snapshots(scorer, frame, data_sha256="d", before=frames[1][0] if before else None)
-    plain = found.to_json()
-    return {name: plain[name] for name in ("changes", "what_if")}
+    return found
 
 
 ROWS = [reading(hour, 5.0 + hour / 4) for hour in range(1, 12)]
@@ -83,21 +83,23 @@ ROWS = [reading(hour, 5.0 + hour / 4) for hour in range(1, 12)]
 
 def test_what_changed_is_what_the_bulk_scorer_says(service, plant) -> None:
     first, second = scored(service, "2026-03-01T04:30:00Z"), scored(service, "2026-03-01T11:00:00Z")
-    said = score_queries.changes(service, MES, second, None)
-    assert (said["since"]["score_id"], said["score_id"]) == (first, second)
-    wanted = bulk(plant, ROWS, "2026-03-01T11:00:00Z", "2026-03-01T04:30:00Z")["changes"]
-    assert said["changes"] == wanted
-    assert {row["label"] for row in said["changes"]["rows"]} >= {"Compression force", "Stage of the batch"}
-    assert said["changes"]["probability"] == said["failure_probability"] != said["since"]["failure_probability"]
-    assert score_queries.changes(service, MES, first, None)["changes"] is None
+    found = score_queries.changes(service, MES, second, None)
+    assert found.since is not None
+    assert found.changes is not None
+    assert (found.since.score_id, found.score_id) == (first, second)
+    wanted = bulk(plant, ROWS, "2026-03-01T11:00:00Z", "2026-03-01T04:30:00Z").changes
+    assert found.changes == wanted
+    assert {row.label for row in found.changes.rows} >= {"Compression force", "Stage of the batch"}
+    assert found.changes.probability == found.failure_probability != found.since.failure_probability
+    assert score_queries.changes(service, MES, first, None).changes is None
 
 
 def test_what_could_be_done_is_what_the_bulk_scorer_says(service, plant) -> None:
     made = scored(service, "2026-03-01T11:00:00Z")
-    said = score_queries.what_if(service, MES, made)["what_if"]
-    assert said["probability"] > plant.predictor.thresholds.high
-    assert said == bulk(plant, ROWS, "2026-03-01T11:00:00Z")["what_if"]
-    assert [move["parameter"] for move in said["changes"][0]["moves"]] == ["force_kn"]
+    found = score_queries.what_if(service, MES, made).what_if
+    assert found.probability > plant.predictor.thresholds.high
+    assert found == bulk(plant, ROWS, "2026-03-01T11:00:00Z").what_if
+    assert [move.parameter for move in found.changes[0].moves] == ["force_kn"]
 
 
 def test_rows_that_came_later_change_no_answer_whether_they_could_have_counted_or_not(service, monkeypatch) -> None:
@@ -136,11 +138,13 @@ def test_a_correction_is_told_by_the_score_that_supersedes(service) -> None:
     first = scored(service, "2026-03-01T11:00:00Z")
     tell(service, reading(11, 5.0, revision=1))
     second = scored(service, "2026-03-01T11:00:00Z")
-    said = score_queries.changes(service, MES, second, None)
-    assert (said["since"]["score_id"], said["changes"]["hours"]) == (first, 0.0)
-    assert said["changes"]["rows"][0]["parameter"] == "force_kn"
-    assert sum(row["points"] for row in said["changes"]["rows"]) == pytest.approx(
-        100 * (said["failure_probability"] - said["since"]["failure_probability"]), abs=0.05
+    found = score_queries.changes(service, MES, second, None)
+    assert found.since is not None
+    assert found.changes is not None
+    assert (found.since.score_id, found.changes.hours) == (first, 0.0)
+    assert found.changes.rows[0].parameter == "force_kn"
+    assert sum(row.points for row in found.changes.rows) == pytest.approx(
+        100 * (found.failure_probability - found.since.failure_probability), abs=0.05
     )
 
 
@@ -192,15 +196,15 @@ def test_a_history_that_came_along_can_be_asked_about_too(service, plant) -> Non
     history = {"batches": [{"batch_id": "B1", **OWN}], "observations": ROWS}
     at = "2026-03-01T11:00:00Z"
     made = orjson.loads(score_requests.score_inline(service, call(), "B1", microseconds(at), history).body)["score_id"]
-    assert score_queries.changes(service, MES, made, None)["changes"] is None
-    assert score_queries.what_if(service, MES, made)["what_if"] == bulk(plant, ROWS, at)["what_if"]
+    assert score_queries.changes(service, MES, made, None).changes is None
+    assert score_queries.what_if(service, MES, made).what_if == bulk(plant, ROWS, at).what_if
 
 
 def test_another_site_is_told_nothing(records, tmp_path) -> None:
     service = make_service(records, tmp_path)
     intake.put_batch(service, call(), "B1", BATCH, "")
     made = scored(service, "2026-03-01T11:00:00Z")
-    assert score_queries.changes(service, NORTH, made, None)["score_id"] == made
+    assert score_queries.changes(service, NORTH, made, None).score_id == made
     for ask in (
         lambda: score_queries.changes(service, SOUTH, made, None),
         lambda: score_queries.what_if(service, SOUTH, made),
@@ -216,6 +220,7 @@ def test_an_answer_from_memory_and_one_from_stored_rows_are_the_same_on_either_d
     first = scored(service, "2026-03-01T01:30:00Z")
     second = scored(service, "2026-03-01T02:00:00Z")
     before = score_queries.changes(service, MES, second, None)
-    assert (before["changes"]["before"], before["changes"]["probability"]) == (1.0, 0.5)
+    assert before.changes is not None
+    assert (before.changes.before, before.changes.probability) == (1.0, 0.5)
     tell(service, reading(1, 5.0, revision=1))
     assert score_queries.changes(service, MES, second, first) == before
