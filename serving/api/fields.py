@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
+from features.contracts import OBSERVATIONS
+from features.parsing import INTEGER_END
 from serving.ids import ID_PATTERN, checked_time
 
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
@@ -22,7 +24,7 @@ RowTime = Annotated[  # validated with its row: a wrong time rejects one row, no
     str, Field(pattern=PRINTABLE, max_length=40, examples=["2026-01-31T08:00:00+01:00"])
 ]
 Number = Annotated[float, Field(allow_inf_nan=False)]
-Revision = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Revision = Annotated[int, Field(ge=OBSERVATIONS["revision"].low, le=INTEGER_END - 1)]
 
 
 def example(*examples: dict[str, JsonValue], extra: Literal["allow"] | None = None) -> ConfigDict:

@@ -20,9 +20,9 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Connection, insert, select
 
+from features.canonical import canonical
 from features.errors import StorageError
 from serving.ids import iso
-from serving.interfaces import canonical
 from serving.records.rows import KeptRow
 from serving.records.store import Head
 from serving.records.tables import audit

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, insert
 
+from features.canonical import canonical
 from serving.access.principals import ALL_SITES
 from serving.ids import iso, new_id
-from serving.interfaces import canonical
 from serving.records.tables import deliveries, events_out
 from serving.settings import Webhook
 

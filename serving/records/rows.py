@@ -10,9 +10,10 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, text
 from sqlalchemy import Row as SqlRow
 
+from features.canonical import canonical
 from features.contracts import RUN_HISTORY
 from serving.ids import new_id
-from serving.interfaces import Row, StoredRow, canonical
+from serving.interfaces import Row, StoredRow
 from serving.records.store import Head
 from serving.records.tables import AROUND, OF_BATCHES, OF_LOTS, quarantine, rows
 

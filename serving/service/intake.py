@@ -15,9 +15,10 @@ from typing import TypeAlias
 
 from sqlalchemy import Connection
 
+from features.canonical import canonical
 from serving.access.principals import ALL_SITES, ForbiddenError, Principal
 from serving.audit import trail
-from serving.interfaces import Row, RowVerdict, canonical
+from serving.interfaces import Row, RowVerdict
 from serving.records import answers
 from serving.records.answers import Answer, Call
 from serving.records.rows import (

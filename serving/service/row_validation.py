@@ -6,19 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
+from features.contracts import RUN_HISTORY
 from serving.ids import iso, microseconds
 from serving.interfaces import Engine, Row, RowVerdict
 from serving.records.rows import RejectedRow, key_of
 
-# When a row could be known, by table: the first column with a value counts.
-_KNOWN_AT = {
-    "observations": ("available_at", "observed_at"),
-    "events": ("available_at", "started_at"),
-    "materials": ("consumed_at",),
-    "dispositions": ("decided_at",),
-    "lot_results": ("available_at", "observed_at"),
-    "environment": ("available_at", "observed_at"),
-}
 MAX_EXPLAINED = 100  # rejected rows in an answer; all are in the quarantine table
 
 
@@ -100,10 +92,14 @@ def status_of(counts: RowsSummary) -> int:
 
 
 def known_us(table: str, row: Row) -> int | None:
-    """When a row could be known, in microseconds UTC; None if the row has no such time, as the row of a batch."""
-    at = next((row[name] for name in _KNOWN_AT.get(table, ()) if row.get(name)), None)
+    """When a row could be known, in microseconds UTC; None for a row without such a time, and for the row of a batch.
+
+    The row of a batch may be a correction of its start, and would then have counted before.
+    """
+    if table == "batches":
+        return None
     try:
-        return microseconds(str(at))
+        return microseconds(str(RUN_HISTORY[table].known_time(row)))
     except ValueError:
         return None
 

@@ -1,8 +1,10 @@
 import re
 import shutil
+from collections.abc import Callable
 
 import pandas as pd
 import pytest
+from typer.testing import Result
 
 from pipelines.plant import Plant
 from pipelines.storage import Store
@@ -11,7 +13,7 @@ from tests.pipelines.small_plant import Place
 TABLES = ("batches", "observations", "dispositions", "materials")
 
 
-def edit(table, row, **values):
+def edit(table, row, **values) -> Callable[[Place], None]:
     def change(place) -> None:
         frame = place.read(table)
         for name, value in values.items():
@@ -21,7 +23,7 @@ def edit(table, row, **values):
     return change
 
 
-def without(table, column):
+def without(table, column) -> Callable[[Place], None]:
     return lambda place: place.replace(table, place.read(table).drop(columns=column))
 
 
@@ -83,13 +85,13 @@ def test_bad_input_is_one_line_and_the_last_good_version_stands(case, clone, run
     assert versions(clone) == before
 
 
-def versions(place):
+def versions(place) -> dict[str, int]:
     kept = Store(place.data_dir / "history" / "small")
     return {name: kept.version(name) for name in TABLES}
 
 
 @pytest.fixture(scope="module")
-def broken(ran, tmp_path_factory, run):
+def broken(ran, tmp_path_factory, run) -> tuple[Place, dict[str, int], Result]:
     """One run over rows that break five rules."""
     place = Place(tmp_path_factory.mktemp("broken") / "plant")
     shutil.copytree(ran.place.root, place.root, symlinks=True)

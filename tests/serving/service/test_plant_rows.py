@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select
 
+from features.canonical import canonical
 from features.checks import check_rows
 from features.context import Vocabulary, vocabulary
 from features.contracts import RUN_HISTORY
@@ -26,7 +27,7 @@ from models.scoring.newest import utc
 from models.scoring.score import Model, Score
 from pipelines.simulator import SimulationSettings, simulate
 from serving.audit import trail, verification
-from serving.interfaces import Engine, canonical
+from serving.interfaces import Engine
 from serving.live.rows import plain_rows
 from serving.live.state import PlantState
 from serving.records.store import Records
@@ -160,7 +161,7 @@ class StateEngine:
         row = self._state.row(batch_id, as_of_us)
         each = zip(row.columns.features, row.values.tolist(), strict=True)
         return Score(
-            batch_id=batch_id, as_of=utc(as_of_us), elapsed_h=row.elapsed_h, failure_probability=0.5, base_probability=0.5,
+            version=1, batch_id=batch_id, as_of=utc(as_of_us), elapsed_h=row.elapsed_h, failure_probability=0.5, base_probability=0.5,
             interval=[0.5, 0.5], decision="low", cause=None, possible=[], attributes=[], reasons=[] if reasons else None,
             modes={f.name: v for f, v in each if not np.isnan(v)}, missing=[], stale={}, sensors=[], domain=[],
             data_sha256=row.data_sha256, process_version="1", model=self.model(),
@@ -207,7 +208,8 @@ def test_the_score_of_a_batch_that_used_the_lot_changes_as_the_bulk_features_do(
     )
     service = make_service(records, tmp_path, make=lambda _: cast("Engine", StateEngine(words)), now_us=2**51)
     for row in plain_rows(history["batches"]):
-        intake.put_batch(service, call(request_id=row["batch_id"]), row["batch_id"], row, "")
+        batch_id = str(row["batch_id"])
+        intake.put_batch(service, call(request_id=batch_id), batch_id, row, "")
     for batch_id, own in history["materials"].groupby("batch_id"):
         intake.add_rows(service, call(request_id=f"m{batch_id}"), str(batch_id), {"materials": plain_rows(own)})
     last = history["batches"].sort_values("started_at").iloc[-1]
