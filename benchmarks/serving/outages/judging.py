@@ -99,8 +99,7 @@ class Judge:
                 held = row["rows_seq"]
                 reasons = orjson.loads(row["body"])["reasons"] is not None
                 again = engine.score(row["batch_id"], row["as_of_us"], reasons=reasons)
-                again["model"].pop("stale_since_us", None)
-                wrong += canonical(again).decode() != row["body"]
+                wrong += canonical(again.to_json()).decode() != row["body"]
         return wrong
 
 
