@@ -204,6 +204,11 @@ def _engine(url: str) -> Engine:
             return _postgresql(parsed)
     except (ArgumentError, NoSuchModuleError):
         pass
+    except ImportError as error:  # the driver is LGPL, so it is an extra
+        raise StorageError(
+            f"records in PostgreSQL need a driver that is not installed ({error})",
+            remedy="Run pip install 'batchguard[postgresql]'.",
+        ) from None
     raise StorageError(
         "BATCHGUARD_RECORDS_URL cannot be used", expected="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE"
     )

@@ -1,18 +1,21 @@
 import re
 import shutil
+from collections.abc import Callable
 
 import pandas as pd
 import pytest
+from typer.testing import Result
 
 from pipelines.plant import Plant
 from pipelines.storage import Store
 from tests.pipelines.small_plant import Place
 
+Spoil = Callable[[Place], object]
 TABLES = ("batches", "observations", "dispositions", "materials")
 
 
-def edit(table, row, **values):
-    def change(place) -> None:
+def edit(table: str, row: int, **values: str) -> Spoil:
+    def change(place: Place) -> None:
         frame = place.read(table)
         for name, value in values.items():
             frame.loc[row, name] = value
@@ -21,7 +24,7 @@ def edit(table, row, **values):
     return change
 
 
-def without(table, column):
+def without(table: str, column: str) -> Spoil:
     return lambda place: place.replace(table, place.read(table).drop(columns=column))
 
 
@@ -83,13 +86,13 @@ def test_bad_input_is_one_line_and_the_last_good_version_stands(case, clone, run
     assert versions(clone) == before
 
 
-def versions(place):
+def versions(place: Place) -> dict[str, int]:
     kept = Store(place.data_dir / "history" / "small")
     return {name: kept.version(name) for name in TABLES}
 
 
 @pytest.fixture(scope="module")
-def broken(ran, tmp_path_factory, run):
+def broken(ran, tmp_path_factory, run) -> tuple[Place, dict[str, int], Result]:
     """One run over rows that break five rules."""
     place = Place(tmp_path_factory.mktemp("broken") / "plant")
     shutil.copytree(ran.place.root, place.root, symlinks=True)
