@@ -2,7 +2,7 @@
 
 Such a row is spelled the plain way: an ISO time with offset, a finite number within the parameter's range, in its unit.
 Every other row goes through the rules of the ingest (`serving.live.rows`), which accept more and say what is wrong. That
-both give the same for a row that passes here is a test (`tests/serving/test_readings.py`).
+both give the same for a row that passes here is a test (`tests/serving/live/test_readings.py`).
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ def check(
         x: Row of the encoder's matrix, shape (k,).
         row: The same snapshot by feature name, for what the encoder leaves out: names never seen, constant columns.
         checkpoint_h: Hours since the start.
-        missing: Parameters of the model without a value (`models.explain.reasons.missing`).
-        stale: Parameters older than usual, with their age (`models.explain.reasons.stale`).
+        missing: Parameters of the model without a value (`models.explain.completeness.missing`).
+        stale: Parameters older than usual, with their age (`models.explain.completeness.stale`).
 
     Raises:
         ContractError: `x` is not a row of this predictor's matrix.
