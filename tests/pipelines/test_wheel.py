@@ -1,13 +1,17 @@
 """The wheel does outside of the checkout what the checkout does."""
 
 import os
+import re
 import site
 import subprocess
 import sys
 import venv
+from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.pipelines.small_plant import Place, history
 
@@ -81,3 +85,23 @@ def test_a_process_of_the_package_is_named_by_its_id(installed, tmp_path) -> Non
 def test_the_packages_carry_their_types(installed) -> None:
     (packages,) = (installed.parent / "lib").glob("python*/site-packages")
     assert {path.parent.name for path in packages.glob("*/py.typed")} >= {"features", "models", "serving", "pipelines"}
+
+
+def test_nothing_under_the_gpl_or_lgpl_comes_unasked() -> None:
+    seen, todo = set(), {"batchguard"}
+    while todo:
+        name = todo.pop()
+        seen.add(name)
+        wanted = [Requirement(line) for line in metadata.requires(name) or ()]
+        needed = {r.name.lower() for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})}
+        todo |= {name for name in needed - seen if any(metadata.distributions(name=name))}
+    assert len(seen) > 60
+    assert "psycopg" not in seen
+    stated = {name: licence(metadata.metadata(name).json) for name in seen}
+    assert [name for name, text in stated.items() if re.search(r"GPL|GNU (Lesser|General|Library)", text)] == []
+
+
+def licence(of: Mapping[str, str | list[str]]) -> str:
+    """Expression, first line of the text and classifiers: whole texts name the licences of bundled run-time libraries."""
+    text = str(of.get("license", "")).strip().split("\n")[0]
+    return f"{of.get('license_expression')} {text} {[c for c in of.get('classifier', []) if c.startswith('License')]}"
