@@ -165,7 +165,7 @@ def scored(data: Data, train: pd.Index, test: pd.Index) -> pd.DataFrame:
     """Deviations of the test batches, and trees that learned from training deviations they had no part in."""
     rows, others, failed = data.of(train), data.of(test), data.failed[train]
     own = out_of_fold(rows, data.features, failed)
-    theirs = fit_deviations(rows, data.features, failed.index[~failed]).block(others).values
+    theirs = fit_deviations(rows, data.features, failed.index[~failed]).of(others)
     raw, weight = tree_scores(pd.concat([rows, own], axis=1), pd.concat([others, theirs], axis=1), failed)
     head = others[["batch_id", "checkpoint_h"]].assign(failed=others["batch_id"].map(data.failed).to_numpy(bool))
     return pd.concat([head, theirs], axis=1).assign(trees_with_deviations=raw, weight=weight)

@@ -1,1 +1,1 @@
-"""Features to a calibrated, explained predictor, and the figures it is judged by."""
+"""Features to a calibrated, explained predictor, and the figures of its evaluation."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from features.errors import StorageError
 
@@ -58,7 +57,7 @@ def manifest_of(files: dict[str, bytes]) -> bytes:
     )
 
 
-def as_json(value: Any) -> bytes:
+def as_json(value: object) -> bytes:
     """Canonical JSON: the same value gives the same bytes.
 
     Raises:

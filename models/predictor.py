@@ -19,16 +19,16 @@ from scipy.special import expit
 from features.dictionary import Feature
 from models.cohort.encode import Encoder
 from models.cohort.table import between_checkpoints
-from models.decide import Thresholds
 from models.folder import as_json, manifest_of, read_files, write_files
 from models.learners.applicability.model import Applicability
 from models.learners.blend import Blend
 from models.learners.calibrate import Calibration
 from models.learners.conformal import Conformal
 from models.learners.evidence import Evidence, Seen
+from models.learners.failure_modes import ModeModel
 from models.learners.forest import Forest
-from models.learners.questions import ModeModel
 from models.learners.sensors import SensorChecks
+from models.scoring.decision import Thresholds
 
 AGE = "age_h"  # the statistic that says how old a parameter's newest value is
 USUAL = 0.95  # quantile of the ages in training above which a value is stale
@@ -150,21 +150,6 @@ class Predictor:
         raw = self.blend.intercept + self.blend.trees_slope * float(self.forest.base.mean())
         return self.calibration.log_odds(np.full(np.shape(checkpoint_h), raw), np.asarray(checkpoint_h, float))
 
-    def percentage_points(self, contributions: pd.DataFrame, checkpoint_h: np.ndarray) -> pd.DataFrame:
-        """Contributions in percentage points; each row sums to 100 (p - base probability of its hour).
-
-        The probability changes along the straight line from the base to the snapshot in log-odds; each
-        feature takes the share of the change that it has of the line (integrated gradients, Sundararajan et al., 2017).
-        """
-        base = self.base_log_odds(checkpoint_h)
-        change = contributions.to_numpy().sum(axis=1)
-        return contributions.mul(100.0 * mean_slope(base, base + change), axis=0)
-
-    def by_parameter(self, contributions: pd.DataFrame) -> pd.DataFrame:
-        """Contributions summed over the features of each parameter; one column per parameter."""
-        parameters = [feature.parameter for feature in self.features]
-        return contributions.T.groupby(parameters, sort=True).sum().T
-
     def mode_probabilities(self, assessment: Assessment, checkpoint_h: np.ndarray) -> dict[str, np.ndarray]:
         """Probability of a failure in each mode that has a model, shape (n,) each."""
         return {model.mode: model.probability(assessment.inputs, checkpoint_h) for model in self.modes}
@@ -202,7 +187,7 @@ class Predictor:
             inputs=tuple(head["inputs"]),
             encoder=encoder,
             sensors=SensorChecks.from_json(json.loads(files["sensors.json"])),
-            evidence=Evidence.from_json(encoder, json.loads(files["evidence.json"])),
+            evidence=Evidence.from_json(json.loads(files["evidence.json"]) | {"encoder": encoder}),
             blend=Blend.from_json(head["blend"]),
             calibration=Calibration.from_json(head["calibration"]),
             sets=Conformal.from_json(head["sets"]),

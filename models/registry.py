@@ -1,4 +1,4 @@
-"""The model registry: what was trained, from what, how good it is, and which version speaks. With `models.tracking`, the only door to MLflow.
+"""The model registry in MLflow: versions, their files and their aliases. Only this module and `models.tracking` import MLflow.
 
 Training makes a challenger. The first model of a process is also its champion, marked as not reviewed; from then on
 only a person changes the champion. Scoring never calls the registry: it reads a predictor's folder.
@@ -63,7 +63,11 @@ class RegisteredModel:
 
 @dataclass(frozen=True)
 class Registry:
-    """MLflow's SQLite store and artifacts under a data directory."""
+    """MLflow's SQLite store and artifacts under a data directory.
+
+    Every method that reads raises StorageError where the database cannot be read, or files of a version are missing or
+    were changed.
+    """
 
     data_dir: Path
 
@@ -100,43 +104,23 @@ class Registry:
         return self._model(versions[version])
 
     def predictor_folder(self, model: RegisteredModel) -> Path:
-        """Folder of a version's predictor, as it was logged: whoever loads it checks it.
-
-        Raises:
-            StorageError: It is missing.
-        """
+        """Folder of a version's predictor as it was logged; `Predictor.load` checks it."""
         return self._folder(model, "predictor")
 
     def predictor(self, model: RegisteredModel) -> Predictor:
-        """The predictor of a version, checked against its registered digest.
-
-        Raises:
-            StorageError: Its files are missing or were changed.
-        """
+        """The predictor of a version, checked against its registered digest."""
         return Predictor.load(self.predictor_folder(model), sha256=model.sha256)
 
     def evaluation(self, model: RegisteredModel) -> Evaluation:
-        """The figures of a version as they were computed, once, on its sealed test.
-
-        Raises:
-            StorageError: Its files are missing.
-        """
+        """The figures of a version as they were computed, once, on its sealed test."""
         return Evaluation.load(self._folder(model, "evaluation"))
 
     def seal(self, model: RegisteredModel) -> Seal:
-        """The test set a version stayed away from; it learned from outcomes known before the seal's cut.
-
-        Raises:
-            StorageError: Its files are missing.
-        """
+        """The sealed test set of a version; training used outcomes known before the seal's cut."""
         return Seal.load(self._folder(model, "evaluation") / "sealed_test.json")
 
     def report(self, model: RegisteredModel) -> str:
-        """The HTML report of a version.
-
-        Raises:
-            StorageError: Its files are missing.
-        """
+        """The HTML report of a version."""
         return (self._folder(model, "report") / "report.html").read_text(encoding="utf-8")
 
     def register(
@@ -185,7 +169,7 @@ class Registry:
         return replace(found, is_new=True)
 
     def as_challenger(self, model: RegisteredModel) -> RegisteredModel:
-        """Let a version that training came back to be the challenger again; the champion stays as it is."""
+        """Make a version the challenger again, when training gave the same predictor; the champion stays as it is."""
         if CHALLENGER in model.aliases:
             return model
         with self._locked():
@@ -208,14 +192,14 @@ class Registry:
         database = self.data_dir / "mlflow.db"
         if not database.is_file():
             return []  # to look must not make a database
-        with _told_as_storage(database):
+        with _as_storage_errors(database):
             _probe(database)
             client = self._client()
             found = client.search_model_versions(f"name = '{name}'")
             return [client.get_model_version(name, version.version) for version in found]  # a search leaves out aliases
 
     def _model(self, version: ModelVersion) -> RegisteredModel:
-        with _told_as_storage(self.data_dir / "mlflow.db"):
+        with _as_storage_errors(self.data_dir / "mlflow.db"):
             run = self._client().get_run(str(version.run_id))
         return RegisteredModel(
             name=version.name,
@@ -255,7 +239,7 @@ def _probe(database: Path) -> None:
 
 
 @contextmanager
-def _told_as_storage(database: Path) -> Generator[None]:
+def _as_storage_errors(database: Path) -> Generator[None]:
     """Errors of MLflow and of its database as one of ours: what is wrong with which file."""
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -266,5 +250,5 @@ def _told_as_storage(database: Path) -> Generator[None]:
         first = (str(cause).splitlines() or [type(cause).__name__])[0][:200]
         raise StorageError(
             f"{database}: the registry cannot be read: {first}",
-            remedy="Wait for whoever holds it, or restore the data directory; what was released speaks on.",
+            remedy="Wait for whoever holds it, or restore the data directory; released bundles go on serving.",
         ) from error

@@ -1,7 +1,4 @@
-"""What a training writes into MLflow: a run with its parameters, figures, files and trials, and the model it registers.
-
-Beside `models.registry`, which calls it, the only door to MLflow.
-"""
+"""A training as an MLflow run with parameters, figures, files and trials, and the model that it registers."""
 
 from __future__ import annotations
 
@@ -14,7 +11,8 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -25,6 +23,7 @@ from models.train import Trained
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
 
 DIGEST = "predictor_sha256"  # the tag of runs and versions
 _REQUIREMENTS = ["lightgbm>=4.7,<5", "numpy>=2.3,<3", "pandas>=3.0,<4"]
@@ -40,7 +39,7 @@ def quiet() -> Generator[None]:
         yield
 
 
-def mlflow_module() -> Any:
+def mlflow_module() -> ModuleType:
     """MLflow with telemetry and pickles off and its chatter down; importing it takes seconds."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DO_NOT_TRACK"] = "true"
@@ -105,18 +104,8 @@ def log_run(
         params=[Param(name, str(value)) for name, value in params.items()],
         tags=[RunTag(name, value) for name, value in tags.items()],
     )
-    client.log_inputs(
-        run_id,
-        [
-            _dataset(
-                "training",
-                predictor.training_sha256,
-                evaluation.counts["training_batches"],
-                evaluation.counts["training_failed"],
-            ),
-            _dataset("test", trained.seal.sha256, evaluation.counts["test_batches"], evaluation.counts["test_failed"]),
-        ],
-    )
+    parts = (("training", predictor.training_sha256), ("test", trained.seal.sha256))
+    client.log_inputs(run_id, [_dataset(name, sha256, evaluation.counts) for name, sha256 in parts])
 
 
 def _test_metrics(evaluation: Evaluation) -> dict[str, float]:
@@ -128,15 +117,15 @@ def _test_metrics(evaluation: Evaluation) -> dict[str, float]:
     return {name: float(value) for name, value in out.items() if not math.isnan(value)}
 
 
-def _dataset(context: str, sha256: str, n: int, n_failed: int) -> Any:
+def _dataset(part: str, sha256: str, counts: Mapping[str, int]) -> DatasetInput:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    profile = f'{{"batches": {n}, "failed": {n_failed}}}'
+    profile = f'{{"batches": {counts[f"{part}_batches"]}, "failed": {counts[f"{part}_failed"]}}}'
     # MLflow keeps 36 characters of a digest; the whole one is a tag of the run
     data = Dataset(
-        name=context, digest=sha256[:36], source_type="local", source=f'{{"sha256": "{sha256}"}}', profile=profile
+        name=part, digest=sha256[:36], source_type="local", source=f'{{"sha256": "{sha256}"}}', profile=profile
     )
-    return DatasetInput(data, tags=[InputTag("mlflow.data.context", context)])
+    return DatasetInput(data, tags=[InputTag("mlflow.data.context", part)])
 
 
 def log_children(client: MlflowClient, experiment_id: str, run_id: str, trained: Trained) -> None:

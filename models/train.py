@@ -1,4 +1,4 @@
-"""From snapshots and labels to a frozen predictor, without a look at the sealed test."""
+"""From snapshots and labels to a frozen predictor; the sealed test is not read."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from features.process import ProcessDefinition
 from models.cohort.encode import fit_encoder
 from models.cohort.splits import Fold, Seal, enough_failures, known_before, most_folds, seal_test, subject_groups
 from models.cohort.table import TrainingTable, before_the_label, end_of_batches, exclusions, training_table
-from models.decide import fit_thresholds
 from models.evaluation.bands import equal_bands
-from models.explain.completeness import missing, stale
 from models.learners.applicability.columns import DomainPlan
 from models.learners.applicability.fit import fit_applicability
 from models.learners.conformal import fit_conformal
 from models.learners.evidence import MISS_LOG_ODDS
-from models.learners.questions import modes_before
+from models.learners.failure_modes import modes_before
 from models.learners.stack import ModesAt, fit_bag, fit_layers, fit_modes, forward
 from models.learners.trees import Bins, Plan, Progress, Tuned, portable_text
 from models.predictor import Predictor, usual_ages
+from models.scoring.alignment import FeatureAligner
+from models.scoring.decision import fit_thresholds
+from models.scoring.rows import FeatureRows
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A predictor and all that is needed to judge how it came about.
+    """A predictor and the records of its training.
 
     Attributes:
         predictor: The frozen predictor.
@@ -77,11 +78,11 @@ def train(
         batches: `batch_id`, `started_at`, `subject_key`, and `planned_end_at` where there is one.
         log: `features.contracts.LABELS`.
         observations: `features.contracts.OBSERVATIONS` of the release attributes; None forecasts none.
-        dispositions: `features.contracts.DISPOSITIONS`, for failure modes; None asks for none.
+        dispositions: `features.contracts.DISPOSITIONS`, for failure modes; None: no models of modes.
         seal: The test set to stay away from; None seals the newest share of the batches.
         plan: How; None takes the defaults.
         groups: Pairs `batch_id`, `group` that must not stand on both sides of a split; None takes the subjects.
-        progress: Told after every step.
+        progress: Called after every step.
 
     Raises:
         TrainingError: No or too few failures, or one class only in a fold.
@@ -104,7 +105,7 @@ def train(
         process, table, entries, past, folds, observations, plan, n_failed=int(failed.sum()), progress=progress
     )
     settings, everything = folded.tuned.settings, np.arange(len(table.rows))
-    # what no fold could forecast was never tried: blend and calibration would not know what to make of it
+    # blend and calibration were not fitted with forecasts where no fold could make them
     tried = observations if MISS_LOG_ODDS in folded.blend.names else None
     layers = fit_layers(process, table, entries, everything, everything[:0], failed, tried, seal.cut)
     y = table.rows["batch_id"].map(failed).to_numpy(bool)
@@ -143,14 +144,11 @@ def train(
     return Trained(predictor, seal, folds, folded.tuned, out_of_fold, exclusions(snapshots, log, used), failed, plan)
 
 
-_NO_MODES = pd.DataFrame({"batch_id": pd.Series([], dtype="str"), "mode": pd.Series([], dtype="str")})
-
-
 def _named(process: ProcessDefinition, dispositions: pd.DataFrame | None, failed: pd.Series) -> ModesAt:
     """Failure modes of the training batches that failed, as known at a cut."""
 
     def at(cut: pd.Timestamp) -> pd.DataFrame:
-        known = _NO_MODES if dispositions is None else modes_before(process, dispositions, cut)
+        known = modes_before(process, dispositions, cut)
         return known[known["batch_id"].isin(failed.index[failed.astype(bool)])]
 
     return at
@@ -164,13 +162,15 @@ def _with_domain(
     failed: pd.Series,
 ) -> Predictor:
     """The same predictor with limits on where it applies, from the training rows alone."""
+    aligned = FeatureRows.of_frame(rows, features)
+    aligner = FeatureAligner(predictor, aligned.columns)
     domain = fit_applicability(
         rows,
         features,
         predictor.encoder,
         failed,
-        missing=missing(predictor, rows),
-        stale=stale(predictor, rows, features),
+        missing=aligner.missing(aligned.values),
+        stale=aligner.stale(aligned.values, aligned.elapsed_h),
         plan=DomainPlan(min_batches=process.decision.batches_per_subgroup),
     )
     return replace(predictor, applicability=domain)

@@ -8,12 +8,12 @@ from pathlib import Path
 from features.context import vocabulary
 from features.errors import StorageError
 from models.registry import CHAMPION, Registry
+from models.scoring.score import Release
 from pipelines.plant import Plant
 from pipelines.settings import Settings
 from serving.bundle.bundle import Bundle
 from serving.bundle.manifest import private_key
 from serving.bundle.store import BundleStore
-from serving.scorer import Release
 
 KEYS, LOCAL_KEY = "keys", "bundle.pem"
 

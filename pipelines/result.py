@@ -14,7 +14,9 @@ import pandas as pd
 from features.errors import BatchguardError
 from models.cohort.labels import labels_as_of
 from models.registry import CHALLENGER, RegisteredModel, Registry
+from models.scoring.score import Score
 from pipelines.plant import Plant
+from pipelines.score_table import read_scores
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +47,7 @@ def result_of(plant: Plant) -> dict[str, Any]:
             "by_checkpoint": [{name: row[name] for name in CHECKPOINT_FIGURES} for row in evaluation.checkpoints.to_dict("records")],
             "random_split": _claims(evaluation.splits),
             "model": {"name": model.name, "version": model.version, "sha256": model.sha256, "review": model.review},
-            "scores": [_score(row) for row in newest_scores(plant).to_dict("records")],
+            "scores": [score.to_json() for score in newest_scores(plant)],
         }
     )  # fmt: skip
 
@@ -78,27 +80,17 @@ def _claims(splits: pd.DataFrame) -> dict[str, Any]:
     return {"auroc": questions[0]["random"]["auroc"], "questions": questions}
 
 
-def newest_scores(plant: Plant) -> pd.DataFrame:
+def newest_scores(plant: Plant) -> list[Score]:
     """Scores of the newest time, highest risk first; empty where nothing is in progress."""
-    if not plant.scores.exists("risk_scores"):
-        return pd.DataFrame()
-    stored = plant.scores.read("risk_scores").to_pandas()
-    in_progress = plant.features.read("in_progress_features", columns=["batch_id", "as_of"]).to_pandas()
-    now = stored.merge(in_progress, on=["batch_id", "as_of"])
-    spoken = now[(now["data_version"] == plant.data_version())]
-    newest = spoken.drop_duplicates(["batch_id", "as_of"], keep="last")
-    return newest.sort_values(["failure_probability", "batch_id"], ascending=[False, True]).reset_index(drop=True)
-
-
-def _score(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "batch_id": row["batch_id"], "as_of": row["as_of"].isoformat(), "elapsed_h": row["elapsed_h"],
-        "failure_probability": row["failure_probability"], "interval": [row["probability_low"], row["probability_high"]],
-        "decision": row["decision"], "cause": row["cause"],
-    } | {name: json.loads(row[name]) for name in _JSON}  # fmt: skip
-
-
-_JSON = ("reasons", "attributes", "modes", "changes", "what_if", "sensors", "domain", "missing", "stale")
+    now = plant.features.read("in_progress_features", columns=["batch_id", "as_of"]).to_pandas()
+    moments = dict(zip(now["batch_id"], now["as_of"], strict=True))
+    version = plant.data_version()
+    scores = {
+        s.batch_id: s
+        for s in read_scores(plant.scores)
+        if s.data_sha256 == version and moments.get(s.batch_id) == s.as_of
+    }
+    return sorted(scores.values(), key=lambda score: (-score.failure_probability, score.batch_id))
 
 
 def write_json(path: Path, result: dict[str, Any]) -> None:
@@ -180,41 +172,38 @@ def show_scores(plant: Plant, console: Console, *, most: int | None = None) -> N
     from rich.table import Table
 
     scores = newest_scores(plant)
-    if scores.empty:
+    if not scores:
         console.print("\nNo batch is in progress: every one has a disposition or a label.")
         return
     table = Table(
-        title=f"Batches in progress as of {scores['as_of'].iloc[0]:%Y-%m-%d %H:%M} UTC",
-        title_justify="left",
-        show_lines=True,
+        title=f"Batches in progress as of {scores[0].as_of:%Y-%m-%d %H:%M} UTC", title_justify="left", show_lines=True
     )
     for name in ("batch", "hours", "risk", "decision", "why", "missing, stale"):
         table.add_column(name, justify="right" if name in ("hours", "risk") else "left")
-    for row in scores.head(most or len(scores)).to_dict("records"):
-        reasons = json.loads(row["reasons"])[:3]
-        missing, stale = json.loads(row["missing"]), json.loads(row["stale"])
-        absent = [f"{len(missing)} missing", *(f"{name} {age_h:.0f} h old" for name, age_h in list(stale.items())[:3])]
+    for score in scores[: most or len(scores)]:
+        low, high = score.interval
+        absent = [f"{len(score.missing)} missing"]
+        absent += [f"{name} {age_h:.0f} h old" for name, age_h in list(score.stale.items())[:3]]
         table.add_row(
-            row["batch_id"],
-            f"{row['elapsed_h']:.0f}",
-            f"{row['failure_probability']:.0%}\n{row['probability_low']:.0%}-{row['probability_high']:.0%}",
-            "\n".join([row["decision"], *row["cause"].split("; ")]).strip(),
-            "\n".join([*(r["sentence"] for r in reasons), *_more(row)]),
+            score.batch_id,
+            f"{score.elapsed_h:.0f}",
+            f"{score.failure_probability:.0%}\n{low:.0%}-{high:.0%}",
+            "\n".join([score.decision, *(score.cause or "").split("; ")]).strip(),
+            "\n".join([*(reason.sentence for reason in (score.reasons or [])[:3]), *_more(score)]),
             "\n".join(absent),
         )
     console.print(table)
 
 
-def _more(row: dict[str, Any]) -> list[str]:
-    """Release attributes that may well miss their limit, sensors out of the score, what changed, what would help."""
-    likely = [a["sentence"] for a in json.loads(row["attributes"]) if a["missing_probability"] >= LIKELY_MISS]
-    sensors = [finding["sentence"] for finding in json.loads(row["sensors"])]
-    changes, what_if = json.loads(row["changes"]), json.loads(row["what_if"])
-    more = [changes["sentence"]] if changes else []
+def _more(score: Score) -> list[str]:
+    """Release attributes that may well miss their limit, sensors out of the score, changes, and what would help."""
+    more = [a.sentence for a in score.attributes if a.missing_probability >= LIKELY_MISS]
+    more += [finding.sentence for finding in score.sensors]
+    more += [score.changes.sentence] if score.changes else []
     # a move of what is normal already is the model's arithmetic: the record keeps it, nobody is told to do it
-    if what_if and any(move["now_is"] != "normal" for change in what_if["changes"] for move in change["moves"]):
-        more.append(what_if["sentence"])
-    return [*likely, *sensors, *more]
+    if score.what_if and any(move.now_is != "normal" for change in score.what_if.changes for move in change.moves):
+        more.append(score.what_if.sentence)
+    return more
 
 
 def _interval(row: dict[str, Any]) -> str:

@@ -7,16 +7,16 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 
-from features.checks import validate
-from features.contracts import RISK_SCORE
 from features.errors import BatchguardError, StorageError
 from models.predictor import Predictor
 from models.registry import CHALLENGER, CHAMPION, RegisteredModel, Registry
+from models.scoring.score import Model, Score, scores_of
+from models.scoring.snapshots import SnapshotScorer, score_snapshots
 from pipelines.feature_tables import read_dictionary
 from pipelines.plant import Plant
-from serving.scorer import Release, score
+from pipelines.score_table import append_scores
+from serving.bundle.digests import features_digest, process_digest
 
 VERSIONS_BACK = 50  # a day of scoring every half hour: further back nothing is looked for
 
@@ -81,7 +81,7 @@ def last_scored(plant: Plant, snapshots: pd.DataFrame) -> pd.DataFrame | None:
     return None
 
 
-def publish_scores(plant: Plant) -> tuple[pd.DataFrame, RegisteredModel]:
+def publish_scores(plant: Plant) -> tuple[list[Score], RegisteredModel]:
     """Score the batches in progress and append the records; a record once published never changes.
 
     Raises:
@@ -96,15 +96,12 @@ def publish_scores(plant: Plant) -> tuple[pd.DataFrame, RegisteredModel]:
             f"{model.version} knows outcomes",
             remedy="Score a later moment: at that one, the model would know the future.",
         )
-    scores = score(
-        predictor, snapshots, read_dictionary(plant), plant.process,
-        release=Release(model.name, model.version, "released" if model.review == "released" else "unreviewed"),
-        data_version=plant.data_version(), before=last_scored(plant, snapshots),
+    identity = Model(
+        model.name, model.version, predictor.sha256, "released" if model.review == "released" else "unreviewed",
+        predictor.process_id, process_digest(plant.process), features_digest(),
     )  # fmt: skip
-    validate(scores, RISK_SCORE)
-    if len(scores):
-        rows = pa.Table.from_pandas(scores, schema=RISK_SCORE.arrow(), preserve_index=False).replace_schema_metadata(
-            None
-        )
-        plant.scores.append("risk_scores", None, rows, key=list(RISK_SCORE.key))
+    scorer = SnapshotScorer(predictor, plant.process, identity, read_dictionary(plant))
+    scores = score_snapshots(scorer, snapshots, data_sha256=plant.data_version(), before=last_scored(plant, snapshots))
+    scores_of([score.model_dump() for score in scores])  # each within the bounds of the record
+    append_scores(plant.scores, scores)
     return scores, model

@@ -182,10 +182,7 @@ class RecordsAdmin:
         )
         if found.is_equal:
             return True, f"{score_id}: the same to the bit, probability {found.again['failure_probability']!r}"
-        differing = sorted(
-            k for k in found.stored.keys() | found.again.keys() if found.stored.get(k) != found.again.get(k)
-        )
-        return False, f"{score_id}: differs in {', '.join(differing)}"
+        return False, f"{score_id}: differs in {', '.join(found.differing)}"
 
 
 def _operator() -> Actor:

@@ -4,47 +4,49 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
+from pydantic import JsonValue
 
 from features.contracts import RUN_HISTORY
 from features.errors import ContractError
 from features.live import Columns
+from models.explain.changes import Changes
+from models.explain.what_if import WhatIf
+from models.scoring.assessment import AssessedRows
+from models.scoring.rows import FeatureColumns, FeatureRows
+from models.scoring.score import Model, Score
+from models.scoring.scorer import Scorer
 from serving.bundle.bundle import INTENDED_USE, THRESHOLDS
 from serving.bundle.loader import ServingModel
-from serving.interfaces import BODY_VERSION, EngineError, ModelInfo, RowVerdict, ScoreBody, StoredRow, UnscorableError
+from serving.interfaces import EngineError, Row, RowVerdict, StoredRow, UnscorableError
 from serving.live.batches import NEVER, EvictionPolicy
 from serving.live.state import PlantState
-from serving.speech.look import Look
-from serving.speech.speaker import Speaker
-
-Row = Mapping[str, Any]
 
 
 class LiveEngine:
-    """`serving.interfaces.Engine`: scores from incremental state by the newest model that may speak.
+    """`serving.interfaces.Engine`: scores from incremental state.
 
     Args:
-        speaking: The model, verified.
-        forgetting: When batches give up their readings and events.
+        serving_model: The model, verified.
+        eviction: When batches give up their readings and events.
     """
 
     def __init__(self, serving_model: ServingModel, eviction: EvictionPolicy = NEVER) -> None:
-        self._serving_model, self._info = serving_model, _info(serving_model)
+        self._serving_model, self._model = serving_model, _model(serving_model)
         self._process, self._words = serving_model.bundle.process, serving_model.bundle.vocabulary
         self._state = PlantState(self._process, self._words, eviction)
-        self._speaker: Speaker | None = None
-        self._joining = threading.Lock()
+        self._aligned: tuple[Columns, Scorer] | None = None
+        self._aligning = threading.Lock()
 
-    def model(self) -> ModelInfo:
-        """The model that speaks."""
-        return self._info
+    def model(self) -> Model:
+        """The serving model."""
+        return self._model
 
-    def released_for(self) -> Mapping[str, Any]:
-        """What the model that speaks was released for, and by which limits it decides."""
+    def released_for(self) -> Mapping[str, JsonValue]:
+        """What the serving model was released for, and the limits by which it decides."""
         bundle = self._serving_model.bundle
         return {"intended_use": bundle.json(INTENDED_USE), "thresholds": bundle.json(THRESHOLDS)}
 
@@ -76,29 +78,29 @@ class LiveEngine:
         self._state.evict(until)
 
     def ready_site(self, batch_id: str) -> str | None:
-        """Site of a batch of which a score has nothing to read or make ready first; None of any other."""
+        """The site, if the batch can be scored from memory; else None."""
         return self._state.ready_site(batch_id)
 
-    def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> ScoreBody:
+    def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> Score:
         """Score a batch with what was available at a time; without reasons, they are None."""
-        return self._say(self._state, batch_id, as_of_us, reasons=reasons)
+        return self._score(self._state, batch_id, as_of_us, reasons=reasons)
 
     def matrix(self, batch_id: str, as_of_us: int) -> np.ndarray:
-        """The row that the model sees of a batch at a time, shape (1, columns of the model)."""
-        row = self._state.row(batch_id, as_of_us)
-        return self._speaker_for(row.columns).joined.matrix(row.values)
+        """The predictor's row of a batch at a time, shape (1, columns of the predictor)."""
+        scorer, rows, _ = self._rows(self._state, batch_id, as_of_us)
+        return scorer.aligner.matrix(rows)
 
-    def look(self, batch_id: str, as_of_us: int) -> Look:
-        """What the model sees of a batch at a time; it holds on to nothing that changes."""
-        row = self._state.row(batch_id, as_of_us)
-        return Look(self._serving_model.predictor, self._process, row.columns, row.values, batch_id, as_of_us)
+    def view(self, batch_id: str, as_of_us: int) -> LiveView:
+        """A batch at a moment; later changes of the state do not reach it."""
+        scorer, rows, _ = self._rows(self._state, batch_id, as_of_us)
+        return LiveView(scorer, rows)
 
     def decides_outcomes(self) -> str | None:
         """The parameter whose readings decide the outcomes of all batches; None: dispositions do."""
         rule = self._process.label_rule
         return None if rule is None else rule.parameter
 
-    def score_inline(self, history: Mapping[str, Sequence[Row]], batch_id: str, as_of_us: int) -> ScoreBody:
+    def score_inline(self, history: Mapping[str, Sequence[Row]], batch_id: str, as_of_us: int) -> Score:
         """Score the given rows alone; nothing is kept."""
         apart = PlantState(self._process, self._words)
         verdicts = [apart.put_batch(batch) for batch in history.get("batches", ())]
@@ -108,23 +110,22 @@ class LiveEngine:
         for verdict in verdicts:
             if verdict.verdict == "rejected":
                 raise UnscorableError(verdict.reason, remedy="Correct the row and send the history again.")
-        return self._say(apart, batch_id, as_of_us)
+        return self._score(apart, batch_id, as_of_us)
 
-    def _say(self, state: PlantState, batch_id: str, as_of_us: int, *, reasons: bool = True) -> ScoreBody:
-        row = state.row(batch_id, as_of_us)
+    def _score(self, state: PlantState, batch_id: str, as_of_us: int, *, reasons: bool = True) -> Score:
+        scorer, rows, data_sha256 = self._rows(state, batch_id, as_of_us)
+        pending = [state.pending_assays(batch_id, self._assays, as_of_us)]
         try:
-            said = self._speaker_for(row.columns).say(row.values, as_of_us, reasons=reasons)
+            return scorer.score(rows, data_sha256=data_sha256, reasons=reasons, assays_pending=pending)[0]
         except ContractError as error:
-            raise UnscorableError(f"batch {batch_id}: {error.what}", remedy=error.remedy) from None
-        return {
-            "version": BODY_VERSION,
-            "elapsed_h": row.elapsed_h,
-            **said,
-            "assays_pending": state.pending_assays(batch_id, self._assays, as_of_us),
-            "data_sha256": row.data_sha256,
-            "process_version": self._serving_model.predictor.process_version,
-            "model": self._info.to_json(),
-        }
+            raise UnscorableError(error.what, remedy=error.remedy) from None
+
+    def _rows(self, state: PlantState, batch_id: str, as_of_us: int) -> tuple[Scorer, FeatureRows, str]:
+        """A batch at a moment as one feature row, the scorer of its columns, and the digest of all rows held."""
+        row = state.row(batch_id, as_of_us)
+        scorer = self._scorer_for(row.columns)
+        moment, elapsed_h = np.array([as_of_us]), row.values[:1]
+        return scorer, FeatureRows(scorer.columns, row.values[None, :], (batch_id,), moment, elapsed_h), row.data_sha256
 
     @cached_property
     def _assays(self) -> list[str]:
@@ -132,19 +133,53 @@ class LiveEngine:
         of_lots = {parameter for parameter, _ in self._words.lot_tests}
         return [p.name for p in self._process.parameter if p.kind == "assay" and p.name not in of_lots]
 
-    def _speaker_for(self, columns: Columns) -> Speaker:
-        """The model joined with the columns of a row; made again only when they changed."""
-        held = self._speaker
-        if held is None or held.columns is not columns:
-            with self._joining:
-                self._speaker = held = Speaker(self._serving_model.predictor, self._process, columns)
-        return held
+    def _scorer_for(self, columns: Columns) -> Scorer:
+        """The scorer of the columns of a row; made again only when they changed."""
+        aligned_with, scorer = self._aligned or (None, None)
+        if scorer is None or aligned_with is not columns:
+            with self._aligning:
+                named = FeatureColumns(columns.features, columns.categories)
+                scorer = Scorer(self._serving_model.predictor, self._process, self._model, named)
+                self._aligned = columns, scorer
+        return scorer
 
 
-def _info(serving_model: ServingModel) -> ModelInfo:
+@dataclass(frozen=True, eq=False)
+class LiveView:
+    """`serving.interfaces.SnapshotView`: one feature row and its scorer.
+
+    Attributes:
+        scorer: Of the row's columns.
+        rows: One row.
+    """
+
+    scorer: Scorer
+    rows: FeatureRows
+
+    @property
+    def probability(self) -> float:
+        """Calibrated probability of failure at this moment."""
+        return float(self._assessed.assessment.probability[0])
+
+    def changes_since(self, earlier: LiveView) -> Changes:
+        """Changes of the risk since an earlier moment of the batch, by the model of this view."""
+        if earlier.scorer.predictor is not self.scorer.predictor or earlier.scorer.columns is not self.scorer.columns:
+            earlier = LiveView(replace(self.scorer, columns=earlier.rows.columns), earlier.rows)
+        before = earlier.scorer.parts(earlier._assessed)
+        return self.scorer.changes(before, self.scorer.parts(self._assessed))[0]
+
+    def what_if(self) -> WhatIf:
+        """The smallest change of controllable parameters that ends the alarm."""
+        return self.scorer.what_if(self.rows)[0]
+
+    @cached_property
+    def _assessed(self) -> AssessedRows:
+        return self.scorer.assess(self.rows)
+
+
+def _model(serving_model: ServingModel) -> Model:
     manifest = serving_model.bundle.manifest
-    info = ModelInfo(
+    return Model(
         manifest.name, manifest.version, manifest.model_sha256, manifest.review, manifest.process_id,
         manifest.process_sha256, manifest.features_sha256, manifest.digest_of(THRESHOLDS), manifest.digest_of(INTENDED_USE),
     )  # fmt: skip
-    return replace(info, stale_since_us=serving_model.stale_since_us)

@@ -1,24 +1,27 @@
-"""Where the endpoint's outside (records, access, HTTP) meets its inside (bundle, state, scoring).
+"""Interfaces between the outside of the endpoint (records, access, HTTP) and its inside (bundle, state, scoring).
 
-The record store is the truth and an engine is a cache over it: rows are committed first-hand by the outside, and an
-engine that may hold something else than the store is thrown away and built again from the stored rows.
+The record store is the truth and an engine is a cache over it: the outside commits rows, and an engine that may differ
+from the store is thrown away and built again from the stored rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, TypeAlias
 
 import orjson
+from pydantic import JsonValue
 
 from features.errors import BatchguardError
+from models.explain.changes import Changes
+from models.explain.what_if import WhatIf
+from models.scoring.score import Model, Score
 
-ScoreBody = dict[str, Any]
-"""Everything of a score but its ids and its time of scoring: plain JSON values, by `serving.api.responses.ScoreContent`."""
+Row: TypeAlias = Mapping[str, Any]
+"""One row of a run-history table, by the names of its columns."""
 
 Verdict = Literal["accepted", "duplicate", "rejected"]
-BODY_VERSION = 1
 ROW_TABLES = ("observations", "events", "materials", "dispositions")
 PLANT_TABLES = ("lot_results", "environment")  # rows that belong to no single batch
 
@@ -28,40 +31,7 @@ class UnscorableError(BatchguardError):
 
 
 class EngineError(BatchguardError):
-    """There is no model that could speak, not even a last known good one."""
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """The model that speaks.
-
-    Attributes:
-        name: Registered model.
-        version: Its version in the registry.
-        sha256: Digest of the manifest of its files.
-        review: Whether a person released it.
-        process_id: Process it was made for.
-        process_sha256: Digest of the process definition: limits, ranges, thresholds.
-        features_sha256: Digest of the code that makes features.
-        thresholds_sha256: Digest of the thresholds and error rates by which it decides; None: a bundle of before.
-        intended_use_sha256: Digest of what it was released for; None as before.
-        stale_since_us: Since when a newer release cannot be used, in microseconds UTC; None: this is the newest.
-    """
-
-    name: str
-    version: str
-    sha256: str
-    review: Literal["unreviewed", "released"]
-    process_id: str
-    process_sha256: str
-    features_sha256: str
-    thresholds_sha256: str | None = None
-    intended_use_sha256: str | None = None
-    stale_since_us: int | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return dict(vars(self))
+    """No model can be served, not even a last known good one."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +48,7 @@ class RowVerdict:
     verdict: Verdict
     code: str = ""
     reason: str = ""
-    row: Mapping[str, Any] | None = None
+    row: Row | None = None
 
 
 @dataclass(frozen=True)
@@ -91,46 +61,46 @@ class StoredRow:
     seq: int
     batch_id: str
     table: str
-    row: Mapping[str, Any]
+    row: Row
 
 
-class Looked(Protocol):
-    """What a model sees of one batch at one moment; nothing that happens later changes it."""
+class SnapshotView(Protocol):
+    """All that was known of one batch at one moment, with the model that scored it; later rows do not change it."""
 
     @property
     def probability(self) -> float:
-        """Of failure, as a score of this moment says it."""
+        """Calibrated probability of failure at this moment."""
         ...
 
-    def changes_since(self, earlier: Self) -> ScoreBody:
-        """What moved the risk since an earlier moment of the batch, said by this look's model."""
+    def changes_since(self, earlier: Self) -> Changes:
+        """Changes of the risk since an earlier moment of the batch, by the model of this view."""
         ...
 
-    def what_if(self) -> ScoreBody:
-        """The smallest change of what can still be changed that ends the alarm."""
+    def what_if(self) -> WhatIf:
+        """The smallest change of controllable parameters that ends the alarm."""
         ...
 
 
 class Engine(Protocol):
     """Scores from incremental state. `score` may run in several threads at once, but never beside a change."""
 
-    def model(self) -> ModelInfo:
-        """The model that speaks now.
+    def model(self) -> Model:
+        """The serving model.
 
         Raises:
-            EngineError: None can.
+            EngineError: There is none.
         """
         ...
 
-    def released_for(self) -> Mapping[str, Any]:
-        """`intended_use` and `thresholds` of the model that speaks, as they were signed; None where its bundle has none."""
+    def released_for(self) -> Mapping[str, JsonValue]:
+        """`intended_use` and `thresholds` of the serving model, as they were signed; None where its bundle has none."""
         ...
 
-    def put_batch(self, batch: Mapping[str, Any]) -> RowVerdict:
+    def put_batch(self, batch: Row) -> RowVerdict:
         """Check the row of a batch by the contract and take it in, in the place of an earlier one."""
         ...
 
-    def add(self, batch_id: str, table: str, rows: Sequence[Mapping[str, Any]]) -> list[RowVerdict]:
+    def add(self, batch_id: str, table: str, rows: Sequence[Row]) -> list[RowVerdict]:
         """Check rows by the same rules as a run history and take in those that are accepted, all in one call.
 
         Rows of `PLANT_TABLES` come with an empty batch id.
@@ -138,10 +108,10 @@ class Engine(Protocol):
         ...
 
     def ready_site(self, batch_id: str) -> str | None:
-        """Site of a batch of which a score has nothing to read or make ready first; None of any other."""
+        """The site, if the batch can be scored from memory; else None."""
         ...
 
-    def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> ScoreBody:
+    def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> Score:
         """Score a batch with what was available at a time; without reasons, they are None.
 
         Raises:
@@ -149,9 +119,7 @@ class Engine(Protocol):
         """
         ...
 
-    def score_inline(
-        self, history: Mapping[str, Sequence[Mapping[str, Any]]], batch_id: str, as_of_us: int
-    ) -> ScoreBody:
+    def score_inline(self, history: Mapping[str, Sequence[Row]], batch_id: str, as_of_us: int) -> Score:
         """Score a history that is given in whole; nothing is kept.
 
         Raises:
@@ -159,8 +127,8 @@ class Engine(Protocol):
         """
         ...
 
-    def look(self, batch_id: str, as_of_us: int) -> Looked:
-        """What the model sees of a batch at a time, for questions that take longer than a score.
+    def view(self, batch_id: str, as_of_us: int) -> SnapshotView:
+        """A batch at a moment, for queries that take longer than a score.
 
         Raises:
             UnscorableError: As for `score`.

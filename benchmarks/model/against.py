@@ -88,7 +88,7 @@ def as_scores(theirs: pd.DataFrame, rows: pd.DataFrame, ground: Ground) -> pd.Da
 
 def _row(name: str, scores: pd.DataFrame, observable: pd.Index) -> list[Measure]:
     out = []
-    for row in recall_at_shares(scores, SHARES, counting=observable, resamples=10).to_dict("records"):
+    for row in recall_at_shares(trajectories(scores).counting(observable), SHARES, resamples=10).to_dict("records"):
         at, counts = f"{name}, at {row['share']:.0%}", Counts(n=int(row["n"]), n_failed=int(row["n_failed"]))
         out += [
             Measure(SECTION, f"{at}, recall", row["recall"], **counts),
@@ -113,9 +113,9 @@ def _strict(name: str, ours: pd.DataFrame, theirs: pd.DataFrame, strict: pd.Data
 
 def _paired(name: str, ours: pd.DataFrame, theirs: pd.DataFrame, observable: pd.Index) -> list[Measure]:
     out = []
-    mine, other = trajectories(ours), trajectories(theirs)
+    mine, other = (trajectories(scores).counting(observable) for scores in (ours, theirs))
     for share in SHARES:
-        found = paired_difference(mine, other, share, counting=observable).set_index("figure")
+        found = paired_difference(mine, other, share).set_index("figure")
         counts = Counts(n=int(found["n"].iloc[0]), n_failed=int(found["n_failed"].iloc[0]))
         at = f"{name}, at {share:.0%}"
         asked = 0.0 if name == TO_BEAT and share == SHARES[0] else None

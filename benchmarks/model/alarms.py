@@ -35,7 +35,7 @@ def found_at_shares(rows: pd.DataFrame, known: pd.DataFrame, section: str, *, bo
     arranged, out = trajectories(rows), []
     observable = known.index[known["observable"]]
     at_best = float(observable_by(known.loc[observable], ahead_h=WARNED_AHEAD_H).mean())
-    mine = recall_at_shares(arranged, SHARES, counting=observable, resamples=50)
+    mine = recall_at_shares(arranged.counting(observable), SHARES, resamples=50)
     every = recall_at_shares(arranged, SHARES, resamples=50)
     for share, row, all_of_them in zip(SHARES, mine.to_dict("records"), every.to_dict("records"), strict=True):
         at, n, n_failed = f"at {share:.0%}", int(row["n"]), int(row["n_failed"])

@@ -71,8 +71,8 @@ def reasons(scores: Scored, alarms: pd.DataFrame) -> list[list[str]]:
     """Parameters that raise the risk at each alarm, strongest first."""
     at = alarms["row"].to_numpy(int)
     found = scores.predictor.assess(scores.X[at], scores.hours[at]).contributions
-    columns = list(scores.predictor.encoder.columns)
-    summed = scores.predictor.by_parameter(pd.DataFrame(found, columns=columns))
+    parameters = [feature.parameter for feature in scores.predictor.features]
+    summed = pd.DataFrame(found).T.groupby(parameters, sort=True).sum().T
     return [_ranked(row) for _, row in summed.iterrows()]
 
 

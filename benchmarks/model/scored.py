@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,9 @@ import pandas as pd
 from scipy.special import expit
 
 from benchmarks.model.plant import Ground, Say
-from models.judge import judge
 from models.learners.trees import Plan
 from models.predictor import Predictor
+from models.scoring.assessment import AssessedRows, assess_frame
 from models.train import Trained, train
 from pipelines.target_leakage import final_results
 
@@ -59,30 +60,52 @@ def scored(ground: Ground, predictor: Predictor, later: pd.DataFrame, say: Say =
         say: Told what goes on.
     """
     say(f"seed {ground.seed}: {len(later):,} scores, with decisions")
-    judged = judge(predictor, later, ground.features, contributions=False)
-    found = judged.assessment
-    rows = later[["batch_id", "checkpoint_h", "as_of"]].reset_index(drop=True)
+    parts = list(assess_frame(predictor, later, ground.features, contributions=False))
+    rows = pd.concat([_rows(part) for part in parts], ignore_index=True)
     rows = rows.assign(
-        end_at=rows["batch_id"].map(ground.end_at),
-        failed=rows["batch_id"].map(ground.labels["failed"]).astype(bool),
-        failure_probability=expit(found.log_odds),
-        log_odds=found.log_odds,
-        may_fail=judged.may_fail,
-        may_succeed=judged.may_succeed,
-        decision=list(judged.decisions),
-        cause=list(judged.causes),
+        end_at=rows["batch_id"].map(ground.end_at), failed=rows["batch_id"].map(ground.labels["failed"]).astype(bool)
     )
-    expected = found.seen.expected
-    if expected is None:
-        return Scored(predictor, rows, judged.X)
-    names, (value, low, high) = [a.name for a in expected.attributes], expected.in_units
+    say(f"seed {ground.seed}: SHA-256 of (batch, as_of, probability) {digest_of(rows)}, {len(rows)} scores")
+    X = np.concatenate([part.X for part in parts])
+    if parts[0].assessment.seen.expected is None:
+        return Scored(predictor, rows, X)
     seen = ground.plant.observations_of([q.parameter for q in ground.process.quality_attribute])
     actual = final_results(ground.process, seen)
-    for i, name in enumerate(names):
-        parts = {"expected": value[:, i], "low": low[:, i], "high": high[:, i]}
-        rows = rows.assign(**{f"{name}.{part}": values for part, values in parts.items()})
-        rows[f"{name}.actual"] = rows["batch_id"].map(actual[expected.attributes[i].parameter])
-    return Scored(predictor, rows, judged.X)
+    for attribute in parts[0].assessment.seen.expected.attributes:
+        rows[f"{attribute.name}.actual"] = rows["batch_id"].map(actual[attribute.parameter])
+    return Scored(predictor, rows, X)
+
+
+def digest_of(rows: pd.DataFrame) -> str:
+    """SHA-256 over batch, as-of time and probability to the last bit, sorted: equal where all scores are."""
+    ordered = rows.sort_values(["batch_id", "as_of"])
+    each = zip(ordered["batch_id"], ordered["as_of"], ordered["failure_probability"], strict=True)
+    text = "".join(f"{batch},{as_of.isoformat()},{p.hex()}\n" for batch, as_of, p in each)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _rows(part: AssessedRows) -> pd.DataFrame:
+    """Scores of some rows, without outcomes."""
+    found, rows = part.assessment, part.rows
+    frame = pd.DataFrame(
+        {
+            "batch_id": pd.array(rows.batch_ids, dtype="str"),
+            "checkpoint_h": rows.elapsed_h,
+            "as_of": pd.to_datetime(rows.as_of_us, unit="us", utc=True).as_unit("us"),
+            "failure_probability": expit(found.log_odds),
+            "log_odds": found.log_odds,
+            "may_fail": part.may_fail,
+            "may_succeed": part.may_succeed,
+            "decision": pd.array(part.decisions, dtype="str"),
+            "cause": pd.array(part.causes, dtype="str"),
+        }
+    )
+    if found.seen.expected is None:
+        return frame
+    for name, values in zip(("expected", "low", "high"), found.seen.expected.in_units, strict=True):
+        for i, attribute in enumerate(found.seen.expected.attributes):
+            frame[f"{attribute.name}.{name}"] = values[:, i]
+    return frame
 
 
 def worst_additivity(scores: Scored) -> float:

@@ -8,13 +8,13 @@ import pandas as pd
 from benchmarks.model.cases import UNEXPLAINED, observable_by
 from benchmarks.model.measures import Counts, Measure
 from features.process import ProcessDefinition
-from models.decide import Thresholds
 from models.evaluation.calibration import calibration_by_band, recalibration
 from models.evaluation.costs import cost_curve
 from models.evaluation.coverage import interval_coverage, set_coverage
 from models.evaluation.intervals import with_interval
 from models.evaluation.metrics import auroc, calibration_floor, expected_calibration_error
 from models.evaluation.stability import flip_rate, set_sizes, undecided_causes
+from models.scoring.decision import Thresholds
 
 AT_H = (24.0, 84.0, 132.0, 204.0)
 SUSPICIOUS_AUROC, DAY_7_H = 0.9, 168.0

@@ -19,13 +19,13 @@ from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
 from models.learners.trees import Plan
 from models.predictor import Predictor
+from models.scoring.score import Release
 from models.train import train
 from serving.bundle.manifest import private_key
 from serving.bundle.store import BundleStore
 from serving.engine import LiveEngine
 from serving.ids import iso, now_us
 from serving.model_releases import KEYS, ModelReleases
-from serving.scorer import Release
 
 N_PARAMETERS, HOURS, N_BATCHES = 13, 96, 80
 NAMES = [f"sensor_{i:02d}" for i in range(N_PARAMETERS)]

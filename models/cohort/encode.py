@@ -1,31 +1,33 @@
-"""Snapshots to the matrix that LightGBM sees: columns by name, categories as integers, nothing guessed."""
+"""Snapshots to the matrix of LightGBM: columns by name, categories as integers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from features.contracts import SNAPSHOT
 from features.errors import ContractError
+from models.persistence import Persistent
 
-VERSION = 1
-UNKNOWN = np.nan  # a category never seen in training says as little as a missing one
+UNKNOWN = np.nan  # a category never seen in training is treated as a missing one
 
 
 @dataclass(frozen=True)
-class Encoder:
+class Encoder(Persistent):
     """What each column of the matrix is.
 
     Attributes:
         columns: Feature names in the matrix's order, which is alphabetical, whatever order the snapshots came in.
         categories: Names of categories per categorical column; the place in the list is the integer.
+        version: Of the stored form.
     """
 
     columns: tuple[str, ...]
     categories: dict[str, tuple[str, ...]]
+    version: Literal[1] = 1
 
     def encode(self, snapshots: pd.DataFrame) -> np.ndarray:
         """The matrix, float64, one row per snapshot; NaN where not known or never seen in training.
@@ -54,25 +56,6 @@ class Encoder:
             return values.to_numpy(dtype="float64", na_value=np.nan)
         codes = {category: float(code) for code, category in enumerate(self.categories[name])}
         return values.map(codes).to_numpy(dtype="float64", na_value=UNKNOWN)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {
-            "version": VERSION,
-            "columns": list(self.columns),
-            "categories": {k: list(v) for k, v in self.categories.items()},
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Encoder:
-        """Back from `to_json`.
-
-        Raises:
-            ContractError: It was written by another version of the encoder.
-        """
-        if data["version"] != VERSION:
-            raise ContractError(f"encoder version {data['version']}", expected=f"version {VERSION}")
-        return cls(tuple(data["columns"]), {k: tuple(v) for k, v in data["categories"].items()})
 
 
 def fit_encoder(snapshots: pd.DataFrame) -> Encoder:

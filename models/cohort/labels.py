@@ -95,12 +95,12 @@ def _from_rule(
     )
     both = pd.concat([results, decided[["batch_id", "censored", "label_available_at"]]], ignore_index=True)
     both = both.sort_values(["batch_id", "label_available_at"], kind="stable")
-    # a result says nothing of censoring and a disposition nothing of the result: each holds until changed
+    # a result does not change censoring and a disposition does not change the result: each holds until changed
     both["result"] = both.groupby("batch_id")["result"].ffill()
     for name in ("censored", "withdrawn"):
         both[name] = both[name].astype("boolean").groupby(both["batch_id"]).ffill().fillna(False).astype(bool)
     both = both[both["result"].notna() | both["censored"]]
-    both["censored"] |= both["withdrawn"]  # a result that was taken back says neither success nor failure
+    both["censored"] |= both["withdrawn"]  # a result that was taken back is neither success nor failure
     return both.assign(failed=np.asarray(rule.failed(both["result"].to_numpy(float)), dtype=bool))
 
 

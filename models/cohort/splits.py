@@ -227,18 +227,10 @@ def enough_failures(failed: pd.Series, *, at_least: int, where: str) -> None:
 
 
 def record_reading(ledger: Path, seal: Seal, *, reader: str, purpose: str, at: pd.Timestamp) -> None:
-    """Append to the ledger who read which test set when; nothing in it is ever rewritten."""
+    """Append to the ledger, one JSON object a line, who read which test set when; nothing in it is ever rewritten."""
     line = json.dumps({"at": at.isoformat(), "reader": reader, "purpose": purpose, "test_sha256": seal.sha256})
     with ledger.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
-
-
-def readings(ledger: Path, seal: Seal) -> list[dict[str, str]]:
-    """Readings of one test set, oldest first; empty where there is no ledger yet."""
-    if not ledger.exists():
-        return []
-    lines = [json.loads(line) for line in ledger.read_text(encoding="utf-8").splitlines()]
-    return [line for line in lines if line["test_sha256"] == seal.sha256]
 
 
 def _seal(process_id: str, cut: pd.Timestamp, batch_ids: tuple[str, ...]) -> Seal:

@@ -46,7 +46,7 @@ def training_table(usable: pd.DataFrame, encoder: Encoder) -> TrainingTable:
         encoder: Fitted on these or on other training rows.
     """
     ordered = usable.sort_values(["started_at", "batch_id", "checkpoint_h"]).reset_index(drop=True)
-    # the same for every row: a weight by a batch's own number of rows would tell that its label came early
+    # the same for every row: a weight by a batch's own number of rows would reveal that its label came early
     weight = 1.0 / max(1, ordered.groupby("batch_id").size().max()) if len(ordered) else 1.0
     rows = ordered[["batch_id", "checkpoint_h", "as_of"]].assign(weight=weight)
     categorical = tuple(i for i, name in enumerate(encoder.columns) if name in encoder.categories)
@@ -54,7 +54,7 @@ def training_table(usable: pd.DataFrame, encoder: Encoder) -> TrainingTable:
 
 
 def before_the_label(snapshots: pd.DataFrame, log: pd.DataFrame) -> pd.DataFrame:
-    """Snapshots taken before their batch had any label: later ones could know the outcome."""
+    """Snapshots taken before their batch had any label: later ones could hold the outcome."""
     first = labels_as_of(log)["first_available_at"]
     known = snapshots["batch_id"].map(first)
     return snapshots[~(snapshots["as_of"] >= known)]

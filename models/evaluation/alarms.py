@@ -7,8 +7,6 @@ or to arrange the scores only once, `models.evaluation.trajectories.Trajectories
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import numpy as np
 import pandas as pd
 
@@ -64,24 +62,17 @@ def thresholds_at_share(good: np.ndarray, weight: np.ndarray, share: float) -> n
     return np.where(total > 0, threshold, np.nan)
 
 
-def first_alarms(
-    scores: pd.DataFrame | Trajectories,
-    threshold: float,
-    *,
-    useful_lead_h: float = 0.0,
-    groups: pd.DataFrame | None = None,
-) -> pd.DataFrame:
+def first_alarms(scores: pd.DataFrame | Trajectories, threshold: float, *, useful_lead_h: float = 0.0) -> pd.DataFrame:
     """When each batch was first alarmed, and how long before its end.
 
     Args:
         scores: Of any batches.
         threshold: A score must exceed it. For a threshold per stage, subtract it from the scores and pass 0.
         useful_lead_h: Hours before its end at which a batch can last be saved (`[cost]` of the process).
-        groups: Columns to join, indexed by batch_id, for example the failure mode or the site.
 
     Returns:
         Indexed by batch_id: `failed`, `alarmed`, `first_alarm_at`, `first_alarm_h` (hours since the start), `lead_h`
-        (to the end), `lead_to_action_h` (to the last useful action: negative means too late), and the groups.
+        (to the end) and `lead_to_action_h` (to the last useful action: negative means too late).
         NaT and NaN where there was no alarm.
     """
     arranged = as_trajectories(scores)
@@ -90,7 +81,7 @@ def first_alarms(
     at = (np.arange(len(column)), np.where(alarmed, column, 0))
     lead_h = np.where(alarmed, arranged.lead_h[at], np.nan)
     first_at = pd.DatetimeIndex(np.where(alarmed, arranged.as_of[at], np.datetime64("NaT"))).tz_localize("UTC")
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             "failed": arranged.failed,
             "alarmed": alarmed,
@@ -101,16 +92,10 @@ def first_alarms(
         },
         index=pd.Index(arranged.batch_id, name="batch_id", dtype="str"),
     )
-    return table if groups is None else table.join(groups)
 
 
 def first_alarm_curve(
-    scores: pd.DataFrame | Trajectories,
-    threshold: float,
-    *,
-    counting: Collection[str] | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    scores: pd.DataFrame | Trajectories, threshold: float, *, resamples: int = RESAMPLES
 ) -> pd.DataFrame:
     """Share of the failures, and of the good batches, alarmed by each hour since the start.
 
@@ -120,15 +105,13 @@ def first_alarm_curve(
     Args:
         scores: Of any batches.
         threshold: A score must exceed it.
-        counting: The failures that count, by batch_id; None counts all.
         resamples: Number of resamples.
-        seed: Of the resampling.
 
     Returns:
         `batches` (failed or good), `hour`, `n`, `n_failed`, `n_alarmed`, `share`, `share_low`, `share_high`;
         ascending hours per kind of batch, one row at each checkpoint.
     """
-    arranged = as_trajectories(scores).counting(counting)
+    arranged = as_trajectories(scores)
     hours = np.unique(arranged.elapsed_h[~np.isnan(arranged.elapsed_h)])
     hour = first_alarms(arranged, threshold)["first_alarm_h"].to_numpy()
     alarmed = hour[:, None] <= hours + 1e-9  # NaN is never by any hour
@@ -136,7 +119,7 @@ def first_alarm_curve(
     for kind, rows in (("failed", arranged.failed), ("good", ~arranged.failed)):
         drawn = [
             divide((w[:, rows] @ alarmed[rows]).astype(float), w[:, rows].sum(axis=1, keepdims=True))
-            for w in batch_weights(len(hour), resamples=resamples, seed=seed)
+            for w in batch_weights(len(hour), resamples=resamples)
         ]
         n, count = int(rows.sum()), alarmed[rows].sum(axis=0)
         share = count / n if n else np.full(len(hours), np.nan)

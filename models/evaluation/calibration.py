@@ -7,8 +7,6 @@ log-odds. A slope below 1 means probabilities too extreme, above 1 too timid. Th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -24,20 +22,12 @@ _CELLS = 400  # of log-odds, in resamples
 _STEPS, _HALVINGS, _STEP_MAX, _CONVERGED = 50, 30, 3.0, 1e-6
 
 
-def calibration_by_band(
-    scores: pd.DataFrame,
-    edges: Sequence[float] | np.ndarray | None = None,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> pd.DataFrame:
+def calibration_by_band(scores: pd.DataFrame, *, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Calibration per maturity band; every score counts once, and a batch's scores are resampled together.
 
     Args:
         scores: `batch_id`, `checkpoint_h`, `failed`, `failure_probability` (0 to 1, no NaN).
-        edges: Of the bands in hours (`models.evaluation.bands.banded`); None takes four of equal width.
         resamples: Of whole batches, for slope and intercept.
-        seed: Of the resampling.
 
     Returns:
         One row per band: `band`, `from_h`, `to_h`, `n` (scores), `n_batches`, `n_failed` (batches), `base_rate`,
@@ -46,19 +36,19 @@ def calibration_by_band(
     """
     require(scores, ("batch_id", "checkpoint_h", "failed", "failure_probability"))
     rows = []
-    for band, part in banded(scores, edges):
+    for band, part in banded(scores):
         failed, p = part["failed"].to_numpy(bool), part["failure_probability"].to_numpy(float)
         batch = part["batch_id"].to_numpy()
         row = band | counts(part) | {"base_rate": float(failed.mean()), "stated": float(p.mean())}
         row["ece"] = expected_calibration_error(failed, p)
         row["ece_floor"] = calibration_floor(p, batch=batch)
-        row |= recalibration(failed, p, batch, resamples=resamples, seed=seed)
-        rows.append(row | mean_with_interval((p - failed) ** 2, batch, seed=seed).named("brier"))
+        row |= recalibration(failed, p, batch, resamples=resamples)
+        rows.append(row | mean_with_interval((p - failed) ** 2, batch).named("brier"))
     return pd.DataFrame(rows)
 
 
 def recalibration(
-    failed: np.ndarray, p: np.ndarray, batch: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
+    failed: np.ndarray, p: np.ndarray, batch: np.ndarray, *, resamples: int = RESAMPLES
 ) -> dict[str, float]:
     """Slope and intercept of logistic recalibration with 95 % intervals over resampled batches.
 
@@ -67,7 +57,6 @@ def recalibration(
         p: Probabilities, shape (n,); those at 0 and 1 are moved inside by a millionth.
         batch: Batch of each row, shape (n,).
         resamples: Number of resamples.
-        seed: Of the resampling.
 
     Returns:
         `slope`, `intercept`, each with `_low` and `_high`; NaN where they have no finite best value.
@@ -77,7 +66,7 @@ def recalibration(
     best, large = _fit(x, y[None], one, np.array([0.0, 1.0])), _shift(x, y[None], one, 0.0)
     centre, of_failed, of_all = _cells(x, y, batch)
     drawn: list[np.ndarray] = []
-    for w in batch_weights(of_all.shape[1], resamples=resamples, seed=seed):
+    for w in batch_weights(of_all.shape[1], resamples=resamples):
         failed_w, all_w = ((cells @ w.T.astype(float)).T for cells in (of_failed, of_all))
         drawn.append(
             np.stack([_fit(centre, failed_w, all_w, best[0])[:, 1], _shift(centre, failed_w, all_w, large[0])])

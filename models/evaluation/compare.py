@@ -13,7 +13,7 @@ from models.cohort.labels import labels_as_of
 from models.cohort.splits import most_folds
 from models.cohort.table import TrainingTable, before_the_label, training_table
 from models.evaluation.figures import last_checkpoint
-from models.evaluation.intervals import with_interval
+from models.evaluation.intervals import Interval, with_interval
 from models.evaluation.metrics import auroc
 from models.learners.trees import Bins, Plan, Settings, fold_places
 
@@ -106,7 +106,7 @@ def _try(score: Callable[..., pd.DataFrame], *args: object) -> tuple[pd.DataFram
 def _row(question: str, split: str, scores: pd.DataFrame | None, note: str) -> dict[str, object]:
     head: dict[str, object] = {"question": question, "split": split}
     if scores is None:
-        return head | {"n": 0, "n_failed": 0, "auroc": np.nan, "auroc_low": np.nan, "auroc_high": np.nan, "note": note}
+        return head | {"n": 0, "n_failed": 0} | Interval(np.nan, np.nan, np.nan).named("auroc") | {"note": note}
     found = with_interval(auroc, *(scores[name].to_numpy() for name in ("failed", "raw", "batch_id")))
     count = {"n": len(scores), "n_failed": int(scores["failed"].sum())}
-    return head | count | {"auroc": found.value, "auroc_low": found.low, "auroc_high": found.high, "note": note}
+    return head | count | found.named("auroc") | {"note": note}

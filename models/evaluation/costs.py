@@ -33,7 +33,6 @@ def cost_curve(
     *,
     saved_share: float = ASSUMED_SAVED_SHARE,
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Cost per batch at each threshold.
 
@@ -43,7 +42,6 @@ def cost_curve(
         thresholds: A score must exceed it. None takes up to a hundred of the batches' highest scores, evenly by rank.
         saved_share: Assumed share of the cost of a failed batch that an alarm in time takes back, 0 to 1.
         resamples: Number of resamples of whole batches.
-        seed: Of the resampling.
 
     Returns:
         One row per threshold, ascending: `threshold`, `n`, `n_good`, `n_failed`, `n_good_alarmed`, `n_failed_alarmed`,
@@ -67,7 +65,7 @@ def cost_curve(
     for name, other in (("never", never), ("always", always)):
         saved = other - costs
         n = len(saved)
-        drawn = np.vstack([weighted_sums(w, saved) / n for w in batch_weights(n, resamples=resamples, seed=seed)])
+        drawn = np.vstack([weighted_sums(w, saved) / n for w in batch_weights(n, resamples=resamples)])
         spans = [percentiles(value, seen) for value, seen in zip(saved.mean(axis=0), drawn.T, strict=True)]
         columns = pd.DataFrame([span.named(f"saved_against_{name}") for span in spans])
         table = pd.concat([table, columns], axis=1)

@@ -7,17 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from models.evaluation.bands import banded, counts
+from models.evaluation.bands import all_and_banded, counts
 from models.evaluation.intervals import share_with_interval
 from models.evaluation.trajectories import require
 
 
-def set_coverage(scores: pd.DataFrame, edges: Sequence[float] | np.ndarray | None = None) -> pd.DataFrame:
+def set_coverage(scores: pd.DataFrame) -> pd.DataFrame:
     """Coverage of class-conditional conformal sets (Vovk 2013): per class and maturity band, and over all bands.
 
     Args:
         scores: `batch_id`, `checkpoint_h`, `failed`, `may_fail`, `may_succeed`.
-        edges: Of the bands (`models.evaluation.bands.banded`).
 
     Returns:
         `band` (or "all"), `from_h`, `to_h`, `outcome` (failed or good), `n` (scores), `n_batches`, `n_failed`,
@@ -28,7 +27,7 @@ def set_coverage(scores: pd.DataFrame, edges: Sequence[float] | np.ndarray | Non
     failed = scores["failed"].to_numpy(bool)
     held = scores.assign(held=np.where(failed, scores["may_fail"], scores["may_succeed"]).astype(bool))
     rows = []
-    for band, part in _all_and(held, edges):
+    for band, part in all_and_banded(held):
         for outcome, mask in (("failed", part["failed"].astype(bool)), ("good", ~part["failed"].astype(bool))):
             found = part[mask]
             span = share_with_interval(found["held"].to_numpy(), found["batch_id"].to_numpy())
@@ -36,18 +35,13 @@ def set_coverage(scores: pd.DataFrame, edges: Sequence[float] | np.ndarray | Non
     return pd.DataFrame(rows)
 
 
-def interval_coverage(
-    scores: pd.DataFrame,
-    attributes: Sequence[str] | None = None,
-    edges: Sequence[float] | np.ndarray | None = None,
-) -> pd.DataFrame:
+def interval_coverage(scores: pd.DataFrame, attributes: Sequence[str] | None = None) -> pd.DataFrame:
     """Coverage and width of the intervals of expected release attributes, per maturity band and over all bands.
 
     Args:
         scores: `batch_id`, `checkpoint_h`, `failed`, and per attribute `<attribute>.expected`, `.low`, `.high`,
             `.actual`. Rows with a NaN among low, high and actual are left out and counted.
         attributes: Names; None takes every one with an `.expected` column.
-        edges: Of the bands (`models.evaluation.bands.banded`).
 
     Returns:
         `attribute`, `band` (or "all"), `from_h`, `to_h`, `n` (scores), `n_batches`, `n_failed`, `n_left_out`,
@@ -58,7 +52,7 @@ def interval_coverage(
     rows = []
     for name in names:
         require(scores, ("batch_id", "checkpoint_h", "failed", *(f"{name}.{c}" for c in _PARTS)))
-        for band, part in _all_and(scores, edges):
+        for band, part in all_and_banded(scores):
             rows.append({"attribute": name} | band | _of_attribute(part, name))
     return pd.DataFrame(rows)
 
@@ -82,10 +76,3 @@ def _of_attribute(part: pd.DataFrame, name: str) -> dict[str, object]:
     sides = {"below": float(below.mean()), "above": float(above.mean())}
     error = pd.Series(np.abs(expected - actual)).median()  # leaves out rows with an interval and no expectation
     return row | sides | {"median_width": float(np.median(high - low)), "median_abs_error": float(error)}
-
-
-def _all_and(rows: pd.DataFrame, edges: Sequence[float] | np.ndarray | None) -> list[tuple[dict, pd.DataFrame]]:
-    parts = list(banded(rows, edges))
-    if not parts:
-        return []
-    return [({"band": "all", "from_h": parts[0][0]["from_h"], "to_h": parts[-1][0]["to_h"]}, rows), *parts]

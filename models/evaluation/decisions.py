@@ -1,7 +1,7 @@
-"""What came of the decisions on later batches, beside what was asked of them.
+"""Realised figures of the decisions on later batches, beside the budgets that the process states.
 
-A decision is not a threshold: outside what the model knows a score may be undecided however high its probability is. So
-everything here is counted twice, by the decision a record would have carried and by the probability alone.
+A decision is not a threshold: outside the applicability domain a score may be undecided however high its probability is.
+So everything here is counted twice, by the decision of the record and by the probability alone.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 from features.process import Cost
-from models.decide import Thresholds
 from models.evaluation.alarms import first_alarm_curve
-from models.evaluation.bands import banded, counts
+from models.evaluation.bands import all_and_banded, counts
 from models.evaluation.costs import cost_curve
 from models.evaluation.intervals import share_with_interval
 from models.evaluation.recall import WARNED_AHEAD_H, recall_at_shares, recall_at_threshold
 from models.evaluation.stability import flip_rate, undecided_causes
 from models.evaluation.trajectories import Trajectories, trajectories
+from models.scoring.decision import Thresholds
 
 HIGH, ELEVATED = ("high",), ("elevated", "high")
 DECISION, PROBABILITY = "decision", "probability"
@@ -37,7 +37,7 @@ def alarm_table(
 
     Args:
         scores: `models.evaluation.sealed_test.score_test`.
-        thresholds: Of the predictor, with what was asked.
+        thresholds: Of the predictor, with the budgets.
         useful_lead_h: Hours before its end at which a batch can last be saved.
         ahead_h: Hours ahead for `warned`.
 
@@ -51,13 +51,15 @@ def alarm_table(
     calls = (("high", HIGH, thresholds.high, thresholds.alarm_budget),)
     calls += (("elevated or high", ELEVATED, thresholds.elevated, thresholds.watch_budget),)
     by_probability = trajectories(scores)
-    for call, decisions, threshold, asked in calls:
+    for call, decisions, threshold, budget in calls:
         for by in (DECISION, PROBABILITY):
             arranged = by_probability if by == PROBABILITY else trajectories(as_calls(scores, decisions))
             at = threshold if by == PROBABILITY else _CALLED
             found = recall_at_threshold(arranged, at, ahead_h=ahead_h)
             raised = thresholds.cost is not None and threshold <= thresholds.cost
-            head = {"call": call, "by": by, "asked": asked, "raised_by_cost": raised} | found | {"threshold": threshold}
+            head = (
+                {"call": call, "by": by, "asked": budget, "raised_by_cost": raised} | found | {"threshold": threshold}
+            )
             rows.append(head | _in_time(arranged, at, useful_lead_h))
     return pd.DataFrame(rows)
 
@@ -94,7 +96,7 @@ def cost_table(scores: pd.DataFrame, cost: Cost | None) -> pd.DataFrame:
 
 
 def flips_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """`models.evaluation.stability.flip_rate` of all changes, and of those into or out of `high`: `of` says which."""
+    """`models.evaluation.stability.flip_rate` of all changes, and of those into or out of `high`, named in `of`."""
     every, high = flip_rate(scores).assign(of="any decision"), flip_rate(scores, of="high").assign(of="high")
     return pd.concat([every, high], ignore_index=True)
 
@@ -105,25 +107,24 @@ def undecided_by_cause(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def calls_by_band(scores: pd.DataFrame, *, missed_asked: float) -> pd.DataFrame:
-    """What failed and good batches were called in each maturity band, and over all bands.
+    """Shares of the decisions of failed and good batches in each maturity band, and over all bands.
 
     Args:
         scores: `models.evaluation.sealed_test.score_test`.
-        missed_asked: Share of failing batches that may be called low at any stage, as the process asks.
+        missed_asked: Share of failing batches that may be called low at any stage, as the process states.
 
     Returns:
         `band` (or "all"), `outcome` (failed or good), `n` (scores), `n_batches`, `n_failed`, the shares `low`, `elevated`,
         `high`, `undecided` of the scores, `low_low`, `low_high` (over resampled batches), `missed_asked`.
     """
-    parts = [("all", scores), *((band["band"], part) for band, part in banded(scores))]
     rows = []
-    for band, part in parts:
+    for band, part in all_and_banded(scores):
         for outcome, mask in (("failed", part["failed"]), ("good", ~part["failed"])):
             found = part[mask]
             shares = {name: (found["decision"] == name).to_numpy() for name in _DECISIONS}
             low = share_with_interval(shares["low"], found["batch_id"].to_numpy()).named("low")
             means = {name: float(hit.mean()) if len(hit) else np.nan for name, hit in shares.items()}
-            rows.append({"band": band, "outcome": outcome} | counts(found) | means | low)
+            rows.append({"band": band["band"], "outcome": outcome} | counts(found) | means | low)
     return pd.DataFrame(rows).assign(missed_asked=missed_asked)
 
 

@@ -1,12 +1,11 @@
-"""All that a report says of a predictor on its sealed test, which is scored once per model."""
+"""The figures of a predictor on its sealed test, which is scored once per model."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,17 +21,13 @@ from models.evaluation.reliability import reliability_by_band
 from models.evaluation.sealed_test import Scored, score_test
 from models.evaluation.stability import set_sizes, undecided_by_checkpoint
 from models.evaluation.subgroups import BY, subgroup_table
-from models.learners.questions import modes_before
+from models.learners.failure_modes import modes_before
 from models.predictor import Predictor
 from models.train import Trained
 
 SIMULATED = "Simulated batches are among these rows: the figures verify the software and validate no model."
 COMMON = 0.95  # share of the batches that must have a score at the checkpoint at which subgroups are compared
 
-_FRAMES = (
-    "scores", "checkpoints", "alarms", "shares", "first_calls", "calls", "costs", "calibration", "reliability", "sets", "set_sizes",
-    "attributes", "flips", "undecided", "causes", "subgroups", "modes", "sensors", "importance", "splits", "excluded",
-)  # fmt: skip
 _PLAIN = "figures.json"
 
 
@@ -40,7 +35,7 @@ _PLAIN = "figures.json"
 class Evaluation:
     """Figures of one predictor on its sealed test; everything in it is a frame or a plain value.
 
-    A frame is empty where the process or the test gives nothing to fill it with; `absent` says why.
+    A frame is empty where the process or the test has no data for it; `absent` gives the reason.
 
     Attributes:
         scores: Every scored snapshot of the test (`models.evaluation.sealed_test.Scored.rows`).
@@ -104,7 +99,7 @@ class Evaluation:
     def save(self, folder: Path) -> None:
         """Write it as Parquet and JSON, so that the sealed test never has to be scored again."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name in _FRAMES:
+        for name in _frame_names():
             getattr(self, name).to_parquet(folder / f"{name}.parquet", index=False)
         plain = {name: getattr(self, name) for name in ("counts", "additivity", "absent", "note")}
         plain |= {"overall": _without_nan(self.overall)} | _without_nan({"compared_at_h": self.compared_at_h})
@@ -113,11 +108,21 @@ class Evaluation:
     @classmethod
     def load(cls, folder: Path) -> Evaluation:
         """Read it back."""
+        frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in _frame_names()}
         plain = json.loads((folder / _PLAIN).read_text(encoding="utf-8"))
-        plain["overall"] = {name: math.nan if value is None else value for name, value in plain["overall"].items()}
-        plain["compared_at_h"] = math.nan if plain["compared_at_h"] is None else plain["compared_at_h"]
-        frames: dict[str, Any] = {name: pd.read_parquet(folder / f"{name}.parquet") for name in _FRAMES}
-        return cls(**frames, **plain)
+        return cls(
+            **frames,
+            counts=plain["counts"],
+            additivity=plain["additivity"],
+            absent=plain["absent"],
+            note=plain["note"],
+            overall={name: math.nan if value is None else value for name, value in plain["overall"].items()},
+            compared_at_h=math.nan if plain["compared_at_h"] is None else plain["compared_at_h"],
+        )
+
+
+def _frame_names() -> list[str]:
+    return [field.name for field in fields(Evaluation) if field.type == "pd.DataFrame"]
 
 
 def evaluate(
@@ -132,7 +137,7 @@ def evaluate(
     dispositions: pd.DataFrame | None = None,
     splits: pd.DataFrame | None = None,
 ) -> Evaluation:
-    """Judge a predictor on its sealed test.
+    """Evaluate a predictor on its sealed test.
 
     Args:
         process: The process.
@@ -149,7 +154,7 @@ def evaluate(
     scored = score_test(process, predictor, snapshots, features, batches, log, seal, observations=observations)
     last = last_checkpoint(scored.rows)
     part = batches[batches["batch_id"].isin([*trained.failed.index, *seal.batch_ids])]
-    modes = None if dispositions is None else _all_modes(process, dispositions)
+    modes = None if dispositions is None else modes_before(process, dispositions)
     common_h = common_checkpoint(scored.rows)
     frames = _frames(process, predictor, scored, modes, common_h)
     return Evaluation(
@@ -172,11 +177,7 @@ def evaluate(
 
 
 def _frames(
-    process: ProcessDefinition,
-    predictor: Predictor,
-    scored: Scored,
-    modes: pd.DataFrame | None,
-    common_h: float | None,
+    process: ProcessDefinition, predictor: Predictor, scored: Scored, modes: pd.DataFrame | None, common_h: float | None
 ) -> dict[str, pd.DataFrame]:
     rows, cost = scored.rows, process.cost
     useful_lead_h = cost.useful_lead_h if cost else 0.0
@@ -198,7 +199,7 @@ def _frames(
         "undecided": undecided_by_checkpoint(rows),
         "causes": decisions.undecided_by_cause(rows),
         "subgroups": _subgroups(rows, predictor, common_h),
-        "modes": pd.DataFrame() if modes is None else mode_table(rows, predictor, modes),
+        "modes": pd.DataFrame() if modes is None else mode_table(rows, predictor.modes, predictor.few_cases, modes),
         "sensors": decisions.sensors_table(rows),
         "importance": scored.importance,
     }
@@ -224,16 +225,11 @@ def _subgroups(rows: pd.DataFrame, predictor: Predictor, common_h: float | None)
     return subgroup_table(rows, predictor.thresholds.high, by=several, at_h=common_h)
 
 
-def _all_modes(process: ProcessDefinition, dispositions: pd.DataFrame) -> pd.DataFrame:
-    end = dispositions["decided_at"].max() + pd.Timedelta(seconds=1)
-    return modes_before(process, dispositions, end)
-
-
 def _absent(process: ProcessDefinition, predictor: Predictor, frames: dict[str, pd.DataFrame]) -> dict[str, str]:
     """Why frames are empty, in the order of the report."""
     why = {
         "shares": "No batch of the test succeeded: there is no share of good batches to alarm.",
-        "costs": "The process definition has no [cost]: nothing can be said of money.",
+        "costs": "The process definition has no [cost]: savings cannot be computed.",
         "attributes": _no_forecasts(process, predictor),
         "subgroups": "All test batches are of one site, process version and scale.",
         "modes": "No failed training batch has a failure mode.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from models.evaluation.bands import per_checkpoint
 from models.evaluation.intervals import with_interval
 from models.evaluation.metrics import auprc, auroc, brier, calibration_floor, expected_calibration_error
 
@@ -47,8 +48,8 @@ def last_checkpoint(scores: pd.DataFrame) -> pd.DataFrame:
 def auroc_of_timing(last: pd.DataFrame) -> float:
     """AUROC of the last checkpoint's hour alone, earlier meaning worse; NaN where a class is absent.
 
-    A batch that is stopped has an earlier last checkpoint, which nobody could know at that time. An overall AUROC
-    says something of the predictor only as far as it exceeds this, and the figures per checkpoint do not have it.
+    A batch that is stopped has an earlier last checkpoint, which was unknown at that time. An overall AUROC
+    counts for the predictor only as far as it exceeds this one; the figures per checkpoint do not have the effect.
     """
     one = np.ones((1, len(last)))
     return float(auroc(last["failed"].to_numpy(bool), -last["checkpoint_h"].to_numpy(float), one)[0])
@@ -56,5 +57,4 @@ def auroc_of_timing(last: pd.DataFrame) -> float:
 
 def by_checkpoint(scores: pd.DataFrame) -> pd.DataFrame:
     """`figures` at every checkpoint: `checkpoint_h` and one column per figure."""
-    rows = [{"checkpoint_h": float(str(hours)), **figures(rows)} for hours, rows in scores.groupby("checkpoint_h")]
-    return pd.DataFrame(rows)
+    return per_checkpoint(scores, figures)

@@ -1,4 +1,4 @@
-"""What the figures say, in fixed sentences: frank where a figure is poor, or rests on too few failures to say much."""
+"""The statistician's sentences about the figures: frank where a figure is poor or rests on too few failures."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def ranking(overall: Mapping[str, float]) -> str:
     n_failed, value = int(overall["n_failed"]), overall.get("auroc", math.nan)
     if math.isnan(value):
         return f"{n_failed} of {overall['n_batches']:.0f} test batches failed: nothing can be said of the ranking."
-    said = f"A failed batch ranks above a good one in {100 * value:.0f} of 100 pairs"
+    text = f"A failed batch ranks above a good one in {100 * value:.0f} of 100 pairs"
     low, high = overall["auroc_low"], overall["auroc_high"]
     if math.isnan(low):
-        return f"{said}; too few failures for an interval ({n_failed})."
-    said += f" (95 % interval {100 * low:.0f} to {100 * high:.0f}; chance gives 50)."
+        return f"{text}; too few failures for an interval ({n_failed})."
+    text += f" (95 % interval {100 * low:.0f} to {100 * high:.0f}; chance gives 50)."
     if low <= 0.5 <= high:
-        said += " The interval includes chance: this test does not show that the predictor knows anything."
+        text += " The interval includes chance: this test does not show that the predictor knows anything."
     if n_failed < FEW:
-        said += f" It rests on {failures(n_failed)} only."
-    return said
+        text += f" It rests on {failures(n_failed)} only."
+    return text
 
 
 def calibration(last: pd.DataFrame, overall: Mapping[str, float]) -> str:
-    """Whether stated probabilities can be taken at their word.
+    """Whether the failures agree with the stated probabilities.
 
     The number of failures is compared with the sum of the stated probabilities, in standard deviations of a sum of
     independent draws; then the calibration error with that of a perfect model.
@@ -54,8 +54,8 @@ def calibration(last: pd.DataFrame, overall: Mapping[str, float]) -> str:
     if abs(n_failed - expected) > _APART * spread:
         side, ratio = ("low" if n_failed > expected else "high"), n_failed / expected
         if 1 / _FAR <= ratio <= _FAR:
-            said = f"Probabilities are a little too {side}, beyond chance: {counts}."
-            return f"{said} For every 10 failures that were stated, {10 * ratio:.1f} came."
+            text = f"Probabilities are a little too {side}, beyond chance: {counts}."
+            return f"{text} For every 10 failures that were stated, {10 * ratio:.1f} came."
         return (
             f"The calibration is poor: probabilities are too {side}; {counts}. "
             f"Do not take a probability at its word{_order(overall)}."
@@ -67,13 +67,13 @@ def calibration(last: pd.DataFrame, overall: Mapping[str, float]) -> str:
 
 
 def _order(overall: Mapping[str, float]) -> str:
-    """What is left of a score without its probability: the order of the batches, where the test shows one."""
+    """Whether the order of the batches still counts where the probabilities do not."""
     low = overall.get("auroc_low", math.nan)
     return "; the order of the batches still says something" if low > 0.5 else ", nor rely on the order of the batches"
 
 
 def budgets(alarms: pd.DataFrame) -> str:
-    """Whether the thresholds hold on later batches what they were set for in training.
+    """Realised shares of good batches above the thresholds, beside the shares that training set them for.
 
     Args:
         alarms: `models.evaluation.decisions.alarm_table`.
@@ -81,45 +81,45 @@ def budgets(alarms: pd.DataFrame) -> str:
     rows = alarms[(alarms["by"] == "probability") & (alarms["n_good"] > 0)]
     if rows.empty:
         return ""
-    came = [
+    realised = [
         f"{row['call']}: {100 * row['asked']:g} % asked, {100 * row['good_alarmed']:.1f} % came"
         for row in rows.to_dict("records")
     ]
-    said = f"Of {int(rows['n_good'].iloc[0])} good batches ever above the threshold of {'; of '.join(came)}."
+    text = f"Of {int(rows['n_good'].iloc[0])} good batches ever above the threshold of {'; of '.join(realised)}."
     off = [r for r in rows.to_dict("records") if not r["good_alarmed_low"] <= r["asked"] <= r["good_alarmed_high"]]
     more = [r["call"] for r in off if r["good_alarmed"] > r["asked"]]
     if more:
-        return f"{said} More than asked, beyond chance: set the thresholds anew before any use."
+        return f"{text} More than asked, beyond chance: set the thresholds anew before any use."
     if all(r["raised_by_cost"] for r in off):
         return (
-            f"{said} Fewer than asked, because below that probability an alarm costs more than it saves."
+            f"{text} Fewer than asked, because below that probability an alarm costs more than it saves."
             if off
-            else said
+            else text
         )
-    return f"{said} Fewer than asked, beyond chance: the thresholds are stricter than they need be."
+    return f"{text} Fewer than asked, beyond chance: the thresholds are stricter than they need be."
 
 
 def coverage(sets: pd.DataFrame, nominal: float) -> str:
-    """Whether conformal sets hold the outcome as often as they promise, for each class.
+    """Coverage of the conformal sets beside the nominal one, for each class.
 
     Args:
         sets: `models.evaluation.coverage.set_coverage`.
-        nominal: Promised share.
+        nominal: Nominal coverage.
     """
     rows = sets[(sets["band"] == "all") & (sets["n"] > 0)]
-    said = []
+    text = []
     for row in rows.to_dict("records"):
         low, high = row["coverage_low"], row["coverage_high"]
         within = "as promised" if low <= nominal <= high else ("too few" if high < nominal else "more than promised")
         n = failures(int(row["n_failed"])) if row["outcome"] == "failed" else f"{row['n_batches']} good batches"
-        said.append(
+        text.append(
             f"{100 * row['coverage']:.1f} % of the scores of {n} ({100 * low:.1f} to {100 * high:.1f}; {within})"
         )
-    return f"The {100 * nominal:g} % sets hold the outcome in {' and in '.join(said)}." if said else ""
+    return f"The {100 * nominal:g} % sets hold the outcome in {' and in '.join(text)}." if text else ""
 
 
 def split_gap(splits: pd.DataFrame) -> str:
-    """How much a random split would have claimed too much: for the process's own question, the first, and the worst.
+    """Optimism of a random split: for the process's own label, which comes first, and for the worst one.
 
     Args:
         splits: `models.evaluation.compare.compare_splits`.
@@ -130,13 +130,13 @@ def split_gap(splits: pd.DataFrame) -> str:
     own, gaps = splits["question"].iloc[0], random - forward
     if math.isnan(gaps[own]):
         return "For the process's own question the two cannot be compared: there are too few failures."
-    said = f"For the process's own question a random split claims {random[own]:.3f}, forward in time gives {forward[own]:.3f}."
+    text = f"For the process's own question a random split claims {random[own]:.3f}, forward in time gives {forward[own]:.3f}."
     if gaps.max() < _GAP:
-        return f"{said} Here the two hardly differ."
+        return f"{text} Here the two hardly differ."
     if len(gaps) > 1:
         worst = gaps.idxmax()
-        said += f" The gap is widest for {worst}: {random[worst]:.3f} against {forward[worst]:.3f}."
-    return f"{said} Shuffling lets a batch be judged by its neighbours in time, which no prediction of the future has."
+        text += f" The gap is widest for {worst}: {random[worst]:.3f} against {forward[worst]:.3f}."
+    return f"{text} Shuffling lets a batch be judged by its neighbours in time, which no prediction of the future has."
 
 
 def failures(n: int) -> str:

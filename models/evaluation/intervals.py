@@ -12,6 +12,7 @@ from scipy.special import betaincinv
 Metric = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # failed (n,), p (n,), weight (r, n) -> (r,)
 
 RESAMPLES = 1000
+SEED = 0  # of the resampling: the same scores have the same intervals, whatever the chunks
 _CHUNK = 2_000_000  # resampled weights held at once
 
 
@@ -46,7 +47,7 @@ def percentiles(value: float, drawn: np.ndarray) -> Interval:
 
 
 def with_interval(
-    metric: Metric, failed: np.ndarray, p: np.ndarray, batch: np.ndarray, *, seed: int = 0, centred: bool = False
+    metric: Metric, failed: np.ndarray, p: np.ndarray, batch: np.ndarray, *, centred: bool = False
 ) -> Interval:
     """A metric with its 95 % percentile interval over resampled batches.
 
@@ -55,34 +56,32 @@ def with_interval(
         failed: Outcomes, shape (n,).
         p: Scores, shape (n,).
         batch: Batch of each row, shape (n,): all rows of a batch are drawn together.
-        seed: Of the resampling.
         centred: Move the bounds by the mean distance of the resamples from the value: for a metric that resampling
             itself raises, such as a mean absolute error (the bootstrap's estimate of bias, Efron and Tibshirani 1993).
     """
     failed = np.asarray(failed, dtype=bool)
     value = float(metric(failed, p, np.ones((1, len(p))))[0])
     with np.errstate(invalid="ignore"):
-        drawn = np.concatenate([metric(failed, p, w) for w in row_weights(batch, seed=seed)])
+        drawn = np.concatenate([metric(failed, p, w) for w in row_weights(batch)])
     if centred and not np.isnan(drawn).all():
         drawn = drawn - (np.nanmean(drawn) - value)
     return percentiles(value, drawn)
 
 
-def mean_with_interval(values: np.ndarray, batch: np.ndarray, *, seed: int = 0) -> Interval:
+def mean_with_interval(values: np.ndarray, batch: np.ndarray) -> Interval:
     """The mean of rows with its interval over resampled batches; NaN without rows.
 
     Args:
         values: Shape (n,), without NaN.
         batch: Batch of each row, shape (n,).
-        seed: Of the resampling.
     """
     if len(values) == 0:
         return Interval(np.nan, np.nan, np.nan)
-    return percentiles(float(np.mean(values)), _resampled_means(values, batch, seed))
+    return percentiles(float(np.mean(values)), _resampled_means(values, batch))
 
 
 def share_percentiles(value: float, drawn: np.ndarray, n: int) -> Interval:
-    """`percentiles` of a share of n batches; where none or all hit, resampling knows no doubt: Clopper and Pearson's.
+    """`percentiles` of a share of n batches; where none or all hit, `clopper_pearson`, because no resample differs.
 
     Args:
         value: The share on all batches.
@@ -92,17 +91,16 @@ def share_percentiles(value: float, drawn: np.ndarray, n: int) -> Interval:
     return Interval(value, *clopper_pearson(int(value) * n, n)) if value in (0.0, 1.0) else percentiles(value, drawn)
 
 
-def share_with_interval(hit: np.ndarray, batch: np.ndarray, *, seed: int = 0) -> Interval:
+def share_with_interval(hit: np.ndarray, batch: np.ndarray) -> Interval:
     """A share of rows with its interval over resampled batches (`share_percentiles`); NaN without rows.
 
     Args:
         hit: Boolean, shape (n,).
         batch: Batch of each row, shape (n,).
-        seed: Of the resampling.
     """
     if len(hit) == 0:
         return Interval(np.nan, np.nan, np.nan)
-    return share_percentiles(float(np.mean(hit)), _resampled_means(hit, batch, seed), len(pd.unique(batch)))
+    return share_percentiles(float(np.mean(hit)), _resampled_means(hit, batch), len(pd.unique(batch)))
 
 
 def clopper_pearson(k: int, n: int) -> tuple[float, float]:
@@ -125,18 +123,15 @@ def weighted_sums(weight: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.einsum("rn,n...->r...", weight, values)
 
 
-def batch_weights(
-    n_batches: int, *, resamples: int = RESAMPLES, seed: int = 0, width: int | None = None
-) -> Iterator[np.ndarray]:
+def batch_weights(n_batches: int, *, resamples: int = RESAMPLES, width: int | None = None) -> Iterator[np.ndarray]:
     """How often each batch counts in each resample, in chunks of shape (r, n_batches), `resamples` rows in all.
 
     Args:
         n_batches: Batches to draw from, with replacement, as many as there are.
         resamples: Number of resamples.
-        seed: Same seed, same draws, whatever the chunks.
         width: Values per resample that the caller will hold at once; by default `n_batches`.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     left, most = resamples, max(1, _CHUNK // max(1, width or n_batches))
     while left and n_batches:
         size = min(left, most)
@@ -144,16 +139,14 @@ def batch_weights(
         left -= size
 
 
-def row_weights(batch: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> Iterator[np.ndarray]:
+def row_weights(batch: np.ndarray, *, resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
     """`batch_weights` given to every row of its batch: chunks of shape (r, n), as floats."""
     places, names = pd.factorize(batch)
-    for drawn in batch_weights(len(names), resamples=resamples, seed=seed, width=len(batch)):
+    for drawn in batch_weights(len(names), resamples=resamples, width=len(batch)):
         yield drawn[:, places].astype(float)
 
 
-def _resampled_means(values: np.ndarray, batch: np.ndarray, seed: int) -> np.ndarray:
+def _resampled_means(values: np.ndarray, batch: np.ndarray) -> np.ndarray:
     places, names = pd.factorize(batch)
     sums, rows = np.bincount(places, weights=values), np.bincount(places).astype(float)
-    return np.concatenate(
-        [weighted_sums(w, sums) / weighted_sums(w, rows) for w in batch_weights(len(names), seed=seed)]
-    )
+    return np.concatenate([weighted_sums(w, sums) / weighted_sums(w, rows) for w in batch_weights(len(names))])

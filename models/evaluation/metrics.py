@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from models.evaluation.intervals import weighted_sums
+from models.evaluation.intervals import SEED, weighted_sums
 
 
 def auroc(failed: np.ndarray, p: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -58,9 +58,7 @@ def expected_calibration_error(failed: np.ndarray, p: np.ndarray, *, bins: int =
     return float(error)
 
 
-def calibration_floor(
-    p: np.ndarray, *, batch: np.ndarray | None = None, bins: int = 10, draws: int = 200, seed: int = 0
-) -> float:
+def calibration_floor(p: np.ndarray, *, batch: np.ndarray | None = None, bins: int = 10, draws: int = 200) -> float:
     """The calibration error that a perfect model with these probabilities would show on so few rows, on average.
 
     Args:
@@ -69,10 +67,9 @@ def calibration_floor(
             fail where it is below their probability. None takes every row for a batch of its own.
         bins: Of equal numbers of rows.
         draws: Sets of outcomes drawn from the probabilities.
-        seed: Of the draws.
     """
     places, names = (np.arange(len(p)), p) if batch is None else pd.factorize(batch)
-    outcomes = np.random.default_rng(seed).random((draws, len(names)))[:, places] < p
+    outcomes = np.random.default_rng(SEED).random((draws, len(names)))[:, places] < p
     rows_of_bins = np.array_split(np.argsort(p, kind="stable"), min(bins, len(p)))
     apart = [np.abs((outcomes[:, rows] - p[rows]).sum(axis=1)) for rows in rows_of_bins]
     return float(np.sum(apart) / (draws * len(p)))

@@ -1,6 +1,8 @@
-"""How well the questions about single failure modes are answered, and which could not be asked."""
+"""How well the models of single failure modes rank batches, and which modes have too few cases for a model."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,21 +11,24 @@ from models.evaluation.bands import banded
 from models.evaluation.intervals import with_interval
 from models.evaluation.metrics import auroc
 from models.evaluation.sealed_test import MODE
-from models.predictor import Predictor
+from models.learners.failure_modes import ModeModel
 
-ASKED, TOO_FEW = "answered", "not enough cases"
+ANSWERED, TOO_FEW = "answered", "not enough cases"
 
 
-def mode_table(scores: pd.DataFrame, predictor: Predictor, modes: pd.DataFrame) -> pd.DataFrame:
-    """Whether batches that failed in a mode score above all others in that mode's own question.
+def mode_table(
+    scores: pd.DataFrame, models: Sequence[ModeModel], few_cases: Mapping[str, int], modes: pd.DataFrame
+) -> pd.DataFrame:
+    """Whether batches that failed in a mode score above all others by that mode's own model.
 
     Each batch counts once per maturity band, with the mean of its probabilities there: batches that end early have
     fewer, not lower ones.
 
     Args:
         scores: `models.evaluation.sealed_test.score_test`.
-        predictor: Says which modes have a model, and from how many cases.
-        modes: Pairs `batch_id`, `mode` of all failed batches (`models.learners.questions.modes_before`).
+        models: Models of the modes with enough cases.
+        few_cases: Training cases of the modes without a model.
+        modes: Pairs `batch_id`, `mode` of all failed batches (`models.learners.failure_modes.modes_before`).
 
     Returns:
         `mode`, `training_cases`, `verdict` (answered; not enough cases), `band` (empty where not answered), `n_batches`,
@@ -31,16 +36,16 @@ def mode_table(scores: pd.DataFrame, predictor: Predictor, modes: pd.DataFrame) 
     """
     rows = []
     tested = pd.Index(scores["batch_id"].unique())
-    for model in sorted(predictor.modes, key=lambda m: (-m.n_cases, m.mode)):
+    for model in sorted(models, key=lambda m: (-m.n_cases, m.mode)):
         cases = modes.loc[modes["mode"] == model.mode, "batch_id"]
-        head = {"mode": model.mode, "training_cases": model.n_cases, "verdict": ASKED}
+        head = {"mode": model.mode, "training_cases": model.n_cases, "verdict": ANSWERED}
         for band, part in banded(scores):
             mean = part.groupby("batch_id")[MODE + model.mode].mean()
             case = mean.index.isin(cases)
             span = with_interval(auroc, case, mean.to_numpy(), mean.index.to_numpy(str))
             counts = {"n_batches": len(mean), "n_failed": int(case.sum())}
             rows.append(head | {"band": band["band"]} | counts | span.named("auroc"))
-    for mode, n_cases in sorted(predictor.few_cases.items(), key=lambda item: (-item[1], item[0])):
+    for mode, n_cases in sorted(few_cases.items(), key=lambda item: (-item[1], item[0])):
         n_failed = int(tested.isin(modes.loc[modes["mode"] == mode, "batch_id"]).sum())
         head = {"mode": mode, "training_cases": n_cases, "verdict": TOO_FEW, "band": ""}
         none = dict.fromkeys(("auroc", "auroc_low", "auroc_high"), np.nan)

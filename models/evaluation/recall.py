@@ -6,7 +6,7 @@ so that the intervals hold the doubt about the threshold too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -25,36 +25,29 @@ def recall_at_shares(
     scores: pd.DataFrame | Trajectories,
     shares: Sequence[float] = (0.02, 0.05, 0.1),
     *,
-    counting: Collection[str] | None = None,
     ahead_h: float = WARNED_AHEAD_H,
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Recall and warning at thresholds that alarm a given share of these good batches.
 
     Args:
-        scores: `models.evaluation.trajectories.trajectories`; at least one good batch.
+        scores: `models.evaluation.trajectories.trajectories`; at least one good batch. Where only some failures count,
+            pass `Trajectories.counting` of them.
         shares: Of the good batches that may ever be alarmed.
-        counting: The failures that count, by batch_id (for example those that can be observed); the others are left
-            out, neither found nor missed. None counts all. The good batches stay the same.
         ahead_h: Hours before the end of the batch for `warned`.
         resamples: Number of resamples of whole batches.
-        seed: Of the resampling.
 
     Returns:
-        One row per share: `share`, `threshold`, `n`, `n_good`, `n_failed` (that count), `n_good_alarmed`, `n_caught`,
+        One row per share: `share`, `threshold`, `n`, `n_good`, `n_failed`, `n_good_alarmed`, `n_caught`,
         `n_warned`, `ahead_h`, `good_alarmed` (share of the good batches ever alarmed: never above `share`), and each
         with `_low` and `_high`: `recall` (failures ever alarmed), `warned` (failures alarmed at least `ahead_h` before
-        their end), `median_lead_h` (first alarm to end, over the failures caught; NaN where none was).
+        their end), `median_lead_h` (first alarm to end, over the failures found; NaN where none was).
     """
-    arranged = as_trajectories(scores).counting(counting)
+    arranged = as_trajectories(scores)
     rows = []
     for share in shares:
         threshold = threshold_at_share(arranged, share)
-        drawn = [
-            _figures(arranged, _at_share(arranged, w, share=share), w, ahead_h)
-            for w in batch_weights(len(arranged.failed), resamples=resamples, seed=seed)
-        ]
+        drawn = _resampled(arranged, _at_share(arranged, share), ahead_h, resamples)
         rows.append({"share": share} | _row(arranged, threshold, ahead_h, drawn))
     return pd.DataFrame(rows)
 
@@ -63,24 +56,18 @@ def recall_at_threshold(
     scores: pd.DataFrame | Trajectories,
     threshold: float,
     *,
-    counting: Collection[str] | None = None,
     ahead_h: float = WARNED_AHEAD_H,
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> dict[str, float]:
-    """The same figures at a threshold set elsewhere, on training folds: `good_alarmed` is the share that came of it.
+    """The same figures at a threshold set elsewhere, on training folds: `good_alarmed` is the realised share.
 
     Args and returned names as in `recall_at_shares`, without `share` and with bounds of `good_alarmed` too: beside the
-    share that was asked for they say whether the threshold carried over.
+    budget they show whether the threshold carried over.
     """
-    arranged = as_trajectories(scores).counting(counting)
-    drawn = [
-        _figures(arranged, np.full(len(w), threshold), w, ahead_h)
-        for w in batch_weights(len(arranged.failed), resamples=resamples, seed=seed)
-    ]
+    arranged = as_trajectories(scores)
+    drawn = _resampled(arranged, lambda weight: np.full(len(weight), threshold), ahead_h, resamples)
     row = _row(arranged, threshold, ahead_h, drawn)
-    good = np.concatenate([d["good_alarmed"] for d in drawn])
-    return row | share_percentiles(row["good_alarmed"], good, int(row["n_good"])).named("good_alarmed")
+    return row | share_percentiles(row["good_alarmed"], drawn["good_alarmed"], int(row["n_good"])).named("good_alarmed")
 
 
 def paired_difference(
@@ -88,10 +75,8 @@ def paired_difference(
     theirs: pd.DataFrame | Trajectories,
     share: float,
     *,
-    counting: Collection[str] | None = None,
     ahead_h: float = WARNED_AHEAD_H,
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Ours minus theirs at the same share of good batches ever alarmed, on the same batches.
 
@@ -103,10 +88,8 @@ def paired_difference(
         ours: Scores.
         theirs: Scores of the same batches with the same outcomes.
         share: Of the good batches that may ever be alarmed.
-        counting: The failures that count; None counts all.
         ahead_h: Hours before the end of the batch for `warned`.
         resamples: Number of resamples of whole batches.
-        seed: Of the resampling.
 
     Returns:
         Rows `recall`, `warned`, `median_lead_h`: `figure`, `ours`, `theirs`, `difference`, `low`, `high`, `n`,
@@ -115,37 +98,30 @@ def paired_difference(
     Raises:
         ContractError: The batches or their outcomes differ, or none of them is good.
     """
-    a, b = (as_trajectories(scores).counting(counting) for scores in (ours, theirs))
+    a, b = (as_trajectories(scores) for scores in (ours, theirs))
     _same_batches(a, b)
     one = np.ones((1, len(a.failed)), dtype=np.int64)
     found = [_figures(t, np.array([threshold_at_share(t, share)]), one, ahead_h) for t in (a, b)]
-    drawn: dict[str, list[np.ndarray]] = {name: [] for name in _FIGURES}
-    for w in batch_weights(len(a.failed), resamples=resamples, seed=seed):
-        mine, other = (_figures(t, _at_share(t, w, share=share), w, ahead_h) for t in (a, b))
-        for name in _FIGURES:
-            drawn[name].append(mine[name] - other[name])
+    of_a, of_b = (_resampled(t, _at_share(t, share), ahead_h, resamples) for t in (a, b))  # the same batches are drawn
     rows = []
     for name in ("recall", "warned", "median_lead_h"):
         mine, other = (float(f[name][0]) for f in found)
-        span = percentiles(mine - other, np.concatenate(drawn[name]))
+        span = percentiles(mine - other, of_a[name] - of_b[name])
         head = {"figure": name, "ours": mine, "theirs": other}
         rows.append(head | {"difference": span.value, "low": span.low, "high": span.high} | _counts(a))
     return pd.DataFrame(rows)
 
 
-def _row(
-    arranged: Trajectories, threshold: float, ahead_h: float, drawn: list[dict[str, np.ndarray]]
-) -> dict[str, float]:
+def _row(arranged: Trajectories, threshold: float, ahead_h: float, drawn: dict[str, np.ndarray]) -> dict[str, float]:
     one = np.ones((1, len(arranged.failed)), dtype=np.int64)
     value = {name: float(v[0]) for name, v in _figures(arranged, np.array([threshold]), one, ahead_h).items()}
-    seen = {name: np.concatenate([d[name] for d in drawn]) for name in _FIGURES}
     row = {"threshold": threshold, "ahead_h": ahead_h} | _counts(arranged)
     alarmed, warned = arranged.highest > threshold, arranged.highest_until(ahead_h) > threshold
     row["n_good_alarmed"] = int((alarmed & ~arranged.failed).sum())
     row["n_caught"], row["n_warned"] = (int((hit & arranged.failed).sum()) for hit in (alarmed, warned))
     for name in ("recall", "warned"):
-        row |= share_percentiles(value[name], seen[name], int(row["n_failed"])).named(name)
-    row |= percentiles(value["median_lead_h"], seen["median_lead_h"]).named("median_lead_h")
+        row |= share_percentiles(value[name], drawn[name], int(row["n_failed"])).named(name)
+    row |= percentiles(value["median_lead_h"], drawn["median_lead_h"]).named("median_lead_h")
     return row | {"good_alarmed": value["good_alarmed"]}
 
 
@@ -154,8 +130,18 @@ def _counts(arranged: Trajectories) -> dict[str, float]:
     return {"n": n, "n_good": n - failed, "n_failed": failed}
 
 
-def _at_share(arranged: Trajectories, weight: np.ndarray, *, share: float) -> np.ndarray:
-    return thresholds_at_share(arranged.highest[~arranged.failed], weight[:, ~arranged.failed], share)
+def _at_share(arranged: Trajectories, share: float) -> Callable[[np.ndarray], np.ndarray]:
+    good = ~arranged.failed
+    return lambda weight: thresholds_at_share(arranged.highest[good], weight[:, good], share)
+
+
+def _resampled(
+    arranged: Trajectories, threshold_of: Callable[[np.ndarray], np.ndarray], ahead_h: float, resamples: int
+) -> dict[str, np.ndarray]:
+    """`_FIGURES` of all resamples, each of shape (resamples,); a threshold may depend on the resample's weights."""
+    weights = batch_weights(len(arranged.failed), resamples=resamples)
+    chunks = [_figures(arranged, threshold_of(weight), weight, ahead_h) for weight in weights]
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in _FIGURES}
 
 
 def _figures(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -11,21 +9,18 @@ from models.evaluation.bands import banded
 from models.evaluation.intervals import share_with_interval
 
 
-def reliability_by_band(
-    scores: pd.DataFrame, edges: Sequence[float] | np.ndarray | None = None, *, bins: int = 6
-) -> pd.DataFrame:
+def reliability_by_band(scores: pd.DataFrame, *, bins: int = 6) -> pd.DataFrame:
     """Per maturity band; a batch has several scores and is resampled whole.
 
     Args:
         scores: `batch_id`, `checkpoint_h`, `failed`, `failure_probability`.
-        edges: Of the bands (`models.evaluation.bands.banded`).
         bins: Per band.
 
     Returns:
         `band`, `stated`, `failed` (share of the scores), `low`, `high`, `n` (scores), `n_failed` (batches).
     """
     rows = []
-    for band, inside in banded(scores, edges):
+    for band, inside in banded(scores):
         for part in _bins(inside, bins):
             span = share_with_interval(part["failed"].to_numpy(bool), part["batch_id"].to_numpy())
             head = {"band": band["band"], "stated": part["failure_probability"].mean(), "failed": span.value}

@@ -1,12 +1,11 @@
-"""The sealed test scored row by row: what every figure of a report rests on.
+"""The scores of the sealed test, on which every figure of a report rests.
 
-Rows are judged as an endpoint judges them (`models.judge`), a chunk at a time: the contributions of a hundred thousand
-snapshots to a thousand features are never held at once.
+Rows are assessed as the endpoint assesses them (`models.scoring.assessment`), a bounded number at a time: the contributions
+of a hundred thousand snapshots to a thousand features are never held at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,18 +19,17 @@ from models.cohort.splits import Seal
 from models.cohort.table import before_the_label, end_of_batches
 from models.evaluation.figures import last_checkpoint
 from models.evaluation.subgroups import BY
-from models.judge import Judged, judge
 from models.learners.forecasts import final_results
 from models.predictor import Predictor
+from models.scoring.assessment import AssessedRows, assess_frame
 
 ADDITIVE = 1e-6  # how far base + contributions may be from the calibrated log-odds
 MODE = "mode."  # before a failure mode's name: its probability
-_CHUNK = 2048
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Every snapshot of the sealed test, judged.
+    """Every snapshot of the sealed test, assessed.
 
     Attributes:
         rows: `batch_id`, `checkpoint_h`, `as_of`, `end_at`, `failed`, `label_available_at`, `failure_probability`,
@@ -83,14 +81,18 @@ def score_test(
             remedy="Move the checkpoints of the process definition to an earlier time.",
         )
     weight = 1.0 / keys.groupby("batch_id")["batch_id"].transform("size").to_numpy(float)
-    blocks, worst = [], 0.0
-    points = pd.Series(0.0, index=sorted({feature.parameter for feature in predictor.features}))
-    for start, chunk in _chunks(snapshots, keys):
-        judged = judge(predictor, chunk, features)
-        worst = max(worst, _checked_additivity(judged, chunk))
-        moved = _points_by_parameter(predictor, judged, chunk)
-        points += moved.abs().mul(weight[start : start + len(chunk)], axis=0).sum()
-        blocks.append(_block(predictor, judged, chunk))
+    parameters = [feature.parameter for feature in predictor.features]
+    names, codes = np.unique(parameters, return_inverse=True)
+    blocks, worst, moved = [], 0.0, np.zeros(len(names))
+    start = 0
+    for found in assess_frame(predictor, snapshots.iloc[keys["place"].to_numpy()], features):
+        behind = start + len(found.rows)
+        worst = max(worst, _checked_additivity(found))
+        by_parameter = found.points @ (codes[:, None] == np.arange(len(names)))
+        moved += weight[start:behind] @ np.abs(by_parameter)
+        blocks.append(_block(predictor, found, keys.iloc[start:behind]))
+        start = behind
+    points = pd.Series(moved, index=names)
     rows = pd.concat(blocks, ignore_index=True)
     rows = _with_outcomes(rows, process, batches, log)
     rows = _with_actual_values(rows, predictor, observations)
@@ -118,53 +120,41 @@ def _keys(snapshots: pd.DataFrame, log: pd.DataFrame, seal: Seal) -> pd.DataFram
     return usable.sort_values(["started_at", "batch_id", "checkpoint_h"]).reset_index(drop=True)
 
 
-def _chunks(snapshots: pd.DataFrame, keys: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
-    places = keys["place"].to_numpy()
-    for start in range(0, len(places), _CHUNK):
-        yield start, snapshots.iloc[places[start : start + _CHUNK]]
-
-
-def _checked_additivity(judged: Judged, chunk: pd.DataFrame) -> float:
-    assessment = judged.assessment
+def _checked_additivity(found: AssessedRows) -> float:
+    assessment, rows = found.assessment, found.rows
     added = assessment.base_log_odds + np.asarray(assessment.contributions).sum(axis=1)
     gap = np.abs(added - assessment.log_odds)
     worst = int(gap.argmax())
     if not gap[worst] <= ADDITIVE:
-        row = chunk.iloc[worst]
         raise TrainingError(
-            f"batch {row['batch_id']} at {row['checkpoint_h']:g} h: base and contributions miss the log-odds by {gap[worst]:.2g}",
+            f"batch {rows.batch_ids[worst]} at {rows.elapsed_h[worst]:g} h: base and contributions miss the log-odds"
+            f" by {gap[worst]:.2g}",
             expected=f"at most {ADDITIVE:g}",
             remedy="This is an error of the software: report it with this line.",
         )
     return float(gap[worst])
 
 
-def _points_by_parameter(predictor: Predictor, judged: Judged, chunk: pd.DataFrame) -> pd.DataFrame:
-    columns = list(predictor.encoder.columns)
-    contributions = pd.DataFrame(judged.assessment.contributions, index=chunk.index, columns=columns)
-    return predictor.by_parameter(predictor.percentage_points(contributions, chunk["checkpoint_h"].to_numpy(float)))
-
-
-def _block(predictor: Predictor, judged: Judged, chunk: pd.DataFrame) -> pd.DataFrame:
-    """What was judged of one chunk, without outcomes."""
-    found, hours = judged.assessment, chunk["checkpoint_h"].to_numpy(float)
-    low, high = found.interval
+def _block(predictor: Predictor, found: AssessedRows, keys: pd.DataFrame) -> pd.DataFrame:
+    """Scores of some rows, without outcomes."""
+    assessment = found.assessment
+    low, high = assessment.interval
     columns: dict[str, object] = {
-        "failure_probability": found.probability,
+        "failure_probability": assessment.probability,
         "probability_low": low,
         "probability_high": high,
-        "decision": pd.array(judged.decisions, dtype="str"),
-        "cause": pd.array(judged.causes, dtype="str"),
-        "may_fail": judged.may_fail,
-        "may_succeed": judged.may_succeed,
-        "sensors": pd.array(["; ".join(f"{f.parameter} {f.kind}" for f in fs) for fs in judged.sensors], dtype="str"),
+        "decision": pd.array(found.decisions, dtype="str"),
+        "cause": pd.array(found.causes, dtype="str"),
+        "may_fail": found.may_fail,
+        "may_succeed": found.may_succeed,
+        "sensors": pd.array(["; ".join(f"{f.parameter} {f.kind}" for f in fs) for fs in found.sensors], dtype="str"),
     }
-    if found.seen.expected is not None:
-        for name, values in zip(("expected", "low", "high"), found.seen.expected.in_units, strict=True):
-            for i, attribute in enumerate(found.seen.expected.attributes):
+    if assessment.seen.expected is not None:
+        for name, values in zip(("expected", "low", "high"), assessment.seen.expected.in_units, strict=True):
+            for i, attribute in enumerate(assessment.seen.expected.attributes):
                 columns[f"{attribute.name}.{name}"] = values[:, i]
-    columns |= {MODE + name: p for name, p in predictor.mode_probabilities(found, hours).items()}
-    return chunk[["batch_id", "checkpoint_h", "as_of"]].assign(**columns)
+    columns |= {MODE + name: p for name, p in predictor.mode_probabilities(assessment, found.rows.elapsed_h).items()}
+    return keys[["batch_id", "checkpoint_h", "as_of"]].assign(**columns)
 
 
 def _with_outcomes(

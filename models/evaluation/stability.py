@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from models.evaluation.bands import counts
+from models.evaluation.bands import counts, per_checkpoint
 from models.evaluation.intervals import Interval, share_with_interval
 from models.evaluation.trajectories import require
 
@@ -73,13 +73,13 @@ def undecided_by_checkpoint(scores: pd.DataFrame) -> pd.DataFrame:
         `checkpoint_h`, `n`, `n_batches`, `n_failed`, `n_undecided`, `undecided` with `_low` and `_high`.
     """
     require(scores, ("batch_id", "checkpoint_h", "failed", "decision"))
-    rows = []
-    for hours, part in scores.groupby("checkpoint_h"):
+
+    def of(part: pd.DataFrame) -> dict[str, float]:
         open_ = (part["decision"] == "undecided").to_numpy()
-        found = share_with_interval(open_, part["batch_id"].to_numpy())
-        row = {"checkpoint_h": float(str(hours)), **counts(part), "n_undecided": int(open_.sum())}
-        rows.append(row | found.named("undecided"))
-    return pd.DataFrame(rows)
+        share = share_with_interval(open_, part["batch_id"].to_numpy())
+        return counts(part) | {"n_undecided": int(open_.sum())} | share.named("undecided")
+
+    return per_checkpoint(scores, of)
 
 
 def undecided_causes(scores: pd.DataFrame) -> pd.DataFrame:
@@ -116,13 +116,13 @@ def set_sizes(scores: pd.DataFrame) -> pd.DataFrame:
         excluded), `fails`, `succeeds` (one class only), `neither` (unlike either class).
     """
     require(scores, ("batch_id", "checkpoint_h", "failed", "may_fail", "may_succeed"))
-    rows = []
-    for hours, part in scores.groupby("checkpoint_h"):
+
+    def of(part: pd.DataFrame) -> dict[str, float]:
         fail, pass_ = part["may_fail"].to_numpy(bool), part["may_succeed"].to_numpy(bool)
         shares = {"both": fail & pass_, "fails": fail & ~pass_, "succeeds": ~fail & pass_, "neither": ~fail & ~pass_}
-        row = {"checkpoint_h": float(str(hours)), **counts(part)}
-        rows.append(row | {name: float(hit.mean()) for name, hit in shares.items()})
-    return pd.DataFrame(rows)
+        return counts(part) | {name: float(hit.mean()) for name, hit in shares.items()}
+
+    return per_checkpoint(scores, of)
 
 
 def _rate(table: pd.DataFrame) -> Interval:

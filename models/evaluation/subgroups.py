@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -26,13 +26,11 @@ def subgroup_table(
     *,
     by: Sequence[str] = BY,
     at_h: float | None = None,
-    counting: Collection[str] | None = None,
     min_batches: int = MIN_BATCHES,
-    min_failed: int = MIN_FAILED,
 ) -> pd.DataFrame:
     """Figures of all batches and of each subgroup.
 
-    AUROC, AUPRC, Brier and ECE take each batch once: at one checkpoint, or at its last. The last one knows when a
+    AUROC, AUPRC, Brier and ECE take each batch once: at one checkpoint, or at its last. The last one reveals when a
     batch was stopped (`models.evaluation.figures.auroc_of_timing`); where many are, pass a checkpoint.
 
     Args:
@@ -41,9 +39,7 @@ def subgroup_table(
         threshold: A score must exceed it to alarm.
         by: Columns that make subgroups, each for itself.
         at_h: Checkpoint at which batches are compared, in hours; None takes each batch's last.
-        counting: The failures that count, by batch_id; the others are left out. None counts all.
-        min_batches: Fewer, and the group is not supported.
-        min_failed: Fewer failures, and the group is not supported.
+        min_batches: Fewer, or fewer failures than `MIN_FAILED`, and the group is not supported.
 
     Returns:
         `attribute` ("all" in the first rows), `group`, `metric` (`METRICS`: `alarm_rate` is the share of the good
@@ -53,17 +49,16 @@ def subgroup_table(
         group, those of the others the batches with a score at the checkpoint.
     """
     require(scores, (*COLUMNS, *by))
-    kept = scores if counting is None else scores[~scores["failed"].astype(bool) | scores["batch_id"].isin(counting)]
-    alarmed = first_alarms(kept, threshold)
-    compared = last_checkpoint(kept if at_h is None else kept[kept["checkpoint_h"] == at_h])
+    alarmed = first_alarms(scores, threshold)
+    compared = last_checkpoint(scores if at_h is None else scores[scores["checkpoint_h"] == at_h])
     rows = []
-    for attribute, group, batches in _groups(kept, by):
+    for attribute, group, batches in _groups(scores, by):
         one = compared[compared["batch_id"].isin(batches)]
         every = alarmed.loc[batches]
         for metric, count, measure in (*_of_scores(one), *_of_alarms(every)):
             n, n_failed = count
             head = {"attribute": attribute, "group": group, "metric": metric, "n": n, "n_failed": n_failed}
-            enough = n >= min_batches and n_failed >= min_failed
+            enough = n >= min_batches and n_failed >= MIN_FAILED
             span = measure() if enough else Interval(np.nan, np.nan, np.nan)
             floor = calibration_floor(one["failure_probability"].to_numpy()) if enough and metric == "ece" else np.nan
             found = {"value": span.value, "low": span.low, "high": span.high, "floor": floor}

@@ -1,4 +1,4 @@
-"""What a release attribute is expected to be, said beside its specification.
+"""The forecast of a release attribute, beside its specification.
 
 "Dose expected at release 3.1e8 cells, 90 % 1.8-5.2, limit from 2; missed with 12 %"
 """
@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from features.errors import ContractError
-from features.process import Interval, ProcessDefinition
+from features.process import ProcessDefinition
 from models.explain.words import limits, number, percent, span, with_unit
 from models.learners.forecasts import Expected
 
@@ -32,6 +31,7 @@ class AttributeForecast:
         margin: Distance of the expected value to the nearer limit in standard deviations of the forecast, on the scale of
             the attribute's transform; below 0 outside the specification.
         coverage: Share of batches whose value the interval is meant to hold.
+        sentence: All of it, to read.
     """
 
     name: str
@@ -45,9 +45,10 @@ class AttributeForecast:
     missing_probability: float
     margin: float
     coverage: float = 0.9
+    sentence: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be.
+        """Check the values, and write the sentence where none is given.
 
         Raises:
             ContractError: The expected value lies outside its interval, or a probability outside 0 to 1; also where one
@@ -60,24 +61,15 @@ class AttributeForecast:
             )
         if not 0 <= self.missing_probability <= 1:
             raise ContractError(f"attribute {self.name}: probability {self.missing_probability:g}", expected="0 to 1")
+        object.__setattr__(self, "sentence", self.sentence or self._in_words())
 
-    @property
-    def specification(self) -> Interval:
-        """The limits; None on a side that is open."""
-        return (self.lower_limit, self.upper_limit)
-
-    @property
-    def sentence(self) -> str:
-        """All of it, to read."""
-        said = f"{self.label} expected at release {with_unit(number(self.expected), self.unit)}"
-        said += f", {100 * self.coverage:g} % {span(self.low, self.high)}"
-        if limits(self.specification):
-            said += f", limit {limits(self.specification)}; missed with {percent(self.missing_probability)}"
-        return said
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return vars(self) | {"sentence": self.sentence}
+    def _in_words(self) -> str:
+        text = f"{self.label} expected at release {with_unit(number(self.expected), self.unit)}"
+        text += f", {100 * self.coverage:g} % {span(self.low, self.high)}"
+        specification = limits((self.lower_limit, self.upper_limit))
+        if specification:
+            text += f", limit {specification}; missed with {percent(self.missing_probability)}"
+        return text
 
 
 def attribute_forecasts(expected: Expected, row: int, process: ProcessDefinition) -> list[AttributeForecast]:

@@ -2,7 +2,7 @@
 
 The risk moves from the last score to this one along the straight line between the two in log-odds, and each parameter
 takes the share of the change that its own contribution has of it (integrated gradients along that line, Sundararajan
-et al., 2017; the rule of `Predictor.percentage_points` with the last score in the place of the base). So the points sum to
+et al., 2017; the rule of `AssessedRows.points` with the last score in the place of the base). So the points sum to
 the change of the risk, and a parameter whose contribution did not change has none. The difference of the points that two
 records show would sum to the same, and would be wrong for a single parameter: a contribution that stayed as it was
 weighs other points once the rest has moved the risk to where the logistic curve is steeper.
@@ -12,26 +12,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import numpy as np
-import pandas as pd
 from scipy.special import expit
 
 from features.errors import ContractError
-from models.explain.newest import Newest
 from models.explain.words import Value, duration, number, percent, with_unit
 from models.predictor import mean_slope
+from models.scoring.newest import IsoTime, Newest
 
-BASE = "model"  # the row of a change of the base: another model speaks
+BASE = "model"  # the row of a change of the base: another model scored
 _SMALLEST = 0.05  # percentage points: what would read as 0.0 is not named
 _SUMS_TO = 1e-6  # log-odds: base and contributions must give the probability to this
-_SAME_TIME = pd.Timedelta(seconds=1)  # ages are rounded: times closer than this are one
+_SAME_TIME = timedelta(seconds=1)  # ages are rounded: times closer than this are one
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoreParts:
     """One score of a batch, with what it was made of.
 
     Attributes:
@@ -39,10 +38,10 @@ class Scored:
         probability: Calibrated risk.
         base_log_odds: Calibrated log-odds before anything is known.
         contributions: Log-odds by parameter; a parameter that is not named contributes 0.
-        newest: Newest values by parameter, from `models.explain.newest`.
+        newest: Newest values by parameter, from `models.scoring.newest`.
     """
 
-    as_of: pd.Timestamp
+    as_of: datetime
     probability: float
     base_log_odds: float
     contributions: Mapping[str, float]
@@ -75,7 +74,7 @@ class ParameterChange:
     points: float
     value: Value
     before: Value
-    measured_at: pd.Timestamp | None
+    measured_at: IsoTime | None
     sentence: str
 
 
@@ -97,13 +96,13 @@ class Changes:
     rows: tuple[ParameterChange, ...]
     sentence: str
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; points are rounded to a hundredth, and parameters without any left out."""
-        rows = [asdict(row) | {"points": round(row.points, 2), "measured_at": _iso(row)} for row in self.rows]
-        return asdict(self) | {"rows": [row for row in rows if row["points"]]}
+    def rounded(self) -> Changes:
+        """The same with points to a hundredth, without the parameters that have none."""
+        rows = (replace(row, points=round(row.points, 2)) for row in self.rows)
+        return replace(self, rows=tuple(row for row in rows if row.points))
 
 
-def changes(last: Scored, now: Scored, *, labels: Mapping[str, str] | None = None, top: int = 5) -> Changes:
+def changes(last: ScoreParts, now: ScoreParts, *, labels: Mapping[str, str] | None = None, top: int = 5) -> Changes:
     """What changed since the last score.
 
     Args:
@@ -118,12 +117,12 @@ def changes(last: Scored, now: Scored, *, labels: Mapping[str, str] | None = Non
     _check(last, now)
     points = _points(last, now)
     order = sorted(points, key=lambda name: (-abs(points[name]), name))
-    rows = tuple(_row(name, points[name], last, now, labels or {}) for name in order)
+    rows = [_row(name, points[name], last, now, labels or {}) for name in order]
     hours = (now.as_of - last.as_of).total_seconds() / 3600
-    return Changes(hours, last.probability, now.probability, rows, _sentence(last, now, hours, rows, top))
+    return Changes(hours, last.probability, now.probability, tuple(rows), _sentence(last, now, hours, rows, top))
 
 
-def _check(last: Scored, now: Scored) -> None:
+def _check(last: ScoreParts, now: ScoreParts) -> None:
     if last.as_of > now.as_of:
         raise ContractError(
             f"the last score is of {last.as_of}, this one of {now.as_of}", expected="scores in order of time"
@@ -138,7 +137,7 @@ def _check(last: Scored, now: Scored) -> None:
             )
 
 
-def _points(last: Scored, now: Scored) -> dict[str, float]:
+def _points(last: ScoreParts, now: ScoreParts) -> dict[str, float]:
     slope = 100.0 * float(mean_slope(last.log_odds, np.asarray(now.log_odds)))
     names = sorted({*last.contributions, *now.contributions})
     moved = {name: now.contributions.get(name, 0.0) - last.contributions.get(name, 0.0) for name in names}
@@ -147,7 +146,7 @@ def _points(last: Scored, now: Scored) -> dict[str, float]:
     return {name: slope * float(change) for name, change in moved.items()}
 
 
-def _row(name: str, points: float, last: Scored, now: Scored, labels: Mapping[str, str]) -> ParameterChange:
+def _row(name: str, points: float, last: ScoreParts, now: ScoreParts, labels: Mapping[str, str]) -> ParameterChange:
     new, old = now.newest.get(name), last.newest.get(name)
     known = new or old
     label = known.label if known else labels.get(name, "another model" if name == BASE else name)
@@ -160,11 +159,11 @@ def _row(name: str, points: float, last: Scored, now: Scored, labels: Mapping[st
         value=new.value if new else None,
         before=old.value if old else None,
         measured_at=new.at if new else None,
-        sentence=_said(label, unit, points, new, old),
+        sentence=_in_words(label, unit, points, new, old),
     )
 
 
-def _said(label: str, unit: str, points: float, new: Newest | None, old: Newest | None) -> str:
+def _in_words(label: str, unit: str, points: float, new: Newest | None, old: Newest | None) -> str:
     moved = f"{points:+.1f} points"
     value, before = new.value if new else None, old.value if old else None
     if new is not None and value is not None and before is None and not new.at_start:
@@ -182,7 +181,7 @@ def _is_same(new: Newest | None, old: Newest | None) -> bool:
     """Whether two equal values are one reading, as far as their times are known."""
     if new is None or old is None or new.at is None or old.at is None:
         return True
-    return bool(abs(new.at - old.at) < _SAME_TIME)
+    return abs(new.at - old.at) < _SAME_TIME
 
 
 def _value(value: Value, unit: str) -> str:
@@ -193,7 +192,7 @@ def _bare(value: Value) -> str:
     return "nothing" if value is None else value if isinstance(value, str) else number(value)
 
 
-def _sentence(last: Scored, now: Scored, hours: float, rows: tuple[ParameterChange, ...], top: int) -> str:
+def _sentence(last: ScoreParts, now: ScoreParts, hours: float, rows: list[ParameterChange], top: int) -> str:
     named = [row for row in rows[:top] if abs(row.points) >= _SMALLEST]
     rest = sum(row.points for row in rows) - sum(row.points for row in named)
     parts = [row.sentence for row in named]
@@ -206,7 +205,3 @@ def _sentence(last: Scored, now: Scored, hours: float, rows: tuple[ParameterChan
         else f"Risk {risk} as {duration(hours)} ago"
     )
     return f"{head}: {', '.join(parts)}" if parts else head
-
-
-def _iso(row: ParameterChange) -> str | None:
-    return row.measured_at.isoformat() if row.measured_at is not None else None

@@ -1,4 +1,4 @@
-"""Which way a batch would most likely fail, said with what cannot be answered.
+"""The likeliest failure mode of a batch, and the modes with too few cases for a model.
 
 "Most like: low dose (61 %); not enough cases: sterility (3)"
 """
@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from models.explain.words import percent
 
@@ -17,8 +16,8 @@ class TopMode:
     """The failure mode that a batch is most like.
 
     Attributes:
-        mode: The mode; empty where none can be told.
-        probability: Of the mode; None where none can be told.
+        mode: The mode; empty where there is no model of a mode.
+        probability: Of the mode; None where there is no model of a mode.
         not_enough_cases: Modes without a model of their own, and how many cases there are.
         sentence: All of it, to read; empty where there is nothing to say.
     """
@@ -27,10 +26,6 @@ class TopMode:
     probability: float | None
     not_enough_cases: dict[str, int]
     sentence: str
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
 
 
 def top_mode(probabilities: Mapping[str, float], *, not_enough_cases: Mapping[str, int] | None = None) -> TopMode:
@@ -42,12 +37,12 @@ def top_mode(probabilities: Mapping[str, float], *, not_enough_cases: Mapping[st
     """
     few = dict(sorted((not_enough_cases or {}).items()))
     best = min(probabilities, key=lambda mode: (-probabilities[mode], mode), default="")
-    parts = [f"most like: {_said(best)} ({percent(probabilities[best])})"] if best else []
+    parts = [f"most like: {_words(best)} ({percent(probabilities[best])})"] if best else []
     if few:
-        parts.append("not enough cases: " + ", ".join(f"{_said(mode)} ({n})" for mode, n in few.items()))
+        parts.append("not enough cases: " + ", ".join(f"{_words(mode)} ({n})" for mode, n in few.items()))
     sentence = "; ".join(parts)
     return TopMode(best, probabilities[best] if best else None, few, sentence[:1].upper() + sentence[1:])
 
 
-def _said(mode: str) -> str:
+def _words(mode: str) -> str:
     return mode.replace("_", " ")

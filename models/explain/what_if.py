@@ -10,8 +10,7 @@ model knows what goes with failure, not what causes it. "No such change" is an a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -46,10 +45,6 @@ class WhatIf:
     left_out: tuple[LeftOut, ...]
     sentence: str
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
-
 
 def what_if(
     predict: Predict,
@@ -83,8 +78,8 @@ def what_if(
         search = Search(predict, row, movable, float(limits[i]), horizon)
         changes = search.changes() if now[i] >= limits[i] else ()
         held_h = min(horizon, float(row["checkpoint_h"].iloc[0]))
-        said = _sentence(float(now[i]), float(limits[i]), held_h, changes, len(movable))
-        out.append(WhatIf(float(now[i]), float(limits[i]), horizon, changes, left_out, said))
+        sentence = _sentence(float(now[i]), float(limits[i]), held_h, changes, len(movable))
+        out.append(WhatIf(float(now[i]), float(limits[i]), horizon, changes, left_out, sentence))
     return out
 
 
@@ -98,12 +93,12 @@ def _sentence(risk: float, threshold: float, held_h: float, changes: tuple[Chang
             f"No such change: no controllable parameter tried inside its normal range, alone or in a pair, brings the risk "
             f"below {percent(threshold)} ({_VIEW})."
         )
-    moves = " and ".join(_said(move) for move in changes[0].moves)
+    moves = " and ".join(_in_words(move) for move in changes[0].moves)
     before, limit = percent(risk), percent(threshold)
     if before == limit:  # in whole percent there would be no change
         before, limit = f"{100 * risk:.2f} %", f"{100 * threshold:.2f} %"
     return f"{moves}, held for {duration(held_h)}: risk {before} -> below {limit} ({_VIEW})."
 
 
-def _said(move: Move) -> str:
+def _in_words(move: Move) -> str:
     return f"{move.label} from {number(move.now)} ({move.now_is}) to {with_unit(f'{move.to:g}', move.unit)}"

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
-import pandas as pd
-
 from features.dictionary import Feature
 from features.process import Interval
 
@@ -62,7 +57,7 @@ def duration(hours: float) -> str:
     return f"{number(hours)} h" if hours < 72 else f"{number(hours / 24)} d"
 
 
-def said(feature: Feature, value: Value) -> str:
+def value_in_words(feature: Feature, value: Value) -> str:
     """A feature's value with its unit, or that there is none."""
     if value is None:
         return "not recorded" if feature.window == "before_start" else "no value yet"
@@ -80,10 +75,3 @@ def in_words(feature: Feature) -> str:
         return f"{feature.label}, {before}{after}"
     words = feature.meaning or feature.label
     return words if words.startswith(feature.label) else words[:1].upper() + words[1:]
-
-
-def plain(value: Any) -> Value:
-    """A cell of a snapshot as a number, a category, or None where it is not known."""
-    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
-        return None
-    return value if isinstance(value, str) else float(value)

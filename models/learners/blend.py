@@ -2,25 +2,26 @@
 
 Deviation from the usual course, or the predicted margin of a release attribute, orders batches with hardly a failure to
 learn from; trees over hundreds of columns need many. Both enter one logistic regression on out-of-fold scores (stacking;
-Wolpert, 1992) whose slopes cannot be negative (Breiman, 1996) and are held near a belief by a penalty worth a number of
+Wolpert, 1992) whose slopes cannot be negative (Breiman, 1996) and are held near a prior by a penalty worth a number of
 failures. It is affine in the log-odds: contributions of trees and numbers still add up, and it calibrates as well.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
-ALIKE = 50.0  # failures in training at which the trees are believed at half their word
-_TREES_PRECISION = 25.0  # penalty on leaving that belief, and on any slope of the evidence, in log-likelihood
+from models.persistence import Persistent
+
+ALIKE = 50.0  # failures in training at which the prior slope of the trees is a half
+_TREES_PRECISION = 25.0  # penalty on leaving that prior, and on any slope of the evidence, in log-likelihood
 _EVIDENCE_PRECISION = 1.0
 
 
 @dataclass(frozen=True)
-class Blend:
+class Blend(Persistent):
     """Log-odds = intercept + trees_slope * trees + sum of slope * (evidence - usual) / scale.
 
     Attributes:
@@ -52,17 +53,6 @@ class Blend:
         """What each column adds to the log-odds of a batch that is usual, shape (n, names)."""
         return np.asarray(self.slopes) * _standardised(evidence, np.asarray(self.usual), np.asarray(self.scale))
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        lists = {name: list(getattr(self, name)) for name in ("names", "usual", "scale", "slopes")}
-        return lists | {"trees_slope": self.trees_slope, "intercept": self.intercept}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Blend:
-        """Back from `to_json`."""
-        lists = {name: tuple(data[name]) for name in ("names", "usual", "scale", "slopes")}
-        return cls(**lists, trees_slope=data["trees_slope"], intercept=data["intercept"])
-
 
 def fit_blend(
     trees: np.ndarray,
@@ -81,26 +71,26 @@ def fit_blend(
         failed: Outcomes, shape (n,).
         weight: 1 / (most snapshots of any batch): a batch counts at most once, shape (n,).
         names: Columns of the evidence.
-        n_failed: Failed batches that the final trees learn from: the trees' slope is believed to be
-            n_failed / (n_failed + `ALIKE`) until out-of-fold scores say otherwise.
+        n_failed: Failed batches that the final trees learn from: the prior of the trees' slope is
+            n_failed / (n_failed + `ALIKE`).
     """
     from scipy.optimize import minimize
 
     usual, scale = _moments(evidence)
     inputs = np.column_stack([trees, _standardised(evidence, usual, scale)])
-    believed = np.r_[n_failed / (n_failed + ALIKE), np.zeros(len(names))]
+    prior = np.r_[n_failed / (n_failed + ALIKE), np.zeros(len(names))]
     precision = np.r_[_TREES_PRECISION, np.full(len(names), _EVIDENCE_PRECISION)]
     y = failed.astype(float)
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         z = parameters[0] + inputs @ parameters[1:]
         residual = weight * (expit(z) - y)
-        away = parameters[1:] - believed
+        away = parameters[1:] - prior
         value = weight @ (np.logaddexp(0, z) - y * z) + 0.5 * (precision @ away**2)
         return value, np.r_[residual.sum(), inputs.T @ residual + precision * away]
 
     bounds = [(None, None)] + [(0.0, None)] * inputs.shape[1]
-    best = minimize(loss, x0=np.r_[0.0, believed], jac=True, bounds=bounds, method="L-BFGS-B").x
+    best = minimize(loss, x0=np.r_[0.0, prior], jac=True, bounds=bounds, method="L-BFGS-B").x
     slopes = tuple(float(slope) for slope in best[2:])
     return Blend(names, tuple(usual.tolist()), tuple(scale.tolist()), slopes, float(best[1]), float(best[0]))
 

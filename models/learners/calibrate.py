@@ -1,4 +1,4 @@
-"""Calibration by stage: raw log-odds to probabilities that mean what they say at every hour.
+"""Calibration by stage: raw log-odds to probabilities that agree with the observed rates at every hour.
 
 An affine map of the log-odds with a slope that is never negative (Platt, 1999; Cox, 1958): the order of batches
 stays, and contributions to the log-odds still add up. Its two numbers lie on straight lines between the middles of
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from scipy.special import expit
+
+from models.persistence import Persistent
 
 PRIOR_FAILURES = 5.0  # how many failures it takes to outweigh the prior: a slope of 1, a band like all bands
 _BANDS = 4
@@ -20,7 +21,7 @@ _INTERVAL_Z = 1.645  # 90 % of a normal distribution
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Persistent):
     """Calibrated log-odds = intercept(h) + slope(h) * raw log-odds, slope >= 0.
 
     Attributes:
@@ -57,17 +58,6 @@ class Calibration:
         a, ab, b = (np.interp(checkpoint_h, self.hours, parts[:, i]) for i in range(3))
         return _INTERVAL_Z * np.sqrt(np.maximum(a + 2 * ab * raw + b * raw**2, 0.0))
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        lists = {name: list(getattr(self, name)) for name in ("hours", "intercepts", "slopes")}
-        return lists | {"covariances": [list(row) for row in self.covariances]}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Calibration:
-        """Back from `to_json`."""
-        lists: dict[str, Any] = {name: tuple(data[name]) for name in ("hours", "intercepts", "slopes")}
-        return cls(**lists, covariances=tuple((row[0], row[1], row[2]) for row in data["covariances"]))
-
 
 def fit_calibration(
     raw: np.ndarray, failed: np.ndarray, weight: np.ndarray, checkpoint_h: np.ndarray | None = None
@@ -89,7 +79,7 @@ def fit_calibration(
         inside = (hours >= low) & ((hours < high) | (i == len(edges) - 2))
         if not inside.any():
             continue
-        # within a band a batch counts once, by the checkpoints it can have there: its snapshots say nearly the same thing
+        # within a band a batch counts once, by the checkpoints it can have there: its snapshots are nearly the same
         share = weight[inside] * (len(np.unique(hours)) / len(np.unique(hours[inside])))
         middles.append(float(np.average(hours[inside])))
         fitted.append(_fit(raw[inside], y[inside], share, whole, np.full(2, PRIOR_FAILURES)))

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from models.persistence import Lower, Persistent, Upper
 
 ERROR = 0.1  # nominal 90 % sets
 
 
 @dataclass(frozen=True)
-class Conformal:
+class Conformal(Persistent):
     """Bounds of the calibrated log-odds, by maturity band.
 
     Attributes:
@@ -29,8 +30,8 @@ class Conformal:
     """
 
     starts_h: tuple[float, ...]
-    lowest_failed: tuple[float, ...]
-    highest_good: tuple[float, ...]
+    lowest_failed: tuple[Lower, ...]
+    highest_good: tuple[Upper, ...]
     error_failed: float = ERROR
     error_good: float = ERROR
 
@@ -44,26 +45,6 @@ class Conformal:
 
     def _band(self, checkpoint_h: np.ndarray) -> np.ndarray:
         return np.maximum(np.searchsorted(self.starts_h, checkpoint_h, side="right") - 1, 0)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; a bound that excludes nothing is null."""
-        bounds = {
-            n: [x if math.isfinite(x) else None for x in getattr(self, n)] for n in ("lowest_failed", "highest_good")
-        }
-        return bounds | {
-            "starts_h": list(self.starts_h), "error_failed": self.error_failed, "error_good": self.error_good,
-        }  # fmt: skip
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Conformal:
-        """Back from `to_json`."""
-        return cls(
-            tuple(data["starts_h"]),
-            tuple(-math.inf if x is None else x for x in data["lowest_failed"]),
-            tuple(math.inf if x is None else x for x in data["highest_good"]),
-            data["error_failed"],
-            data["error_good"],
-        )
 
 
 def fit_conformal(

@@ -1,29 +1,29 @@
-"""The matrix that linear models of a stage see: levels and trends, robustly standardised by checkpoint."""
+"""The design matrix of the linear models of a stage: levels and trends, robustly standardised by checkpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from features.dictionary import Feature
 from models.cohort.encode import Encoder
 from models.learners.robust import quantile
+from models.persistence import Persistent, Places
 
 FARTHEST = 6.0  # spreads at which a value is cut: a slip of the pen must not rule a linear model
 _STATISTICS = frozenset({"last", "value", "mean", "slope", "failure_excess"})
 _LOGGED = frozenset({"last", "value", "mean"})
 _MOST_NAMES = 8  # categories with more names are left to the trees
-_KNOWN_SHARE = 0.5  # of a checkpoint's rows: a column known less often says nothing there
+_KNOWN_SHARE = 0.5  # of a checkpoint's rows: a column known less often is left out there
 _ROUNDING = 1e-9  # of a column's size: less is not movement but the last bits of a mean
 _NORMAL_68 = 2.0  # 16 % and 84 % of a normal distribution lie two standard deviations apart
 
 
 @dataclass(frozen=True, eq=False)
-class Design:
+class Design(Persistent):
     """Columns of the design, made from a predictor's encoded matrix.
 
     Attributes:
@@ -32,8 +32,8 @@ class Design:
         named: (place, code) of the categories that enter as 0 or 1.
     """
 
-    plain: np.ndarray
-    logged: np.ndarray
+    plain: Places
+    logged: Places
     named: tuple[tuple[int, int], ...]
 
     @property
@@ -64,21 +64,11 @@ class Design:
         places, codes = zip(*self.named, strict=True) if self.named else ((), ())
         return np.array(places, np.int64), np.array(codes, np.int64)
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {"plain": self.plain.tolist(), "logged": self.logged.tolist(), "named": [list(x) for x in self.named]}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Design:
-        """Back from `to_json`."""
-        named = tuple((int(place), int(code)) for place, code in data["named"])
-        return cls(np.array(data["plain"], int), np.array(data["logged"], int), named)
-
 
 def design_of(encoder: Encoder, features: Sequence[Feature], X: np.ndarray) -> Design:
     """Choose the columns: newest values, means, slopes, excess of failures, and categories of few names.
 
-    Means and slopes over the shortest recent window are left out: they are the noisiest and say least of the end.
+    Means and slopes over the shortest recent window are left out: they are the noisiest and carry least about the end.
 
     Args:
         encoder: Of the matrix.
@@ -105,7 +95,7 @@ def design_of(encoder: Encoder, features: Sequence[Feature], X: np.ndarray) -> D
 
 
 def location_and_spread(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Median and half the distance from 16 % to 84 % of each column, both NaN where too few rows know it.
+    """Median and half the distance from 16 % to 84 % of each column, both NaN where too few rows have a value.
 
     Where most rows stand on one value the standard deviation takes the spread's place; a column that never moves, and so
     cannot tell rows apart, has none (NaN).

@@ -1,7 +1,7 @@
 """How far a batch strays from the reference trajectory, in a few numbers that need hardly any failures to be learned.
 
 With a few dozen failures trees cannot find which of hundreds of columns matters; that something is far from usual can be
-seen without a single one. Each summary also says which parameters are behind it, so that its contribution to a
+seen without a single one. Each summary also names the parameters behind it, so that its contribution to a
 probability can be handed on to them.
 """
 
@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from features.dictionary import Block, Feature
+from features.dictionary import Feature
 from models.learners.reference import Reference, fit_reference, level_columns
+from models.persistence import Persistent
 
 PARAMETER = "deviations"
 FAR = 4.0  # |z| from which a parameter counts as far from usual
@@ -35,7 +35,7 @@ _VIEWS = {("since_start", "last"), ("since_start", "mean")}
 
 
 @dataclass(frozen=True, eq=False)
-class Deviations:
+class Deviations(Persistent):
     """Makes the summaries from a snapshot.
 
     A parameter is seen in several ways where the snapshot has them: newest value, mean of every recent window, mean since
@@ -49,79 +49,55 @@ class Deviations:
     reference: Reference
     owners: tuple[str, ...]
 
-    @cached_property
-    def parameters(self) -> tuple[str, ...]:
-        """Parameters with at least one view, in alphabetical order."""
-        return tuple(sorted(set(self.owners)))
-
-    def block(self, snapshots: pd.DataFrame, groups: Iterable[str | None] | str | None = None) -> Block:
-        """The summaries of snapshots, as feature columns; NaN where nothing of a batch can be compared.
+    def of(self, snapshots: pd.DataFrame, groups: Iterable[str | None] | str | None = None) -> pd.DataFrame:
+        """The summaries of snapshots, one column each; NaN where nothing of a batch can be compared.
 
         Args:
             snapshots: `features.contracts.SNAPSHOT`.
             groups: Group of all, or of each row, as at the fit.
         """
-        values = summaries(self._distance(snapshots, groups))
-        return Block(pd.DataFrame(values, index=snapshots.index, columns=[f.name for f in FEATURES]), FEATURES)
+        z = self.reference.z(self.reference.levels(snapshots), snapshots["checkpoint_h"].to_numpy(float), groups)
+        return pd.DataFrame(summaries(self.farthest(z)[0]), index=snapshots.index, columns=[f.name for f in FEATURES])
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {"reference": self.reference.to_json(), "owners": list(self.owners)}
+    def farthest(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Largest |z| of each parameter's views, NaN where none is known, and which view it is (of equals the first).
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Deviations:
-        """Back from `to_json`.
+        Args:
+            z: Of every view, shape (n, views).
 
-        Raises:
-            ContractError: It was written by another version.
+        Returns:
+            Both of shape (n, parameters), parameters in alphabetical order.
         """
-        return cls(Reference.from_json(data["reference"]), tuple(data["owners"]))
-
-    def _distance(self, snapshots: pd.DataFrame, groups: Iterable[str | None] | str | None) -> np.ndarray:
-        levels = self.reference.levels(snapshots)
-        return self._farthest(self.reference.z(levels, snapshots["checkpoint_h"].to_numpy(float), groups))
-
-    def _farthest(self, z: np.ndarray) -> np.ndarray:
-        """Largest |z| of each parameter's views, shape (n, parameters); NaN where none is known."""
-        known = np.where(np.isnan(z), -1.0, np.abs(z))
-        out = np.maximum.reduceat(known[:, self._order], self._first, axis=1)
-        return np.where(out < 0, np.nan, out)
+        order, first = self._by_parameter
+        if not len(order):
+            return np.empty((len(z), 0)), np.empty((len(z), 0), int)
+        size = np.where(np.isnan(z), -1.0, np.abs(z))[:, order]
+        distance = np.maximum.reduceat(size, first, axis=1)
+        each = np.repeat(distance, np.diff(np.r_[first, len(order)]), axis=1)
+        place = np.minimum.reduceat(np.where(size == each, np.arange(len(order)), len(order)), first, axis=1)
+        return np.where(distance < 0, np.nan, distance), order[place]
 
     @cached_property
-    def _order(self) -> np.ndarray:
-        return np.argsort(np.array(self.owners), kind="stable")
-
-    @cached_property
-    def _first(self) -> np.ndarray:
-        ordered = np.array(self.owners)[self._order]
-        return np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    def _by_parameter(self) -> tuple[np.ndarray, np.ndarray]:
+        """Views in the order of their parameters, and where those of each parameter begin."""
+        owners = np.array(self.owners)
+        order = np.argsort(owners, kind="stable")
+        return order, np.flatnonzero(np.r_[True, owners[order][1:] != owners[order][:-1]]) if len(owners) else order
 
 
 def fit_deviations(
-    snapshots: pd.DataFrame,
-    features: Iterable[Feature],
-    succeeded: pd.Index,
-    *,
-    groups: pd.Series | None = None,
-    min_batches: int = 30,
+    snapshots: pd.DataFrame, features: Iterable[Feature], succeeded: pd.Index, *, groups: pd.Series | None = None
 ) -> Deviations:
     """Fit the trajectories of all views on successful training batches; arguments and errors of `fit_reference`."""
     features = tuple(features)
     rows = snapshots[snapshots["batch_id"].isin(succeeded)]
     owner = view_columns(features, rows)
-    reference = fit_reference(
-        rows, features, succeeded, groups=groups, min_batches=min_batches, columns={name: name for name in owner}
-    )
+    reference = fit_reference(rows, features, succeeded, groups=groups, columns={name: name for name in owner})
     return Deviations(reference, tuple(owner.values()))
 
 
 def out_of_fold(
-    snapshots: pd.DataFrame,
-    features: Iterable[Feature],
-    failed: pd.Series,
-    *,
-    groups: pd.Series | None = None,
-    min_batches: int = 30,
+    snapshots: pd.DataFrame, features: Iterable[Feature], failed: pd.Series, *, groups: pd.Series | None = None
 ) -> pd.DataFrame:
     """Summaries of training batches, each by trajectories that it had no part in.
 
@@ -133,7 +109,6 @@ def out_of_fold(
         features: Their feature dictionary.
         failed: Outcome by batch_id, in order of start: every fifth batch is scored together.
         groups: Label by batch_id.
-        min_batches: As in `fit_reference`.
 
     Returns:
         Index of the snapshots; one column per summary, NaN for batches without an outcome.
@@ -144,15 +119,15 @@ def out_of_fold(
     of_row = snapshots["batch_id"].map(part)
     for number in sorted(set(part)):
         others = failed.index[(part != number) & ~failed.astype(bool)]
-        fitted = fit_deviations(snapshots, features, others, groups=groups, min_batches=min_batches)
+        fitted = fit_deviations(snapshots, features, others, groups=groups)
         rows = snapshots[of_row == number]
         label = None if groups is None else rows["batch_id"].map(groups)
-        out.loc[rows.index] = fitted.block(rows, label).values
+        out.loc[rows.index] = fitted.of(rows, label)
     return out
 
 
 def view_columns(features: Iterable[Feature], snapshots: pd.DataFrame) -> dict[str, str]:
-    """Columns that say how high a parameter is or was, and the parameter of each, in alphabetical order."""
+    """Columns with a present or past level of a parameter, and the parameter of each, in alphabetical order."""
     features = tuple(features)
     level = level_columns(features, snapshots)
     views = {

@@ -1,4 +1,4 @@
-"""What the failure model sees of a batch beside its features: margins of release attributes, deviations from the usual.
+"""Inputs of the failure model beside the features: margins of release attributes, deviations from the usual course.
 
 A few numbers that need hardly any failures to be learned, each of which can be handed on to the features behind it, so
 that a reason always names a parameter of the process.
@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from features.dictionary import Feature
 from features.process import ProcessDefinition, QualityAttribute
@@ -21,27 +22,28 @@ from models.learners import deviations
 from models.learners.deviations import Deviations, fit_deviations
 from models.learners.forecasts import Expected, Forecasts, fit_forecasts
 from models.learners.reference import Usual
+from models.persistence import Persistent
 
 MARGIN, MISS = "margin", "miss_probability"
 LEAST_MARGIN, MISS_LOG_ODDS = "attributes.at_release.least_margin", "attributes.at_release.miss_log_odds"
 _LEAST_PROBABILITY = 1e-6
 _FAR_MARGIN = 8.0  # standard deviations from the limit beyond which nothing more is learned
-_ENOUGH_GOOD = 200  # successful batches from which on a median hardly knows its own members
+_ENOUGH_GOOD = 200  # successful batches from which on a batch hardly moves the median it belongs to
 _NEWEST = (".since_start.last", ".lot.value", ".before_start.value")
 _SITE, _VERSION = "site.before_start.value", "process_version.before_start.value"
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class Evidence(Persistent):
     """Makes the evidence from encoded rows, frozen.
 
     Attributes:
-        encoder: Of the matrix.
+        encoder: Of the matrix; stored with the predictor, so `from_json` takes it as one more entry.
         deviations: Trajectories of successful batches, overall and by site and process version.
         forecasts: Of the release attributes; None where none has enough results.
     """
 
-    encoder: Encoder
+    encoder: Annotated[Encoder, Field(exclude=True)]
     deviations: Deviations
     forecasts: Forecasts | None
 
@@ -72,7 +74,7 @@ class Evidence:
         """
         expected = self.forecasts.expected(X, checkpoint_h) if self.forecasts else None
         z = self.deviations.reference.z(X[:, self._places], checkpoint_h, self.groups(X))
-        distance, view = self._farthest(z)
+        distance, view = self.deviations.farthest(z)
         columns = ([] if expected is None else [attribute_columns(expected)]) + [deviations.summaries(distance)]
         return Seen(np.column_stack(columns), expected, distance, view)
 
@@ -114,13 +116,6 @@ class Evidence:
         place = {name: i for i, name in enumerate(self.encoder.columns)}
         return np.array([place[name] for name in self.deviations.reference.columns], int)
 
-    @cached_property
-    def _views(self) -> tuple[np.ndarray, np.ndarray]:
-        """Views by parameter, and where those of each parameter begin."""
-        owners = np.array(self.deviations.owners)
-        order = np.argsort(owners, kind="stable")
-        return order, np.flatnonzero(np.r_[True, owners[order][1:] != owners[order][:-1]]) if len(owners) else order
-
     def usual(self, parameter: str, checkpoint_h: float, group: str | None = None) -> Usual | None:
         """What successful batches usually show of a parameter's newest value at an hour; None where that is not known.
 
@@ -137,28 +132,6 @@ class Evidence:
         """The view of each parameter that is its newest value."""
         owner = dict(zip(self.deviations.reference.parameters, self.deviations.owners, strict=True))
         return {owner[view]: view for view in owner if view.endswith(_NEWEST)}
-
-    def _farthest(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Largest |z| of each parameter's views and which view it is (of equals the first), both (n, parameters)."""
-        order, first = self._views
-        if not len(order):
-            return np.empty((len(z), 0)), np.empty((len(z), 0), int)
-        size = np.where(np.isnan(z), -1.0, np.abs(z))[:, order]
-        distance = np.maximum.reduceat(size, first, axis=1)
-        each = np.repeat(distance, np.diff(np.r_[first, len(order)]), axis=1)
-        place = np.minimum.reduceat(np.where(size == each, np.arange(len(order)), len(order)), first, axis=1)
-        return np.where(distance < 0, np.nan, distance), order[place]
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values, without the encoder."""
-        forecasts = self.forecasts.to_json() if self.forecasts else None
-        return {"deviations": self.deviations.to_json(), "forecasts": forecasts}
-
-    @classmethod
-    def from_json(cls, encoder: Encoder, data: dict[str, Any]) -> Evidence:
-        """Back from `to_json`."""
-        forecasts = Forecasts.from_json(data["forecasts"]) if data["forecasts"] else None
-        return cls(encoder, Deviations.from_json(data["deviations"]), forecasts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +174,7 @@ def fit_evidence(
     Returns:
         The evidence, and its columns for the training rows themselves, out of fold.
     """
-    frame = _as_frame(snapshots, X, encoder)
+    frame = numeric_frame(snapshots, X, encoder)
     label = pd.Series(group_labels(encoder, X), index=frame["batch_id"]).groupby(level=0).first()
     succeeded = failed.index[~failed.astype(bool)]
     entries = [feature for feature in features if feature.name not in encoder.categories]
@@ -269,20 +242,20 @@ def _with_the_risk(pull: np.ndarray, contribution: np.ndarray) -> np.ndarray:
     return np.where(total > 0, toward / np.where(total > 0, total, 1.0), 1.0 / pull.shape[1])
 
 
-def _as_frame(snapshots: pd.DataFrame, X: np.ndarray, encoder: Encoder) -> pd.DataFrame:
-    """Ids and numeric columns of encoded rows as a frame again: what the trajectories are fitted on."""
+def numeric_frame(snapshots: pd.DataFrame, X: np.ndarray, encoder: Encoder) -> pd.DataFrame:
+    """Ids and numeric columns of encoded rows as a frame: the input of trajectories and sensor checks."""
     numeric = [i for i, name in enumerate(encoder.columns) if name not in encoder.categories]
     values = pd.DataFrame(X[:, numeric], columns=[encoder.columns[i] for i in numeric], index=snapshots.index)
     return pd.concat([snapshots[["batch_id", "checkpoint_h"]], values], axis=1)
 
 
 def _entries(attribute: str) -> tuple[Feature, Feature]:
-    subject, said = f"attribute.{attribute}", attribute.replace("_", " ")
+    subject, words = f"attribute.{attribute}", attribute.replace("_", " ")
     return (
-        Feature(f"{subject}.at_release.{MARGIN}", subject, said, "1", "at_release", MARGIN,
-                f"distance of the expected {said} to its limit, in standard deviations of the forecast"),
-        Feature(f"{subject}.at_release.{MISS}", subject, said, "", "at_release", MISS,
-                f"probability that {said} misses its specification"),
+        Feature(f"{subject}.at_release.{MARGIN}", subject, words, "1", "at_release", MARGIN,
+                f"distance of the expected {words} to its limit, in standard deviations of the forecast"),
+        Feature(f"{subject}.at_release.{MISS}", subject, words, "", "at_release", MISS,
+                f"probability that {words} misses its specification"),
     )  # fmt: skip
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +20,7 @@ from features.process import QualityAttribute
 from models.cohort.encode import Encoder
 from models.learners.design import Design, design_of, location_and_spread, standardised
 from models.learners.transforms import from_scale, limits_on_scale, to_scale
+from models.persistence import Floats, Persistent
 
 COVERAGE = 0.9
 MIN_RESULTS = 60  # batches with a final result without which an attribute is not forecast
@@ -32,7 +32,7 @@ _LEAST_ROWS = 30
 
 
 @dataclass(frozen=True, eq=False)
-class Forecasts:
+class Forecasts(Persistent):
     """What every release attribute is expected to be, frozen.
 
     Attributes:
@@ -53,13 +53,13 @@ class Forecasts:
     not_enough: dict[str, int]
     design: Design
     checkpoints_h: tuple[float, ...]
-    location: np.ndarray
-    spread: np.ndarray
-    weights: np.ndarray
-    usual: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    error: np.ndarray
+    location: Floats
+    spread: Floats
+    weights: Floats
+    usual: Floats
+    low: Floats
+    high: Floats
+    error: Floats
 
     def expected(self, X: np.ndarray, checkpoint_h: np.ndarray) -> Expected:
         """Forecasts of encoded rows.
@@ -95,7 +95,7 @@ class Forecasts:
         out = np.empty((len(columns), len(self.attributes)))
         for stage in np.unique(place):
             rows = place == stage
-            # not a matrix product: BLAS rounds a row by how many stand beside it, and a score must not know its company
+            # not a matrix product: BLAS rounds a row by the number of rows, and a score must not depend on the others
             moved = np.einsum("nw,wa->na", self._z(columns[rows], stage), self.weights[stage], optimize=False)
             out[rows] = self.usual[stage] + moved
         return out
@@ -110,28 +110,6 @@ class Forecasts:
         gap = hours[after] - hours[before]
         share = np.divide(checkpoint_h - hours[before], gap, out=np.zeros(len(checkpoint_h)), where=gap > 0)
         return before, after, np.clip(share, 0.0, 1.0)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; null where a column is not used."""
-        arrays = {name: _nested(getattr(self, name)) for name in _ARRAYS}
-        return arrays | {
-            "attributes": [attribute.model_dump(mode="json") for attribute in self.attributes],
-            "not_enough": self.not_enough,
-            "design": self.design.to_json(),
-            "checkpoints_h": list(self.checkpoints_h),
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Forecasts:
-        """Back from `to_json`."""
-        arrays: dict[str, Any] = {name: np.array(data[name], dtype="float64") for name in _ARRAYS}
-        return cls(
-            attributes=tuple(QualityAttribute.model_validate(item) for item in data["attributes"]),
-            not_enough=dict(data["not_enough"]),
-            design=Design.from_json(data["design"]),
-            checkpoints_h=tuple(data["checkpoints_h"]),
-            **arrays,
-        )
 
 
 _ARRAYS = ("location", "spread", "weights", "usual", "low", "high", "error")
@@ -158,16 +136,19 @@ class Expected:
     @cached_property
     def margins(self) -> np.ndarray:
         """Distance to the nearer limit in standard deviations, below 0 outside; shape (n, attributes)."""
-        limits = [limits_on_scale(attribute) for attribute in self.attributes]
-        low, high = np.array([a for a, _ in limits]), np.array([b for _, b in limits])
+        low, high = self._limits
         return np.minimum(self.value - low, high - self.value) / self.error
 
     @cached_property
     def miss_probability(self) -> np.ndarray:
         """Probability of a result outside the specification, by a normal distribution of the error."""
-        limits = [limits_on_scale(attribute) for attribute in self.attributes]
-        low, high = np.array([a for a, _ in limits]), np.array([b for _, b in limits])
+        low, high = self._limits
         return ndtr((low - self.value) / self.error) + ndtr((self.value - high) / self.error)
+
+    @cached_property
+    def _limits(self) -> np.ndarray:
+        """Lower and upper specification of the attributes, shape (2, attributes)."""
+        return np.array([limits_on_scale(attribute) for attribute in self.attributes]).T
 
     @cached_property
     def in_units(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -294,7 +275,8 @@ def _ridge(
     The penalty of each attribute is the one with the least out-of-fold error, odd errors cut.
     """
     inputs = np.column_stack([z, np.ones(len(z))])
-    products = [_products(inputs, target, known & (part == i)) for i in range(_PARTS)]
+    parts = [known & (part == i) for i in range(_PARTS)]
+    products = [(inputs[rows].T @ inputs[rows], inputs[rows].T @ target[rows]) for rows in parts]
     gram, moment = sum(g for g, _ in products), sum(m for _, m in products)
     penalty = np.ones(inputs.shape[1])
     penalty[-1] = 1e-9  # the usual value is free
@@ -324,10 +306,6 @@ def _by_part(inputs: np.ndarray, weights: np.ndarray, part: np.ndarray) -> np.nd
     return out
 
 
-def _products(inputs: np.ndarray, target: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return inputs[rows].T @ inputs[rows], inputs[rows].T @ target[rows]
-
-
 def _loss(errors: np.ndarray) -> np.ndarray:
     """Mean squared error of each attribute, errors cut at `_ODD` standard deviations."""
     return np.mean(np.minimum(np.abs(errors), _ODD * errors.std(axis=0)) ** 2, axis=0)
@@ -340,9 +318,3 @@ def _time_blocks(known: np.ndarray) -> np.ndarray:
     """
     before = np.cumsum(known) - known
     return np.minimum(before * _PARTS // max(known.sum(), 1), _PARTS - 1).astype(int)
-
-
-def _nested(values: np.ndarray) -> list[Any]:
-    nested = values.astype(object)
-    nested[np.isnan(values)] = None
-    return nested.tolist()

@@ -1,4 +1,4 @@
-"""The compiled core of the forest: what a row's trees say, and what each input adds to it.
+"""The compiled core of the forest: the log-odds of a row's trees, and what each input adds to them.
 
 Plain loops over arrays, compiled by numba without reordering of floating-point operations, so that the same row gives the
 same bits alone or among others, on any number of threads. Places are unsigned: for a signed one numba also compiles the way

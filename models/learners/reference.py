@@ -11,22 +11,30 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import PlainSerializer, PlainValidator
 
 from features.dictionary import Feature
 from features.errors import ContractError, TrainingError
 from models.cohort.encode import is_category
 from models.learners.robust import HIGH, LOCATION, LOW, SPREAD, STATISTICS, N, column_statistics, smallest_step
+from models.persistence import Persistent, nested_lists
 
-VERSION = 1
 OVERALL = ""  # the group of all batches
-LEAST_BATCHES = 10  # a cell from fewer batches says nothing
+LEAST_BATCHES = 10  # a cell from fewer batches stays empty
 _NOT_THE_BATCH = ("environment.",)  # rooms are mostly at a count of 0, from which any count is far
 _AVERAGED = ".mean"  # a mean over a window has no step of its own
 _WINDOW = re.compile(r"^last_(\d+(?:\.\d+)?)h$")
+
+
+_Cells = Annotated[
+    np.ndarray,
+    PlainValidator(lambda stored: np.stack([np.array(stored[name], float) for name in STATISTICS], axis=-1)),
+    PlainSerializer(lambda cells: {name: nested_lists(cells[..., i]) for i, name in enumerate(STATISTICS)}),
+]
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Usual:
 
 
 @dataclass(frozen=True, eq=False)
-class Reference:
+class Reference(Persistent):
     """The trajectory of every parameter, overall and by group.
 
     Attributes:
@@ -50,13 +58,15 @@ class Reference:
         groups: Labels; the first is `OVERALL`.
         cells: Location, spread, 5 %, 95 % and n; shape (groups, checkpoints, parameters, 5). NaN where not known; a
             group that has too few batches somewhere stands there with the numbers of all.
+        version: Of the stored form.
     """
 
     parameters: tuple[str, ...]
     columns: tuple[str, ...]
     checkpoints_h: tuple[float, ...]
     groups: tuple[str, ...]
-    cells: np.ndarray
+    cells: _Cells
+    version: Literal[1] = 1
 
     def usual(self, parameter: str, checkpoint_h: float, group: str | None = None) -> Usual | None:
         """What is usual at an hour; None where the parameter is not known, or was never measured by then or later.
@@ -107,37 +117,6 @@ class Reference:
                 remedy="Rebuild the features with the process definition of the model.",
             )
         return snapshots[list(self.columns)].to_numpy(dtype="float64", na_value=np.nan)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; null where not known."""
-        cells = {name: _plain(self.cells[..., i]) for i, name in enumerate(STATISTICS)}
-        return {
-            "version": VERSION,
-            "parameters": list(self.parameters),
-            "columns": list(self.columns),
-            "checkpoints_h": list(self.checkpoints_h),
-            "groups": list(self.groups),
-            "cells": cells,
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Reference:
-        """Back from `to_json`.
-
-        Raises:
-            ContractError: It was written by another version.
-        """
-        if data["version"] != VERSION:
-            raise ContractError(f"reference trajectory version {data['version']}", expected=f"version {VERSION}")
-        shape = (len(data["groups"]), len(data["checkpoints_h"]), len(data["parameters"]))
-        cells = [np.array(data["cells"][name], dtype="float64").reshape(shape) for name in STATISTICS]
-        return cls(
-            tuple(data["parameters"]),
-            tuple(data["columns"]),
-            tuple(data["checkpoints_h"]),
-            tuple(data["groups"]),
-            np.stack(cells, axis=-1),
-        )
 
     @cached_property
     def _place(self) -> dict[str, int]:
@@ -190,7 +169,7 @@ def fit_reference(
         snapshots: `features.contracts.SNAPSHOT`; rows of other batches are left aside.
         features: Feature dictionary of the snapshots' columns.
         succeeded: Ids of the training batches that succeeded.
-        groups: Label (site, process version, ...) by batch_id; None knows no groups.
+        groups: Label (site, process version, ...) by batch_id; None: no groups.
         min_batches: Batches with a value that a group needs for numbers of its own.
         columns: Numeric column by name; None takes each parameter's level (`level_columns`).
 
@@ -221,7 +200,7 @@ def fit_reference(
 
 
 def level_columns(features: Iterable[Feature], snapshots: pd.DataFrame) -> dict[str, str]:
-    """The column that says how high each parameter is, by parameter in alphabetical order.
+    """The column of each parameter's level, by parameter in alphabetical order.
 
     A sensor's is the mean over its shortest recent window, without windows its newest value; an assay's the newest
     value, of a lot the lot's; an attribute's its value, unless it is a category. Rooms have none.
@@ -238,7 +217,7 @@ def level_columns(features: Iterable[Feature], snapshots: pd.DataFrame) -> dict[
 
 
 def _rank(feature: Feature) -> float | None:
-    """Place of a feature among those that could say a parameter's level, best first; None where it cannot."""
+    """Place of a feature among those that could be a parameter's level, best first; None for others."""
     window = _WINDOW.match(feature.window)
     if window and feature.statistic == "mean":
         return float(window[1])
@@ -249,9 +228,3 @@ def _rank(feature: Feature) -> float | None:
 def _share(at: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """How far along from before to after; 0 where the two are one."""
     return np.divide(at - before, after - before, out=np.zeros(len(at)), where=after > before)
-
-
-def _plain(values: np.ndarray) -> list[Any]:
-    nested = values.astype(object)
-    nested[np.isnan(values)] = None
-    return nested.tolist()

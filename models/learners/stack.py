@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,12 +20,15 @@ from models.cohort.splits import Fold
 from models.cohort.table import TrainingTable
 from models.learners.blend import Blend, fit_blend
 from models.learners.calibrate import Calibration, fit_calibration
-from models.learners.evidence import Evidence, fit_evidence
+from models.learners.evidence import Evidence, fit_evidence, numeric_frame
+from models.learners.failure_modes import ModeModel, enough_cases
 from models.learners.forecasts import final_results
-from models.learners.questions import ModeModel, enough_cases
 from models.learners.sensor_limits import KIND_OF
 from models.learners.sensors import SensorChecks, fit_sensor_checks
 from models.learners.trees import Bins, Block, Plan, Progress, Settings, Tuned, fold_places, portable_text, tune
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 ModesAt = Callable[[pd.Timestamp], pd.DataFrame]  # pairs `batch_id`, `mode` as known at a time
 ELAPSED = "progress.now.elapsed_h"
@@ -95,21 +99,22 @@ def fit_layers(
         cut: Results that became available at or after it are not known.
     """
     encoder, rows = table.encoder, table.rows.iloc[train].reset_index(drop=True)
-    frame = _frame(rows, table.X[train], encoder)
+    frame = numeric_frame(rows, table.X[train], encoder)
     succeeded = failed.index[~failed.astype(bool)]
-    sensors = fit_sensor_checks(frame, _numeric(features, encoder), succeeded)
-    believed = _hidden(sensors, encoder, table.X, table.rows["checkpoint_h"].to_numpy(float))
+    sensors = fit_sensor_checks(frame, [f for f in features if f.name in frame], succeeded)
+    masked = _hidden(sensors, encoder, table.X, table.rows["checkpoint_h"].to_numpy(float))
     results = _NO_RESULTS
     if observations is not None:
         results = final_results(process.quality_attribute, observations, before=cut)
-    evidence, own = fit_evidence(process, encoder, features, rows, believed[train], failed, results)
+    evidence, own = fit_evidence(process, encoder, features, rows, masked[train], failed, results)
     hours = table.rows["checkpoint_h"].to_numpy(float)
-    columns = np.concatenate([own, evidence.of(believed[predicted], hours[predicted]).columns])
+    columns = np.concatenate([own, evidence.of(masked[predicted], hours[predicted]).columns])
     places = np.concatenate([train, predicted])
     plain = inputs_of(features, evidence)
-    X = believed[places]
-    if len(plain) > 1:  # trees that see sensors must know what to do without one
-        X = np.concatenate([_for_training(sensors, frame, X[: len(train)], encoder), X[len(train) :]])
+    X = masked[places]
+    if len(plain) > 1:  # trees that see sensors have to learn from rows without one
+        also_hidden = sensors.also_hidden(rows["batch_id"].to_numpy(str)) @ sensors.hides(encoder.columns)
+        X = np.concatenate([np.where(also_hidden, np.nan, X[: len(train)]), X[len(train) :]])
     kept = [encoder.columns.index(name) for name in plain]
     named = {name: encoder.categories[name] for name in plain if name in encoder.categories}
     whole = Encoder((*plain, *(f.name for f in evidence.features)), named)
@@ -124,7 +129,7 @@ def inputs_of(features: Sequence[Feature], evidence: Evidence) -> tuple[str, ...
     """Features that the trees see beside the evidence.
 
     With forecasts of release attributes, only the hour: a hundred failures cannot choose among hundreds of columns, and
-    what these say of the outcome is in the margins (docs/model.md, "What the trees see"). Without, all of them but
+    their information about the outcome is in the margins (docs/model.md, "What the trees see"). Without, all of them but
     the signs of sensor faults.
     """
     names = [f.name for f in features if f.statistic not in KIND_OF]
@@ -154,7 +159,7 @@ def forward(
         observations: `features.contracts.OBSERVATIONS` of the release attributes, or None.
         plan: How.
         n_failed: Failed batches that the final trees will learn from.
-        progress: Told after every step.
+        progress: Called after every step.
     """
     layers, blocks = [], []
     for done, fold in enumerate(folds, start=1):
@@ -188,13 +193,13 @@ def forward(
     return Forward(tuned, tuple(blocks), scored, blend, calibration)
 
 
-def fit_bag(bins: Bins, data: object, settings: Settings) -> list:
+def fit_bag(bins: Bins, data: lgb.Dataset, settings: Settings) -> list[lgb.Booster]:
     """The members of the bag: the same rows and settings, seeds one after the other."""
     plan = bins.plan
-    return [bins.fit(data, settings, seed=plan.seed + i)[0] for i in range(plan.members)]  # ty: ignore[invalid-argument-type]
+    return [bins.fit(data, settings, seed=plan.seed + i)[0] for i in range(plan.members)]
 
 
-def bag_log_odds(bag: list, block: Block) -> np.ndarray:
+def bag_log_odds(bag: Sequence[lgb.Booster], block: Block) -> np.ndarray:
     """Mean raw log-odds of the validated rows of a block."""
     X = block.bins.table.X[block.validation]
     return np.mean([booster.predict(X, raw_score=True, num_threads=1) for booster in bag], axis=0)
@@ -238,7 +243,7 @@ def _calibrate_mode(mode: str, forward: Forward, modes: ModesAt, cases: pd.Serie
         rows, then = block.bins.table.rows, modes(block.cut)
         was_case = rows["batch_id"].isin(then.loc[then["mode"] == mode, "batch_id"]).to_numpy()
         was_case = was_case[block.train] & block.train_failed
-        if not was_case.any():  # trees of nothing but successes say minus infinity, which no calibration takes back
+        if not was_case.any():  # trees of successes alone give minus infinity, which no calibration corrects
             continue
         booster, _ = block.bins.fit(block.bins.rows(block.train, was_case), forward.tuned.settings)
         seen = rows.iloc[block.validation]
@@ -250,20 +255,10 @@ def _calibrate_mode(mode: str, forward: Forward, modes: ModesAt, cases: pd.Serie
 
 
 def _aligned(numbers: list[np.ndarray], layers: list[Layers]) -> np.ndarray:
-    """Ranking evidence of all folds under one another; a fold too early for forecasts does not know their chance of a miss."""
+    """Ranking evidence of all folds under one another; a fold too early for forecasts has NaN for the chance of a miss."""
     width = max(part.shape[1] for part in numbers)
     padded = [np.column_stack([np.full((len(p), width - p.shape[1]), np.nan), p]) for p in numbers]
     return np.concatenate(padded) if layers else np.empty((0, 0))
-
-
-def _numeric(features: Sequence[Feature], encoder: Encoder) -> list[Feature]:
-    return [feature for feature in features if feature.name not in encoder.categories]
-
-
-def _frame(rows: pd.DataFrame, X: np.ndarray, encoder: Encoder) -> pd.DataFrame:
-    """Encoded rows as a frame: what the sensor checks are fitted on."""
-    values = pd.DataFrame(X, columns=list(encoder.columns), index=rows.index)
-    return pd.concat([rows[["batch_id", "checkpoint_h"]], values], axis=1)
 
 
 def _hidden(sensors: SensorChecks, encoder: Encoder, X: np.ndarray, hours: np.ndarray) -> np.ndarray:
@@ -271,10 +266,3 @@ def _hidden(sensors: SensorChecks, encoder: Encoder, X: np.ndarray, hours: np.nd
     signs = X[:, [place[check.feature] for check in sensors.checks]] if sensors.checks else np.empty((len(X), 0))
     faulty = sensors.faulty(signs, hours)
     return np.where(faulty @ sensors.hides(encoder.columns), np.nan, X) if faulty.any() else X
-
-
-def _for_training(sensors: SensorChecks, frame: pd.DataFrame, X: np.ndarray, encoder: Encoder) -> np.ndarray:
-    if not sensors.checks:
-        return X
-    shown = sensors.for_training(frame)
-    return shown[list(encoder.columns)].to_numpy("float64")

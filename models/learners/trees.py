@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import numpy as np
@@ -141,7 +141,7 @@ class Bins:
         """
         import lightgbm as lgb
 
-        history: dict[str, Any] = {}
+        history: dict[str, dict[str, list[float]]] = {}
         booster = lgb.train(
             self._params(settings) | ({} if seed is None else {"seed": seed}),
             data,
@@ -152,9 +152,9 @@ class Bins:
         )
         return booster, np.array(history.get("watch", {}).get("binary_logloss", []))
 
-    def _params(self, settings: Settings) -> dict[str, Any]:
+    def _params(self, settings: Settings) -> dict[str, object]:
         batches = self.table.rows["batch_id"].nunique()
-        # snapshots of a batch say nearly the same: a leaf needs more rows where there are more of them, but not as many more
+        # snapshots of a batch are nearly the same: a leaf needs more rows where there are more of them, but not as many more
         least = max(2, round(settings.leaf_share * batches * self.table.rows_per_batch**0.5))
         return _FIXED | {
             "seed": self.plan.seed,
@@ -225,7 +225,7 @@ def tune(blocks: Sequence[Block], plan: Plan, *, progress: Progress | None = Non
     Args:
         blocks: Forward folds inside the training part.
         plan: Seed, number of trials, trees at most.
-        progress: Told after every trial.
+        progress: Called after every trial.
     """
     import optuna
 
@@ -256,7 +256,7 @@ def tune(blocks: Sequence[Block], plan: Plan, *, progress: Progress | None = Non
 
 
 def portable_text(booster: lgb.Booster) -> str:
-    """The model as text without the number of threads, which says nothing about the trees."""
+    """The model as text without the number of threads, which has no effect on the trees."""
     return re.sub(r"^\[num_threads: \d+\]$", "[num_threads: 0]", booster.model_to_string(), flags=re.MULTILINE)
 
 

@@ -1,18 +1,21 @@
-"""Pictures of alarms: how early they come, what they are worth, and where there is no decision."""
+"""Charts of alarms: how early they come, what they save, and where there is no decision."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from models.report.style import BLUE, CAUSES, GREY, INK, RED, altair, percent, styled
+from models.report.style import BLUE, CAUSES, INK, RED, altair, dashed, percent, styled
+
+if TYPE_CHECKING:
+    from models.report.style import Chart
 
 _DAYS = list(range(0, 2401, 24))
 _HOURS = {"nice": False, "zero": False, "padding": 6}
 
 
-def first_alarms(curve: pd.DataFrame) -> Any:
+def first_alarms(curve: pd.DataFrame) -> Chart:
     """Share of failed and of good batches alarmed by each hour, with pointwise 95 % intervals.
 
     Args:
@@ -31,16 +34,16 @@ def first_alarms(curve: pd.DataFrame) -> Any:
     lines = alt.Chart(curve).mark_line(interpolate="step-after", strokeWidth=2).encode(x=x, y=y, color=color)
     ends = curve.groupby("batches").tail(1)
     shares = zip(ends["share"], ends["n"], ends["batches"], strict=True)
-    ends = ends.assign(said=[f"{100 * s:.0f} % of {n} {kind}" for s, n, kind in shares], above=ends["share_high"])
-    said = (
+    ends = ends.assign(text=[f"{100 * s:.0f} % of {n} {kind}" for s, n, kind in shares], above=ends["share_high"])
+    texts = (
         alt.Chart(ends)
         .mark_text(align="right", dy=-7, fontSize=12)
-        .encode(x=x, y="above:Q", text="said:N", color=color)
+        .encode(x=x, y="above:Q", text="text:N", color=color)
     )
-    return styled(spans + lines + said)
+    return styled(spans + lines + texts)
 
 
-def net_cost(curve: pd.DataFrame, *, currency: str, threshold: float | None = None) -> Any:
+def net_cost(curve: pd.DataFrame, *, currency: str, threshold: float | None = None) -> Chart:
     """Saved per batch against never alarming, over thresholds, with its 95 % interval; dashed: always alarming.
 
     Args:
@@ -69,19 +72,19 @@ def net_cost(curve: pd.DataFrame, *, currency: str, threshold: float | None = No
         (0.0, "never alarming", "left", "min"),
         (always, "always alarming", "right", "max"),
     ):
-        mark = pd.DataFrame({"y": [level], "said": [name], "threshold": [curve["threshold"].agg(edge)]})
-        layers.append(alt.Chart(mark).mark_rule(color=GREY, strokeDash=[5, 4]).encode(y="y:Q"))
+        mark = pd.DataFrame({"y": [level], "text": [name], "threshold": [curve["threshold"].agg(edge)]})
+        layers.append(dashed(mark, y="y:Q"))
         text = alt.Chart(mark).mark_text(align=side, dy=-7, dx=4 if side == "left" else 0, color=INK)
-        layers.append(text.encode(x=x, y="y:Q", text="said:N"))
+        layers.append(text.encode(x=x, y="y:Q", text="text:N"))
     if threshold is not None:
-        used = pd.DataFrame({"threshold": [threshold], "said": ["in use"]})
+        used = pd.DataFrame({"threshold": [threshold], "text": ["in use"]})
         layers.append(alt.Chart(used).mark_rule(color=RED).encode(x=x))
-        name = alt.Chart(used).mark_text(align="left", dx=4, color=RED, baseline="top").encode(x=x, text="said:N")
+        name = alt.Chart(used).mark_text(align="left", dx=4, color=RED, baseline="top").encode(x=x, text="text:N")
         layers.append(name.encode(y=alt.value(2)))
     return styled(alt.layer(*layers))
 
 
-def undecided(causes: pd.DataFrame) -> Any:
+def undecided(causes: pd.DataFrame) -> Chart:
     """Share of the scores without a decision at each checkpoint, stacked by cause; a plain sentence where all have one.
 
     Args:
@@ -89,8 +92,8 @@ def undecided(causes: pd.DataFrame) -> Any:
     """
     alt = altair()
     if causes.empty:
-        said = pd.DataFrame({"said": ["Every score has a decision."]})
-        return styled(alt.Chart(said).mark_text(color=INK, fontSize=13).encode(text="said:N"))
+        texts = pd.DataFrame({"text": ["Every score has a decision."]})
+        return styled(alt.Chart(texts).mark_text(color=INK, fontSize=13).encode(text="text:N"))
     order = causes.groupby("cause")["n_undecided"].sum().sort_values(ascending=False, kind="stable").index.tolist()
     table = causes.assign(rank=causes["cause"].map({name: place for place, name in enumerate(order)}))
     chart = (

@@ -1,17 +1,20 @@
-"""Pictures of how well batches are ranked, and of what moves their scores: Altair specifications."""
+"""Charts of how well batches are ranked, and of what moves their scores."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from models.evaluation.figures import last_checkpoint
-from models.report.style import BLUE, GREY, altair, percent, styled, unit
+from models.report.style import BLUE, altair, dashed, percent, styled, unit
+
+if TYPE_CHECKING:
+    from models.report.style import Chart
 
 
-def auroc_by_checkpoint(checkpoints: pd.DataFrame) -> Any:
+def auroc_by_checkpoint(checkpoints: pd.DataFrame) -> Chart:
     """AUROC with its 95 % interval at every checkpoint; dashed: chance. Takes `models.evaluation.figures.by_checkpoint`."""
     alt = altair()
     table = checkpoints[["checkpoint_h", "auroc", "auroc_low", "auroc_high"]].dropna(subset=["auroc"])
@@ -22,11 +25,11 @@ def auroc_by_checkpoint(checkpoints: pd.DataFrame) -> Any:
     line = alt.Chart(table).mark_line(color=BLUE, strokeWidth=1).encode(x=x, y=y)
     spans = alt.Chart(table.dropna()).mark_rule(color=BLUE).encode(x=x, y=y_low, y2="auroc_high:Q")
     points = alt.Chart(table).mark_circle(color=BLUE, opacity=1, size=55).encode(x=x, y=y)
-    chance = alt.Chart(pd.DataFrame({"auroc": [0.5]})).mark_rule(strokeDash=[5, 4], color=GREY).encode(y=y)
+    chance = dashed(pd.DataFrame({"auroc": [0.5]}), y=y)
     return styled(chance + line + spans + points)
 
 
-def precision_recall(scores: pd.DataFrame) -> Any:
+def precision_recall(scores: pd.DataFrame) -> Chart:
     """Precision against recall over all thresholds, each batch at its last checkpoint; dashed: the share that failed."""
     alt = altair()
     curve = precision_recall_curve(last_checkpoint(scores))
@@ -40,7 +43,7 @@ def precision_recall(scores: pd.DataFrame) -> Any:
             order="recall:Q",
         )
     )
-    base = alt.Chart(pd.DataFrame({"rate": [rate]})).mark_rule(strokeDash=[5, 4], color=GREY).encode(y="rate:Q")
+    base = dashed(pd.DataFrame({"rate": [rate]}), y="rate:Q")
     return styled(line + base)
 
 
@@ -53,7 +56,7 @@ def precision_recall_curve(last: pd.DataFrame) -> pd.DataFrame:
     return curve.groupby("recall", as_index=False)["precision"].max()
 
 
-def importance(table: pd.DataFrame, *, top: int = 15) -> Any:
+def importance(table: pd.DataFrame, *, top: int = 15) -> Chart:
     """Parameters by the mean absolute percentage points they move test scores."""
     alt = altair()
     chart = (

@@ -1,13 +1,13 @@
 """The validation report: one HTML file with everything in it, readable without a network and printable.
 
-The first page is for the process engineer, the others for the statistician.
+The first page is for the process engineer, the others are for the statistician.
 """
 
 from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ import pandas as pd
 from scipy.special import expit
 
 from features.process import ProcessDefinition
-from models.evaluation import answers, findings
+from models.evaluation import findings, plant_summary
+from models.evaluation.decisions import DECISION
 from models.evaluation.evaluate import Evaluation
 from models.evaluation.figures import last_checkpoint
 from models.predictor import Predictor
@@ -62,11 +63,11 @@ def html_report(
         evaluation=evaluation,
         trained=trained,
         predictor=trained.predictor,
-        answers=answers_of(process, evaluation),
-        said=findings_of(trained.predictor, evaluation),
+        summary=summary_of(process, evaluation),
+        findings=findings_of(trained.predictor, evaluation),
         questions=by_question(evaluation.splits),
         excluded=evaluation.excluded.sort_values(["used", "rows"], ascending=False),
-        calls=called(evaluation.alarms),
+        calls=rows_of(evaluation.alarms[evaluation.alarms["by"] == DECISION]),
         base=base_probabilities(trained.predictor, evaluation),
         sizes=list(zip(rows_of(evaluation.set_sizes), rows_of(evaluation.undecided), strict=True)),
         attribute_charts=[name for name in svg if name.startswith(ATTRIBUTE)],
@@ -77,17 +78,17 @@ def html_report(
     )
 
 
-def answers_of(process: ProcessDefinition, evaluation: Evaluation) -> list[str]:
-    """The first page's sentences, those that have something to say."""
-    said = [
-        answers.caught(evaluation.alarms),
-        answers.early(evaluation.alarms),
-        answers.price(evaluation.alarms),
-        answers.money(evaluation.costs, process.cost),
-        answers.undecided(evaluation.undecided, evaluation.causes),
-        answers.reassured(evaluation.calls),
+def summary_of(process: ProcessDefinition, evaluation: Evaluation) -> list[str]:
+    """The first page's sentences; one without figures is left out."""
+    sentences = [
+        plant_summary.failures_found(evaluation.alarms),
+        plant_summary.lead_times(evaluation.alarms),
+        plant_summary.false_alarms(evaluation.alarms),
+        plant_summary.savings(evaluation.costs, process.cost),
+        plant_summary.undecided(evaluation.undecided, evaluation.causes),
+        plant_summary.missed_failures(evaluation.calls),
     ]
-    return [sentence for sentence in said if sentence]
+    return [sentence for sentence in sentences if sentence]
 
 
 def findings_of(predictor: Predictor, evaluation: Evaluation) -> dict[str, str]:
@@ -99,11 +100,6 @@ def findings_of(predictor: Predictor, evaluation: Evaluation) -> dict[str, str]:
         "coverage": findings.coverage(evaluation.sets, 1 - predictor.sets.error_failed),
         "split_gap": findings.split_gap(evaluation.splits),
     }
-
-
-def called(alarms: pd.DataFrame) -> list[dict]:
-    """Rows of the alarms by decision, for the first page."""
-    return alarms[alarms["by"] == "decision"].to_dict("records")
 
 
 def base_probabilities(predictor: Predictor, evaluation: Evaluation) -> list[tuple[float, float]]:
@@ -127,24 +123,13 @@ def rows_of(table: pd.DataFrame) -> list[dict]:
     return table.to_dict("records")
 
 
-def figure(value: float) -> str:
-    """A figure between 0 and 1 with three decimals; a dash where it cannot be computed."""
-    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
+def _or_dash(template: str, factor: float = 1.0) -> Callable[[float | None], str]:
+    """Writes a number by a template; a dash where it is NaN or None."""
+    return lambda value: "–" if value is None or math.isnan(value) else template.format(factor * value)
 
 
-def percent(value: float) -> str:
-    """A share in percent with one decimal, or a dash."""
-    return "–" if math.isnan(value) else f"{100 * value:.1f} %"
-
-
-def plain(value: float) -> str:
-    """A number with at most three digits, or a dash."""
-    return "–" if math.isnan(value) else f"{value:.3g}"
-
-
-def hours(value: float) -> str:
-    """Hours, or a dash."""
-    return "–" if math.isnan(value) else f"{value:.0f} h"
+figure, percent = _or_dash("{:.3f}"), _or_dash("{:.1f} %", 100)
+plain, hours = _or_dash("{:.3g}"), _or_dash("{:.0f} h")
 
 
 def interval(row: Mapping[str, float], name: str, *, as_percent: bool = False) -> str:

@@ -1,8 +1,8 @@
-"""Which charts a report shows: those that its process and its test give something to draw for."""
+"""The charts of a report: those for which the process and the test have data."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -14,11 +14,14 @@ from models.explain.words import with_unit
 from models.predictor import Predictor
 from models.report import alarm_charts, charts, quality_charts
 
+if TYPE_CHECKING:
+    from models.report.style import Chart
+
 GROUPS = {"site_id": "Site", "process_version": "Version", "scale_l": "Scale (L)"}
 ATTRIBUTE = "attribute_"  # before the name of a release attribute: its chart
 
 
-def charts_of(process: ProcessDefinition, predictor: Predictor, evaluation: Evaluation) -> dict[str, Any]:
+def charts_of(process: ProcessDefinition, predictor: Predictor, evaluation: Evaluation) -> dict[str, Chart]:
     """The report's charts as Altair objects, by name.
 
     Args:
@@ -27,7 +30,7 @@ def charts_of(process: ProcessDefinition, predictor: Predictor, evaluation: Eval
         evaluation: The figures to draw.
 
     Returns:
-        `importance`, and where there is something to draw: `first_alarms`, `net_cost`, `undecided`, `by_checkpoint`,
+        `importance`, and where there are data: `first_alarms`, `net_cost`, `undecided`, `by_checkpoint`,
         `precision_recall`, `calibration`, `subgroups`, `attribute_<name>`.
     """
     drawn = {"importance": charts.importance(evaluation.importance)}
@@ -50,7 +53,7 @@ def charts_of(process: ProcessDefinition, predictor: Predictor, evaluation: Eval
     return drawn | _attributes(process, evaluation)
 
 
-def _attributes(process: ProcessDefinition, evaluation: Evaluation) -> dict[str, Any]:
+def _attributes(process: ProcessDefinition, evaluation: Evaluation) -> dict[str, Chart]:
     """Actual against expected value of each forecast release attribute, where results vary."""
     at_h = evaluation.compared_at_h
     rows = evaluation.scores[evaluation.scores["checkpoint_h"] == at_h]
@@ -67,7 +70,7 @@ def _attributes(process: ProcessDefinition, evaluation: Evaluation) -> dict[str,
     return drawn
 
 
-def _attribute(known: pd.DataFrame, process: ProcessDefinition, attribute: QualityAttribute, *, log: bool) -> Any:
+def _attribute(known: pd.DataFrame, process: ProcessDefinition, attribute: QualityAttribute, *, log: bool) -> Chart:
     parameter = process[attribute.parameter]
     unit = with_unit("", parameter.unit).strip()
     label = f"{parameter.label}, {unit}" if unit else parameter.label

@@ -1,15 +1,18 @@
-"""Pictures of how far a score can be believed: calibration by stage, subgroups, expected release attributes."""
+"""Charts of calibration by stage, of subgroups and of expected release attributes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from models.evaluation.subgroups import NOT_SUPPORTED
-from models.report.style import BLUE, GREY, RED, altair, themed
+from models.report.style import BLUE, GREY, RED, altair, dashed, themed
+
+if TYPE_CHECKING:
+    from models.report.style import Chart
 
 _PANEL = 170
 _MOST_POINTS = 600
@@ -24,7 +27,7 @@ METRIC_NAMES = {
 }
 
 
-def calibration_by_band(reliability: pd.DataFrame, figures: pd.DataFrame) -> Any:
+def calibration_by_band(reliability: pd.DataFrame, figures: pd.DataFrame) -> Chart:
     """Observed failure rate against stated probability, one panel per maturity band; on the dashed line both agree.
 
     Args:
@@ -46,12 +49,12 @@ def calibration_by_band(reliability: pd.DataFrame, figures: pd.DataFrame) -> Any
         ideal = alt.Chart(ends).mark_line(strokeDash=[5, 4], color=GREY).encode(x=x, y=y)
         bars = alt.Chart(table).mark_rule(color=BLUE).encode(x=x, y=alt.Y("low:Q", scale=span), y2="high:Q")
         points = alt.Chart(table).mark_circle(color=BLUE, opacity=1, size=45).encode(x=x, y=y)
-        title = alt.TitleParams(text=figure["band"], subtitle=_said(figure), anchor="start")
+        title = alt.TitleParams(text=figure["band"], subtitle=_subtitle(figure), anchor="start")
         panels.append((ideal + bars + points).properties(width=_PANEL, height=_PANEL, title=title))
     return themed(alt.hconcat(*panels, spacing=16))
 
 
-def _said(figure: Mapping[str, Any]) -> list[str]:
+def _subtitle(figure: Mapping[str, float]) -> list[str]:
     slope = "no slope" if np.isnan(figure["slope"]) else f"slope {figure['slope']:.2f}"
     if not np.isnan(figure["slope_low"]):
         slope += f" ({figure['slope_low']:.2f}-{figure['slope_high']:.2f})"
@@ -61,8 +64,8 @@ def _said(figure: Mapping[str, Any]) -> list[str]:
 
 def subgroups(
     table: pd.DataFrame, metrics: Sequence[str] = ("auroc", "ece", "alarm_rate", "recall"), *, names: Mapping[str, str]
-) -> Any:
-    """A forest plot: every group's figures with 95 % intervals; dashed: all batches; a group too small says so.
+) -> Chart:
+    """A forest plot: every group's figures with 95 % intervals; dashed: all batches; a group that is too small carries its verdict instead.
 
     Args:
         table: `models.evaluation.subgroups.subgroup_table`.
@@ -83,25 +86,25 @@ def subgroups(
             "value:Q", title=METRIC_NAMES[metric], axis=numbers, scale=alt.Scale(zero=False, nice=True, padding=8)
         )
         known = rows[rows["verdict"] != NOT_SUPPORTED]
-        line = alt.Chart(pd.DataFrame({"value": whole})).mark_rule(strokeDash=[5, 4], color=GREY).encode(x=x)
+        line = dashed(pd.DataFrame({"value": whole}), x=x)
         bars = alt.Chart(known.dropna(subset=["low"])).mark_rule(color=BLUE).encode(x="low:Q", x2="high:Q", y=y)
         points = alt.Chart(known).mark_circle(color=BLUE, opacity=1, size=50).encode(x=x, y=y)
         without = alt.Chart(rows[rows["verdict"] == NOT_SUPPORTED])
-        said = without.mark_text(color=GREY, fontSize=10).encode(y=y, x=alt.value(65), text="verdict:N")
-        panels.append((line + bars + points + said).properties(width=130, height=alt.Step(20)))
+        texts = without.mark_text(color=GREY, fontSize=10).encode(y=y, x=alt.value(65), text="verdict:N")
+        panels.append((line + bars + points + texts).properties(width=130, height=alt.Step(20)))
     return themed(alt.hconcat(*panels, spacing=14))
 
 
 def _labels(table: pd.DataFrame, names: Mapping[str, str]) -> list[str]:
     """Site A (1000, 90 failed): the counts of the group's batches, the same beside every metric."""
     most = table.groupby(["attribute", "group"])[["n", "n_failed"]].transform("max")
-    said = []
+    texts = []
     for attribute, group, n, failed in zip(
         table["attribute"], table["group"], most["n"], most["n_failed"], strict=True
     ):
         head = "All batches" if attribute == "all" else f"{names.get(attribute, attribute)} {group}"
-        said.append(f"{head} ({n}, {failed} failed)")
-    return said
+        texts.append(f"{head} ({n}, {failed} failed)")
+    return texts
 
 
 def attribute(
@@ -112,7 +115,7 @@ def attribute(
     lower: float | None = None,
     upper: float | None = None,
     log: bool = False,
-) -> Any:
+) -> Chart:
     """Actual against expected value of a release attribute; shaded: its interval; red: its specification limits.
 
     Args:
@@ -149,10 +152,10 @@ def attribute(
         ),
     )  # fmt: skip
     limits = pd.DataFrame({"actual": [v for v in (lower, upper) if v is not None]}, dtype=float)
-    limits = limits.assign(said="specification limit", expected=ends[1])
+    limits = limits.assign(text="specification limit", expected=ends[1])
     rule = alt.Chart(limits).mark_rule(color=RED).encode(y=y)
-    said = alt.Chart(limits).mark_text(color=RED, align="right", dy=-6).encode(x=x, y=y, text="said:N")
-    drawn = band + same.encode(x=x, y=y) + points + rule + said
+    texts = alt.Chart(limits).mark_text(color=RED, align="right", dy=-6).encode(x=x, y=y, text="text:N")
+    drawn = band + same.encode(x=x, y=y) + points + rule + texts
     return themed(drawn.properties(width=300, height=300))
 
 

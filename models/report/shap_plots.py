@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from textwrap import shorten
-from typing import Any
+from types import ModuleType
 
 import pandas as pd
 
@@ -58,7 +58,7 @@ def shap_plots(predictor: Predictor, rows: pd.DataFrame, *, dependence: int = 4,
     return plots
 
 
-def _shap() -> tuple[Any, Any]:
+def _shap() -> tuple[ModuleType, ModuleType]:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -70,7 +70,7 @@ def _shap() -> tuple[Any, Any]:
     return plt, shap
 
 
-def _png(plt: Any, draw: Callable[[], Any]) -> bytes:
+def _png(plt: ModuleType, draw: Callable[[], object]) -> bytes:
     draw()
     buffer = io.BytesIO()
     plt.gcf().savefig(buffer, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})

@@ -35,10 +35,10 @@ def serving_model(context: dg.AssetExecutionContext, plant: PlantResource) -> dg
     metadata=column_schema(RISK_SCORE),
 )
 def risk_scores(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
-    """One record per batch in progress: probability, decision, reasons, missing values, model version."""
+    """One record per batch in progress: probability, decision, reasons, missing and stale data, and the model."""
     scores, model = publish_scores(plant.open())
     context.log.info(f"{len(scores)} risk scores by model version {model.version} ({model.review})")
-    highest = float(scores["failure_probability"].max()) if len(scores) else 0.0
+    highest = max((score.failure_probability for score in scores), default=0.0)
     return dg.MaterializeResult(
         metadata={"rows": len(scores), "highest": highest, "model_version": model.version, "model_sha256": model.sha256}
     )

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import re
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.errors import StorageError
 from pipelines.storage import files, log
@@ -212,6 +213,12 @@ class Store:
     def append(self, table: str, month: str | None, rows: pa.Table, *, key: Sequence[str]) -> Commit:
         """Add the rows whose key is not stored yet, under one lock; rows once stored never change.
 
+        Args:
+            table: Name of the table.
+            month: As for `write`.
+            rows: The rows.
+            key: Columns, or fields of structs (`model.sha256`), that tell rows apart.
+
         Raises:
             StorageError: Disk full or damaged log.
         """
@@ -229,12 +236,12 @@ class Store:
             return Commit(version, len(fresh), tuple(self.files(table)[-1:]), self.digest(table), True)
 
     def _not_stored(self, table: str, rows: pa.Table, key: Sequence[str]) -> pa.Table:
-        names = list(key)
-        seen = set()
+        seen: set[tuple[object, ...]] = set()
         if self.exists(table):
-            seen = set(zip(*self.read(table, columns=names).to_pydict().values(), strict=True))
+            columns = list(dict.fromkeys(name.split(".")[0] for name in key))
+            seen = set(_keys(self.read(table, columns=columns), key))
         keep = []
-        for index, value in enumerate(zip(*rows.select(names).to_pydict().values(), strict=True)):
+        for index, value in enumerate(_keys(rows, key)):
             if value not in seen:
                 seen.add(value)
                 keep.append(index)
@@ -294,6 +301,18 @@ class Store:
             self._session = Session(self.root)
             weakref.finalize(self, self._session.close)
         return self._session.name
+
+
+def _keys(rows: pa.Table, key: Sequence[str]) -> Iterator[tuple[object, ...]]:
+    """Values of the key of each row."""
+    columns = []
+    for name in key:
+        column, *fields = name.split(".")
+        values: pa.ChunkedArray = rows[column]
+        for field in fields:
+            values = pc.struct_field(values, field)
+        columns.append(values.to_pylist())
+    return zip(*columns, strict=True)
 
 
 def _name(item: Staged) -> str:

@@ -93,7 +93,8 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     for name, schema in schemas.items():
         shape = getattr(requests, name, None) or getattr(responses, name, None)
         if shape is not None and "examples" in schema:
-            schema["examples"] = shape.model_config["json_schema_extra"]["examples"]  # FastAPI takes the nulls out
+            config = getattr(shape, "model_config", None) or shape.__pydantic_config__
+            schema["examples"] = config["json_schema_extra"]["examples"]  # FastAPI takes the nulls out
     found["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
     for path in found["paths"].values():
         for operation in path.values():

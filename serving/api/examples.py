@@ -66,10 +66,16 @@ REVIEW: Json = {
 }  # fmt: skip
 SCORE: Json = {
     "version": 1, "elapsed_h": 24.5, "failure_probability": 0.437, "base_probability": 0.062, "interval": [0.28, 0.61],
-    "decision": "high", "cause": None, "possible": ["failed"], "modes": {"M6": 0.31}, "attributes": [], "sensors": [],
-    "domain": [],
-    "reasons": [{"parameter": "glucose_mm", "label": "Glucose", "value": 2.1, "unit": "mmol/L", "normal": [3.0, 25.0],
-                 "points": 21.4, "sentence": "Glucose 2.1 mmol/L, below normal 3 to 25: +21.4 points"}],
+    "decision": "high", "cause": None, "possible": ["failed"], "modes": {"M6": 0.31},
+    "likeliest_mode": {"mode": "M6", "probability": 0.31, "not_enough_cases": {"M9": 3},
+                       "sentence": "Most like: M6 (31 %); not enough cases: M9 (3)"},
+    "attributes": [], "sensors": [], "domain": [], "domain_ratios": {"range": 0.42, "missing": 0.33},
+    "reasons": [{"parameter": "glucose_mm", "label": "Glucose", "feature": "glucose_mm.since_start.last", "value": 2.1,
+                 "unit": "mmol/L", "normal": [3.0, 25.0], "usual": [8.4, 12.6], "points": 21.4,
+                 "stages": {"expansion": 21.4}, "newest": 2.1, "newest_at": "2026-01-31T05:00:00+00:00", "sensor": "",
+                 "sentence": "Glucose, newest value: 2.1 mmol/L (normal 3 to 25, usual 8.4-12.6 at this hour), 2 h ago; +21.4"
+                             " points"}],
+    "changes": None, "what_if": None,
     "missing": ["cd25_pct"], "stale": {"vcd_e6_ml": 31.5}, "assays_pending": ["cd25_pct", "sterility_growth"],
     "data_sha256": _SHA256, "process_version": "2", "model": MODEL, "score_id": _SCORE_ID, "batch_id": "B-2026-0117",
     "site_id": "north", "as_of": "2026-01-31T07:00:00.000000Z", "scored_at": "2026-01-31T07:00:00.012000Z",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from models.explain.changes import Changes
+from models.explain.what_if import WhatIf
+from models.scoring import score
 from serving.api import examples
 from serving.api.fields import example
 
@@ -48,31 +52,20 @@ class RowsTaken(PlantRowsTaken):
     batch_id: str
 
 
-class Model(BaseModel):
-    """The model that speaks."""
+@dataclass(frozen=True, kw_only=True)
+class ModelNow(score.Model):
+    """The serving model."""
 
-    name: str
-    version: str
-    sha256: str
-    review: Literal["unreviewed", "released"]
-    process_id: str
-    process_sha256: str
-    features_sha256: str = Field(description="Digest of the code that makes features")
-    thresholds_sha256: str | None = Field(None, description="Digest of the limits by which it decides")
-    intended_use_sha256: str | None = Field(None, description="Digest of what it was released for")
+    __pydantic_config__ = example(examples.MODEL_NOW)
 
-
-class ModelNow(Model):
-    """The model that speaks now."""
-
-    model_config = example(examples.MODEL_NOW)
-
-    stale_since_us: int | None = Field(
-        description="Since when a newer release cannot be used; null: this is the newest"
-    )
-    stale_because: str | None = Field(None, description="Why it cannot be used, and what to do")
-    thresholds: dict[str, Any] | None = Field(None, description="The limits by which it decides")
-    intended_use: dict[str, Any] | None = Field(None, description="What it was released for, as it was signed")
+    stale_since_us: Annotated[
+        int | None, Field(description="Since when a newer release cannot be used; null: this is the newest")
+    ]
+    stale_because: Annotated[str | None, Field(description="Why it cannot be used, and what to do")] = None
+    thresholds: Annotated[dict[str, JsonValue] | None, Field(description="The limits by which it decides")] = None
+    intended_use: Annotated[
+        dict[str, JsonValue] | None, Field(description="What it was released for, as it was signed")
+    ] = None
 
 
 class StaleModel(BaseModel):
@@ -80,52 +73,6 @@ class StaleModel(BaseModel):
 
     since: str
     age_s: float
-
-
-class ScoreReason(BaseModel):
-    """Why the probability is not the base probability: one parameter, with its value, unit and normal range."""
-
-    model_config = ConfigDict(extra="allow")
-
-    parameter: str
-    label: str
-    value: float | str | None
-    unit: str
-    normal: list[float | None]
-    points: float = Field(description="Percentage points it adds to the probability")
-    sentence: str
-
-
-class ScoreContent(BaseModel):
-    """What a score says. A new version of the predictor may say more: clients ignore what they do not know."""
-
-    model_config = ConfigDict(extra="allow")
-
-    version: int = Field(description="Of this shape")
-    elapsed_h: float
-    failure_probability: float = Field(ge=0, le=1)
-    base_probability: float = Field(ge=0, le=1)
-    interval: list[float] | None = Field(None, description="Low and high end of the probability's interval")
-    decision: Literal["low", "elevated", "high", "undecided"] | None = Field(None, description="Absent: none is made")
-    cause: str | None = Field(None, description="Why it is undecided; empty where it is not")
-    possible: list[str] | None = Field(None, description="Outcomes that the stated error rates leave open")
-    modes: dict[str, Any] | None = Field(None, description="Probability by failure mode")
-    attributes: list[dict[str, Any]] | None = Field(None, description="Expected release attributes, interval, limit")
-    sensors: list[dict[str, Any]] | None = Field(
-        None, description="Sensors found at fault, whose readings do not count"
-    )
-    domain: list[dict[str, Any]] | None = Field(None, description="Why the model does not apply here; empty: it does")
-    reasons: list[ScoreReason] | None = Field(description="Largest first; null: nobody asked")
-    missing: list[str] = Field(description="Parameters without a value yet")
-    stale: dict[str, float] = Field(
-        description="Parameters whose newest value is older than usual, with its age in hours"
-    )
-    assays_pending: list[str] | None = Field(
-        None, description="Assays without a result yet, also those that no model may see"
-    )
-    data_sha256: str = Field(description="Digest of all rows held")
-    process_version: str
-    model: Model
 
 
 class Review(BaseModel):
@@ -147,15 +94,13 @@ class Review(BaseModel):
     signed_with: str | None = Field(description="Components of the signature that were shown")
 
 
-class Score(ScoreContent):
+class Score(score.Score):
     """A score as it is kept: `supersedes` names the earlier one of the same batch and time."""
 
-    model_config = example(examples.SCORE, extra="allow")
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": True, "examples": [examples.SCORE]})
 
     score_id: str
-    batch_id: str
     site_id: str
-    as_of: str
     scored_at: str
     stale_model: StaleModel | None = Field(description="Null: the newest release spoke")
     code_sha256: str | None = Field(description="Digest of the software that scored, with its arithmetic libraries")
@@ -184,7 +129,7 @@ class ScoreChanges(ScoreNamed):
     model_config = example(examples.CHANGES)
 
     since: ScoreNamed | None = Field(description="The earlier score; null: there is none")
-    changes: dict[str, Any] | None = Field(description="`hours`, `before`, `probability`, `rows`, `sentence`")
+    changes: Changes | None = Field(description="`hours`, `before`, `probability`, `rows`, `sentence`")
 
 
 class ScoreWhatIf(ScoreNamed):
@@ -192,7 +137,7 @@ class ScoreWhatIf(ScoreNamed):
 
     model_config = example(examples.WHAT_IF)
 
-    what_if: dict[str, Any]
+    what_if: WhatIf
 
 
 class AuditEntry(BaseModel):

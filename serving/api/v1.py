@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -124,7 +125,7 @@ def read_model(request: Request) -> Response:
     """The model that speaks, with its digests."""
     service = _service(request)
     with service.engine_cache.reading() as (engine, _):
-        return _json({**engine.model().to_json(), **engine.released_for(), **_staleness(service)})
+        return _json({**asdict(engine.model()), **engine.released_for(), **_staleness(service)})
 
 
 def _staleness(service: ScoringService) -> dict[str, Any]:

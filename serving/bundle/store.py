@@ -14,6 +14,7 @@ from features.context import Vocabulary
 from features.errors import StorageError
 from features.process import ProcessDefinition
 from models.predictor import Predictor
+from models.scoring.score import Release
 from serving.bundle.bundle import CANARY, INTENDED_USE, PREDICTOR, PROCESS, THRESHOLDS, VOCABULARY, Bundle
 from serving.bundle.canary import canary_of
 from serving.bundle.digests import features_digest, process_digest
@@ -21,7 +22,6 @@ from serving.bundle.files import EXPORT_AGAIN, read_folder, replace_file, write_
 from serving.bundle.intended_use import intended_use, thresholds
 from serving.bundle.manifest import MANIFEST, SIGNATURE, BundleError, File, Manifest, sign, verify
 from serving.interfaces import canonical
-from serving.scorer import Release
 
 POINTER = "current"
 _DIGEST = re.compile(rb"^[0-9a-f]{64}$")

@@ -1,22 +1,26 @@
-"""What a shift lead asks about a score: what changed since the one before, and what could still be done.
+"""Queries about a stored score: what changed since the score before, and the smallest change that ends the alarm.
 
-Worked out when asked, from what the score rested on and by the model that made it; nothing is kept. Where no row that
-came later could have counted, the memory gives the snapshot at once; else it is made again from the stored rows, of the
-whole plant but for the readings of other batches.
+The answers are computed on request, from the rows that the score rests on and by the model that made it, and are not kept.
+If no later row could have counted at the score's moment, the engine in memory gives the snapshot; else the snapshot is made
+again from the stored rows, of the whole plant but for the readings of other batches.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import orjson
+from pydantic import JsonValue, TypeAdapter
 from sqlalchemy import Connection
 
+from models.explain.changes import Changes
+from models.explain.what_if import WhatIf
 from serving.access.principals import Principal
 from serving.ids import iso, microseconds
-from serving.interfaces import Engine, EngineError, Looked, StoredRow, UnscorableError
+from serving.interfaces import Engine, EngineError, SnapshotView, StoredRow, UnscorableError
 from serving.records.rows import first_told, rows_about
 from serving.records.scores import inline_history, score_before
 from serving.service.errors import ConflictError, ModelGoneError, RefusedError, TooManyError
@@ -24,9 +28,11 @@ from serving.service.row_validation import known_us
 from serving.service.scoring_service import ScoringService, visible_score
 
 Score = Mapping[str, Any]
+Answer = dict[str, JsonValue]
+_CHANGES, _WHAT_IF = TypeAdapter(Changes), TypeAdapter(WhatIf)
 
 
-def changes(service: ScoringService, principal: Principal, score_id: str, since: str | None) -> dict[str, Any]:
+def changes(service: ScoringService, principal: Principal, score_id: str, since: str | None) -> Answer:
     """What changed since the score before, or since a given one, parameter by parameter.
 
     Raises:
@@ -44,13 +50,13 @@ def changes(service: ScoringService, principal: Principal, score_id: str, since:
                 earlier = _comparable(score, visible_score(connection, principal, since))
         if earlier is None:
             return {**_named(score), "since": None, "changes": None}
-        looks = _Looks(service, score)
-        found = {row["score_id"]: looks.of(row) for row in sorted((earlier, score), key=lambda row: row["rows_seq"])}
-        said = found[score["score_id"]].changes_since(found[earlier["score_id"]])
-        return {**_named(score), "since": _named(earlier), "changes": said}
+        views = _Views(service, score)
+        found = {row["score_id"]: views.of(row) for row in sorted((earlier, score), key=lambda row: row["rows_seq"])}
+        moved = found[score["score_id"]].changes_since(found[earlier["score_id"]])
+        return {**_named(score), "since": _named(earlier), "changes": _CHANGES.dump_python(moved, mode="json")}
 
 
-def what_if(service: ScoringService, principal: Principal, score_id: str) -> dict[str, Any]:
+def what_if(service: ScoringService, principal: Principal, score_id: str) -> Answer:
     """The smallest change of what can still be changed that would end the alarm, or that there is none.
 
     Raises:
@@ -61,7 +67,8 @@ def what_if(service: ScoringService, principal: Principal, score_id: str) -> dic
     with _turn(service):
         with service.records.read() as connection:
             score = visible_score(connection, principal, score_id)
-        return {**_named(score), "what_if": _Looks(service, score).of(score).what_if()}
+        found = _Views(service, score).of(score).what_if()
+        return {**_named(score), "what_if": _WHAT_IF.dump_python(found, mode="json")}
 
 
 @contextlib.contextmanager
@@ -87,7 +94,7 @@ def _comparable(score: Score, earlier: Score) -> Score:
     return earlier
 
 
-def _named(score: Score) -> dict[str, Any]:
+def _named(score: Score) -> Answer:
     said = orjson.loads(score["body"])
     return {
         "score_id": score["score_id"], "batch_id": score["batch_id"], "as_of": iso(score["as_of_us"]),
@@ -95,19 +102,19 @@ def _named(score: Score) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class _Looks:
-    """Looks at what scores rested on, by the model of one of them.
+class _Views:
+    """Snapshots that scores rest on, by the model of one of them.
 
     Args:
         service: Holds records, memory and models.
-        score: Its model looks.
+        score: Its model is used for all.
     """
 
     def __init__(self, service: ScoringService, score: Score) -> None:
         self._service, self._model = service, orjson.loads(score["body"])["model"]
         self._filled: tuple[Engine, int] | None = None  # for the next score, which rests on no fewer rows
 
-    def of(self, score: Score) -> Looked:
+    def of(self, score: Score) -> SnapshotView:
         """What one score rested on; of several scores of a batch, those that rest on fewer rows have to be asked for first.
 
         Raises:
@@ -124,17 +131,16 @@ class _Looks:
             )  # fmt: skip
         return found
 
-    def _fits(self, said: Mapping[str, Any], found: Looked) -> bool:
+    def _fits(self, said: Mapping[str, Any], found: SnapshotView) -> bool:
         return said["model"] != self._model or found.probability == said["failure_probability"]
 
-    def _live(self, score: Score) -> Looked | None:
+    def _live(self, score: Score) -> SnapshotView | None:
         """From the memory, where it has the model and no row that came later could have counted."""
         with self._service.engine_cache.reading(score["rows_seq"]) as (engine, held):
-            now = {name: value for name, value in engine.model().to_json().items() if name != "stale_since_us"}
-            if now != self._model:
+            if asdict(engine.model()) != self._model:
                 return None
             try:
-                found, parameter = engine.look(score["batch_id"], score["as_of_us"]), engine.decides_outcomes()
+                found, parameter = engine.view(score["batch_id"], score["as_of_us"]), engine.decides_outcomes()
             except UnscorableError:  # its start was corrected since
                 return None
         with self._service.records.read() as connection:
@@ -142,7 +148,7 @@ class _Looks:
             fresh = _fresh(connection, later, score)
         return None if any(_counts(row, score["as_of_us"], fresh) for row in later) else found
 
-    def _again(self, score: Score) -> Looked:
+    def _again(self, score: Score) -> SnapshotView:
         """From the stored rows up to the one that was the newest."""
         engine, held = self._filled or (self._made(), 0)
         with self._service.records.read() as connection:
@@ -152,7 +158,7 @@ class _Looks:
                 parameter, until = engine.decides_outcomes(), score["rows_seq"]
                 engine.rebuild(rows_about(connection, score["batch_id"], held, until, parameter=parameter))
                 self._filled = engine, until
-        return engine.look(score["batch_id"], score["as_of_us"])
+        return engine.view(score["batch_id"], score["as_of_us"])
 
     def _made(self) -> Engine:
         try:

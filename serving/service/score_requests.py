@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from pydantic import JsonValue
 from sqlalchemy import Connection, insert, select
 
 from features.errors import BatchguardError
+from models.scoring.score import Score
 from serving.access.principals import ForbiddenError
 from serving.audit import trail
 from serving.bundle.digests import code_digest
 from serving.events import outbox
 from serving.ids import iso, new_id
-from serving.interfaces import ScoreBody, canonical
+from serving.interfaces import Row, canonical
 from serving.records import answers
 from serving.records.answers import Answer, Call
 from serving.records.rows import rows_between
@@ -30,7 +32,7 @@ from serving.service.locks import BusyError
 from serving.service.scoring_service import ScoringService, visible_batch
 
 _INSERT = insert(scores)
-History = Mapping[str, Sequence[Mapping[str, Any]]]
+History = Mapping[str, Sequence[Row]]
 
 
 def score(service: ScoringService, call: Call, batch_id: str, as_of_us: int | None, *, reasons: bool = True) -> Answer:
@@ -38,10 +40,10 @@ def score(service: ScoringService, call: Call, batch_id: str, as_of_us: int | No
 
     Args:
         service: Does the work.
-        call: Who asks.
+        call: The caller and the idempotency key.
         batch_id: The batch.
         as_of_us: Microseconds UTC.
-        reasons: Whether to say why, which takes most of the time.
+        reasons: Whether to compute the reasons, which take most of the time.
 
     Raises:
         NotThereError: There is no such batch at the principal's sites.
@@ -86,15 +88,26 @@ def score_inline(service: ScoringService, call: Call, batch_id: str, as_of_us: i
 
 @dataclass(frozen=True)
 class Replayed:
-    """A stored score and the one made again from its rows and its model."""
+    """A stored score and the one made again from its rows and its model.
 
-    stored: ScoreBody
-    again: ScoreBody
+    Attributes:
+        stored: As it is kept.
+        again: As it is made now.
+    """
+
+    stored: Mapping[str, JsonValue]
+    again: Mapping[str, JsonValue]
 
     @property
     def is_equal(self) -> bool:
         """Whether they are the same to the bit."""
         return canonical(self.stored) == canonical(self.again)
+
+    @property
+    def differing(self) -> list[str]:
+        """Fields that differ."""
+        names = self.stored.keys() | self.again.keys()
+        return sorted(name for name in names if self.stored.get(name) != self.again.get(name))
 
 
 def replay(service: ScoringService, score_id: str) -> Replayed:
@@ -113,21 +126,27 @@ def replay(service: ScoringService, score_id: str) -> Replayed:
         engine = service.make_engine(stored["model"])
         if row["inline_sha256"] is not None:
             history = inline_history(connection, row["inline_sha256"])
-            return Replayed(stored, _lasting(engine.score_inline(history, row["batch_id"], row["as_of_us"])))
+            return Replayed(stored, engine.score_inline(history, row["batch_id"], row["as_of_us"]).to_json())
         engine.rebuild(rows_between(connection, 0, row["rows_seq"]))
     reasons = stored["reasons"] is not None
-    return Replayed(stored, _lasting(engine.score(row["batch_id"], row["as_of_us"], reasons=reasons)))
+    return Replayed(stored, engine.score(row["batch_id"], row["as_of_us"], reasons=reasons).to_json())
 
 
 @dataclass(frozen=True)
 class _Made:
-    """A score that is not kept yet, and the number of the newest row that was held."""
+    """A score that is not kept yet.
 
-    batch_id: str
+    Attributes:
+        score: The score.
+        site_id: Site of the batch.
+        as_of_us: Its moment.
+        held: Number of the newest row that the engine held.
+    """
+
+    score: Score
     site_id: str
     as_of_us: int
     held: int
-    body: ScoreBody
 
 
 def _made(service: ScoringService, call: Call, batch_id: str, as_of_us: int | None, *, reasons: bool) -> _Made:
@@ -135,7 +154,7 @@ def _made(service: ScoringService, call: Call, batch_id: str, as_of_us: int | No
     with service.records.read() as connection:
         batch, newest = visible_batch(connection, call.principal, batch_id), head_of(connection).rows_seq
     with service.engine_cache.reading(newest) as (engine, held):
-        return _Made(batch_id, batch.site_id, as_of_us, held, engine.score(batch_id, as_of_us, reasons=reasons))
+        return _Made(engine.score(batch_id, as_of_us, reasons=reasons), batch.site_id, as_of_us, held)
 
 
 def _made_at_once(service: ScoringService, call: Call, batch_id: str, as_of_us: int | None, *, reasons: bool) -> _Made:
@@ -144,12 +163,12 @@ def _made_at_once(service: ScoringService, call: Call, batch_id: str, as_of_us: 
         site_id = engine.ready_site(batch_id)
         if site_id is None or not call.principal.sees(site_id):
             raise BusyError("the batch or its context has to be read first, or is not there")
-        return _Made(batch_id, site_id, as_of_us, held, engine.score(batch_id, as_of_us, reasons=reasons))
+        return _Made(engine.score(batch_id, as_of_us, reasons=reasons), site_id, as_of_us, held)
 
 
 def _kept(service: ScoringService, call: Call, made: _Made, *, at_once: bool = False) -> Future[Answer]:
     """The answer, once it is kept."""
-    row = _row(service, call, made.batch_id, made.site_id, made.as_of_us, made.held, made.body)
+    row = _row(service, call, made)
 
     def keep(connection: Connection, now: Head) -> Answer:
         if at_once:
@@ -158,8 +177,8 @@ def _kept(service: ScoringService, call: Call, made: _Made, *, at_once: bool = F
                 return found
             if now.rows_seq > service.engine_cache.held:
                 raise BusyError("another process has taken rows in")
-        row["supersedes"] = superseded(connection, made.batch_id, made.as_of_us)
-        _tell(service, connection, row, made.body.get("decision"))
+        row["supersedes"] = superseded(connection, made.score.batch_id, made.as_of_us)
+        _emit(service, connection, row, made.score.decision)
         return _keep(connection, now, call, row)
 
     def told(now: Head) -> None:
@@ -175,9 +194,8 @@ def _score_inline(service: ScoringService, call: Call, batch_id: str, as_of_us: 
     if not call.principal.sees(site_id):
         raise ForbiddenError(f"site {site_id} is not one of this principal's")
     with service.engine_cache.reading() as (engine, held):
-        body = engine.score_inline(history, batch_id, as_of_us)
-    content = canonical(history)
-    row = _row(service, call, batch_id, site_id, as_of_us, held, body)
+        made = _Made(engine.score_inline(history, batch_id, as_of_us), site_id, as_of_us, held)
+    content, row = canonical(history), _row(service, call, made)
     row["inline_sha256"] = hashlib.sha256(content).hexdigest()
     with service.records.write() as (connection, now):
         _keep_history(connection, row["inline_sha256"], content.decode())
@@ -186,22 +204,16 @@ def _score_inline(service: ScoringService, call: Call, batch_id: str, as_of_us: 
     return answer
 
 
-def _row(
-    service: ScoringService, call: Call, batch_id: str, site_id: str, as_of_us: int, held: int, body: ScoreBody
-) -> dict[str, Any]:
-    text, scored_us = canonical(_lasting(body)), service.clock()
+def _row(service: ScoringService, call: Call, made: _Made) -> dict[str, Any]:
+    score, scored_us = made.score, service.clock()
+    text = canonical(score.to_json())
     return {
-        "score_id": new_id(scored_us), "batch_id": batch_id, "site_id": site_id, "as_of_us": as_of_us,
-        "scored_us": scored_us, "rows_seq": held, "inline_sha256": None, "model_sha256": body["model"]["sha256"],
+        "score_id": new_id(scored_us), "batch_id": score.batch_id, "site_id": made.site_id, "as_of_us": made.as_of_us,
+        "scored_us": scored_us, "rows_seq": made.held, "inline_sha256": None, "model_sha256": score.model.sha256,
         "body": text.decode(), "body_sha256": hashlib.sha256(text).hexdigest(), "supersedes": None,
         "request_id": call.request_id, "principal": call.principal.id, "model_stale_us": service.stale_since_us(),
         "code_sha256": code_digest(),
     }  # fmt: skip
-
-
-def _lasting(body: ScoreBody) -> ScoreBody:
-    """What is the same whenever the score is made: whether a newer model waits is a fact of the moment, kept beside it."""
-    return body | {"model": {name: value for name, value in body["model"].items() if name != "stale_since_us"}}
 
 
 def _keep(connection: Connection, now: Head, call: Call, row: dict[str, Any]) -> Answer:
@@ -217,7 +229,7 @@ def _keep_history(connection: Connection, sha256: str, content: str) -> None:
         connection.execute(insert(inline_histories), {"sha256": sha256, "content": content})
 
 
-def _tell(service: ScoringService, connection: Connection, row: dict[str, Any], decision: str | None) -> None:
+def _emit(service: ScoringService, connection: Connection, row: dict[str, Any], decision: str | None) -> None:
     """Events of a score, before it is stored: the decision before is that of the newest one stored."""
     if not service.hooks:
         return

@@ -33,5 +33,5 @@ def rich() -> Rich:
 
 
 @pytest.fixture(scope="session")
-def rich_judged(rich: Rich) -> Evaluation:
+def rich_evaluation(rich: Rich) -> Evaluation:
     return rich.evaluate()

@@ -1,7 +1,6 @@
 """A made-up plant that the tests of models and serving share."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +51,9 @@ def make_process(**outcome: object) -> ProcessDefinition:
 
 
 def utc(text: str) -> pd.Timestamp:
-    return pd.Timestamp(text, tz="UTC")
+    time = pd.Timestamp(text, tz="UTC")
+    assert isinstance(time, pd.Timestamp)  # not NaT
+    return time
 
 
 def labels(*rows: tuple) -> pd.DataFrame:
@@ -146,7 +147,7 @@ def make_foreseen(n: int = 260, seed: int = 2) -> Plant:
     return replace(plant, snapshots=snapshots, features=(*plant.features, entry))
 
 
-def foresee(plant: Plant, **changes: Any) -> Trained:
+def foresee(plant: Plant, **changes) -> Trained:
     """Train on everything the plant knows, release results and failure modes too."""
     known = {"observations": plant.release.observations, "dispositions": plant.release.dispositions, "plan": QUICK}
     return train(plant.process, plant.snapshots, plant.features, plant.batches, plant.log, **(known | changes))

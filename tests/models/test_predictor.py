@@ -52,18 +52,9 @@ def test_contributions_and_base_add_up_to_the_calibrated_log_odds(made) -> None:
     np.testing.assert_allclose(expit(total), predictor.predict(rows), atol=1e-12)
 
 
-def test_percentage_points_add_up_to_the_change_of_the_probability(made) -> None:
-    rows, predictor = made
-    hours = rows["checkpoint_h"].to_numpy()
-    points = predictor.percentage_points(predictor.contributions(rows), hours)
-    change = predictor.predict(rows) - expit(predictor.base_log_odds(hours))
-    np.testing.assert_allclose(points.sum(axis=1), 100 * change, atol=1e-9)
-    np.testing.assert_allclose(predictor.by_parameter(points).sum(axis=1), 100 * change, atol=1e-9)
-
-
 def test_what_the_forecast_says_is_handed_to_the_parameter_behind_it(foreseen, foreseen_plant) -> None:
     rows = foreseen_plant.snapshots[foreseen_plant.snapshots["checkpoint_h"] == 24]
-    by_parameter = foreseen.predictor.by_parameter(foreseen.predictor.contributions(rows))
+    by_parameter = summed(foreseen.predictor, rows)
     assert set(by_parameter) == {"force_kn", "noise", "line"}
     worst = np.argsort(foreseen.predictor.predict(rows))[-20:]
     assert (by_parameter.iloc[worst].idxmax(axis=1) == "force_kn").all()
@@ -95,6 +86,11 @@ def test_the_interval_holds_the_probability(made) -> None:
     assert ((low < found.probability) & (found.probability < high)).all()
 
 
+def summed(predictor: Predictor, rows: pd.DataFrame) -> pd.DataFrame:
+    parameters = [feature.parameter for feature in predictor.features]
+    return predictor.contributions(rows).T.groupby(parameters, sort=True).sum().T
+
+
 def encoded(predictor: Predictor, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return predictor.encoder.encode(rows), rows["checkpoint_h"].to_numpy(float)
 
@@ -105,14 +101,6 @@ def test_the_slope_between_two_points_has_the_derivative_as_its_limit() -> None:
     assert mean_slope(half, np.array([half]))[0] == pytest.approx(0.25)
     near, nearer = mean_slope(half, half + np.array([1.1e-6, 0.9e-6]))
     assert near == pytest.approx(nearer, rel=1e-8)
-
-
-def test_features_of_a_parameter_are_summed(trained, plant) -> None:
-    predictor = trained.predictor
-    by_feature = predictor.contributions(plant.snapshots[:5])
-    force = [f.name for f in predictor.features if f.parameter == "force_kn"]
-    assert len(force) > 1
-    np.testing.assert_allclose(predictor.by_parameter(by_feature)["force_kn"], by_feature[force].sum(axis=1))
 
 
 def test_it_comes_back_from_its_folder_with_the_same_scores_to_the_bit(made, tmp_path) -> None:

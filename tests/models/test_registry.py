@@ -8,7 +8,7 @@ import pytest
 
 from features.errors import StorageError
 from models.evaluation.evaluate import Evaluation, evaluate
-from models.registry import CHALLENGER, CHAMPION, Registry
+from models.registry import CHALLENGER, CHAMPION, RegisteredModel, Registry
 from models.train import train
 from tests.models.plant import QUICK
 
@@ -28,7 +28,7 @@ def filled(plant, trained, judged, tmp_path_factory) -> Registry:
 
 
 @pytest.fixture(scope="session")
-def model(filled):
+def model(filled) -> RegisteredModel:
     found = filled.by_alias("soup", CHALLENGER)
     assert found is not None
     return found

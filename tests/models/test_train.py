@@ -8,11 +8,11 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from features.errors import TrainingError
 from models.evaluation.intervals import with_interval
 from models.evaluation.metrics import auroc
-from models.train import train
+from models.train import Trained, train
 from tests.models.plant import QUICK, foresee
 
 
-def retrain(plant, **changes):
+def retrain(plant, **changes) -> Trained:
     inputs = {
         "snapshots": plant.snapshots,
         "features": plant.features,
@@ -44,7 +44,7 @@ def test_the_number_of_threads_does_not_change_the_predictor(plant, trained) -> 
 def test_linear_algebra_runs_on_one_thread_whatever_the_machine_has(plant) -> None:
     seen = []
 
-    def progress(what, done, of) -> None:
+    def progress(*_: object) -> None:
         seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
 
     with threadpool_limits(2, user_api="blas"):

@@ -1,38 +1,38 @@
-"""What a second score of a batch says of the first."""
-
-import json
+"""The second score of a batch, and what changed since the first."""
 
 import pandas as pd
 
+from models.scoring.score import Score
 from pipelines.feature_tables import PlantContext, write_in_progress
 from pipelines.plant import Plant
 from pipelines.risk_scores import last_scored, publish_scores
+from pipelines.score_table import read_scores
 
 
-def scored_at(plant: Plant, moment: pd.Timestamp) -> pd.DataFrame:
+def scored_at(plant: Plant, moment: pd.Timestamp) -> dict[str, Score]:
     write_in_progress(plant, PlantContext.of(plant), moment)
-    return publish_scores(plant)[0].set_index("batch_id")
+    return {score.batch_id: score for score in publish_scores(plant)[0]}
 
 
 def test_the_first_score_of_a_plant_has_nothing_to_compare_with(ran) -> None:
     plant = Plant(ran.place.settings())
     snapshots = plant.features.read("in_progress_features").to_pandas()
     assert last_scored(plant, snapshots) is None
-    stored = plant.scores.read("risk_scores").to_pandas()
-    assert set(stored["changes"]) == {"null"}
+    assert {score.changes for score in read_scores(plant.scores)} == {None}
 
 
 def test_the_next_score_says_what_changed_in_points_that_add_up(clone) -> None:
     plant = Plant(clone.settings())
-    first = plant.scores.read("risk_scores").to_pandas().set_index("batch_id")
+    first = {score.batch_id: score for score in read_scores(plant.scores)}
     later = plant.newest_moment + pd.Timedelta(hours=3)
     second = scored_at(plant, later)
-    assert set(second.index) & set(first.index)
-    for batch in second.index.intersection(first.index):
-        found = json.loads(second.loc[batch, "changes"])
-        moved = 100 * (second.loc[batch, "failure_probability"] - first.loc[batch, "failure_probability"])
-        assert abs(sum(row["points"] for row in found["rows"]) - moved) < 0.1  # each is rounded to a hundredth
-        assert found["sentence"].startswith("Risk ")
+    assert set(second) & set(first)
+    for batch in set(second) & set(first):
+        found = second[batch].changes
+        assert found is not None
+        moved = 100 * (second[batch].failure_probability - first[batch].failure_probability)
+        assert abs(sum(row.points for row in found.rows) - moved) < 0.1  # each is rounded to a hundredth
+        assert found.sentence.startswith("Risk ")
 
 
 def test_the_same_moment_again_still_compares_with_the_moment_before(clone) -> None:
@@ -42,3 +42,14 @@ def test_the_same_moment_again_still_compares_with_the_moment_before(clone) -> N
     again = last_scored(plant, plant.features.read("in_progress_features").to_pandas())
     assert again is not None
     assert (again["as_of"] == plant.newest_moment).all()
+
+
+def test_published_scores_are_stored_as_they_were_made(clone) -> None:
+    plant = Plant(clone.settings())
+    made = scored_at(plant, plant.newest_moment + pd.Timedelta(hours=3))
+    stored = [score for score in read_scores(plant.scores) if score.as_of == next(iter(made.values())).as_of]
+    assert {score.batch_id: score for score in stored} == made
+    scored_at(plant, plant.newest_moment + pd.Timedelta(hours=3))
+    assert len([s for s in read_scores(plant.scores) if s.as_of == stored[0].as_of]) == len(
+        made
+    )  # once published: kept once

@@ -6,28 +6,23 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import orjson
 import pandas as pd
 import pyarrow as pa
 
 from features.checks import Checked, check_rows
 from features.context import vocabulary
-from features.contracts import RISK_SCORE, RUN_HISTORY
+from features.contracts import RUN_HISTORY
 from features.errors import BatchguardError
 from features.process import ProcessDefinition
 from features.snapshots import rows_as_of, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
 from models.predictor import Predictor
+from models.scoring.score import Model, Release, Score
+from models.scoring.snapshots import SnapshotScorer, score_snapshots
 from serving.bundle.digests import features_digest, process_digest
-from serving.interfaces import BODY_VERSION, ModelInfo, RowVerdict, ScoreBody, StoredRow, UnscorableError, canonical
+from serving.interfaces import Row, RowVerdict, StoredRow, UnscorableError, canonical
 from serving.live.tables import closes
-from serving.scorer import Release, score
-
-Row = Mapping[str, Any]
-_JSON = ("reasons", "missing", "stale")
-_OUTSIDE = ("batch_id", "as_of", "model_name", "model_version", "model_sha256", "review", "process_id", "data_version")
-_SAID_BY_THE_MODEL = (*_OUTSIDE, "process_version", *_JSON)
 
 
 class BulkEngine:
@@ -35,21 +30,21 @@ class BulkEngine:
 
     Args:
         predictor: Frozen.
-        release: Which model speaks.
+        release: Its version.
         process: The process it was made for.
     """
 
     def __init__(self, predictor: Predictor, release: Release, process: ProcessDefinition) -> None:
         self._predictor, self._release, self._process = predictor, release, process
         self._rows: dict[str, dict[tuple, Row]] = {name: {} for name in RUN_HISTORY}
-        self._info = ModelInfo(
+        self._model = Model(
             release.name, release.version, predictor.sha256, release.review, process.id,
             process_digest(process), features_digest(),
         )  # fmt: skip
 
-    def model(self) -> ModelInfo:
+    def model(self) -> Model:
         """The predictor it was made with."""
-        return self._info
+        return self._model
 
     def put_batch(self, batch: Row) -> RowVerdict:
         """Check and keep the row of a batch."""
@@ -73,12 +68,12 @@ class BulkEngine:
         row = self._rows["batches"].get((batch_id,))
         return None if row is None else str(row["site_id"])
 
-    def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> ScoreBody:
+    def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> Score:
         """Score from all rows that were available at a time."""
-        body = self._score(self._rows, batch_id, as_of_us)
-        return body if reasons else body | {"reasons": None}
+        found = self._score(self._rows, batch_id, as_of_us)
+        return found if reasons else found.model_copy(update={"reasons": None})
 
-    def score_inline(self, history: Mapping[str, Sequence[Row]], batch_id: str, as_of_us: int) -> ScoreBody:
+    def score_inline(self, history: Mapping[str, Sequence[Row]], batch_id: str, as_of_us: int) -> Score:
         """Score from the given rows alone."""
         apart = self._apart()
         for verdict in [
@@ -133,19 +128,17 @@ class BulkEngine:
             "another row has the same key and other content; expected one row per key. Give a correction a higher revision",
         )
 
-    def _score(self, rows: Mapping[str, Mapping[tuple, Row]], batch_id: str, as_of_us: int) -> ScoreBody:
+    def _score(self, rows: Mapping[str, Mapping[tuple, Row]], batch_id: str, as_of_us: int) -> Score:
         as_of = pd.to_datetime(as_of_us, unit="us", utc=True).as_unit("us")
         history = {name: _frame(name, kept.values(), self._process) for name, kept in rows.items()}
         made, dictionary = self._snapshot(history, batch_id, as_of)
-        known = canonical([_known(rows), self._info.process_sha256])
+        known = canonical([_known(rows), self._model.process_sha256])
         try:
-            record = score(
-                self._predictor, made, dictionary, self._process,
-                release=self._release, data_version=hashlib.sha256(known).hexdigest(),
-            ).iloc[0]  # fmt: skip
+            scorer = SnapshotScorer(self._predictor, self._process, self._model, dictionary)
+            (found,) = score_snapshots(scorer, made, data_sha256=hashlib.sha256(known).hexdigest())
         except BatchguardError as error:
             raise UnscorableError(str(error)) from error
-        return _body(record, self._info)
+        return found
 
     def _snapshot(
         self, history: Mapping[str, pd.DataFrame], batch_id: str, as_of: pd.Timestamp
@@ -214,15 +207,3 @@ def _frame(name: str, rows: Iterable[Row], process: ProcessDefinition) -> pd.Dat
 def _known(rows: Mapping[str, Mapping[tuple, Row]]) -> list:
     """All that is held, in an order of its own: the digest of the data does not depend on the order of arrival."""
     return [[name, sorted(canonical(row).decode() for row in kept.values())] for name, kept in rows.items()]
-
-
-def _body(record: pd.Series, info: ModelInfo) -> ScoreBody:
-    plain = {name: record[name] for name in RISK_SCORE.names if name not in _SAID_BY_THE_MODEL}
-    return {
-        "version": BODY_VERSION,
-        **{name: float(value) for name, value in plain.items()},
-        **{name: orjson.loads(record[name]) for name in _JSON},
-        "data_sha256": record["data_version"],
-        "process_version": record["process_version"],
-        "model": info.to_json(),
-    }

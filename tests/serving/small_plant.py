@@ -15,11 +15,11 @@ from features.snapshots import checkpoint_rows, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
 from models.predictor import Predictor
+from models.scoring.score import Release
 from models.train import train
 from serving.bundle.manifest import private_key
 from serving.bundle.store import BundleStore
 from serving.ids import now_us
-from serving.scorer import Release
 from tests.models.plant import QUICK
 
 PROCESS = ProcessDefinition.model_validate({

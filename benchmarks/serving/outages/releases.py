@@ -19,12 +19,12 @@ from benchmarks.serving.outages.judging import Judge
 from benchmarks.serving.outages.mes import under
 from benchmarks.serving.place import Place, release
 from benchmarks.serving.server import Endpoint, endpoint
+from models.scoring.score import Release
 from serving.bundle.loader import load_predictor
 from serving.bundle.manifest import trusted_keys
 from serving.bundle.store import POINTER, Bundle, BundleStore
 from serving.ids import now_us
 from serving.model_releases import ModelReleases
-from serving.scorer import Release
 
 TIMES, SEEN_WITHIN_S = 6, 10.0
 CONFIG = "look_every_s = 0.1\n"

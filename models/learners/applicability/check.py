@@ -1,4 +1,4 @@
-"""Whether a score of a snapshot may be trusted: eight checks, each with a sentence that gives its numbers.
+"""Checks whether a snapshot lies inside the applicability domain; each finding gives its numbers in a sentence.
 
 Every limit is the finite-sample 99 % quantile over held-out training batches that did not fail, later than those that
 set location, shape and ranges (`models.learners.applicability.fit`). One row takes a fraction of a millisecond.
@@ -7,131 +7,165 @@ set location, shape and ranges (`models.learners.applicability.fit`). One row ta
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from features.errors import ContractError
-from models.learners.applicability import domain
 from models.learners.applicability.bands import Band
-from models.learners.applicability.domain import NAMED, Domain, Finding
+from models.learners.applicability.domain import Domain, Finding
 from models.learners.applicability.model import Applicability, Measured
 from models.learners.applicability.ranges import Ranges
+
+_MOST_SUBJECTS = 3  # of a finding
 
 
 def check(
     model: Applicability,
     x: np.ndarray,
-    row: Mapping[str, Any],
+    row: Mapping[str, object],
     checkpoint_h: float,
     *,
     missing: Sequence[str] = (),
     stale: Mapping[str, float] | None = None,
 ) -> Domain:
-    """Whether a score of this row may be trusted.
+    """Check one row.
 
     Args:
-        model: What training saw.
+        model: Ranges, shapes and limits of training.
         x: Row of the encoder's matrix, shape (k,).
-        row: The same snapshot by feature name, for what the encoder leaves out: names never seen, constant columns.
+        row: The same snapshot by feature name, for categories that the encoder has no code for and constant columns.
         checkpoint_h: Hours since the start.
         missing: Parameters of the model without a value (`models.explain.completeness.missing`).
-        stale: Parameters older than usual, with their age (`models.explain.completeness.stale`).
+        stale: Parameters older than usual, with their age in hours (`models.explain.completeness.stale`).
 
     Raises:
         ContractError: `x` is not a row of this predictor's matrix.
     """
     if x.shape != (len(model.columns),):
         raise ContractError(f"a row of shape {x.shape}", expected=f"the {len(model.columns)} columns of the encoder")
-    m, band = model.measure(x, checkpoint_h), model.band(checkpoint_h)
-    most = model.most_missing(checkpoint_h)
-    old = stale or {}
-    ratios = model.ratios(m, band)
-    ratios |= {"missing": len(missing) / most, "stale": len(old) / max(band.limits.stale, 1.0)}
-    found = [*_subgroups(model, row), *_names(model, row)]
-    say = {
+    m, band, old = model.measure(x, checkpoint_h), model.band(checkpoint_h), stale or {}
+    most_missing, most_stale = model.most_missing(checkpoint_h), max(band.limits.stale, 1.0)
+    ratios = model.ratios(m, band) | {"missing": len(missing) / most_missing, "stale": len(old) / most_stale}
+    of_values = {
         "range": lambda: _range(model, x, m, band, ratios["range"]),
         "distance": lambda: _distance(model, m, band),
-        "neighbours": lambda: domain.no_neighbour(m.neighbours, band.limits.neighbours),
-        "missing": lambda: domain.too_much_missing(missing, most),
+        "neighbours": lambda: _neighbours(m, band),
+        "missing": lambda: _missing(missing, most_missing),
         "age": lambda: _age(model, x, m, band),
-        "stale": lambda: domain.stale(old, max(band.limits.stale, 1.0)),
+        "stale": lambda: _stale(old, most_stale),
     }
-    found += [say[name]() for name, ratio in ratios.items() if ratio > 1]
-    reach = {name: band.reach[name] for name in ratios if name in band.reach}
-    return Domain(tuple(found), ratios, reach)
+    found = [*_subgroups(model, row), *_categories(model, row)]
+    found += [of_values[name]() for name, ratio in ratios.items() if ratio > 1]
+    return Domain(tuple(found), ratios, {name: band.reach[name] for name in ratios if name in band.reach})
 
 
-def _subgroups(model: Applicability, row: Mapping[str, Any]) -> list[Finding]:
-    found = []
+def _subgroups(model: Applicability, row: Mapping[str, object]) -> Iterator[Finding]:
+    """Subgroups with too few known outcomes."""
+    needed = model.min_batches
     for feature, counts in model.support.items():
-        value = _name(row.get(feature))
-        if value is not None and counts.get(value, 0) < model.min_batches:
-            found.append(
-                domain.unsupported(feature, model.words[feature], value, counts.get(value, 0), model.min_batches)
+        name = _category(row.get(feature))
+        n = needed if name is None else counts.get(name, 0)
+        if n < needed:
+            sentence = (
+                f"{model.words[feature]} {name!r}: {n} batches with a known outcome when the model was trained, "
+                f"{needed} are needed, {needed - n} are missing"
             )
-    return found
+            yield Finding("unsupported subgroup", "support", (feature,), float(n), float(needed), None, sentence)
 
 
-def _names(model: Applicability, row: Mapping[str, Any]) -> list[Finding]:
-    found = []
-    for feature, names in model.categories.items():
-        value = _name(row.get(feature))
-        if value is not None and value not in names:
-            found.append(domain.unseen(feature, model.words[feature], value, names))
-    return found
+def _categories(model: Applicability, row: Mapping[str, object]) -> Iterator[Finding]:
+    """Categories that training never saw."""
+    for feature, known in model.categories.items():
+        name = _category(row.get(feature))
+        if name is not None and name not in known:
+            words = model.words[feature]
+            sentence = f"{words} {name!r} was never seen in training, which knows {len(known)} others"
+            yield Finding("outside the applicability domain", "category", (feature,), name, None, None, sentence)
 
 
 def _range(model: Applicability, x: np.ndarray, m: Measured, band: Band, ratio: float) -> Finding:
+    """Values beyond the range of training: too many of them, one too far, or all levels of one parameter."""
     worst = _one_per_parameter(model, m.excess, model.valued)
-    place = worst[0]
-    said = _said(model, x, model.valued[place], band.values, place)
-    return domain.out_of_range(
-        tuple(model.columns[model.valued[i]] for i in worst),
-        said,
-        n=m.outside,
-        most=band.limits.outside,
-        excess=float(m.excess[place]),
-        limit=max(band.limits.excess, model.margin),
-        shift=m.shift,
-        most_shift=max(band.limits.shift, model.margin),
-        ratio=ratio,
+    subjects = tuple(model.columns[model.valued[i]] for i in worst)
+    excess, limit = float(m.excess[worst[0]]), max(band.limits.excess, model.margin)
+    most_shift = max(band.limits.shift, model.margin)
+    shift = f"; all levels of one parameter {m.shift:.3g} beyond (limit {most_shift:.3g})"
+    sentence = (
+        f"{m.outside} parameters outside the range seen at this stage (limit {band.limits.outside:g}); "
+        f"worst: {_against(model, x, model.valued[worst[0]], band.values, worst[0])}, "
+        f"{excess:.3g} usual spreads beyond (limit {limit:.3g}){shift if m.shift > most_shift else ''}"
     )
+    return Finding("outside the applicability domain", "range", subjects, excess, limit, ratio, sentence)
 
 
 def _age(model: Applicability, x: np.ndarray, m: Measured, band: Band) -> Finding:
+    """A newest value much older than any seen at this stage."""
     worst = _one_per_parameter(model, m.ages, model.aged)
-    said = _said(model, x, model.aged[worst[0]], band.ages, worst[0])
     subjects = tuple(model.parameters[model.aged[i]] for i in worst)
-    return domain.older(subjects, said, float(m.ages[worst[0]]), max(band.limits.age, model.margin))
+    excess, limit = float(m.ages[worst[0]]), max(band.limits.age, model.margin)
+    value = _against(model, x, model.aged[worst[0]], band.ages, worst[0])
+    sentence = f"{value} h, {excess:.3g} usual spreads beyond (limit {limit:.3g})"
+    return Finding("stale data", "age", subjects, excess, limit, excess / limit, sentence)
 
 
 def _distance(model: Applicability, m: Measured, band: Band) -> Finding:
-    order = np.argsort(-m.parts, kind="stable")[:NAMED]
+    """An unusual combination of levels."""
+    order = np.argsort(-m.parts, kind="stable")[:_MOST_SUBJECTS]
     places = band.ellipsoid.places if band.ellipsoid else order
     subjects = tuple(model.columns[model.levels[places[i]]] for i in order)
-    words = [model.words[name] for name in subjects]
-    return domain.far(subjects, words, m.distance, band.limits.distance)
+    distance, limit = m.distance, band.limits.distance
+    sentence = (
+        f"The levels together lie {distance:.3g} usual spreads from the centre (limit {limit:.3g}), "
+        f"mostly by {'; '.join(model.words[name] for name in subjects)}"
+    )
+    cause = "outside the applicability domain"
+    return Finding(cause, "distance", subjects, distance, limit, distance / limit, sentence)
+
+
+def _neighbours(m: Measured, band: Band) -> Finding:
+    """No known batch is near."""
+    distance, limit = m.neighbours, band.limits.neighbours
+    sentence = f"The nearest known batches are {distance:.3g} usual spreads away (limit {limit:.3g})"
+    return Finding("outside the applicability domain", "neighbours", (), distance, limit, distance / limit, sentence)
+
+
+def _missing(parameters: Sequence[str], most: float) -> Finding:
+    """More parameters without a value than usual at this hour."""
+    n = len(parameters)
+    sentence = f"{n} parameters of the model have no value, at most {most:g} are usual at this hour"
+    return Finding(
+        "too much missing", "missing", tuple(parameters[:_MOST_SUBJECTS]), float(n), most, n / most, sentence
+    )
+
+
+def _stale(ages: Mapping[str, float], most: float) -> Finding:
+    """More stale parameters than usual."""
+    n, oldest = len(ages), sorted(ages, key=lambda name: (-ages[name], name))[:_MOST_SUBJECTS]
+    sentence = (
+        f"{n} parameters have a newest value older than usual (limit {most:g}), the oldest {ages[oldest[0]]:.3g} h"
+    )
+    return Finding("stale data", "stale", tuple(oldest), float(n), most, n / most, sentence)
 
 
 def _one_per_parameter(model: Applicability, excess: np.ndarray, places: np.ndarray) -> list[int]:
     """Places of the largest excesses, one for each parameter, at most a few."""
     chosen: dict[str, int] = {}
     for i in np.argsort(-excess, kind="stable"):
-        if len(chosen) == NAMED or excess[i] <= 0:
+        if len(chosen) == _MOST_SUBJECTS or excess[i] <= 0:
             break
         chosen.setdefault(model.parameters[places[i]], int(i))
     return list(chosen.values())
 
 
-def _said(model: Applicability, x: np.ndarray, column: int, ranges: Ranges, place: int) -> str:
+def _against(model: Applicability, x: np.ndarray, column: int, ranges: Ranges, place: int) -> str:
+    """A value beside the range seen in training."""
     value, low, high = x[column], ranges.low[place], ranges.high[place]
     return f"{model.words[model.columns[column]]} {value:.4g}, seen {low:.4g} to {high:.4g}"
 
 
-def _name(value: Any) -> str | None:
+def _category(value: object) -> str | None:
+    """A value as the name of a category; None for None, NaN and NA."""
     if isinstance(value, str):
         return value
-    known = isinstance(value, int | float) and not math.isnan(value)  # None, NaN and NA are no names
-    return f"{value:g}" if known else None
+    return f"{value:g}" if isinstance(value, int | float) and not math.isnan(value) else None

@@ -1,4 +1,4 @@
-"""Which columns are checked how, and which names and subgroups training saw: all that needs no distribution."""
+"""Columns of each check, and the categories and subgroups of training: all that needs no distribution."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class DomainPlan:
 
 
 def subgroup_columns(rows: pd.DataFrame) -> list[str]:
-    """Columns that say to which product, site, recipe version and scale a batch belongs."""
+    """Columns that name the product, site, recipe version and scale of a batch."""
     return [name for name in (f"{parameter}.before_start.value" for parameter in SUBGROUPS) if name in rows]
 
 

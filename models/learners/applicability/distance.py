@@ -13,11 +13,13 @@ from functools import cached_property
 
 import numpy as np
 
+from models.persistence import Floats, Places
+
 IQR_OF_NORMAL = 1.349
 FARTHEST = 5.0
 NEAREST = 5
 AXES = 8
-FEWEST = 0.5  # share of the levels that must be known before a distance says anything
+FEWEST = 0.5  # share of the levels that must be known before there is a distance
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +32,14 @@ class Scaling:
         spread: Robust spreads, shape (c, p); above 0, NaN where the location is or where all values are one.
     """
 
-    checkpoints_h: np.ndarray
-    location: np.ndarray
-    spread: np.ndarray
+    checkpoints_h: Floats
+    location: Floats
+    spread: Floats
 
     def z(self, levels: np.ndarray, checkpoint_h: float) -> np.ndarray:
         """Scaled levels, shape (p,); NaN where not known, or without a reference at that time.
 
-        Before the first and after the last checkpoint the nearest one speaks. Beyond `FARTHEST` spreads a level counts
+        Before the first and after the last checkpoint the nearest one counts. Beyond `FARTHEST` spreads a level counts
         as that: one slip of the pen must not be the whole distance, and a single level is what the ranges look at.
         """
         location, spread = self._at(checkpoint_h)
@@ -63,8 +65,8 @@ class Ellipsoid:
         covariance: Shrunk after Ledoit and Wolf (2004), shape (q, q).
     """
 
-    places: np.ndarray
-    covariance: np.ndarray
+    places: Places
+    covariance: Floats
 
     def distance(self, z: np.ndarray) -> tuple[float, np.ndarray]:
         """Mahalanobis distance over the known levels, per level: sqrt(d2 / number known).
@@ -107,9 +109,9 @@ class Neighbours:
         reference: Known batches, shape (m, a).
     """
 
-    places: np.ndarray
-    axes: np.ndarray
-    reference: np.ndarray
+    places: Places
+    axes: Floats
+    reference: Floats
 
     def distance(self, z: np.ndarray) -> float:
         """Mean Euclidean distance to the nearest known batches; NaN with less than half of the levels known."""

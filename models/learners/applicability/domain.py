@@ -1,24 +1,15 @@
-"""What a check of the applicability domain says: findings with a cause for the decision, how far outside, one sentence.
+"""The result of the checks of the applicability domain: findings with a cause for the decision, a ratio and a sentence.
 
-A finding never changes a probability. It says why a decision may be `undecided`, and by how much.
+A finding never changes a probability. It gives the reason why a decision may be `undecided`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, get_args
 
 Cause = Literal["unsupported subgroup", "outside the applicability domain", "too much missing", "stale data"]
-CAUSES: tuple[Cause, ...] = (
-    "unsupported subgroup",
-    "outside the applicability domain",
-    "too much missing",
-    "stale data",
-)  # in the order in which a record names them
-
-
-NAMED = 3  # subjects of a finding at most
+CAUSES: tuple[Cause, ...] = get_args(Cause)  # in the order in which a record names them
 
 
 @dataclass(frozen=True)
@@ -27,12 +18,12 @@ class Finding:
 
     Attributes:
         cause: Why a decision is `undecided`.
-        check: What was looked at: `support`, `category`, `range`, `distance`, `neighbours`, `missing`, `age`, `stale`.
+        check: The check that failed: `support`, `category`, `range`, `distance`, `neighbours`, `missing`, `age`, `stale`.
         subjects: Features or parameters concerned, worst first, at most a few.
         value: What was found, in the check's own measure; for `category` the name never seen.
         limit: What it may be at most (for `support`: what it must be at least); None for `category`.
         ratio: How far outside: value / limit, above 1; None where it has no degree (`category`, `support`).
-        sentence: All of it, to read.
+        sentence: The finding with its numbers.
     """
 
     cause: Cause
@@ -43,18 +34,14 @@ class Finding:
     ratio: float | None
     sentence: str
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return vars(self) | {"subjects": list(self.subjects)}
-
 
 @dataclass(frozen=True)
 class Domain:
-    """Whether a snapshot lies where the predictor was made for.
+    """Whether a snapshot lies inside the applicability domain of the predictor.
 
     Attributes:
-        findings: What speaks against it; empty inside.
-        ratios: Value / limit of every measured check, inside (up to 1) or outside; a check that could not be made is absent.
+        findings: Failed checks; empty inside.
+        ratios: Value / limit of every measured check, inside (up to 1) or outside; a check without a value is absent.
         reach: The highest ratio that a failed training batch reached at this stage, by check.
     """
 
@@ -64,7 +51,7 @@ class Domain:
 
     @property
     def inside(self) -> bool:
-        """Whether nothing speaks against the score."""
+        """Whether every check passed."""
         return not self.findings
 
     @property
@@ -75,98 +62,9 @@ class Domain:
 
     @property
     def within_known_failures(self) -> bool:
-        """Whether it is outside only as far as failed training batches went: a high risk is then to be shown.
+        """Whether the snapshot lies outside only as far as failed training batches did: a high risk is then shown.
 
         False inside, and where a finding has nothing to do with values: a name never seen, a subgroup, missing, stale.
         """
         values = all(f.check in self.reach and f.cause == CAUSES[1] for f in self.findings)
         return not self.inside and values and all(self.ratios[f.check] <= self.reach[f.check] for f in self.findings)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; ratios are rounded to a thousandth."""
-        return {
-            "inside": self.inside,
-            "within_known_failures": self.within_known_failures,
-            "causes": list(self.causes),
-            "ratios": {name: round(ratio, 3) for name, ratio in self.ratios.items()},
-            "reach": {name: round(ratio, 3) for name, ratio in self.reach.items()},
-            "findings": [finding.to_json() for finding in self.findings],
-        }
-
-
-def unsupported(feature: str, words: str, value: str, n: int, needed: int) -> Finding:
-    """A subgroup with too few known outcomes."""
-    sentence = (
-        f"{words} {value!r}: {n} batches with a known outcome when the model was trained, "
-        f"{needed} are needed, {needed - n} are missing"
-    )
-    return Finding("unsupported subgroup", "support", (feature,), n, needed, None, sentence)
-
-
-def unseen(feature: str, words: str, value: str, known: tuple[str, ...]) -> Finding:
-    """A name that training never saw."""
-    sentence = f"{words} {value!r} was never seen in training, which knows {len(known)} others"
-    return Finding("outside the applicability domain", "category", (feature,), value, None, None, sentence)
-
-
-def out_of_range(
-    subjects: tuple[str, ...],
-    said: str,
-    *,
-    n: int,
-    most: float,
-    excess: float,
-    limit: float,
-    shift: float,
-    most_shift: float,
-    ratio: float,
-) -> Finding:
-    """Values beyond the range of training: too many of them, one too far, or all levels of one parameter."""
-    together = (
-        f"; all levels of one parameter {shift:.3g} beyond (limit {most_shift:.3g})" if shift > most_shift else ""
-    )
-    sentence = (
-        f"{n} parameters outside the range seen at this stage (limit {most:g}); worst: {said}, "
-        f"{excess:.3g} usual spreads beyond (limit {limit:.3g}){together}"
-    )
-    return Finding("outside the applicability domain", "range", subjects, excess, limit, ratio, sentence)
-
-
-def far(subjects: tuple[str, ...], words: list[str], distance: float, limit: float) -> Finding:
-    """An unusual combination of levels."""
-    sentence = (
-        f"The levels together lie {distance:.3g} usual spreads from the centre (limit {limit:.3g}), "
-        f"mostly by {'; '.join(words)}"
-    )
-    return Finding(
-        "outside the applicability domain", "distance", subjects, distance, limit, distance / limit, sentence
-    )
-
-
-def no_neighbour(distance: float, limit: float) -> Finding:
-    """No known batch is near."""
-    sentence = f"The nearest known batches are {distance:.3g} usual spreads away (limit {limit:.3g})"
-    return Finding("outside the applicability domain", "neighbours", (), distance, limit, distance / limit, sentence)
-
-
-def too_much_missing(parameters: Sequence[str], most: float) -> Finding:
-    """More parameters without a value than usual at this hour."""
-    n = len(parameters)
-    sentence = f"{n} parameters of the model have no value, at most {most:g} are usual at this hour"
-    return Finding("too much missing", "missing", tuple(parameters[:NAMED]), n, most, n / most, sentence)
-
-
-def older(parameters: tuple[str, ...], said: str, excess: float, limit: float) -> Finding:
-    """A newest value much older than ever seen at this stage."""
-    sentence = f"{said} h, {excess:.3g} usual spreads beyond (limit {limit:.3g})"
-    return Finding("stale data", "age", parameters, excess, limit, excess / limit, sentence)
-
-
-def stale(ages: Mapping[str, float], most: float) -> Finding:
-    """More parameters older than usual than is usual."""
-    oldest = sorted(ages, key=lambda name: (-ages[name], name))[:NAMED]
-    n = len(ages)
-    sentence = (
-        f"{n} parameters have a newest value older than usual (limit {most:g}), the oldest {ages[oldest[0]]:.3g} h"
-    )
-    return Finding("stale data", "stale", tuple(oldest), n, most, n / most, sentence)

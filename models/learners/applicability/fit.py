@@ -66,21 +66,30 @@ def fit_applicability(
         TrainingError: No snapshot belongs to a batch with a known outcome.
     """
     plan = plan or DomainPlan()
-    keep = snapshots["batch_id"].isin(failed.index).to_numpy()
-    rows = snapshots[keep]
+    places = np.lexsort((snapshots["checkpoint_h"], snapshots["batch_id"], snapshots["started_at"]))
+    places = places[snapshots["batch_id"].isin(failed.index).to_numpy()[places]]
+    rows = snapshots.iloc[places]
     if rows.empty:
         raise TrainingError("no training snapshot to learn the applicability domain from")
-    table = _table(rows, encoder, failed, missing, stale, keep)
+    table = _Rows(
+        hours=rows["checkpoint_h"].to_numpy(float),
+        batch=pd.factorize(rows["batch_id"])[0],
+        X=encoder.encode(rows),
+        good=~rows["batch_id"].map(failed).to_numpy(bool),
+        missing=np.array([len(missing[i]) for i in places], float),
+        stale=np.array([len(stale[i]) for i in places], float),
+    )
     late = _held_out(rows, plan)
     empty = empty_domain(rows, features, encoder, plan)
     first = _fit(empty, table.where(~late), plan)
-    judged = table.where(late & table.good)
-    loose = _loose(first, judged, plan)
+    held_out = table.where(late & table.good)
+    loose = _loose(first, held_out, plan)
     if len(loose):
         empty = _without(empty, loose)
         first = _fit(empty, table.where(~late), plan)
     limits = [
-        _limits(first, judged.where(first.band_numbers(judged.hours) == i), plan.level) for i in range(len(first.bands))
+        _limits(first, held_out.where(first.band_numbers(held_out.hours) == i), plan.level)
+        for i in range(len(first.bands))
     ]
     first = replace(first, bands=tuple(replace(b, limits=limit) for b, limit in zip(first.bands, limits, strict=True)))
     failures = table.where(~table.good)
@@ -88,7 +97,7 @@ def fit_applicability(
     whole = _fit(empty, table, plan)
     learned = zip(whole.bands, limits, reach, strict=True)
     bands = tuple(replace(band, limits=limit, reach=known) for band, limit, known in learned)
-    return replace(whole, bands=bands, missing=_most_missing(judged, plan.level))
+    return replace(whole, bands=bands, missing=_most_missing(held_out, plan.level))
 
 
 def upper_limit(worst: np.ndarray, level: float) -> float:
@@ -101,33 +110,10 @@ def upper_limit(worst: np.ndarray, level: float) -> float:
     return float(np.sort(worst)[min(math.ceil((n + 1) * level), n) - 1]) if n else math.inf
 
 
-def _table(
-    rows: pd.DataFrame,
-    encoder: Encoder,
-    failed: pd.Series,
-    missing: Sequence[Sequence[str]],
-    stale: Sequence[Mapping[str, float]],
-    keep: np.ndarray,
-) -> _Rows:
-    """In canonical order: start, batch, checkpoint."""
-    order = np.lexsort((rows["checkpoint_h"], rows["batch_id"], rows["started_at"]))
-    batches = rows["batch_id"].iloc[order]
-    counts = np.array([[len(m), len(s)] for m, s in zip(missing, stale, strict=True)], float).reshape(-1, 2)
-    return _Rows(
-        hours=rows["checkpoint_h"].to_numpy(float)[order],
-        batch=pd.factorize(batches)[0],
-        X=encoder.encode(rows.iloc[order]),
-        good=~batches.map(failed).to_numpy(bool),
-        missing=counts[keep][order, 0],
-        stale=counts[keep][order, 1],
-    )
-
-
 def _held_out(rows: pd.DataFrame, plan: DomainPlan) -> np.ndarray:
-    """Rows, in canonical order, of the newest batches of each subgroup that has enough older ones."""
+    """Rows of the newest batches of each subgroup that has enough older ones, booleans of shape (n,)."""
     names = subgroup_columns(rows)
-    columns = ["batch_id", "started_at", *names]
-    first = rows.sort_values(["started_at", "batch_id", "checkpoint_h"])[columns].drop_duplicates("batch_id")
+    first = rows[["batch_id", *names]].drop_duplicates("batch_id")
     cell = first[names].astype("str").fillna("").agg("|".join, axis=1) if names else pd.Series("", index=first.index)
     place, size = first.groupby(cell).cumcount(), cell.map(cell.value_counts())
     older = np.ceil(size * (1 - plan.held_out))
@@ -135,8 +121,7 @@ def _held_out(rows: pd.DataFrame, plan: DomainPlan) -> np.ndarray:
     if not enough.any():  # a small history: its newest part, whatever the subgroups
         place, older, enough = np.arange(len(first)), math.ceil(len(first) * (1 - plan.held_out)), True
     chosen = first.loc[(place >= older) & enough, "batch_id"]
-    order = np.lexsort((rows["checkpoint_h"], rows["batch_id"], rows["started_at"]))
-    return rows["batch_id"].isin(chosen).to_numpy()[order]
+    return rows["batch_id"].isin(chosen).to_numpy()
 
 
 def _fit(empty: Applicability, table: _Rows, plan: DomainPlan) -> Applicability:
@@ -166,12 +151,12 @@ def _band(
     )
 
 
-def _loose(domain: Applicability, judged: _Rows, plan: DomainPlan) -> np.ndarray:
+def _loose(domain: Applicability, held_out: _Rows, plan: DomainPlan) -> np.ndarray:
     """Places of valued columns that leave their range too often, in any band, in batches later than it."""
     loose = np.zeros(len(domain.valued), bool)
-    numbers = domain.band_numbers(judged.hours)
+    numbers = domain.band_numbers(held_out.hours)
     for number, band in enumerate(domain.bands):
-        own = judged.where(numbers == number)
+        own = held_out.where(numbers == number)
         if not len(own.batch):
             continue
         out = band.values.excess(own.X[:, domain.valued]) > plan.margin
@@ -224,5 +209,5 @@ def _reach(domain: Applicability, own: _Rows) -> dict[str, float]:
     return reach
 
 
-def _most_missing(judged: _Rows, level: float) -> dict[float, float]:
-    return {float(h): upper_limit(judged.missing[judged.hours == h], level) for h in np.unique(judged.hours)}
+def _most_missing(held_out: _Rows, level: float) -> dict[float, float]:
+    return {float(h): upper_limit(held_out.missing[held_out.hours == h], level) for h in np.unique(held_out.hours)}

@@ -6,16 +6,15 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
-from features.errors import ContractError
-from models.learners.applicability.bands import Band, arrays_from_json, arrays_to_json
+from models.learners.applicability.bands import Band
 from models.learners.applicability.distance import Scaling
 from models.learners.applicability.ranges import shift
+from models.persistence import HoursKey, Persistent, Places
 
-VERSION = 1
 _LEAST = 1e-9  # a distance that is rounding: where all held-out batches are alike
 _OWN_UNIT = frozenset({"last", "value", "mean", "min", "max", "median"})  # statistics in the unit of the parameter
 
@@ -44,7 +43,7 @@ class Measured:
 
 
 @dataclass(frozen=True, eq=False)
-class Applicability:
+class Applicability(Persistent):
     """Where a predictor applies. Part of the predictor's folder, as open JSON.
 
     Attributes:
@@ -64,6 +63,7 @@ class Applicability:
         bands: By maturity, ascending.
         missing: Most missing parameters of the model at each checkpoint (hours).
         between_h: Hours between two checkpoints of training at most: ages were seen at checkpoints only.
+        version: Of the stored form.
     """
 
     columns: tuple[str, ...]
@@ -74,14 +74,15 @@ class Applicability:
     categories: dict[str, tuple[str, ...]]
     support: dict[str, dict[str, int]]
     min_batches: int
-    valued: np.ndarray
-    aged: np.ndarray
+    valued: Places
+    aged: Places
     loose: tuple[str, ...]
-    levels: np.ndarray
+    levels: Places
     scaling: Scaling
     bands: tuple[Band, ...]
-    missing: dict[float, float]
+    missing: dict[HoursKey, float]
     between_h: float
+    version: Literal[1] = 1
 
     def band(self, checkpoint_h: float) -> Band:
         """The maturity band of a time after the start."""
@@ -125,56 +126,6 @@ class Applicability:
             "age": worst(m.ages) / max(limits.age, self.margin),
         }
         return {name: ratio for name, ratio in found.items() if not math.isnan(ratio)}
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; what is not known or infinite is null."""
-        return {
-            "version": VERSION,
-            "columns": list(self.columns),
-            "words": self.words,
-            "parameters": list(self.parameters),
-            "level": self.level,
-            "margin": self.margin,
-            "categories": {name: list(names) for name, names in self.categories.items()},
-            "support": self.support,
-            "min_batches": self.min_batches,
-            "loose": list(self.loose),
-            "valued": self.valued.tolist(),
-            "aged": self.aged.tolist(),
-            "levels": self.levels.tolist(),
-            "scaling": arrays_to_json(self.scaling),
-            "bands": [band.to_json() for band in self.bands],
-            "missing": {f"{hours:g}": most for hours, most in self.missing.items()},
-            "between_h": self.between_h,
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Applicability:
-        """Back from `to_json`.
-
-        Raises:
-            ContractError: It was written in another version of the format.
-        """
-        if data["version"] != VERSION:
-            raise ContractError(f"applicability version {data['version']}", expected=f"version {VERSION}")
-        return cls(
-            columns=tuple(data["columns"]),
-            words=data["words"],
-            parameters=tuple(data["parameters"]),
-            level=data["level"],
-            margin=data["margin"],
-            categories={name: tuple(names) for name, names in data["categories"].items()},
-            support=data["support"],
-            min_batches=data["min_batches"],
-            valued=np.array(data["valued"], int),
-            aged=np.array(data["aged"], int),
-            loose=tuple(data["loose"]),
-            levels=np.array(data["levels"], int),
-            scaling=arrays_from_json(Scaling, data["scaling"]),
-            bands=tuple(Band.from_json(band) for band in data["bands"]),
-            missing={float(hours): most for hours, most in data["missing"].items()},
-            between_h=data["between_h"],
-        )
 
     @cached_property
     def _starts(self) -> list[float]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.persistence import Floats
+
 QUANTILES = (0.2, 50.0, 99.8)  # per cent
 NORMAL_998 = 2.878  # distance of the 99.8 % quantile from the median of a normal distribution, in standard deviations
 
@@ -21,10 +23,10 @@ class Ranges:
         above: Spread of the upper tail.
     """
 
-    low: np.ndarray
-    high: np.ndarray
-    below: np.ndarray
-    above: np.ndarray
+    low: Floats
+    high: Floats
+    below: Floats
+    above: Floats
 
     def excess(self, x: np.ndarray) -> np.ndarray:
         """How far outside each value lies, in spreads of that tail, shape (k,); 0 inside and where not known."""
@@ -32,11 +34,11 @@ class Ranges:
         return np.where(outside > 0, outside, 0.0)
 
     def older(self, ages: np.ndarray, between_h: float) -> np.ndarray:
-        """How far ages lie above what was seen, in spreads of that tail; a value fresher than ever is welcome.
+        """How far ages lie above what was seen, in spreads of that tail; a fresher value is never outside.
 
         Args:
             ages: Hours, shape (k,); NaN where not known.
-            between_h: Hours between two checkpoints of training: asked in between, a value may be that much older.
+            between_h: Hours between two checkpoints of training: between them a value may be that much older.
         """
         outside = (ages - between_h - self.high) / self.above
         return np.where(outside > 0, outside, 0.0)

@@ -1,5 +1,7 @@
 """Score frames written by hand, and drawn by hypothesis."""
 
+from collections.abc import Collection, Mapping, Sequence
+
 import pandas as pd
 from hypothesis import strategies as st
 
@@ -8,7 +10,13 @@ from tests.models.plant import utc
 START = utc("2026-01-01")
 
 
-def trail(scores: dict[str, list[float | None]], failed: set[str] = frozenset(), step_h=12.0, end_h=100.0, **columns):
+def trail(
+    scores: Mapping[str, Sequence[float | None]],
+    failed: Collection[str] = (),
+    step_h: float = 12.0,
+    end_h: float | dict[str, float] = 100.0,
+    **columns: object,
+) -> pd.DataFrame:
     """One list of scores per batch, from hour 0 on every `step_h`; every batch ends after `end_h`.
 
     A column given as a dict holds a value per batch, as a list a value per row.
@@ -27,7 +35,7 @@ def trail(scores: dict[str, list[float | None]], failed: set[str] = frozenset(),
 
 
 @st.composite
-def drawn(draw, least=2, most=25):
+def drawn(draw: st.DrawFn, least: int = 2, most: int = 25) -> pd.DataFrame:
     """Batches with one to four scores on a coarse grid, so that ties are common; the first is good, the second failed."""
     paths = draw(st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=4), min_size=least, max_size=most))
     outcomes = draw(st.lists(st.booleans(), min_size=len(paths), max_size=len(paths)))

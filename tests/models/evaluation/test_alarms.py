@@ -51,14 +51,12 @@ def test_no_good_batch_and_no_share_are_refused() -> None:
 
 def test_first_alarm_with_its_leads_by_hand() -> None:
     scores = trail({"A": [0.1, 0.6, 0.2, 0.9], "B": [0.5, 0.5], "C": [0.5, None, 0.7]}, {"A"}, end_h=30)
-    groups = pd.DataFrame({"site_id": ["N", "S"]}, index=pd.Index(["A", "B"], name="batch_id"))
-    found = first_alarms(scores, 0.5, useful_lead_h=24, groups=groups)
+    found = first_alarms(scores, 0.5, useful_lead_h=24)
     assert found["alarmed"].tolist() == [True, False, True]
     assert found.loc["A", "first_alarm_at"] == START + pd.Timedelta(hours=12)
     assert found.loc["A", ["first_alarm_h", "lead_h", "lead_to_action_h"]].tolist() == [12, 18, -6]
     assert found.loc["C", ["first_alarm_h", "lead_h"]].tolist() == [24, 6]
     assert found.loc["B", ["first_alarm_at", "first_alarm_h", "lead_h", "lead_to_action_h"]].isna().all()
-    assert found["site_id"].fillna("").tolist() == ["N", "S", ""]
 
 
 def test_an_on_delay_moves_the_alarm_to_the_last_of_its_scores() -> None:
@@ -85,7 +83,7 @@ def test_the_curve_rises_to_the_recall_and_to_the_false_alarms() -> None:
     assert curve.loc["good", "share"].tolist() == [0, 0.5]
     assert curve.loc["failed", "n"].tolist() == [3, 3]
     assert curve["n_failed"].tolist() == [3] * 4
-    only = first_alarm_curve(scores, 0.5, counting={"A", "B"}).set_index(["batches", "hour"])
+    only = first_alarm_curve(trajectories(scores).counting({"A", "B"}), 0.5).set_index(["batches", "hour"])
     assert only.loc["failed", "share"].tolist() == [0.5, 1.0]
 
 

@@ -11,7 +11,7 @@ from models.evaluation.reliability import reliability_by_band
 from tests.models.evaluation.frames import trail
 
 
-def outcomes(p, seed=0):
+def outcomes(p, seed=0) -> np.ndarray:
     return np.random.default_rng(seed).random(len(p)) < p
 
 
@@ -68,7 +68,7 @@ def test_scores_of_one_batch_do_not_narrow_the_interval() -> None:
 
 def test_bands_carry_their_own_figures_and_failures() -> None:
     scores = trail({"A": [0.1, 0.9], "B": [0.1, 0.1], "C": [0.1]}, {"A"})
-    table = calibration_by_band(scores, (0, 12, 24), resamples=5).set_index("band")
+    table = calibration_by_band(scores, resamples=5).set_index("band")
     assert table.loc["0 h", ["n", "n_batches", "n_failed"]].tolist() == [3, 3, 1]
     assert table.loc["0 h", "ece"] == pytest.approx((0.9 + 0.1 + 0.1) / 3)  # a bin for each row: |p - y|
     assert table.loc["12 h", "brier"] == pytest.approx(0.01)
@@ -94,7 +94,7 @@ def test_the_weighted_error_is_the_plain_one_at_equal_weights(rows) -> None:
 
 def test_reliability_by_band_bins_each_band_for_itself() -> None:
     scores = trail({"A": [0.1, 0.4], "B": [0.2, 0.5], "C": [0.3, 0.6], "D": [0.9, 0.8]}, {"C", "D"})
-    table = reliability_by_band(scores, (0, 12, 24), bins=2)
+    table = reliability_by_band(scores, bins=2)
     assert table["band"].tolist() == ["0 h", "0 h", "12 h", "12 h"]
     assert table["stated"].tolist() == pytest.approx([0.15, 0.6, 0.45, 0.7])
     assert table["failed"].tolist() == [0, 1, 0, 1]

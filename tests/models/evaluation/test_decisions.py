@@ -4,7 +4,6 @@ import pandas as pd
 import pytest
 
 from features.process import Cost
-from models.decide import Thresholds
 from models.evaluation.decisions import (
     alarm_table,
     alarms_at_shares,
@@ -15,6 +14,7 @@ from models.evaluation.decisions import (
     sensors_table,
     undecided_by_cause,
 )
+from models.scoring.decision import Thresholds
 from tests.models.evaluation.frames import trail
 
 THRESHOLDS = Thresholds(high=0.5, elevated=0.2, cost=None, alarm_budget=0.05, watch_budget=0.2)

@@ -38,8 +38,8 @@ def test_one_simulated_batch_is_enough_to_say_so(plant, trained) -> None:
     assert evaluate(plant.process, trained, plant.snapshots, plant.features, batches, plant.log).note == SIMULATED
 
 
-def test_it_comes_back_from_its_files_exactly(rich_judged, judged, tmp_path) -> None:
-    for number, stored in enumerate((rich_judged, judged)):
+def test_it_comes_back_from_its_files_exactly(rich_evaluation, judged, tmp_path) -> None:
+    for number, stored in enumerate((rich_evaluation, judged)):
         stored.save(tmp_path / str(number))
         loaded = Evaluation.load(tmp_path / str(number))
         for field in fields(Evaluation):
@@ -57,13 +57,13 @@ def test_what_cannot_be_said_is_said_to_be_missing_with_the_reason(judged) -> No
     assert judged.absent["subgroups"] == "All test batches are of one site, process version and scale."
 
 
-def test_costs_attributes_sites_and_modes_are_judged_where_there_are_any(rich, rich_judged) -> None:
-    assert not {"costs", "attributes", "subgroups", "modes"} & set(rich_judged.absent)
-    assert set(rich_judged.attributes["attribute"]) == {"purity"}
-    assert set(rich_judged.subgroups["attribute"]) == {"all", "site_id"}  # one version and scale make no subgroups
-    by_mode = rich_judged.modes.drop_duplicates("mode").set_index("mode")["verdict"].to_dict()
+def test_costs_attributes_sites_and_modes_are_evaluated_where_there_are_any(rich_evaluation) -> None:
+    assert not {"costs", "attributes", "subgroups", "modes"} & set(rich_evaluation.absent)
+    assert set(rich_evaluation.attributes["attribute"]) == {"purity"}
+    assert set(rich_evaluation.subgroups["attribute"]) == {"all", "site_id"}  # one version and scale make no subgroups
+    by_mode = rich_evaluation.modes.drop_duplicates("mode").set_index("mode")["verdict"].to_dict()
     assert by_mode == {"hard": "answered", "rare": "not enough cases"}
-    assert rich_judged.alarms["useful_lead_h"].unique().tolist() == [6]
+    assert rich_evaluation.alarms["useful_lead_h"].unique().tolist() == [6]
 
 
 @pytest.mark.parametrize("outcome", [True, False])

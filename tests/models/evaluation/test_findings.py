@@ -7,7 +7,7 @@ import pytest
 from models.evaluation.findings import budgets, calibration, coverage, ranking, split_gap
 
 
-def overall(auroc=0.865, low=0.767, high=0.946, n_failed=27, ece=0.03, ece_floor=0.025):
+def overall(auroc=0.865, low=0.767, high=0.946, n_failed=27, ece=0.03, ece_floor=0.025) -> dict[str, float]:
     return {
         "n_batches": 176, "n_failed": n_failed, "auroc": auroc, "auroc_low": low, "auroc_high": high,
         "ece": ece, "ece_floor": ece_floor,

@@ -1,38 +1,24 @@
-from dataclasses import dataclass
-
 import pandas as pd
 import pytest
 
 from models.evaluation.modes import mode_table
+from models.learners.calibrate import Calibration
+from models.learners.failure_modes import ModeModel
 from tests.models.evaluation.frames import trail
 
-
-@dataclass(frozen=True)
-class Model:
-    mode: str
-    n_cases: int
-
-
-@dataclass(frozen=True)
-class Asked:
-    """As much of a predictor as the table reads."""
-
-    modes: tuple[Model, ...] = (Model("cold", 31), Model("slow", 44))
-    few_cases: dict[str, int] | None = None
-
-
+COLD, SLOW = (ModeModel(mode, n_cases, "", Calibration()) for mode, n_cases in (("cold", 31), ("slow", 44)))
 PAIRS = pd.DataFrame({"batch_id": ["A", "B", "C"], "mode": ["cold", "slow", "odd"]})
 
 
 @pytest.fixture
-def scores():
+def scores() -> pd.DataFrame:
     frame = trail({name: [0.5, 0.5] for name in "ABCD"}, {"A", "B", "C"}, step_h=12)
     cold = {"A": [0.4, 0.2], "B": [0.3, 0.3], "C": [0.1, 0.1], "D": [0.0, 0.0]}
     return frame.assign(**{"mode.cold": [p for b in "ABCD" for p in cold[b]], "mode.slow": 0.1})
 
 
-def test_each_mode_is_judged_against_all_other_batches_per_stage(scores) -> None:
-    table = mode_table(scores, Asked(few_cases={}), PAIRS)
+def test_each_mode_is_ranked_against_all_other_batches_per_stage(scores) -> None:
+    table = mode_table(scores, (COLD, SLOW), {}, PAIRS)
     cold = table[table["mode"] == "cold"]
     assert cold["band"].tolist() == ["0 h", "12 h"]
     assert cold["auroc"].tolist() == [1.0, pytest.approx(2 / 3)]  # at 12 h B scores above A, C and D below
@@ -42,7 +28,7 @@ def test_each_mode_is_judged_against_all_other_batches_per_stage(scores) -> None
 
 
 def test_a_mode_with_too_few_cases_says_so_with_its_counts(scores) -> None:
-    row = mode_table(scores, Asked(modes=(), few_cases={"odd": 3, "never": 1}), PAIRS).set_index("mode")
+    row = mode_table(scores, (), {"odd": 3, "never": 1}, PAIRS).set_index("mode")
     assert row["verdict"].unique().tolist() == ["not enough cases"]
     assert row.loc["odd", ["training_cases", "n_failed"]].tolist() == [3, 1]
     assert row.loc["never", ["training_cases", "n_failed"]].tolist() == [1, 0]
@@ -50,6 +36,6 @@ def test_a_mode_with_too_few_cases_says_so_with_its_counts(scores) -> None:
 
 
 def test_a_mode_without_a_case_in_the_test_has_no_figure(scores) -> None:
-    table = mode_table(scores, Asked(modes=(Model("cold", 31),), few_cases={}), PAIRS[PAIRS["mode"] != "cold"])
+    table = mode_table(scores, (COLD,), {}, PAIRS[PAIRS["mode"] != "cold"])
     assert table["auroc"].isna().all()
     assert table["n_failed"].tolist() == [0, 0]

@@ -8,14 +8,16 @@ from hypothesis import strategies as st
 
 from features.errors import ContractError
 from models.evaluation.alarms import first_alarms, thresholds_at_share
+from models.evaluation.intervals import SEED
 from models.evaluation.recall import _weighted_median, paired_difference, recall_at_shares, recall_at_threshold
+from models.evaluation.trajectories import trajectories
 from tests.models.evaluation.frames import drawn, trail
 
 GOOD = {f"G{i}": [0.0, i / 10] for i in range(10)}
 BAD = {"F1": [0.85, 0.9], "F2": [0.1, 0.85], "F3": [0.2, 0.3], "F4": [0.85, 0.1]}
 
 
-def made(n=400, seed=0, strength=3.0, step=12.0):
+def made(n=400, seed=0, strength=3.0, step=12.0) -> pd.DataFrame:
     """Simulated scores: `strength` log-odds more for failures from a drawn hour on."""
     rng = np.random.default_rng(seed)
     hours = np.arange(0, 216, step)
@@ -43,7 +45,7 @@ def test_a_warning_exactly_as_far_ahead_as_asked_counts() -> None:
 
 def test_only_the_failures_that_count_are_counted_and_the_threshold_stays() -> None:
     scores = trail(GOOD | BAD, set(BAD), end_h=60)
-    found = recall_at_shares(scores, (0.1,), counting={"F2", "F3"}).iloc[0]
+    found = recall_at_shares(trajectories(scores).counting({"F2", "F3"}), (0.1,)).iloc[0]
     assert found[["threshold", "n_good", "n_failed", "recall", "median_lead_h"]].tolist() == [0.8, 10, 2, 0.5, 48]
 
 
@@ -62,11 +64,11 @@ def test_all_failures_found_is_not_reported_as_certain() -> None:
 
 
 def test_the_interval_is_that_of_resamples_which_set_their_own_threshold() -> None:
-    scores = made(80, strength=1.5)
-    fast = recall_at_shares(scores, (0.1,), resamples=12, seed=4).iloc[0]
+    scores = made(80, seed=2, strength=1.5)
+    fast = recall_at_shares(scores, (0.1,), resamples=12).iloc[0]
     blocks = [rows for _, rows in scores.groupby("batch_id")]
     slow = []
-    for w in np.random.default_rng(4).multinomial(80, np.full(80, 1 / 80), size=12):  # every resample as a frame
+    for w in np.random.default_rng(SEED).multinomial(80, np.full(80, 1 / 80), size=12):  # every resample as a frame
         again = pd.concat([rows.assign(batch_id=f"{i}-{k}") for i, rows in enumerate(blocks) for k in range(w[i])])
         slow.append(recall_at_shares(again, (0.1,), resamples=1)[["recall", "warned", "median_lead_h"]].iloc[0])
     low, high = np.quantile(np.array(slow, dtype=float), [0.025, 0.975], axis=0)

@@ -5,11 +5,10 @@ import pandas as pd
 import pytest
 
 from features.errors import TrainingError
-from models.evaluation import scoring
 from models.evaluation.sealed_test import ADDITIVE, score_test, sealed_rows
 from models.evaluation.trajectories import COLUMNS
-from models.judge import judge
 from models.predictor import Predictor
+from models.scoring.assessment import assess_frame
 from tests.models.plant import FLAT
 
 
@@ -34,12 +33,12 @@ def test_a_test_without_any_snapshot_in_time_is_one_clear_line(plant, trained) -
         scored(plant, trained, at_start)
 
 
-def test_rows_hold_what_a_record_would_have_said(plant, trained) -> None:
+def test_rows_hold_what_a_record_would_have_found(plant, trained) -> None:
     rows = scored(plant, trained).rows
-    said = judge(trained.predictor, sealed_rows(plant.snapshots, plant.log, trained.seal), plant.features)
-    assert rows["decision"].tolist() == list(said.decisions)
-    assert rows["cause"].tolist() == list(said.causes)
-    np.testing.assert_array_equal(rows["failure_probability"], said.assessment.probability)
+    (found,) = assess_frame(trained.predictor, sealed_rows(plant.snapshots, plant.log, trained.seal), plant.features)
+    assert rows["decision"].tolist() == list(found.decisions)
+    assert rows["cause"].tolist() == list(found.causes)
+    np.testing.assert_array_equal(rows["failure_probability"], found.assessment.probability)
     assert (rows["probability_low"] <= rows["failure_probability"]).all()
     assert (rows["failure_probability"] <= rows["probability_high"]).all()
     assert set(COLUMNS) <= set(rows.columns)
@@ -47,7 +46,7 @@ def test_rows_hold_what_a_record_would_have_said(plant, trained) -> None:
 
 def test_the_size_of_a_chunk_changes_nothing(plant, trained, monkeypatch) -> None:
     whole = scored(plant, trained)
-    monkeypatch.setattr(scoring, "_CHUNK", 7)
+    monkeypatch.setattr("models.scoring.assessment._ROWS_AT_ONCE", 7)
     parts = scored(plant, trained)
     pd.testing.assert_frame_equal(parts.rows, whole.rows, check_exact=True)
     np.testing.assert_allclose(parts.importance["mean_abs_points"], whole.importance["mean_abs_points"])

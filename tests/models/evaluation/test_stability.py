@@ -1,6 +1,7 @@
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from tests.models.evaluation.frames import trail
 DECISIONS = ("low", "elevated", "high", "undecided")
 
 
-def decided(paths: dict[str, list[str]], failed=frozenset(), **columns):
+def decided(paths: dict[str, list[str]], failed=frozenset(), **columns) -> pd.DataFrame:
     rows = [decision for path in paths.values() for decision in path]
     return trail({b: [0.5] * len(path) for b, path in paths.items()}, failed, decision=rows, **columns)
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from features.errors import ContractError
@@ -7,7 +8,7 @@ from models.evaluation.subgroups import METRICS, subgroup_table
 from tests.models.evaluation.frames import trail
 
 
-def made(sizes: dict[str, tuple[int, int]]):
+def made(sizes: dict[str, tuple[int, int]]) -> pd.DataFrame:
     """Batches per site as (good, failed): failed ones end at .9, one good one in five at .8."""
     paths, failed, site = {}, set(), {}
     for name, (good, bad) in sizes.items():
@@ -20,7 +21,7 @@ def made(sizes: dict[str, tuple[int, int]]):
     return trail(paths, failed, site_id=site, process_version="v1", scale_l=0.25)
 
 
-def table_of(scores, **options):
+def table_of(scores, **options) -> pd.DataFrame:
     return subgroup_table(scores, 0.5, **options).set_index(["attribute", "group", "metric"]).sort_index()
 
 
@@ -56,12 +57,6 @@ def test_batches_are_compared_at_the_checkpoint_asked_for() -> None:
     table = table_of(scores, at_h=0.0)
     assert table.loc[("all", "all", "auroc"), "value"] == 0.5  # all stand at .1
     assert table.loc[("all", "all", "recall"), "value"] == 1.0  # alarms are counted over all hours
-
-
-def test_failures_that_do_not_count_are_left_out() -> None:
-    scores = made({"N": (20, 8)})
-    table = table_of(scores, counting={f"N{i:03d}" for i in range(20, 26)})
-    assert table.loc[("all", "all", "recall"), ["n", "n_failed"]].tolist() == [26, 6]
 
 
 def test_groups_are_ordered_as_people_count_and_a_missing_one_is_unknown() -> None:

@@ -7,16 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import ContractError
-from models.explain.changes import BASE, Scored, changes
-from models.explain.newest import Newest
+from models.explain.changes import BASE, ScoreParts, changes
+from models.scoring.newest import Newest
 
 NOON = pd.Timestamp("2026-03-01 12:00", tz="UTC")
 BEFORE = NOON - pd.Timedelta(hours=12)
 
 
-def scored(as_of: pd.Timestamp, base: float, contributions: dict[str, float], **newest: Newest) -> Scored:
+def scored(as_of: pd.Timestamp, base: float, contributions: dict[str, float], **newest: Newest) -> ScoreParts:
     risk = 1 / (1 + math.exp(-(base + sum(contributions.values()))))
-    return Scored(as_of, risk, base, contributions, newest)
+    return ScoreParts(as_of, risk, base, contributions, newest)
 
 
 def glucose(value: float | None, at: pd.Timestamp | None) -> Newest:
@@ -129,3 +129,10 @@ def test_the_way_back_is_the_same_change_with_the_other_sign(before, after) -> N
     back = changes(scored(BEFORE, -2.0, after), scored(NOON, -2.0, before))
     points = {row.parameter: -row.points for row in back.rows}
     assert {row.parameter: row.points for row in there.rows} == pytest.approx(points, abs=1e-9)
+
+
+def test_rounded_changes_leave_out_what_reads_as_zero() -> None:
+    last, now = scored(BEFORE, -2.0, {"a": 0.0, "b": 0.0}), scored(NOON, -2.0, {"a": 1.0, "b": 1e-6})
+    found = changes(last, now)
+    assert [row.parameter for row in found.rows] == ["a", "b"]
+    assert [(row.parameter, row.points) for row in found.rounded().rows] == [("a", round(found.rows[0].points, 2))]

@@ -56,10 +56,10 @@ def test_a_batch_of_which_nothing_is_known_has_no_summaries() -> None:
 
 def test_a_parameter_counts_by_the_view_that_is_farthest_from_usual() -> None:
     deviations = fit_deviations(snapshots(), dictionary(), batches(*range(11)))
-    assert deviations.parameters == ("donor", "ph", "temp")
+    assert sorted(set(deviations.owners)) == ["donor", "ph", "temp"]
     one = snapshots(1).assign(**dict.fromkeys(NAMES, 5.0))
     one["ph.since_start.mean"] = 5 + 6 * 1.4826 * 3  # what has passed is remembered
-    made = deviations.block(one).values.iloc[0]
+    made = deviations.of(one).iloc[0]
     assert made[LARGEST] == pytest.approx(np.log(7))
     assert made[FAR_SHARE] == pytest.approx(1 / 3)
     assert made[TYPICAL] == pytest.approx(np.log(7) / 3)
@@ -92,7 +92,7 @@ def test_a_training_batch_is_scored_by_trajectories_it_had_no_part_in() -> None:
     assert not (changed & same_part & rest).any()  # B7 is in none of their trajectories
     others = fit_deviations(frame, dictionary(), failed.index[np.arange(60) % 5 != 2])
     made = out_of_fold(odd, dictionary(), failed)
-    assert made.loc[7].tolist() == others.block(odd[odd["batch_id"] == "B7"]).values.iloc[0].tolist()
+    assert made.loc[7].tolist() == others.of(odd[odd["batch_id"] == "B7"]).iloc[0].tolist()
 
 
 def test_failed_batches_are_scored_but_shape_no_trajectory() -> None:
@@ -108,7 +108,7 @@ def test_it_survives_json() -> None:
     deviations = fit_deviations(snapshots(), dictionary(), batches(*range(11)))
     again = Deviations.from_json(json.loads(json.dumps(deviations.to_json(), allow_nan=False)))
     frame = snapshots(20)
-    pd.testing.assert_frame_equal(again.block(frame).values, deviations.block(frame).values, check_exact=True)
+    pd.testing.assert_frame_equal(again.of(frame), deviations.of(frame), check_exact=True)
 
 
 distances = st.lists(st.lists(st.floats(0, 1e9) | st.just(np.nan), min_size=3, max_size=3), min_size=1, max_size=8)

@@ -92,6 +92,7 @@ def test_a_row_is_compared_with_its_own_group_and_an_unknown_one_with_none() -> 
 
 def test_it_survives_json_to_the_bit(foreseen, foreseen_plant) -> None:
     evidence = foreseen.predictor.evidence
-    back = Evidence.from_json(evidence.encoder, json.loads(json.dumps(evidence.to_json(), allow_nan=False)))
+    stored = json.loads(json.dumps(evidence.to_json(), allow_nan=False))
+    back = Evidence.from_json(stored | {"encoder": evidence.encoder})
     X, hours = encoded(foreseen, foreseen_plant)
     np.testing.assert_array_equal(back.of(X, hours + 1).columns, evidence.of(X, hours + 1).columns)

@@ -68,7 +68,7 @@ def _rows(chance: np.random.Generator, n: int) -> np.ndarray:
 
 def _assert_agrees(boosters: list[lgb.Booster], rows: np.ndarray) -> None:
     forest = Forest.of([booster.model_to_string() for booster in boosters])
-    raw = np.column_stack([booster.predict(rows, raw_score=True) for booster in boosters])
+    raw = np.column_stack([np.asarray(booster.predict(rows, raw_score=True)) for booster in boosters])
     shap = np.mean([booster.predict(rows, pred_contrib=True) for booster in boosters], axis=0)
     np.testing.assert_array_equal(forest.log_odds(rows), raw)
     np.testing.assert_allclose(forest.contributions(rows), shap[:, :-1], rtol=0, atol=1e-12)

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Mapping
 
 import hypothesis.strategies as st
 import numpy as np
@@ -21,19 +22,25 @@ def dictionary(*names: str) -> tuple[Feature, ...]:
     return tuple(Feature(name, p, p, "", w, s, "") for name, (p, w, s) in zip(names, parts, strict=True))
 
 
-def snapshots(column: str, values: dict[float, list[float]]) -> pd.DataFrame:
+def snapshots(column: str, values: Mapping[float, list[float]]) -> pd.DataFrame:
     """One row per checkpoint and value; the nth value belongs to batch n."""
     rows = [(f"B{i}", float(hours), value) for hours, of in values.items() for i, value in enumerate(of)]
     return pd.DataFrame(rows, columns=["batch_id", "checkpoint_h", column]).astype({"batch_id": "str"})
 
 
-def fit(values: dict[float, list[float]], **kwargs: object) -> Reference:
+def fit(values: Mapping[float, list[float]], **kwargs) -> Reference:
     frame = snapshots("g.since_start.last", values)
     ids = pd.Index(frame["batch_id"].unique())
     return fit_reference(frame, dictionary("g.since_start.last"), kwargs.pop("succeeded", ids), **kwargs)
 
 
 ELEVEN = [float(i) for i in range(11)]  # median 5, MAD 3, 5 % 0.5, 95 % 9.5
+
+
+def known(reference: Reference, hours: float, group: str | None = None) -> Usual:
+    usual = reference.usual("g", hours, group)
+    assert usual is not None
+    return usual
 
 
 def z_of_one(reference: Reference, level: np.ndarray, hours: float, group: str | None = None) -> np.ndarray:
@@ -55,14 +62,14 @@ def test_failed_batches_do_not_move_the_trajectory() -> None:
 
 def test_between_checkpoints_a_straight_line_and_outside_the_nearest() -> None:
     reference = fit({12: ELEVEN, 24: [x + 10 for x in ELEVEN]})
-    medians = [reference.usual("g", hours).median for hours in (0, 12, 15, 24, 90)]
+    medians = [known(reference, hours).median for hours in (0, 12, 15, 24, 90)]
     assert medians == [5, 5, 7.5, 15, 15]
 
 
 def test_a_checkpoint_without_values_is_bridged_by_its_neighbours() -> None:
     nothing = [np.nan] * 11
     reference = fit({6: nothing, 12: ELEVEN, 18: nothing, 24: [x + 10 for x in ELEVEN]})
-    assert [reference.usual("g", hours).median for hours in (6, 18)] == [5, 10]
+    assert [known(reference, hours).median for hours in (6, 18)] == [5, 10]
 
 
 def test_too_few_batches_make_nothing_usual() -> None:
@@ -73,7 +80,7 @@ def test_too_few_batches_make_nothing_usual() -> None:
 
 
 def test_a_group_has_numbers_of_its_own_only_with_enough_batches() -> None:
-    frame = {12: [*ELEVEN, *(x + 100 for x in ELEVEN), 7.0]}
+    frame = {12.0: [*ELEVEN, *(x + 100 for x in ELEVEN), 7.0]}
     label = pd.Series({f"B{i}": "north" if i < 11 else "south" if i < 22 else "east" for i in range(23)})
     reference = fit(frame, groups=label, min_batches=11)
     assert reference.groups == ("", "north", "south")
@@ -85,8 +92,8 @@ def test_a_group_that_lacks_batches_at_one_checkpoint_stands_there_with_the_numb
     label = pd.Series({f"B{i}": "north" if i < 11 else "south" for i in range(22)})
     late = [np.nan, *ELEVEN[1:], *ELEVEN]
     reference = fit({12: ELEVEN * 2, 24: late}, groups=label, min_batches=11)
-    assert reference.usual("g", 12, "north").n == 11
-    assert reference.usual("g", 24, "north").n == 21
+    assert known(reference, 12, "north").n == 11
+    assert known(reference, 24, "north").n == 21
 
 
 def test_the_spread_is_never_below_the_step_of_the_instrument() -> None:

@@ -9,7 +9,7 @@ from models.cohort.splits import subject_groups
 from models.evaluation.compare import compare_splits
 from models.evaluation.evaluate import Evaluation, evaluate
 from models.evaluation.sealed_test import sealed_rows
-from models.report.html import answers_of, by_question, figure, findings_of, hours, html_report, interval, percent
+from models.report.html import by_question, figure, findings_of, hours, html_report, interval, percent, summary_of
 from models.report.pictures import charts_of
 from models.report.shap_plots import shap_plots
 from tests.models.plant import QUICK
@@ -28,16 +28,13 @@ class Tags(HTMLParser):
             self.open.append(tag)
         self.sources += [value or "" for name, value in attrs if name in {"src", "href", "xlink:href"}]
 
-    def handle_startendtag(self, tag, attrs) -> None:
-        self.seen.add(tag)
-
     def handle_endtag(self, tag) -> None:
         if self.open and self.open[-1] == tag:
             self.open.pop()
 
 
 @pytest.fixture(scope="module")
-def judged(plant, trained) -> Evaluation:
+def evaluation(plant, trained) -> Evaluation:
     splits = compare_splits(
         plant.snapshots, plant.batches, {"failed": plant.log}, groups=subject_groups(plant.batches), plan=QUICK
     )
@@ -46,10 +43,10 @@ def judged(plant, trained) -> Evaluation:
 
 
 @pytest.fixture(scope="module")
-def page(plant, trained, judged) -> str:
+def page(plant, trained, evaluation) -> str:
     rows = sealed_rows(plant.snapshots, plant.log, trained.seal, only_last=True)
     images = shap_plots(trained.predictor, rows, dependence=1)
-    return html_report(plant.process, trained, judged, images=images, more={"Run history": "<b>120</b> batches"})
+    return html_report(plant.process, trained, evaluation, images=images, more={"Run history": "<b>120</b> batches"})
 
 
 def test_the_report_loads_nothing_from_anywhere(page) -> None:
@@ -62,54 +59,56 @@ def test_the_report_loads_nothing_from_anywhere(page) -> None:
     assert not re.search(r"url\((?!#)", page)
 
 
-def test_the_report_shows_the_figures_with_their_failures_and_intervals(page, judged) -> None:
-    overall = judged.overall
+def test_the_report_shows_the_figures_with_their_failures_and_intervals(page, evaluation) -> None:
+    overall = evaluation.overall
     assert f"<b>{overall['auroc']:.3f}</b>" in page
     assert f"{overall['auroc_low']:.3f} to {overall['auroc_high']:.3f}" in page
     assert re.search(rf"{overall['n_batches']} batches,\s+{overall['n_failed']} failed", page)
-    for row in judged.checkpoints.to_dict("records"):
+    for row in evaluation.checkpoints.to_dict("records"):
         assert (
             f"<td>{row['checkpoint_h']:g} h</td><td>{row['n']}</td><td>{row['n_failed']}</td><td>{row['auroc']:.3f}</td>"
             in page
         )
 
 
-def test_the_report_compares_the_splits_and_accounts_for_every_row(page, judged) -> None:
-    assert judged.splits["auroc"].notna().all()
-    for value in judged.splits["auroc"]:
+def test_the_report_compares_the_splits_and_accounts_for_every_row(page, evaluation) -> None:
+    assert evaluation.splits["auroc"].notna().all()
+    for value in evaluation.splits["auroc"]:
         assert f"{value:.3f}" in page
-    assert f"<b>{judged.excluded['rows'].sum()}</b>" in page
+    assert f"<b>{evaluation.excluded['rows'].sum()}</b>" in page
 
 
-def test_the_report_says_that_simulated_batches_validate_nothing(page, plant, trained, judged) -> None:
-    assert judged.note in page
+def test_the_report_says_that_simulated_batches_validate_nothing(page, plant, trained, evaluation) -> None:
+    assert evaluation.note in page
     real = evaluate(plant.process, trained, plant.snapshots, plant.features, plant.batches, plant.log)
     assert "imulated" not in html_report(plant.process, trained, real)
 
 
-def test_the_first_page_answers_the_engineer_and_the_others_the_statistician(page, plant, trained, judged) -> None:
-    answered, said = answers_of(plant.process, judged), findings_of(trained.predictor, judged)
-    assert len(answered) == 5  # nothing of money: the process has no costs
-    assert all(said.values())
-    where = {sentence: page.index(str(escape(sentence))) for sentence in (*answered, *said.values())}
+def test_the_first_page_is_for_the_engineer_and_the_others_are_for_the_statistician(
+    page, plant, trained, evaluation
+) -> None:
+    summary, found = summary_of(plant.process, evaluation), findings_of(trained.predictor, evaluation)
+    assert len(summary) == 5  # no savings: the process has no costs
+    assert all(found.values())
+    where = {sentence: page.index(str(escape(sentence))) for sentence in (*summary, *found.values())}
     statistician = page.index('id="figures"')
-    assert all(where[sentence] < statistician for sentence in answered)
-    assert where[said["ranking"]] > statistician
-    assert judged.absent["costs"] in page[:statistician]
+    assert all(where[sentence] < statistician for sentence in summary)
+    assert where[found["ranking"]] > statistician
+    assert evaluation.absent["costs"] in page[:statistician]
 
 
-def test_whatever_is_absent_is_said_in_the_report(page, judged) -> None:
+def test_whatever_is_absent_is_said_in_the_report(page, evaluation) -> None:
     for name in ("costs", "subgroups", "modes", "sensors", "attributes"):
-        assert name in judged.absent
-        assert str(escape(judged.absent[name])) in page
+        assert name in evaluation.absent
+        assert str(escape(evaluation.absent[name])) in page
 
 
-def test_costs_attributes_sites_and_modes_have_their_tables_and_pictures(rich, rich_judged) -> None:
+def test_costs_attributes_sites_and_modes_have_their_tables_and_pictures(rich, rich_evaluation) -> None:
     process, predictor = rich.plant.process, rich.trained.predictor
-    drawn = charts_of(process, predictor, rich_judged)
+    drawn = charts_of(process, predictor, rich_evaluation)
     assert {"net_cost", "first_alarms", "undecided", "importance", "calibration", "by_checkpoint"} <= set(drawn)
     assert {"subgroups", "attribute_purity"} <= set(drawn)
-    page = html_report(process, rich.trained, rich_judged)
+    page = html_report(process, rich.trained, rich_evaluation)
     assert "against never acting" in page
     assert "not enough cases" in page
     assert ">nan" not in page
@@ -141,8 +140,8 @@ def test_a_figure_that_cannot_be_computed_is_a_dash() -> None:
 
 def test_a_test_without_failures_still_gives_a_report_that_says_so(plant, trained) -> None:
     good = plant.log.assign(failed=plant.log["failed"] & ~plant.log["batch_id"].isin(trained.seal.batch_ids))
-    judged = evaluate(plant.process, trained, plant.snapshots, plant.features, plant.batches, good)
-    page = html_report(plant.process, trained, judged)
+    evaluation = evaluate(plant.process, trained, plant.snapshots, plant.features, plant.batches, good)
+    page = html_report(plant.process, trained, evaluation)
     assert "0 failed" in page
     assert "No batch of the test failed: nothing can be said of what it catches." in page
     assert "no interval" in page

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from features.context import Vocabulary
 from features.errors import StorageError
 from models.folder import MANIFEST as PREDICTOR_MANIFEST
+from models.scoring.score import Release
 from serving.bundle.bundle import Bundle
 from serving.bundle.canary import run_canary
 from serving.bundle.files import read_folder
@@ -21,7 +22,6 @@ from serving.bundle.loader import ACCEPTED, RETRY_US, BundleLoader
 from serving.bundle.manifest import MANIFEST, SIGNATURE, BundleError, private_key, trusted_keys
 from serving.bundle.store import POINTER, BundleStore
 from serving.interfaces import EngineError
-from serving.scorer import Release
 
 WORDS = Vocabulary(attributes=("a",), materials=("m",), lot_tests=(("p", "m"),), metrics=(("cfu", "A"),))
 

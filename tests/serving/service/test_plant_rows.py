@@ -21,9 +21,11 @@ from features.process import load_process
 from features.snapshots import rows_as_of, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
+from models.scoring.newest import utc
+from models.scoring.score import Model, Score
 from pipelines.simulator import SimulationSettings, simulate
 from serving.audit import trail
-from serving.interfaces import ModelInfo, canonical
+from serving.interfaces import canonical
 from serving.live.rows import plain_rows
 from serving.live.state import PlantState
 from serving.records.store import Records
@@ -142,28 +144,25 @@ def test_a_verdict_tells_another_site_nothing_of_what_is_held(service) -> None:
 
 
 class StateEngine:
-    """Says all the features instead of a probability: what changes in a score can be held against the bulk pass."""
+    """Gives all features in the place of the modes, so that they can be compared with those of the bulk pass."""
 
     def __init__(self, words: Vocabulary) -> None:
         self._state = PlantState(CART, words)
         self.put_batch, self.add, self.rebuild = self._state.put_batch, self._state.add, self._state.rebuild
         self.ready_site, self.evict = self._state.ready_site, self._state.evict
 
-    def model(self) -> ModelInfo:
-        return ModelInfo("state", "1", "0" * 64, "unreviewed", "cart", "0" * 64, "0" * 64)
+    def model(self) -> Model:
+        return Model("state", "1", "0" * 64, "unreviewed", "cart", "0" * 64, "0" * 64)
 
-    def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> dict:
+    def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> Score:
         row = self._state.row(batch_id, as_of_us)
-        named = {
-            f.name: None if np.isnan(v) else v for f, v in zip(row.columns.features, row.values.tolist(), strict=True)
-        }
-        return {
-            "failure_probability": 0.5,
-            "reasons": [],
-            "features": named,
-            "data_sha256": row.data_sha256,
-            "model": self.model().to_json(),
-        }
+        each = zip(row.columns.features, row.values.tolist(), strict=True)
+        return Score(
+            batch_id=batch_id, as_of=utc(as_of_us), elapsed_h=row.elapsed_h, failure_probability=0.5, base_probability=0.5,
+            interval=[0.5, 0.5], decision="low", cause=None, possible=[], attributes=[], reasons=[] if reasons else None,
+            modes={f.name: v for f, v in each if not np.isnan(v)}, missing=[], stale={}, sensors=[], domain=[],
+            data_sha256=row.data_sha256, process_version="1", model=self.model(),
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -191,12 +190,10 @@ def bulk(history: Mapping[str, pd.DataFrame], words: Vocabulary, batch_id: str, 
 
 
 def differing(score: Mapping, expected: Mapping) -> list[str]:
-    numbers = {
-        name: value for name, value in expected.items() if name in score["features"] and not isinstance(value, str)
-    }
+    numbers = {name: value for name, value in expected.items() if "." in name and not isinstance(value, str)}
     assert len(numbers) > 100
     wanted = {name: None if pd.isna(value) else float(value) for name, value in numbers.items()}
-    return [name for name, value in wanted.items() if score["features"][name] != value and value is not None]
+    return [name for name, value in wanted.items() if score["modes"].get(name) != value and value is not None]
 
 
 def test_the_score_of_a_batch_that_used_the_lot_changes_as_the_bulk_features_do(
@@ -230,11 +227,11 @@ def test_the_score_of_a_batch_that_used_the_lot_changes_as_the_bulk_features_do(
         empty = {**empty, table: history[table]}
         assert differing(score(), bulk(empty, words, last["batch_id"], as_of)) == []
     after = score()
-    changed = {name for name in after["features"] if after["features"][name] != before["features"][name]}
+    changed = {name for name, value in after["modes"].items() if value != before["modes"].get(name)}
     assert {name.split(".")[0] for name in changed} >= {"vector_titre_tu_ml", "environment"}
     again = replace(service, engine_cache=EngineCache(records, lambda _: StateEngine(words)))
     assert canonical(
-        orjson.loads(score_requests.score(again, ask, last["batch_id"], as_of.value // 1000).body)["features"]
-    ) == canonical(after["features"])
+        orjson.loads(score_requests.score(again, ask, last["batch_id"], as_of.value // 1000).body)["modes"]
+    ) == canonical(after["modes"])
     assert [score_requests.replay(service, made["score_id"]).is_equal for made in (before, after)] == [True, True]
     records.close()

@@ -1,6 +1,5 @@
 """What changed and what could still be done: as the bulk scorer says it, from memory or from stored rows alike."""
 
-import json
 import shutil
 from dataclasses import replace
 
@@ -8,11 +7,12 @@ import orjson
 import pandas as pd
 import pytest
 
+from models.scoring.score import Release
+from models.scoring.snapshots import SnapshotScorer, score_snapshots
 from serving.audit.anchor import Anchor
 from serving.ids import microseconds
 from serving.model_releases import ModelReleases
 from serving.records.store import Records
-from serving.scorer import Release, score
 from serving.service import intake, score_queries, score_requests
 from serving.service.engine_cache import EngineCache
 from serving.service.errors import ModelGoneError, NotThereError, RefusedError, TooManyError
@@ -72,9 +72,10 @@ def bulk(plant, rows, at: str, before: str | None = None) -> dict:
     history = {name: _frame(name, kept.values(), plant.process) for name, kept in engine._rows.items()}
     frames = [engine._snapshot(history, "B1", pd.Timestamp(time).as_unit("us")) for time in (at, before) if time]
     frame, features = frames[0]
-    found = score(plant.predictor, frame, features, plant.process, release=RELEASE, data_version="d",
-                  before=frames[1][0] if before else None)  # fmt: skip
-    return {name: json.loads(found[name].iloc[0]) for name in ("changes", "what_if")}
+    scorer = SnapshotScorer(plant.predictor, plant.process, engine.model(), features)
+    (found,) = score_snapshots(scorer, frame, data_sha256="d", before=frames[1][0] if before else None)
+    plain = found.to_json()
+    return {name: plain[name] for name in ("changes", "what_if")}
 
 
 ROWS = [reading(hour, 5.0 + hour / 4) for hour in range(1, 12)]
@@ -103,7 +104,7 @@ def test_rows_that_came_later_change_no_answer_whether_they_could_have_counted_o
     first, second = scored(service, "2026-03-01T04:30:00Z"), scored(service, "2026-03-01T11:00:00Z")
     before = score_queries.changes(service, MES, second, None), score_queries.what_if(service, MES, second)
     made = []
-    monkeypatch.setattr(score_queries._Looks, "_again", lambda own, score: made.append(score) or again(own, score))
+    monkeypatch.setattr(score_queries._Views, "_again", lambda own, score: made.append(score) or again(own, score))
     intake.put_batch(service, call(request_id="b2"), "B2", BATCH | {"started_at": "2026-03-01T20:00:00Z"}, "")
     tell(
         service,
@@ -119,7 +120,7 @@ def test_rows_that_came_later_change_no_answer_whether_they_could_have_counted_o
     assert score_queries.changes(service, MES, second, first) == before[0]
 
 
-again = score_queries._Looks._again
+again = score_queries._Views._again
 
 
 def test_a_start_that_was_corrected_since_changes_no_answer(service) -> None:
@@ -215,6 +216,6 @@ def test_an_answer_from_memory_and_one_from_stored_rows_are_the_same_on_either_d
     first = scored(service, "2026-03-01T01:30:00Z")
     second = scored(service, "2026-03-01T02:00:00Z")
     before = score_queries.changes(service, MES, second, None)
-    assert before["changes"] == {"before": 1.0, "probability": 0.5}
+    assert (before["changes"]["before"], before["changes"]["probability"]) == (1.0, 0.5)
     tell(service, reading(1, 5.0, revision=1))
     assert score_queries.changes(service, MES, second, first) == before

@@ -62,9 +62,17 @@ def learn(rows: pd.DataFrame, failed: pd.Series | None = None, plan: DomainPlan 
     )
 
 
-def judge(model: Applicability, rows: pd.DataFrame, training: pd.DataFrame, **known: object) -> list[Domain]:
+def check_all(model: Applicability, rows: pd.DataFrame, training: pd.DataFrame, **known) -> list[Domain]:
     """Every row checked, encoded as the rows of training were."""
     X = fit_encoder(training).encode(rows)
     return [
         check(model, x, row, row["checkpoint_h"], **known) for x, row in zip(X, rows.to_dict("records"), strict=True)
+    ]
+
+
+def to_a_thousandth(domains: list[Domain]) -> list[tuple[object, ...]]:
+    """Domains with their ratios as they are recorded: sums in another order differ in the last bit."""
+    return [
+        (d.findings, d.causes, *({name: round(r, 3) for name, r in each.items()} for each in (d.ratios, d.reach)))
+        for d in domains
     ]

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from features.errors import ContractError
 from models.learners.applicability.check import check
+from models.learners.applicability.domain import Domain
 from models.learners.applicability.model import Applicability
-from tests.models.learners.applicability.line import SITE, VERSION, judge, learn, make_rows
+from tests.models.learners.applicability.line import SITE, VERSION, check_all, learn, make_rows, to_a_thousandth
 
 ROWS = make_rows()
 MODEL = learn(ROWS)
@@ -26,8 +27,8 @@ def one(**changes: object) -> pd.DataFrame:
     return row
 
 
-def verdict(**changes: object):
-    return judge(MODEL, one(**changes), ROWS)[0]
+def verdict(**changes: object) -> Domain:
+    return check_all(MODEL, one(**changes), ROWS)[0]
 
 
 def test_an_ordinary_row_is_inside_and_says_how_far_from_each_limit() -> None:
@@ -64,7 +65,7 @@ def test_a_version_is_supported_from_the_twentieth_known_outcome_on() -> None:
         young = make_rows(n, seed=3, version="2").assign(batch_id=lambda r: "N" + r["batch_id"])
         young["started_at"] += pd.Timedelta(days=365)
         rows = pd.concat([ROWS, young], ignore_index=True)
-        found = judge(learn(rows), young.iloc[[0]], rows)[0].causes
+        found = check_all(learn(rows), young.iloc[[0]], rows)[0].causes
         assert ("unsupported subgroup" not in found) == supported
 
 
@@ -89,7 +90,7 @@ def test_values_inside_their_ranges_but_against_each_other_are_found_by_the_dist
 
 
 def test_two_parameters_missing_are_too_many_where_none_ever_was() -> None:
-    finding = judge(MODEL, one(), ROWS, missing=["ph", "co2"])[0].findings[0]
+    finding = check_all(MODEL, one(), ROWS, missing=["ph", "co2"])[0].findings[0]
     assert (finding.cause, finding.value, finding.limit) == ("too much missing", 2, 1)
     assert finding.sentence == "2 parameters of the model have no value, at most 1 are usual at this hour"
 
@@ -101,13 +102,13 @@ def test_an_old_newest_value_is_stale_data() -> None:
 
 
 def test_many_stale_parameters_are_stale_data_and_the_oldest_is_named_first() -> None:
-    finding = judge(MODEL, one(), ROWS, stale={"ph": 5.0, "co2": 9.0})[0].findings[0]
+    finding = check_all(MODEL, one(), ROWS, stale={"ph": 5.0, "co2": 9.0})[0].findings[0]
     assert (finding.cause, finding.subjects) == ("stale data", ("co2", "ph"))
 
 
 def test_a_row_without_values_is_not_called_far_away() -> None:
     empty = one(ph__since_start__last=np.nan, ph__since_start__mean=np.nan, co2__since_start__last=np.nan)
-    domain = judge(MODEL, empty, ROWS)[0]
+    domain = check_all(MODEL, empty, ROWS)[0]
     assert "distance" not in domain.ratios
     assert domain.inside
 
@@ -119,7 +120,7 @@ def test_a_batch_outside_no_farther_than_known_failures_says_so() -> None:
     failed = pd.Series(rows["batch_id"].drop_duplicates().isin(failing).to_numpy(), rows["batch_id"].drop_duplicates())
     model = learn(rows, failed)
     as_far, farther = one(co2__since_start__last=12.0), one(co2__since_start__last=60.0)
-    known, unknown = judge(model, pd.concat([as_far, farther]), rows)
+    known, unknown = check_all(model, pd.concat([as_far, farther]), rows)
     assert not known.inside
     assert known.within_known_failures
     assert not unknown.inside
@@ -134,7 +135,7 @@ def test_a_name_never_seen_is_never_within_known_failures() -> None:
 def test_it_comes_back_from_open_json_with_the_same_verdicts() -> None:
     text = json.dumps(MODEL.to_json(), allow_nan=False)
     again = Applicability.from_json(json.loads(text))
-    assert [d.to_json() for d in judge(again, LATER, ROWS)] == [d.to_json() for d in judge(MODEL, LATER, ROWS)]
+    assert to_a_thousandth(check_all(again, LATER, ROWS)) == to_a_thousandth(check_all(MODEL, LATER, ROWS))
     assert json.dumps(again.to_json(), allow_nan=False) == text
 
 
@@ -164,13 +165,13 @@ def test_what_lies_between_two_batches_inside_is_inside_on_a_plant_of_one_site(i
     model = learn_one_site(rows)
     here = rows[rows["checkpoint_h"] == hours]
     pair = here.iloc[[i, j]].copy()
-    if not all(domain.inside for domain in judge(model, pair, rows)):
+    if not all(domain.inside for domain in check_all(model, pair, rows)):
         return  # about one in a hundred is not
     middle = pair.iloc[[0]].copy()
     for name in model.columns:
         if name.startswith(("ph", "co2")):
             middle[name] = share * pair[name].iloc[0] + (1 - share) * pair[name].iloc[1]
-    domain = judge(model, middle, rows)[0]
+    domain = check_all(model, middle, rows)[0]
     assert domain.inside, [f.sentence for f in domain.findings]
 
 
@@ -184,4 +185,4 @@ def learn_one_site(rows: pd.DataFrame) -> Applicability:
 
 
 def test_ratios_are_finite() -> None:
-    assert all(math.isfinite(r) for d in judge(MODEL, LATER, ROWS) for r in d.ratios.values())
+    assert all(math.isfinite(r) for d in check_all(MODEL, LATER, ROWS) for r in d.ratios.values())

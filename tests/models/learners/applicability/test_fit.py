@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from features.errors import TrainingError
 from models.learners.applicability.columns import DomainPlan
 from models.learners.applicability.fit import upper_limit
-from tests.models.learners.applicability.line import SITE, judge, learn, make_rows
+from tests.models.learners.applicability.line import SITE, check_all, learn, make_rows, to_a_thousandth
 
 ROWS = make_rows()
 MODEL = learn(ROWS)
@@ -27,7 +27,7 @@ def test_the_limit_of_199_batches_is_the_second_largest_and_of_few_the_largest()
 
 
 def test_good_batches_that_come_later_are_rarely_called_outside() -> None:
-    found = judge(MODEL, LATER, ROWS)
+    found = check_all(MODEL, LATER, ROWS)
     assert np.mean([not domain.inside for domain in found]) < 0.06
 
 
@@ -43,8 +43,7 @@ def test_the_order_of_rows_and_columns_changes_nothing(random) -> None:
 def test_a_constant_number_changes_no_verdict() -> None:
     more = ROWS.assign(**{"room.before_start.value": 3.0})
     later = LATER.assign(**{"room.before_start.value": 3.0})
-    same = [d.to_json() for d in judge(learn(more), later, more)]
-    assert same == [d.to_json() for d in judge(MODEL, LATER, ROWS)]
+    assert to_a_thousandth(check_all(learn(more), later, more)) == to_a_thousandth(check_all(MODEL, LATER, ROWS))
 
 
 def test_failed_batches_set_no_limit_but_are_part_of_what_was_seen() -> None:
@@ -88,7 +87,7 @@ def test_a_batch_between_two_sites_is_found_by_its_neighbours() -> None:
     later, apart = rows.iloc[[0]].copy(), ["ph.since_start.last", "ph.since_start.mean", "co2.since_start.last"]
     rows.loc[at_b, apart] += 40.0
     later[apart] = 27.0  # halfway: the centre of the one ellipsoid
-    domain = judge(learn(rows), later, rows)[0]
+    domain = check_all(learn(rows), later, rows)[0]
     assert domain.ratios["distance"] < 0.5
     assert "neighbours" in {finding.check for finding in domain.findings}
 
@@ -119,8 +118,8 @@ def test_a_plant_that_knows_only_names_is_judged_by_names() -> None:
     rows = ROWS[[name for name in ROWS if not name.startswith(("ph", "co2"))]]
     model = learn(rows)
     strange = rows.iloc[[0]].assign(**{"oven.before_start.value": pd.array(["O9"], dtype="str")})
-    assert judge(model, rows.iloc[[0]], rows)[0].inside
-    assert [f.check for f in judge(model, strange, rows)[0].findings] == ["category"]
+    assert check_all(model, rows.iloc[[0]], rows)[0].inside
+    assert [f.check for f in check_all(model, strange, rows)[0].findings] == ["category"]
 
 
 def test_batches_that_are_all_alike_let_one_of_their_kind_in_and_another_not() -> None:
@@ -128,12 +127,12 @@ def test_batches_that_are_all_alike_let_one_of_their_kind_in_and_another_not() -
     rows = ROWS.copy()
     rows[names] = np.tile(np.where(rows["checkpoint_h"] == 0, 1.0, 2.0)[:, None], 4)  # alike at each checkpoint
     model, other = learn(rows), rows.iloc[[0]].assign(**{"ph.since_start.last": 9.0, "ph.since_start.mean": 9.0})
-    assert judge(model, rows.iloc[[0]], rows)[0].inside
-    assert not judge(model, other, rows)[0].inside
+    assert check_all(model, rows.iloc[[0]], rows)[0].inside
+    assert not check_all(model, other, rows)[0].inside
 
 
 def test_a_parameter_that_was_never_measured_changes_nothing_that_is_said() -> None:
     rows = ROWS.assign(
         **{"lux.since_start.last": np.where(ROWS.index == 0, 1.0, np.where(ROWS.index == 1, 2.0, np.nan))}
     )
-    assert judge(learn(rows), rows.iloc[[5]], rows)[0].inside
+    assert check_all(learn(rows), rows.iloc[[5]], rows)[0].inside

@@ -1,14 +1,14 @@
-"""The second question: which way a batch would fail. One model per failure mode with enough cases, all on one footing."""
+"""The way in which a batch would fail: one model per failure mode with enough cases, all over the same inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import JsonValue
 
 from features.process import ProcessDefinition
 from models.learners.calibrate import Calibration
@@ -24,7 +24,7 @@ class ModeModel:
     Attributes:
         mode: As dispositions name it.
         n_cases: Failed batches of that mode in training.
-        model_text: LightGBM's own text format, over the same inputs as the question of any failure.
+        model_text: LightGBM's own text format, over the same inputs as the model of any failure.
         calibration: Raw log-odds to probability.
     """
 
@@ -42,23 +42,28 @@ class ModeModel:
         """Calibrated probability of a failure in this mode, shape (n,)."""
         return self.calibration.probability(self.forest.log_odds(inputs)[:, 0], checkpoint_h)
 
-    def head(self) -> dict[str, Any]:
+    def head(self) -> dict[str, JsonValue]:
         """All but the trees, as plain JSON values."""
         return {"mode": self.mode, "n_cases": self.n_cases, "calibration": self.calibration.to_json()}
 
 
-def modes_before(process: ProcessDefinition, dispositions: pd.DataFrame, cut: pd.Timestamp) -> pd.DataFrame:
+def modes_before(
+    process: ProcessDefinition, dispositions: pd.DataFrame | None, cut: pd.Timestamp | None = None
+) -> pd.DataFrame:
     """Failure modes of the batches that failed, as known at a cut.
 
     Args:
         process: Says which dispositions failed.
-        dispositions: `features.contracts.DISPOSITIONS`.
-        cut: Only dispositions decided before it count.
+        dispositions: `features.contracts.DISPOSITIONS`; None: no modes.
+        cut: Only dispositions decided before it count; None takes all.
 
     Returns:
-        Pairs `batch_id`, `mode`; a batch may have several, and none where nobody named one.
+        Pairs `batch_id`, `mode`; a batch may have several, and none where its disposition names none.
     """
-    known = dispositions[dispositions["decided_at"] < cut].sort_values(["batch_id", "revision"])
+    if dispositions is None:
+        return pd.DataFrame({"batch_id": pd.Series(dtype="str"), "mode": pd.Series(dtype="str")})
+    known = dispositions if cut is None else dispositions[dispositions["decided_at"] < cut]
+    known = known.sort_values(["batch_id", "revision"])
     newest = known.groupby("batch_id").tail(1)
     failed = newest[newest["outcome"].isin(process.outcome.failed)]
     pairs = failed[["batch_id"]].assign(mode=failed["failure_modes"].fillna("").str.split(SEPARATOR)).explode("mode")

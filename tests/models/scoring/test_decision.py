@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.special import logit
 
 from features.process import Cost, DecisionRule
-from models.decide import BOTH_POSSIBLE, Thresholds, decide, fit_thresholds
 from models.learners.conformal import Conformal
+from models.scoring.decision import BOTH_POSSIBLE, Thresholds, decide, fit_thresholds
 from tests.models.plant import utc
 
 AT = Thresholds(high=0.5, elevated=0.2, cost=None, alarm_budget=0.05, watch_budget=0.2)

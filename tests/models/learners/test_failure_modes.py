@@ -1,6 +1,6 @@
 import pandas as pd
 
-from models.learners.questions import enough_cases, modes_before
+from models.learners.failure_modes import enough_cases, modes_before
 from tests.models.plant import foresee, make_process, utc
 
 

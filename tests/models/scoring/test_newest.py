@@ -1,10 +1,13 @@
+from datetime import timedelta
+
 import numpy as np
-import pandas as pd
 
 from features.dictionary import Feature
-from models.explain.newest import Newest, newest, newest_of
+from models.scoring.newest import Newest, NewestValues, utc
+from models.scoring.rows import FeatureColumns
 
-NOON = pd.Timestamp("2026-03-01 12:00", tz="UTC")
+NOON_US = 1_772_366_400_000_000
+NOON = utc(NOON_US)
 
 
 def feature(name: str, unit: str) -> Feature:
@@ -20,21 +23,14 @@ FEATURES = (
     feature("site.before_start.value", "category"),
     feature("lot.vector.now.n_used", ""),
 )
-ROWS = pd.DataFrame(
-    {
-        "as_of": [NOON, NOON],
-        "sugar.since_start.last": [6.4, np.nan],
-        "sugar.since_start.age_h": [4.0, np.nan],
-        "titre.lot.value": [5e7, np.nan],
-        "site.before_start.value": pd.array(["north", None], dtype="str"),
-    }
-)
+COLUMNS = FeatureColumns(FEATURES, {4: ("north", "south")})
+KNOWN, UNKNOWN = np.array([6.4, 4.0, 0.1, 5e7, 0.0, 3.0]), np.full(6, np.nan)
 
 
 def test_a_newest_value_has_its_time_and_a_value_from_before_the_start_has_none() -> None:
-    known, unknown = newest(ROWS, FEATURES)
+    known, unknown = (NewestValues(COLUMNS).of(row, NOON_US) for row in (KNOWN, UNKNOWN))
     assert known == {
-        "sugar": Newest("Sugar", "g/L", 6.4, NOON - pd.Timedelta(hours=4), False),
+        "sugar": Newest("Sugar", "g/L", 6.4, NOON - timedelta(hours=4), False),
         "titre": Newest("Titre", "TU", 5e7, None, True),
         "site": Newest("Site", "category", "north", None, True),
     }
@@ -42,10 +38,14 @@ def test_a_newest_value_has_its_time_and_a_value_from_before_the_start_has_none(
 
 
 def test_a_category_is_no_number() -> None:
-    (known, _) = newest(ROWS, FEATURES)
+    known = NewestValues(COLUMNS).of(KNOWN, NOON_US)
     assert (known["site"].number, known["sugar"].number) == (None, 6.4)
 
 
+def test_only_the_parameters_named_are_given() -> None:
+    assert list(NewestValues(COLUMNS).of(KNOWN, NOON_US, ["titre", "lot.vector"])) == ["titre"]
+
+
 def test_a_mistyped_year_is_a_long_time_ago_and_no_error() -> None:
-    at = newest_of(FEATURES[0], 6.4, 24.0 * 365_250, NOON.as_unit("us")).at
+    at = NewestValues(COLUMNS).of(np.where(np.arange(6) == 1, 24.0 * 365_250, KNOWN), NOON_US)["sugar"].at
     assert at is not None and at.year == 1026

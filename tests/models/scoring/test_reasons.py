@@ -1,12 +1,20 @@
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import pytest
+from pytest import MonkeyPatch
 from scipy.special import expit
 
 from features.dictionary import Feature
-from models.explain.reasons import _sentence, reasons
+from models.learners.evidence import Evidence
+from models.learners.reference import Usual
+from models.learners.sensor_words import SensorFinding
+from models.scoring.alignment import FeatureAligner
+from models.scoring.assessment import assess_frame
+from models.scoring.reasons import Reason, ReasonMaker, _sentence
+from models.train import Trained
+from tests.models.plant import Plant
 
 OPEN = (None, None)
 
@@ -51,10 +59,30 @@ def test_sentences_of_all_kinds_of_features(entry, value, normal, says) -> None:
     assert _sentence(entry, value, normal, None, -1) == f"{says}; -1.0 points"
 
 
-def test_reasons_come_in_order_of_size_and_belong_to_the_features_values(plant, trained) -> None:
+def reasons(
+    plant: Plant,
+    trained: Trained,
+    snapshots: pd.DataFrame,
+    *,
+    top: int = 5,
+    findings: Sequence[Sequence[SensorFinding]] | None = None,
+) -> list[list[Reason]]:
+    (found,) = assess_frame(trained.predictor, snapshots, plant.features)
+    rows = found.rows
+    maker = ReasonMaker(FeatureAligner(trained.predictor, rows.columns), plant.process, top=top)
+    return [
+        maker.reasons(
+            found.points[i], rows.values[i], as_of_us=int(rows.as_of_us[i]), elapsed_h=float(rows.elapsed_h[i]),
+            findings=findings[i] if findings else (),
+        )
+        for i in range(len(rows))
+    ]  # fmt: skip
+
+
+def test_reasons_come_in_order_of_size_and_belong_to_the_features_values(plant: Plant, trained: Trained) -> None:
     rows = plant.snapshots[plant.snapshots["checkpoint_h"] == 24]
     high = int(np.argmax(trained.predictor.predict(rows)))
-    found = reasons(trained.predictor, rows, plant.process)
+    found = reasons(plant, trained, rows)
     assert len(found) == len(rows)
     points = [abs(reason.points) for reason in found[high]]
     assert points == sorted(points, reverse=True)
@@ -67,31 +95,11 @@ def test_reasons_come_in_order_of_size_and_belong_to_the_features_values(plant, 
     assert "Compression force" in first.sentence
 
 
-def test_the_points_of_all_parameters_add_up_to_the_change(plant, trained) -> None:
+def test_the_points_of_all_parameters_add_up_to_the_change(plant: Plant, trained: Trained) -> None:
     rows = plant.snapshots[:8]
-    totals = [sum(r.points for r in row) for row in reasons(trained.predictor, rows, plant.process, top=99)]
+    totals = [sum(r.points for r in row) for row in reasons(plant, trained, rows, top=99)]
     change = trained.predictor.predict(rows) - expit(trained.predictor.base_log_odds(rows["checkpoint_h"].to_numpy()))
     np.testing.assert_allclose(totals, 100 * change, atol=0.2)  # what would read as 0.0 points is not named
-
-
-@dataclass(frozen=True)
-class Range:
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Finding:
-    parameter: str
-    kind: str
-
-
-class Golden:
-    """Knows one parameter at every hour, by group."""
-
-    def usual(self, parameter: str, checkpoint_h: float, group: str | None = None) -> Range | None:
-        low = 4.0 if group is None else 5.0
-        return Range(low, low + checkpoint_h / 24) if parameter == "force_kn" else None
 
 
 NEWEST = feature("Glucose", "mmol/L", "since_start", "last", "newest value of Glucose")
@@ -119,25 +127,27 @@ def test_a_sensor_that_is_not_believed_is_said_to_count_less() -> None:
     assert taken_out == "Glucose, newest value: value not used; sensor found flat-lined; +1.0 points"
 
 
-def test_a_reason_carries_usual_range_time_and_sensor(plant, trained) -> None:
+def test_a_reason_carries_usual_range_time_and_sensor(plant: Plant, trained: Trained, monkeypatch: MonkeyPatch) -> None:
+    def usual(_: Evidence, parameter: str, hours: float, group: str | None = None) -> Usual | None:
+        return Usual(4.0, 4.2, 4.0 + hours / 24, 9) if parameter == "force_kn" and group is None else None
+
+    monkeypatch.setattr(Evidence, "usual", usual)
     rows = plant.snapshots[plant.snapshots["checkpoint_h"] == 24][:2]
-    findings = [[], [Finding("force_kn", "spiking"), Finding("force_kn", "drifting"), Finding("noise", "drifting")]]
-    plain, found = reasons(
-        trained.predictor, rows, plant.process, top=99, reference=Golden(), groups=[None, "north"], findings=findings
-    )
+    drifts = [
+        SensorFinding(p, kind, 1.0, None, 0.5, "") for p, kind in (("force_kn", "spiking"), ("force_kn", "drifting"))
+    ]
+    plain, found = reasons(plant, trained, rows, top=99, findings=[(), drifts])
     force, other = (next(r for r in each if r.parameter == "force_kn") for each in (plain, found))
-    assert force.usual == (4.0, 5.0)
-    assert other.usual == (5.0, 6.0)
+    assert force.usual == other.usual == (4.0, 5.0)
     assert (force.sensor, other.sensor) == ("", "drifting and spiking")
     age = pd.Timedelta(hours=rows["force_kn.now.age_h"].iloc[0])
-    assert force.newest_at == rows["as_of"].iloc[0] - age
-    assert force.to_json()["newest_at"] == force.newest_at.isoformat()
+    assert force.newest_at == (rows["as_of"].iloc[0] - age).round("us")
     assert all(r.usual is None for r in plain if r.parameter != "force_kn")
 
 
-def test_the_points_of_a_reason_by_stage_add_up_to_its_points(plant, trained) -> None:
+def test_the_points_of_a_reason_by_stage_add_up_to_its_points(plant: Plant, trained: Trained) -> None:
     rows = plant.snapshots[plant.snapshots["checkpoint_h"] == 24][:20]
-    for row in reasons(trained.predictor, rows, plant.process, top=99):
+    for row in reasons(plant, trained, rows, top=99):
         for reason in row:
             assert sum(reason.stages.values()) == pytest.approx(reason.points, abs=1e-9)
             sizes = [abs(points) for points in reason.stages.values()]

@@ -4,7 +4,14 @@ import pandas as pd
 import pytest
 
 from features.process import Cost
-from models.evaluation.answers import caught, early, money, price, reassured, undecided
+from models.evaluation.plant_summary import (
+    failures_found,
+    false_alarms,
+    lead_times,
+    missed_failures,
+    savings,
+    undecided,
+)
 
 COST = Cost(currency="EUR", failed_batch=100000, false_alarm=2000, useful_lead_h=12)
 
@@ -20,26 +27,29 @@ def alarms(**changes: float) -> pd.DataFrame:
 
 
 def test_what_it_catches_comes_from_the_decisions_with_failures_and_interval() -> None:
-    assert caught(alarms()) == "It called 30 of 40 failures high before the batch ended (75 %, 95 % interval 60 to 88)."
-    assert caught(alarms(n_failed=4, n_caught=3)).endswith("With 4 failures this says little.")
-    assert caught(alarms(n_failed=0)) == "No batch of the test failed: nothing can be said of what it catches."
+    assert (
+        failures_found(alarms())
+        == "It called 30 of 40 failures high before the batch ended (75 %, 95 % interval 60 to 88)."
+    )
+    assert failures_found(alarms(n_failed=4, n_caught=3)).endswith("With 4 failures this says little.")
+    assert failures_found(alarms(n_failed=0)) == "No batch of the test failed: nothing can be said of what it catches."
 
 
 def test_how_early_counts_only_what_could_still_be_saved() -> None:
-    assert early(alarms()) == (
+    assert lead_times(alarms()) == (
         "Half of these 30 calls came 84 h or more before the end; 20 of 40 failures were called 48 h ahead or earlier, and 28 "
         "while something could still be done, 12 h before the end."
     )
-    assert early(alarms(useful_lead_h=0.0)).endswith("were called 48 h ahead or earlier.")
-    assert early(alarms(n_caught=0)) == "No failing batch was called high, so there is no lead time."
+    assert lead_times(alarms(useful_lead_h=0.0)).endswith("were called 48 h ahead or earlier.")
+    assert lead_times(alarms(n_caught=0)) == "No failing batch was called high, so there is no lead time."
 
 
 def test_the_price_stands_beside_what_was_asked() -> None:
-    assert price(alarms()) == (
+    assert false_alarms(alarms()) == (
         "The price: 12 of 200 good batches were called high at some time (6.0 %, 95 % interval 3.0 to 9.5; asked for: 5 %). "
         "Of 42 batches called high, 30 failed."
     )
-    assert "nothing can be said of false alarms" in price(alarms(n_good=0))
+    assert "nothing can be said of false alarms" in false_alarms(alarms(n_good=0))
 
 
 def costs(never: float, low: float) -> pd.DataFrame:
@@ -55,17 +65,17 @@ def costs(never: float, low: float) -> pd.DataFrame:
 
 
 def test_money_is_said_with_its_assumption_and_a_possible_loss() -> None:
-    said = money(costs(500, -20), COST)
-    assert "saves 500 EUR per batch against never acting (95 % interval -20 to 900)" in said
-    assert "loses 50 EUR against acting on every batch (-90 to 10)" in said
-    assert "The interval includes a loss." in said
-    assert said.endswith("it is the most that could be gained.")
-    assert "includes a loss" not in money(costs(500, 20), COST)
-    assert "loses 500 EUR per batch against never acting" in money(costs(-500, -900), COST)
+    text = savings(costs(500, -20), COST)
+    assert "saves 500 EUR per batch against never acting (95 % interval -20 to 900)" in text
+    assert "loses 50 EUR against acting on every batch (-90 to 10)" in text
+    assert "The interval includes a loss." in text
+    assert text.endswith("it is the most that could be gained.")
+    assert "includes a loss" not in savings(costs(500, 20), COST)
+    assert "loses 500 EUR per batch against never acting" in savings(costs(-500, -900), COST)
 
 
 def test_a_process_without_costs_says_nothing_of_money() -> None:
-    assert money(pd.DataFrame(), None) == ""
+    assert savings(pd.DataFrame(), None) == ""
 
 
 def test_undecided_is_said_at_the_start_half_way_and_at_the_end_with_its_causes() -> None:
@@ -86,11 +96,11 @@ def calls(low: float, low_low: float) -> pd.DataFrame:
 
 @pytest.mark.parametrize(("low_low", "more"), [(0.3, True), (0.2, False), (math.nan, False)])
 def test_the_worst_stage_says_how_often_failing_batches_were_called_low(low_low, more) -> None:
-    said = reassured(calls(0.4, low_low))
-    assert said.startswith("Low is not a promise: at 18-24 h failing batches were called low in 40 % of their scores")
-    assert "7 failures; asked: at most 25 % at any stage" in said
-    assert said.endswith("That is more than was asked.") == more
+    text = missed_failures(calls(0.4, low_low))
+    assert text.startswith("Low is not a promise: at 18-24 h failing batches were called low in 40 % of their scores")
+    assert "7 failures; asked: at most 25 % at any stage" in text
+    assert text.endswith("That is more than was asked.") == more
 
 
 def test_without_failures_nothing_is_said_of_missing_them() -> None:
-    assert reassured(calls(0.4, 0.3).assign(n=0)) == ""
+    assert missed_failures(calls(0.4, 0.3).assign(n=0)) == ""

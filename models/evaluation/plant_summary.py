@@ -1,4 +1,4 @@
-"""What a process engineer asks of a predictor, answered in fixed sentences with numbers and failures."""
+"""The report's first page: fixed sentences for the process engineer, each with its numbers and failures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.evaluation.findings import FEW, failures
 _CAUSES_NAMED = 2
 
 
-def caught(alarms: pd.DataFrame) -> str:
+def failures_found(alarms: pd.DataFrame) -> str:
     """How many failing batches were called high before they ended.
 
     Args:
@@ -23,40 +23,42 @@ def caught(alarms: pd.DataFrame) -> str:
     n, k = int(row["n_failed"]), int(row["n_caught"])
     if not n:
         return "No batch of the test failed: nothing can be said of what it catches."
-    said = f"It called {k} of {failures(n)} high before the batch ended ({_share(row, 'recall')})."
-    return f"{said} With {failures(n)} this says little." if n < FEW else said
+    text = f"It called {k} of {failures(n)} high before the batch ended ({_share(row, 'recall')})."
+    return f"{text} With {failures(n)} this says little." if n < FEW else text
 
 
-def early(alarms: pd.DataFrame) -> str:
-    """How long before the end, and whether anything could still be done."""
+def lead_times(alarms: pd.DataFrame) -> str:
+    """How long before the end failing batches were called high, and how many calls came in time."""
     row = _high(alarms)
     n, k = int(row["n_failed"]), int(row["n_caught"])
     if not k:
         return "No failing batch was called high, so there is no lead time."
-    said = f"Half of these {k} calls came {row['median_lead_h']:.0f} h or more before the end"
+    text = f"Half of these {k} calls came {row['median_lead_h']:.0f} h or more before the end"
     if row["ahead_h"] > row["useful_lead_h"]:
-        said += f"; {int(row['n_warned'])} of {failures(n)} were called {row['ahead_h']:g} h ahead or earlier"
+        text += f"; {int(row['n_warned'])} of {failures(n)} were called {row['ahead_h']:g} h ahead or earlier"
     lead_h = row["useful_lead_h"]
     if not lead_h:
-        return f"{said}."
-    return f"{said}, and {int(row['n_in_time'])} while something could still be done, {lead_h:g} h before the end."
+        return f"{text}."
+    return f"{text}, and {int(row['n_in_time'])} while something could still be done, {lead_h:g} h before the end."
 
 
-def price(alarms: pd.DataFrame) -> str:
-    """How many good batches were called high, beside what was asked, and how many calls were right."""
+def false_alarms(alarms: pd.DataFrame) -> str:
+    """How many good batches were called high, beside the alarm budget, and how many calls were right."""
     row = _high(alarms)
     n, k, right = int(row["n_good"]), int(row["n_good_alarmed"]), int(row["n_caught"])
     if not n:
         return "No batch of the test succeeded: nothing can be said of false alarms."
-    asked = f"asked for: {100 * row['asked']:g} %"
-    said = f"The price: {k} of {n} good batches were called high at some time ({_share(row, 'good_alarmed')}; {asked})."
+    budget = f"asked for: {100 * row['asked']:g} %"
+    text = (
+        f"The price: {k} of {n} good batches were called high at some time ({_share(row, 'good_alarmed')}; {budget})."
+    )
     if k + right:
-        said += f" Of {k + right} batches called high, {right} failed."
-    return said
+        text += f" Of {k + right} batches called high, {right} failed."
+    return text
 
 
-def money(costs: pd.DataFrame, cost: Cost | None) -> str:
-    """What the calls save per batch against never and always alarming; empty without costs.
+def savings(costs: pd.DataFrame, cost: Cost | None) -> str:
+    """Savings per batch against never and always alarming; empty without costs.
 
     Args:
         costs: `models.evaluation.decisions.cost_table`.
@@ -66,7 +68,7 @@ def money(costs: pd.DataFrame, cost: Cost | None) -> str:
         return ""
     row = costs[costs["by"] == DECISION].iloc[0]
     never, always = row["saved_against_never"], row["saved_against_always"]
-    said = (
+    text = (
         f"At {cost.failed_batch:,.0f} {cost.currency} for a failed batch and {cost.false_alarm:,.0f} for a false alarm, acting "
         f"on these calls {_saved(never, cost)} per batch against never acting "
         f"(95 % interval {row['saved_against_never_low']:,.0f} to {row['saved_against_never_high']:,.0f}) and "
@@ -75,7 +77,7 @@ def money(costs: pd.DataFrame, cost: Cost | None) -> str:
     )
     assumed = " This assumes that a batch called in time is saved whole: it is the most that could be gained."
     doubt = " The interval includes a loss." if row["saved_against_never_low"] < 0 < never else ""
-    return said + doubt + assumed
+    return text + doubt + assumed
 
 
 def undecided(table: pd.DataFrame, causes: pd.DataFrame) -> str:
@@ -94,8 +96,8 @@ def undecided(table: pd.DataFrame, causes: pd.DataFrame) -> str:
     return f"It says undecided instead of guessing: {_listed(shares)} of the scores. Most often: {_listed(why)}."
 
 
-def reassured(calls: pd.DataFrame) -> str:
-    """How often failing batches were called low, at the stage where it happened most, beside what was asked.
+def missed_failures(calls: pd.DataFrame) -> str:
+    """How often failing batches were called low, at the worst stage, beside the stated share.
 
     Args:
         calls: `models.evaluation.decisions.calls_by_band`.
@@ -104,15 +106,15 @@ def reassured(calls: pd.DataFrame) -> str:
     if rows.empty:
         return ""
     worst = rows.loc[rows["low"].idxmax()]
-    asked = worst["missed_asked"]
-    said = (
+    stated = worst["missed_asked"]
+    text = (
         f"Low is not a promise: at {worst['band']} failing batches were called low in {100 * worst['low']:.0f} % of their "
         "scores "
-        f"({_bounds(worst, 'low')}; {failures(int(worst['n_failed']))}; asked: at most {100 * asked:g} % at any stage)."
+        f"({_bounds(worst, 'low')}; {failures(int(worst['n_failed']))}; asked: at most {100 * stated:g} % at any stage)."
     )
-    if not math.isnan(worst["low_low"]) and worst["low_low"] > asked:
-        said += " That is more than was asked."
-    return said
+    if not math.isnan(worst["low_low"]) and worst["low_low"] > stated:
+        text += " That is more than was asked."
+    return text
 
 
 def _high(alarms: pd.DataFrame) -> pd.Series:
@@ -124,7 +126,7 @@ def _share(row: pd.Series, name: str) -> str:
 
 
 def _digits(name: str) -> int:
-    """Shares of the many good batches are said more finely than those of the few failures."""
+    """Decimals of a share: more for the many good batches than for the few failures."""
     return 1 if name == "good_alarmed" else 0
 
 

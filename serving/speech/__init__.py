@@ -1,1 +1,0 @@
-"""From one batch's row of numbers to all that a model says of it."""
