@@ -26,7 +26,8 @@ import pyarrow.parquet as pq
 from benchmarks.record import figure, write
 from features.contracts import OBSERVATIONS
 from features.process import ProcessDefinition
-from features.series import series
+from features.runs import HistoryRuns, series_block
+from features.series import SeriesPlan
 from features.snapshots import checkpoint_rows
 from features.summaries import OBSERVATION_COLUMNS, SUMMARIES, grid_of, summarise
 from pipelines.feature_tables import row_groups
@@ -123,7 +124,8 @@ def batchguard(root: Path) -> int:
         summaries = pa.Table.from_batches(
             summarise(row_groups(store.files("observations", [str(month)])), grid), SUMMARIES
         )
-        made += len(series(checkpoint_rows(part, nothing_known, PROCESS), summaries, grid, PROCESS).values)
+        rows = checkpoint_rows(part, nothing_known, PROCESS)
+        made += len(series_block(SeriesPlan.of(PROCESS), rows, HistoryRuns.of(rows, summaries, grid)).values)
     return made
 
 

@@ -6,7 +6,6 @@ quarantined once, for the first of them.
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ import pyarrow as pa
 
 from features.contracts import QUARANTINE, Column, Table
 from features.duplicates import Duplicates, find_duplicates
-from features.errors import ContractError, SourceError
+from features.errors import ContractError, SourceError, nearest
 from features.parsing import Fault, text_of, to_arrow, type_column
 from features.process import ProcessDefinition
 from features.rules import Batches, attribute_columns, convert_units, row_rules
@@ -53,16 +52,17 @@ def check_columns(names: Iterable[str], table: Table, process: ProcessDefinition
     attributes = attribute_columns(process) if table.attributes else {}
     for name in table.must_have:
         if name not in names:
-            others = [n for n in names if n not in table.names]
+            close = nearest(name, [n for n in names if n not in table.names] or names)
             raise SourceError(
-                f"{source}: column {name!r} is missing{_nearest(name, others or names, 'nearest present')}",
+                f"{source}: column {name!r} is missing" + (f"; nearest present {close!r}" if close else ""),
                 expected=f"the columns {', '.join(table.must_have)}",
                 remedy="Add the column to the export, or rename the one that holds it.",
             )
     for name in names:
         if name not in table.names and name not in attributes:
+            close = nearest(name, [*table.names, *attributes])
             raise SourceError(
-                f"{source}: column {name!r} is unknown{_nearest(name, [*table.names, *attributes])}",
+                f"{source}: column {name!r} is unknown" + (f"; did you mean {close!r}?" if close else ""),
                 expected="columns of the contract" + (" or attributes of the process definition" if attributes else ""),
                 remedy="Rename it, leave it out"
                 + (", or define it as a [[parameter]] of kind attribute." if table.attributes else "."),
@@ -102,7 +102,7 @@ def check_rows(
     raw = {name: to_arrow(frame[name]) for name in frame.columns}
     columns = (*table.columns, *(attribute_columns(process)[n] for n in frame.columns if n not in table.names))
     typed, faults = _typed(raw, columns, len(frame))
-    converted = convert_units(typed, table, process, faults)
+    converted = convert_units(typed, process, faults)
     faults += row_rules(typed, table, process, batches)
     code = _first_fault(faults, len(frame))
     bad = np.flatnonzero(code >= 0)
@@ -216,8 +216,7 @@ def quarantine(
         },
         index=range(len(text)),
     )
-    kinds = {"text": "str", "json": "str", "integer": "int32", "flag": "bool"}
-    return frame.astype({c.name: kinds[c.kind] for c in QUARANTINE.columns})[list(QUARANTINE.names)]
+    return frame.astype({c.name: c.dtype for c in QUARANTINE.columns})[list(QUARANTINE.names)]
 
 
 def _typed(
@@ -275,10 +274,3 @@ def _plain(value: object) -> object:
     if isinstance(value, (pd.Timestamp,)):
         return value.isoformat()
     return value.item() if isinstance(value, np.generic) else str(value)
-
-
-def _nearest(word: str, known: Iterable[str], label: str = "did you mean") -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    if close:
-        return f"; {label} {close[0]!r}" + ("?" if label == "did you mean" else "")
-    return ""

@@ -15,29 +15,21 @@ import pyarrow as pa
 from features.process import OUTCOMES
 
 if TYPE_CHECKING:  # two seconds to import: only where a frame is checked
+    import pandas as pd
     import pandera.pandas as pa_frames
 
 Kind = Literal["id", "text", "time", "number", "integer", "flag", "json"]
 
-_ARROW: dict[str, pa.DataType] = {
-    "id": pa.string(),
-    "text": pa.string(),
-    "json": pa.string(),
-    "time": pa.timestamp("us", tz="UTC"),
-    "number": pa.float64(),
-    "integer": pa.int32(),
-    "flag": pa.bool_(),
+_TYPES: dict[str, tuple[pa.DataType, str]] = {  # by kind, in Arrow and in pandas
+    **dict.fromkeys(("id", "text", "json"), (pa.string(), "str")),
+    "time": (pa.timestamp("us", tz="UTC"), "datetime64[us, UTC]"),
+    "number": (pa.float64(), "float64"),
+    "integer": (pa.int32(), "int32"),
+    "flag": (pa.bool_(), "bool"),
 }
-_PANDAS = {
-    "id": "str",
-    "text": "str",
-    "json": "str",
-    "time": "datetime64[us, UTC]",
-    "number": "float64",
-    "integer": "int32",
-    "flag": "bool",
-}
-QUALITIES = ("good", "uncertain", "bad")
+BAD_QUALITY = "bad"  # such a reading may have any value: it is counted, never averaged
+QUALITIES = ("good", "uncertain", BAD_QUALITY)
+ORIGINS = ("real", "simulated")
 GRADES = ("A", "B", "C", "D", "")
 SEVERITIES = ("", "minor", "major", "critical")
 
@@ -54,32 +46,29 @@ class Column:
     low: float | None = None
     high: float | None = None
     allowed: tuple[str, ...] | None = None
-    default: object = None  # what an absent value means; only where the contract says so
+    default: object = None  # what an absent value means
     default_from: str | None = None  # the column whose value an absent one takes
+    not_before: str | None = None  # the time that this one may not precede
 
     @property
     def arrow(self) -> pa.Field:
         """The stored type."""
-        return pa.field(self.name, _ARROW[self.kind], nullable=not self.required)
+        return pa.field(self.name, _TYPES[self.kind][0], nullable=not self.required)
+
+    @property
+    def dtype(self) -> str:
+        """The type in a frame."""
+        return _TYPES[self.kind][1]
 
     def pandera(self) -> pa_frames.Column:
         """The check of a whole column, after defaults were applied."""
         import pandera.pandas as pa_frames
 
-        checks = []
-        if self.low is not None:
-            checks.append(pa_frames.Check.ge(self.low))
-        if self.high is not None:
-            checks.append(pa_frames.Check.le(self.high))
-        if self.allowed is not None:
-            checks.append(pa_frames.Check.isin(self.allowed))
-        return pa_frames.Column(
-            _PANDAS[self.kind],
-            checks,
-            nullable=not self.required,
-            description=self.meaning,
-            metadata={"unit": self.unit},
-        )
+        check = pa_frames.Check
+        limits = ((check.ge, self.low), (check.le, self.high), (check.isin, self.allowed))
+        checks = [rule(limit) for rule, limit in limits if limit is not None]
+        unit = {"unit": self.unit}
+        return pa_frames.Column(self.dtype, checks, nullable=not self.required, description=self.meaning, metadata=unit)
 
 
 @dataclass(frozen=True)
@@ -91,6 +80,7 @@ class Table:
     columns: tuple[Column, ...]
     attributes: bool = False
     month_of: Literal["batch", "observed_at", "none"] = "batch"  # what decides its monthly partition
+    known_from: str = ""  # of the run history: the time from which a row counts; absent: from its batch's start
 
     def __getitem__(self, name: str) -> Column:
         return next(c for c in self.columns if c.name == name)
@@ -104,6 +94,15 @@ class Table:
     def must_have(self) -> tuple[str, ...]:
         """Columns that a source has to bring: required and without a default."""
         return tuple(c.name for c in self.columns if c.required and c.default is None and c.default_from is None)
+
+    def known_at(self, frame: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
+        """Typed rows that count at a moment, and those that count from their batch's start."""
+        return frame[~(frame[self.known_from] > as_of)]
+
+    def known_time(self, row: Mapping[str, object]) -> object:
+        """The time from which one raw row counts, as it is spelled there; None: the row has none."""
+        column = self[self.known_from]
+        return row.get(column.name) or (row.get(column.default_from) if column.default_from else None) or None
 
     def arrow(self, more: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
         """Stored schema, with the attribute columns of `more` behind it."""
@@ -125,8 +124,12 @@ def _id(name: str, meaning: str, *, required: bool = True) -> Column:
     return Column(name, "id", meaning, required=required)
 
 
-def _time(name: str, meaning: str, *, required: bool = False, default_from: str | None = None) -> Column:
-    return Column(name, "time", meaning, unit="UTC", required=required, default_from=default_from)
+def _time(name: str, meaning: str, *, required: bool = False, not_before: str | None = None) -> Column:
+    return Column(name, "time", meaning, unit="UTC", required=required, not_before=not_before)
+
+
+def _available(meaning: str, since: str) -> Column:
+    return Column("available_at", "time", meaning, unit="UTC", required=True, default_from=since, not_before=since)
 
 
 def _text(name: str, meaning: str, *, allowed: tuple[str, ...] | None = None, default: str | None = "") -> Column:
@@ -137,12 +140,7 @@ _REVISION = Column(
     "revision", "integer", "0 for the first report, higher for each correction", required=True, low=0, default=0
 )
 _OBSERVED = _time("observed_at", "When it was sampled or measured", required=True)
-_AVAILABLE = _time(
-    "available_at",
-    "When the value could first be seen; absent: when observed",
-    required=True,
-    default_from="observed_at",
-)
+_AVAILABLE = _available("When the value could first be seen; absent: when observed", "observed_at")
 
 BATCHES = Table(
     "batches",
@@ -157,9 +155,10 @@ BATCHES = Table(
         _text("subject_key", "Pseudonym of patient or donor; groups the splits", default=""),
         _time("started_at", "Start of the batch", required=True),
         _time("planned_end_at", "Planned end"),
-        _text("origin", "Whether the batch was made or simulated", allowed=("real", "simulated"), default=None),
+        _text("origin", "Whether the batch was made or simulated", allowed=ORIGINS, default=None),
     ),
     attributes=True,
+    known_from="started_at",
 )
 
 OBSERVATIONS = Table(
@@ -180,6 +179,7 @@ OBSERVATIONS = Table(
             default="good",
         ),
     ),
+    known_from="available_at",
 )
 
 EVENTS = Table(
@@ -190,16 +190,12 @@ EVENTS = Table(
         _text("kind", "phase, deviation, intervention, alarm, calibration, handover, ...", default=None),
         _text("code", "Which phase, deviation, ..."),
         _time("started_at", "Begin", required=True),
-        _time("ended_at", "End; absent: still open, as far as known"),
-        _time(
-            "available_at",
-            "When the begin could first be seen; absent: at once",
-            required=True,
-            default_from="started_at",
-        ),
+        _time("ended_at", "End, known from then on; absent: still open, as far as known", not_before="started_at"),
+        _available("When the begin could first be seen; absent: at once", "started_at"),
         _text("severity", "Severity, where it has one", allowed=SEVERITIES),
         _text("person_key", "Pseudonym of the operator"),
     ),
+    known_from="available_at",
 )
 
 MATERIALS = Table(
@@ -214,6 +210,7 @@ MATERIALS = Table(
         _text("unit", "Unit of the quantity"),
         _time("consumed_at", "When it was used; absent: known from the batch's start"),
     ),
+    known_from="consumed_at",
 )
 
 LOT_RESULTS = Table(
@@ -230,6 +227,7 @@ LOT_RESULTS = Table(
         _text("unit", "Unit as reported; absent: the parameter's unit"),
     ),
     month_of="observed_at",
+    known_from="available_at",
 )
 
 ENVIRONMENT = Table(
@@ -245,6 +243,7 @@ ENVIRONMENT = Table(
         _text("grade", "Cleanroom grade", allowed=GRADES),
     ),
     month_of="observed_at",
+    known_from="available_at",
 )
 
 DISPOSITIONS = Table(
@@ -259,6 +258,7 @@ DISPOSITIONS = Table(
         _text("source", "System or record that says so"),
         _text("verified_by", "Pseudonym of who verified it"),
     ),
+    known_from="decided_at",
 )
 
 RUN_HISTORY: dict[str, Table] = {

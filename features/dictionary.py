@@ -1,4 +1,4 @@
-"""The feature dictionary: what each column of a snapshot is, in words that a reason can be made of."""
+"""The feature dictionary: what each column of a snapshot is, in the words of reasons."""
 
 from __future__ import annotations
 
@@ -32,12 +32,17 @@ class Feature:
     meaning: str
 
 
+def feature(subject: str, window: str, statistic: str, *, label: str, meaning: str, unit: str = "") -> Feature:
+    """One entry of the dictionary, named `subject.window.statistic`."""
+    return Feature(f"{subject}.{window}.{statistic}", subject, label, unit, window, statistic, meaning)
+
+
 @dataclass(frozen=True)
 class Block:
     """Feature columns made together.
 
     Attributes:
-        values: Index of the rows asked for; float64 columns, NaN where not known, or `str` columns of categories.
+        values: Index of the rows they were made for; float64 columns, NaN where not known, or `str` columns of categories.
         features: One entry per column, in the columns' order.
     """
 

@@ -1,4 +1,4 @@
-"""Rows that come twice: repetitions say nothing new, contradictions say nothing at all."""
+"""Rows that come twice: of repetitions one row is kept, of contradictory rows none."""
 
 from __future__ import annotations
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class BatchguardError(Exception):
     """One line for a person.
@@ -44,3 +47,8 @@ class StorageError(BatchguardError):
 
 class TrainingError(BatchguardError):
     """Data from which no honest predictor can be trained."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known name that a misspelt one most likely means; None: no name is near."""
+    return next(iter(difflib.get_close_matches(word, [name for name in known if name], n=1, cutoff=0.5)), None)

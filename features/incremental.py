@@ -2,8 +2,8 @@
 
 A new reading lands in its bin, and that bin is summarised again from its own rows in order of time: late, out of order
 and corrected rows too. The kernels are those of the pass over a whole history, so the numbers are the same to the last
-bit (`tests/features/test_incremental.py`). A question reads summaries, never the rows; only one about a moment before
-the newest reading looks at rows, to leave out what was not known yet.
+bit (`tests/features/test_incremental.py`). A query reads summaries, never the rows; only a query of a moment before the
+newest reading reads rows, to leave out those that were not known yet.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.contracts import QUALITIES
+from features.contracts import BAD_QUALITY, QUALITIES
 from features.known_kernel import UNCHANGED, known_run
 from features.process import ProcessDefinition
 from features.runs import Runs
-from features.summaries import US_PER_H
+from features.summaries import US_PER_H, limits
 from features.summary_kernel import COUNTS, MOMENTS, bin_of, summarise_rows
 
 ACCEPTED, DUPLICATE, CONFLICT = 0, 1, 2  # what became of a row
-_IS_BAD = np.array([quality == "bad" for quality in QUALITIES])
+_IS_BAD = np.array([quality == BAD_QUALITY for quality in QUALITIES])
 _ONE = np.zeros(1, np.int32)  # the only batch, the only parameter
 _BIN = COUNTS.index("bin")
 
@@ -152,11 +152,8 @@ class SeriesGrid:
     def of(cls, process: ProcessDefinition) -> SeriesGrid:
         """The grid of a process."""
         parameters = process.features_of("sensor", "assay")
-        low = [-np.inf if p.normal[0] is None else p.normal[0] for p in parameters]
-        high = [np.inf if p.normal[1] is None else p.normal[1] for p in parameters]
         place = {p.name: i for i, p in enumerate(parameters)}
-        limits = (np.asarray(limit, np.float64) for limit in (low, high))
-        return cls(place, *limits, round(process.process.bin_h * US_PER_H))
+        return cls(place, *limits(p.normal for p in parameters), round(process.process.bin_h * US_PER_H))
 
     def summaries(self, parameter: int, started_us: int, rows: Readings) -> tuple[np.ndarray, np.ndarray]:
         """`COUNTS` and `MOMENTS` of the whole bins that sorted readings of one parameter make."""
@@ -171,7 +168,7 @@ class SeriesGrid:
             rest = (column[done:] for column in columns)
             used, made = summarise_rows(*rest, _ONE, _ONE, _IS_BAD, *limits, counts[total:], moments[total:])
             done, total = done + used, total + made
-            if not used:  # a corrected bin asks for more room than it fills
+            if not used:  # a corrected bin needs more room than it fills
                 more = ((counts, np.int64), (moments, np.float64))
                 counts, moments = (np.concatenate([a, np.empty((room, a.shape[1]), kind)]) for a, kind in more)
         return counts[:total], moments[:total]
@@ -206,7 +203,7 @@ class _Summaries:
         self.end[run] += more
 
     def beyond(self, size: int) -> int:
-        """Where there is room for `size` summaries that nobody holds; the next change may use it."""
+        """Where there is free room for `size` summaries; the next change may use it."""
         if self._used + size > len(self.counts):
             self._pack(size)
         return self._used

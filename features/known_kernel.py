@@ -1,4 +1,4 @@
-"""The compiled core of a question about a moment before the newest reading: bins without what was not known yet."""
+"""The compiled core of a query of a moment before the newest reading: bins without rows that were not known yet."""
 
 from __future__ import annotations
 

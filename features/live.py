@@ -1,6 +1,6 @@
-"""All that is known of one batch at a moment, as one row of numbers: the snapshot of a batch in progress.
+"""The snapshot of one batch in progress, as one row of numbers.
 
-The same columns as `features.snapshots` makes for a whole history, from the same families, without a frame.
+It has the columns that `features.snapshots` makes for a whole history, from the same families, without a frame.
 """
 
 from __future__ import annotations
@@ -11,23 +11,20 @@ from functools import cached_property
 
 import numpy as np
 
-from features.context import Asked, Family
+from features.context import ContextQuery, Family
 from features.dictionary import Feature
 from features.incremental import BatchSeries
-from features.process import ProcessDefinition
 from features.runs import SeriesFamily
-from features.sensors import SensorSigns
-from features.series import SeriesPlan
 from features.snapshots import MISSING, PROGRESS
 from features.summaries import US_PER_H
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a row, and where each family writes its own.
+    """The columns of a row, and the span of columns of each family.
 
     Attributes:
-        of_series: Families that read a batch's summaries; the first is the plan of the series themselves.
+        of_series: Families that read a batch's summaries; the first is `features.series.SeriesPlan`.
         context: Families of the context.
     """
 
@@ -42,19 +39,18 @@ class Columns:
 
     @cached_property
     def categories(self) -> dict[int, tuple[str, ...]]:
-        """Names of the categories by column; such a column holds the place of a name."""
+        """Names of the categories by column; such a column holds a name's place in them."""
         names = {}
         for family, place in zip(self.context, self._places[len(self.of_series) :], strict=True):
             names |= {place.start + column: known for column, known in family.categories.items()}
         return names
 
-    def row(self, series: BatchSeries, context: Sequence[tuple[Family, Asked]], as_of_us: int) -> np.ndarray:
+    def row(self, series: BatchSeries, context: Sequence[tuple[Family, ContextQuery]], as_of_us: int) -> np.ndarray:
         """The row of a batch.
 
         Args:
             series: Its readings.
-            context: The families of the context, or others with the same columns, each with the question as it knows
-                the batch.
+            context: The families of the context, or others with the same columns, each with its query for the batch.
             as_of_us: The moment, not before the batch's start.
 
         Returns:
@@ -66,8 +62,8 @@ class Columns:
         for family, place in zip(self.of_series, self._places, strict=False):
             family.fill(runs, out[:, place])
         out[0, 1] = np.count_nonzero(np.isnan(out[0, self._newest]))
-        for (family, question), place in zip(context, self._places[len(self.of_series) :], strict=True):
-            family.fill(question, out[:, place])
+        for (family, query), place in zip(context, self._places[len(self.of_series) :], strict=True):
+            family.fill(query, out[:, place])
         return out[0]
 
     @cached_property
@@ -81,8 +77,3 @@ class Columns:
         plan, first = self.of_series[0].features, self._places[0].start
         places = [i for i, f in enumerate(plan) if f.window == "since_start" and f.statistic == "last"]
         return np.array(places, np.int64) + first
-
-
-def series_families(process: ProcessDefinition) -> tuple[SeriesFamily, ...]:
-    """All families that read a batch's summaries, the series themselves first."""
-    return (SeriesPlan.of(process), SensorSigns.of(process))

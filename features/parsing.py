@@ -1,15 +1,14 @@
-"""Typing of raw columns, text or already typed, by the contract. What does not fit is told, never bent.
+"""Typing of raw columns, text or already typed, by the contract. What does not fit is reported, never changed.
 
 Accepted without loss: text that spells the type, integers for numbers (below 2^53) and for ids, offset-aware times.
 Refused: times without offset, numbers for flags or times, decimals for ids, anything not finite. Times are kept in
-microseconds: digits beyond are cut off, as the contract says.
+microseconds: further digits are cut off, as the contract demands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,8 @@ _OFFSET_TIME = _TIME[:-1] + r"([Zz]|[+-]\d{2}(:?\d{2})?)$"
 _DATE_OR_TIME = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?$"
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _INTEGER = r"^[+-]?\d{1,18}$"
-_EXACT = 2**53  # beyond, neighbouring integers share a float (2^53 itself with the next)
+EXACT = 2**53  # beyond, neighbouring integers share a float (2^53 itself with the next)
+INTEGER_END = 2**31  # integers are stored in 32 bits
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def type_column(raw: pa.Array, column: Column) -> Typed:
     return Typed(values, _mask(raw.is_null()), tuple(fault for fault in faults if fault.rows.any()))
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """A raw value as a person sees it in a reason, cut at 60 characters."""
     text = repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -116,26 +116,18 @@ def _parse_times(text: pa.Array) -> np.ndarray:
     return found.where(found.dt.year.between(1, 9999)).array
 
 
+def _fault(code: str, rows: np.ndarray, raw: pa.Array, name: str, complaint: str) -> Fault:
+    return Fault(code, rows, lambda i: f"{name} {text_of(raw[i].as_py())} {complaint}")
+
+
 def _naive(rows: np.ndarray, raw: pa.Array, name: str) -> Fault:
-    return Fault(
-        "naive_time",
-        rows,
-        lambda i: (
-            f"{name} {text_of(raw[i].as_py())} has no offset from UTC; expected ISO 8601 with offset such as "
-            "2025-03-01T08:00:00+01:00. Export it with its offset"
-        ),
-    )
+    complaint = "has no offset from UTC; expected ISO 8601 with offset such as 2025-03-01T08:00:00+01:00. Export it with its offset"
+    return _fault("naive_time", rows, raw, name, complaint)
 
 
 def _no_time(rows: np.ndarray, raw: pa.Array, name: str) -> Fault:
-    return Fault(
-        "not_a_time",
-        rows,
-        lambda i: (
-            f"{name} {text_of(raw[i].as_py())} is no time; expected ISO 8601 with offset such as 2025-03-01T08:00:00Z. "
-            "Mend the source"
-        ),
-    )
+    complaint = "is no time; expected ISO 8601 with offset such as 2025-03-01T08:00:00Z. Mend the source"
+    return _fault("not_a_time", rows, raw, name, complaint)
 
 
 def _numbers(raw: pa.Array, name: str) -> tuple[pd.Series, list[Fault]]:
@@ -146,25 +138,15 @@ def _numbers(raw: pa.Array, name: str) -> tuple[pd.Series, list[Fault]]:
         values[fits] = _parse_numbers(raw.filter(pa.array(fits)))
     elif pa.types.is_integer(raw.type) or pa.types.is_floating(raw.type) or pa.types.is_decimal(raw.type):
         values = pc.cast(raw, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        fits = known & ~(pa.types.is_integer(raw.type) & (np.abs(np.nan_to_num(values)) >= _EXACT))
+        fits = known & ~(pa.types.is_integer(raw.type) & (np.abs(np.nan_to_num(values)) >= EXACT))
     else:
         values, fits = np.full(len(raw), np.nan), np.zeros(len(raw), bool)
     infinite = known & fits & ~np.isfinite(values)
+    wrong = "is not a number; expected digits with a decimal point. Mend the source"
+    endless = "is not finite; expected a finite number. Leave it out or mend the source"
     faults = [
-        Fault(
-            "not_a_number",
-            known & ~fits,
-            lambda i: (
-                f"{name} {text_of(raw[i].as_py())} is not a number; expected digits with a decimal point. Mend the source"
-            ),
-        ),
-        Fault(
-            "not_finite",
-            infinite,
-            lambda i: (
-                f"{name} {text_of(raw[i].as_py())} is not finite; expected a finite number. Leave it out or mend the source"
-            ),
-        ),
+        _fault("not_a_number", known & ~fits, raw, name, wrong),
+        _fault("not_finite", infinite, raw, name, endless),
     ]
     return pd.Series(np.where(known & fits & ~infinite, values, np.nan)), faults
 
@@ -188,20 +170,17 @@ def _integers(raw: pa.Array, name: str) -> tuple[pd.Series, list[Fault]]:
         fits, found = known, pc.cast(raw.drop_null(), pa.int64(), safe=False).to_numpy(zero_copy_only=False)
     elif pa.types.is_floating(raw.type):
         numbers = np.nan_to_num(raw.to_numpy(zero_copy_only=False), posinf=0.5, neginf=0.5)
-        fits = known & (numbers == np.round(numbers)) & (np.abs(numbers) <= _EXACT)
+        fits = known & (numbers == np.round(numbers)) & (np.abs(numbers) <= EXACT)
         found = numbers[fits].astype(np.int64)
     else:
         fits, found = np.zeros(len(raw), bool), np.zeros(0, np.int64)
-    within = np.abs(found) < 2**31
+    within = np.abs(found) < INTEGER_END
     values = np.zeros(len(raw), np.int64)
     values[fits] = np.where(within, found, 0)
     good = fits.copy()
     good[fits] = within
-    fault = Fault(
-        "not_an_integer",
-        known & ~good,
-        lambda i: f"{name} {text_of(raw[i].as_py())} is no whole number; expected 0, 1, 2, ... Mend the source",
-    )
+    complaint = "is no whole number; expected 0, 1, 2, ... Mend the source"
+    fault = _fault("not_an_integer", known & ~good, raw, name, complaint)
     return pd.Series(pd.arrays.IntegerArray(values, ~good)), [fault]
 
 
@@ -210,10 +189,8 @@ def _text(raw: pa.Array, name: str) -> tuple[pd.Series, list[Fault]]:
         raw = pc.cast(raw, pa.large_string())
     if pa.types.is_large_string(raw.type):
         return raw.to_pandas().astype("str"), []
-    fault = Fault(
-        "not_text",
-        _mask(raw.is_valid()),
-        lambda i: f"{name} {text_of(raw[i].as_py())} is not text; expected a name. Export the column as text",
+    fault = _fault(
+        "not_text", _mask(raw.is_valid()), raw, name, "is not text; expected a name. Export the column as text"
     )
     return pd.Series([None] * len(raw), dtype="str"), [fault]
 

@@ -5,18 +5,20 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 import re
 import tomllib
 from collections.abc import Iterable
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypeVar, get_args
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
-from features.errors import ProcessError
+from features.errors import ProcessError, nearest
 from features.units import UnitError, convert
 
 OUTCOMES = ("released", "released_oos", "rejected", "terminated", "cancelled")
@@ -65,9 +67,9 @@ class Parameter(_Part):
     """One measured or recorded quantity.
 
     `range` is what is physically possible (outside is bad data), `normal` the normal operating range.
-    A limit may be left open with nan. `kind` says how often it is measured: `sensor` many times,
+    A limit may be left open with nan. `kind` is how often it is measured: `sensor` many times,
     `assay` a few times (also tests of raw-material lots), `attribute` once, known at start. `checked_by` names the
-    off-line assay of the same quantity that tells whether a sensor drifts.
+    off-line assay of the same quantity, which shows whether a sensor drifts.
     """
 
     name: Name
@@ -83,12 +85,11 @@ class Parameter(_Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _open_limits(cls, data: Any) -> Any:
-        for key in ("range", "normal"):
-            limits = data.get(key) if isinstance(data, dict) else None
-            if isinstance(limits, list):
-                data = data | {key: [None if limit != limit else limit for limit in limits]}
-        return data
+    def _open_limits(cls, data: object) -> object:
+        if not isinstance(data, dict):
+            return data
+        limits = {key: data[key] for key in ("range", "normal") if isinstance(data.get(key), list)}
+        return data | {key: [None if limit != limit else limit for limit in pair] for key, pair in limits.items()}
 
     @model_validator(mode="after")
     def _ordered(self) -> Parameter:
@@ -158,9 +159,9 @@ class LabelRule(_Part):
     def __str__(self) -> str:
         return f"{self.parameter} {self.compare} {self.limit:g}"
 
-    def failed(self, value: Any) -> Any:
-        """Whether a value (number or array) counts as failed; NaN gives False, so mask it first."""
-        return _COMPARE[self.compare](value, self.limit)
+    def failed(self, values: np.ndarray) -> np.ndarray:
+        """Whether each value counts as failed; NaN gives False, so mask it first."""
+        return np.asarray(_COMPARE[self.compare](values, self.limit))
 
 
 class OutcomeRule(_Part):
@@ -195,7 +196,7 @@ class Cost(_Part):
 
 
 class DecisionRule(_Part):
-    """What the plant asks of decisions; each is reported beside what later batches gave.
+    """The plant's targets for decisions; the report shows each beside its value on later batches.
 
     `alarm_budget` and `watch_budget` are the shares of good batches that may ever be called high, and at least elevated;
     `missed_failures` the share of failing batches that may be called low at any stage; `cases_per_mode` the failures a
@@ -298,8 +299,18 @@ class ProcessDefinition(_Part):
         return tuple(p for p in self.parameter if p.kind in kinds and not p.excluded)
 
 
-def load_process(path: Path | str) -> ProcessDefinition:
+Definition = TypeVar("Definition", bound=ProcessDefinition)
+
+
+def load_process(
+    path: Path | str,
+    definition: type[Definition] = ProcessDefinition,  # ty: ignore[invalid-parameter-default] - the bound is the default
+) -> Definition:
     """Read a process definition.
+
+    Args:
+        path: A `processes/<id>.toml`.
+        definition: The tables that it may have: those of `ProcessDefinition`, or of a subclass with further ones.
 
     Raises:
         ProcessError: The file is missing, not TOML, has an unknown key (named with its line and the nearest
@@ -318,75 +329,51 @@ def load_process(path: Path | str) -> ProcessDefinition:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProcessError(f"{path}: not TOML: {error}") from None
     try:
-        return ProcessDefinition.model_validate(data)
+        return definition.model_validate(data)
     except ValidationError as error:
         problems = error.errors()
-        # a misspelt key is unknown and the right one missing: the first says what to do
+        # a misspelt key is unknown and the right one missing: the first problem leads to the cure
         unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
-        raise ProcessError(_explain(path, text, [*unknown, *problems][0])) from None
+        raise ProcessError(_explain(path, text, [*unknown, *problems][0], definition)) from None
 
 
-def _explain(path: Path, text: str, problem: Any) -> str:
+def _explain(path: Path, text: str, problem: ErrorDetails, definition: type[ProcessDefinition]) -> str:
     loc = tuple(problem["loc"])
     where = f"{path}:{_line_of(text, loc)}"
     key = ".".join(str(part) for part in loc) or "the file"
     if problem["type"] == "extra_forbidden":
-        return f"{where}: unknown key {loc[-1]!r}{_nearest(str(loc[-1]), _known_keys(loc))}"
+        return f"{where}: unknown key {loc[-1]!r}{_nearest(str(loc[-1]), _known_keys(definition, loc))}"
     if problem["type"] == "missing":
         return f"{where}: {key} is missing"
     return f"{where}: {key}: {problem['msg'].removeprefix('Value error, ')}"
 
 
-def _known_keys(loc: tuple[Any, ...]) -> Iterable[str]:
-    tables = {
-        "process": ProcessHead,
-        "parameter": Parameter,
-        "phase": Phase,
-        "quality_attribute": QualityAttribute,
-        "outcome": OutcomeRule,
-        "cost": Cost,
-        "decision": DecisionRule,
-    }
-    model = ProcessDefinition if len(loc) == 1 else tables[str(loc[0])]
-    return model.model_fields
+def _known_keys(definition: type[ProcessDefinition], loc: tuple[int | str, ...]) -> Iterable[str]:
+    """Keys that the table of an unknown key may have, or the tables that a definition may have."""
+    if len(loc) == 1:
+        return definition.model_fields
+    annotation = definition.model_fields[str(loc[0])].annotation
+    return next(
+        t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, _Part)
+    ).model_fields
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+    close = nearest(word, known)
+    return f"; did you mean {close!r}?" if close else f"; known: {', '.join(known)}"
 
 
-def _line_of(text: str, loc: tuple[Any, ...]) -> int:
-    """Line (from 1) of a key or, where it has none, of the table it belongs to."""
-    table, rest = (str(loc[0]), loc[1:]) if loc else ("", ())
-    nth = 0
-    if rest and isinstance(rest[0], int):
-        nth, rest = rest[0], rest[1:]
-    header = re.compile(rf"^\s*\[\[?\s*{re.escape(table)}\s*\]\]?")
-    found, seen, inside = 1, -1, False
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header.match(line):
-            seen += 1
-            inside = seen == nth
-            found = number if inside else found
-        elif line.lstrip().startswith("["):
-            inside = False
-        elif inside and rest and re.search(rf"(^|;|,|\{{)\s*{re.escape(str(rest[0]))}\s*=", line):
-            return number
-    if found == 1 and seen < 0:
-        return _line_of_value(text, table, nth)
-    return found
-
-
-def _line_of_value(text: str, key: str, nth: int) -> int:
-    """Line of `key = ...`, or of the nth `{ ... }` where the value is a list of inline tables, one on a line."""
-    top, seen = re.compile(rf"^\s*{re.escape(key)}\s*="), -1
-    begin = 1
-    for number, line in enumerate(text.splitlines(), start=1):
-        if seen < 0 and top.match(line):
-            begin, seen = number, 0
-        elif seen >= 0 and line.lstrip().startswith("{"):
-            if seen == nth:
-                return number
-            seen += 1
-    return begin
+def _line_of(text: str, loc: tuple[int | str, ...]) -> int:
+    """Line (from 1) of a key or, if it is nowhere written, of the table it belongs to."""
+    table, *rest = (str(part) if isinstance(part, str) else part for part in (*loc, "")[: max(1, len(loc))])
+    nth = int(rest.pop(0)) if rest and isinstance(rest[0], int) else 0
+    lines, name = text.splitlines(), re.escape(str(table))
+    headers = [i for i, line in enumerate(lines) if re.match(rf"\s*\[\[?\s*{name}\s*\]\]?", line)]
+    if nth < len(headers):
+        own = takewhile(lambda line: not line.lstrip().startswith("["), lines[headers[nth] + 1 :])
+        key = re.compile(rf"(^|;|,|\{{)\s*{re.escape(str(rest[0]))}\s*=") if rest else None
+        found = (i for i, line in enumerate(own, headers[nth] + 1) if key is not None and key.search(line))
+        return 1 + next(found, headers[nth])
+    begin = next((i for i, line in enumerate(lines) if re.match(rf"\s*{name}\s*=", line)), 0)  # `key = ...`
+    inline = [i for i, line in enumerate(lines) if i > begin and line.lstrip().startswith("{")]  # a table on each line
+    return 1 + (inline[nth] if nth < len(inline) else begin)

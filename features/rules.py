@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import overload
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.contracts import Column, Table
-from features.errors import BatchguardError
+from features.contracts import BAD_QUALITY, Column, Table
+from features.errors import BatchguardError, nearest
 from features.parsing import Fault, text_of
 from features.process import Parameter, ProcessDefinition
 from features.units import convert
@@ -37,17 +37,13 @@ def row_rules(typed: Typed, table: Table, process: ProcessDefinition, batches: B
     for name, values in typed.items():
         column = table[name] if name in table.names else attributes[name]
         faults += [*_allowed(values, column), *_within(values, column.name, column.low, column.high, column.unit)]
-    for earlier, later in (("observed_at", "available_at"), ("started_at", "ended_at"), ("started_at", "available_at")):
-        if earlier in typed and later in typed:
-            faults += _ordered(typed, earlier, later)
+    faults += [_ordered(typed, c.not_before, c.name) for c in table.columns if c.not_before is not None]
     if batches is not None and table.name != "batches" and "batch_id" in typed:
-        faults += _known_batch(typed["batch_id"], batches)
+        faults.append(_known_batch(typed["batch_id"], batches))
     return [fault for fault in faults if fault.rows.any()]
 
 
-def convert_units(
-    typed: Typed, table: Table, process: ProcessDefinition, faults: list[Fault]
-) -> dict[tuple[str, str], np.ndarray]:
+def convert_units(typed: Typed, process: ProcessDefinition, faults: list[Fault]) -> dict[tuple[str, str], np.ndarray]:
     """Bring values into their parameters' units, in place; faults are added to the list.
 
     Values that the source itself flags as bad keep their row whatever they read: they are counted, never averaged.
@@ -62,12 +58,12 @@ def convert_units(
     units, unit_codes = _factorize(typed["unit"])
     faults += _known_parameters(names, name_codes, process)
     values = typed["value"].to_numpy().copy()
-    bad = (typed["quality"] == "bad").to_numpy() if "quality" in typed else np.zeros(len(values), bool)
+    bad = (typed["quality"] == BAD_QUALITY).to_numpy() if "quality" in typed else np.zeros(len(values), bool)
     wanted = np.array(units, dtype=object)[unit_codes] if len(units) else np.zeros(0, dtype=object)
     if not len(values):
         return converted
     pairs = name_codes.astype(np.int64) * (len(units) + 1) + unit_codes
-    outside = np.zeros(len(values), bool)
+    beyond = np.zeros(len(values), bool)
     for pair in np.unique(pairs[name_codes >= 0]):
         name, unit_code = names[pair // (len(units) + 1)], pair % (len(units) + 1)
         parameter, unit = process.by_name.get(name), units[unit_code] if unit_code < len(units) else ""
@@ -82,10 +78,10 @@ def convert_units(
                 faults.append(_unit_fault(rows, name, error))
                 continue
         wanted[rows] = parameter.unit
-        outside[rows] = _outside(values[rows], *parameter.range) & ~bad[rows]
+        beyond[rows] = outside(values[rows], *parameter.range) & ~bad[rows]
     typed["value"] = pd.Series(values)
     typed["unit"] = pd.Series(wanted, dtype="str")
-    faults.append(_outside_fault(outside, typed, process.by_name))
+    faults.append(_outside_fault(beyond, typed, process.by_name))
     return converted
 
 
@@ -106,26 +102,39 @@ def _members(column: pd.Series, known: Collection[str]) -> tuple[list[str], np.n
     return names, codes, member[codes]
 
 
+def _name_fault(
+    code: str, rows: np.ndarray, what: str, names: list[str], codes: np.ndarray, rest: Callable[[str], str]
+) -> Fault:
+    """A fault of names; `rest` is the sentence behind the name."""
+
+    def reason(i: int) -> str:
+        name = names[codes[i]]
+        return f"{what} {text_of(name)} {rest(name)}"
+
+    return Fault(code, rows, reason)
+
+
 def _allowed(values: pd.Series, column: Column) -> list[Fault]:
-    if column.allowed is None:
+    allowed = column.allowed
+    if allowed is None:
         return []
-    names, codes, fine = _members(values, column.allowed)
-    expected = ", ".join(repr(a) for a in column.allowed)
+    names, codes, fine = _members(values, allowed)
+    expected = f"is not allowed; expected one of {', '.join(repr(a) for a in allowed)}"
     return [
-        Fault(
-            "not_allowed",
-            ~fine,
-            lambda i: (
-                f"{column.name} {text_of(names[codes[i]])} is not allowed; expected one of {expected}"
-                f"{_did_you_mean(names[codes[i]], column.allowed or ())}. Mend the source"
-            ),
+        _name_fault(
+            "not_allowed", ~fine, column.name, names, codes,
+            lambda name: f"{expected}{_did_you_mean(name, allowed)}. Mend the source",
         )
-    ]
+    ]  # fmt: skip
 
 
-def _outside(values: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
-    below = values < low if low is not None else np.zeros(len(values), bool)
-    return below | (values > high) if high is not None else below
+@overload
+def outside(values: float, low: float | None, high: float | None) -> bool: ...
+@overload
+def outside(values: np.ndarray, low: float | None, high: float | None) -> np.ndarray: ...
+def outside(values: float | np.ndarray, low: float | None, high: float | None) -> bool | np.ndarray:
+    """Whether values lie outside limits, which count as inside; None is no limit. NaN lies nowhere, so not outside."""
+    return (values < (-np.inf if low is None else low)) | (values > (np.inf if high is None else high))
 
 
 def _within(values: pd.Series, name: str, low: float | None, high: float | None, unit: str) -> list[Fault]:
@@ -135,7 +144,7 @@ def _within(values: pd.Series, name: str, low: float | None, high: float | None,
     return [
         Fault(
             "out_of_range",
-            _outside(numbers, low, high),
+            outside(numbers, low, high),
             lambda i: (
                 f"{name} {numbers[i]:g} is out of range; expected {_range(low, high, unit)}. Mend the source, or the range"
             ),
@@ -162,55 +171,37 @@ def _range(low: float | None, high: float | None, unit: str) -> str:
     return (f"at least {low:g} {unit}" if high is None else f"{low:g} to {high:g} {unit}").rstrip()
 
 
-def _ordered(typed: Typed, earlier: str, later: str) -> list[Fault]:
+def _ordered(typed: Typed, earlier: str, later: str) -> Fault:
     one, other = typed[earlier], typed[later]
     rows = (other < one).to_numpy(dtype=bool, na_value=False)
-    return [
-        Fault(
-            f"{later}_before_{earlier}",
-            rows,
-            lambda i: (
-                f"{later} {other.iloc[i].isoformat()} lies before {earlier} {one.iloc[i].isoformat()}; expected the same time "
-                "or later. Mend the source"
-            ),
-        )
-    ]
+    return Fault(
+        f"{later}_before_{earlier}",
+        rows,
+        lambda i: (
+            f"{later} {other.iloc[i].isoformat()} lies before {earlier} {one.iloc[i].isoformat()}; expected the same time "
+            "or later. Mend the source"
+        ),
+    )
 
 
-def _known_batch(column: pd.Series, batches: Collection[str]) -> list[Fault]:
+def _known_batch(column: pd.Series, batches: Collection[str]) -> Fault:
     names, codes, fine = _members(column, batches)
-    return [
-        Fault(
-            "unknown_batch",
-            ~fine,
-            lambda i: (
-                f"batch_id {text_of(names[codes[i]])} is not a kept row of batches; expected a known batch. "
-                "Add the batch, or mend its own row if that one is quarantined"
-            ),
-        )
-    ]
+    rest = "is not a kept row of batches; expected a known batch. Add the batch, or mend its own row if that one is quarantined"
+    return _name_fault("unknown_batch", ~fine, "batch_id", names, codes, lambda _: rest)
 
 
 def _known_parameters(names: list[str], codes: np.ndarray, process: ProcessDefinition) -> list[Fault]:
     unknown = np.array([*(n not in process.by_name for n in names), False])[codes]
     category = np.array([*(n in process.by_name and process[n].is_category for n in names), False])[codes]
+    expected = f"is not in the process definition {process.id!r}; expected one of its parameters"
+
+    def unknown_rest(name: str) -> str:
+        return f"{expected}{_did_you_mean(name, process.by_name)}. Rename it, or define it as a [[parameter]]"
+
+    category_rest = "is a category and has no reading; expected a column of batches. Move it there"
     return [
-        Fault(
-            "unknown_parameter",
-            unknown,
-            lambda i: (
-                f"parameter {text_of(names[codes[i]])} is not in the process definition {process.id!r}; expected one of its "
-                f"parameters{_did_you_mean(names[codes[i]], process.by_name)}. Rename it, or define it as a [[parameter]]"
-            ),
-        ),
-        Fault(
-            "category_parameter",
-            category,
-            lambda i: (
-                f"parameter {text_of(names[codes[i]])} is a category and has no reading; expected a column of batches. "
-                "Move it there"
-            ),
-        ),
+        _name_fault("unknown_parameter", unknown, "parameter", names, codes, unknown_rest),
+        _name_fault("category_parameter", category, "parameter", names, codes, lambda _: category_rest),
     ]
 
 
@@ -221,5 +212,5 @@ def _unit_fault(rows: np.ndarray, name: str, error: BatchguardError) -> Fault:
 
 
 def _did_you_mean(word: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(word, [k for k in known if k], n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    close = nearest(word, known)
+    return f" (did you mean {close!r}?)" if close else ""

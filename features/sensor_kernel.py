@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from features.summary_kernel import merge
+from features.summary_kernel import behind_bin, merge
 
 NEAR_BINS = 2  # bins on either side that a spike must depart from
 SPIKE_SPREADS = 3.0  # how far, in spreads of those bins; for Gaussian noise about ten standard deviations
-LEAST_NEAR = 4  # readings in those bins, below which their spread says nothing
+LEAST_NEAR = 4  # readings in those bins, below which their spread is no measure
 NEWEST_GAPS = 3  # off-line results whose median counts, so that one mistyped result changes little
 
 _BIN, _FROM, _UNTIL, _N = 2, 4, 5, 6
@@ -40,8 +40,7 @@ def fill_signals(
         reached = run_start[run]
         for row in range(row_from[run], row_until[run]):
             k = at_bin[row]
-            while reached < run_end[run] and counts[reached, _BIN] <= k:
-                reached += 1
+            reached = behind_bin(counts, reached, run_end[run], k)
             out[row, flat_of[p]] = _flat_h(counts, moments, run_start[run], reached, k, low_end[p], high_end[p])
             found, end = 0, reached
             while end > run_start[run] and counts[end - 1, _BIN] > k - window:
@@ -102,13 +101,13 @@ def _flat_h(counts, moments, first, end, k, low_end, high_end):
 
 @njit(cache=True, nogil=True)
 def _spike_share(low, high, n, low_end, high_end):
-    """Share of the bins, newest first, that hold a spike; NaN where no bin can be judged.
+    """Share of the bins, newest first, that hold a spike; NaN where no bin has neighbours to compare it with.
 
     A spike departs from the bins on both sides by more than their spread explains, in one direction, while the rest
     of its bin does not: a step or an excursion of the process stays for longer than a reading. Bins that touch an end
     of the range are no measure: there noise is cut off, and a pump that stands still seems to spike.
     """
-    judged, spikes = 0, 0
+    compared, spikes = 0, 0
     for i in range(1, len(low) - 1):
         floor, ceiling, near = np.inf, -np.inf, 0
         for j in range(max(0, i - NEAR_BINS), min(len(low), i + NEAR_BINS + 1)):
@@ -117,12 +116,12 @@ def _spike_share(low, high, n, low_end, high_end):
         spread = ceiling - floor
         if near < LEAST_NEAR or spread <= 0.0 or floor <= low_end or ceiling >= high_end:
             continue
-        judged += 1
+        compared += 1
         far = SPIKE_SPREADS * spread
         up = high[i] - ceiling > far and (n[i] == 1 or low[i] - ceiling <= spread)
         down = floor - low[i] > far and (n[i] == 1 or floor - high[i] <= spread)
         spikes += up or down
-    return spikes / judged if judged else np.nan
+    return spikes / compared if compared else np.nan
 
 
 @njit(cache=True, nogil=True)
@@ -144,17 +143,13 @@ def fill_gaps(
             low = sensor_start[pair]
             while s < assay_end[pair] and counts[s, _BIN] <= k:
                 sample_bin, begin = counts[s, _BIN], s
-                while s < assay_end[pair] and counts[s, _BIN] == sample_bin:
-                    s += 1
+                s = behind_bin(counts, s, assay_end[pair], sample_bin)
                 _merge_valid(counts, moments, begin, s, k, count, moment)
                 if count[_N] == 0:
                     continue
                 result = scale * moment[_MEAN] + offset
-                while low < sensor_end[pair] and counts[low, _BIN] < sample_bin - around:
-                    low += 1
-                high = low
-                while high < sensor_end[pair] and counts[high, _BIN] <= min(k, sample_bin + around):
-                    high += 1
+                low = behind_bin(counts, low, sensor_end[pair], sample_bin - around - 1)
+                high = behind_bin(counts, low, sensor_end[pair], min(k, sample_bin + around))
                 _merge_valid(counts, moments, low, high, k, count, moment)
                 if count[_N]:
                     gaps[found] = moment[_MEAN] - result

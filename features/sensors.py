@@ -1,23 +1,19 @@
 """Signs of a sensor at fault: it departs from off-line results, no longer changes, or spikes.
 
-They say nothing of the batch. A model reads them to tell a probe that drifts from a process that does.
+The signs are no property of the batch. With them a model tells a drifting probe from a drifting process.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 
-from features.dictionary import Block, Feature
+from features.dictionary import Feature, feature
 from features.process import Parameter, ProcessDefinition
-from features.runs import Places, Runs, kernel_columns
+from features.runs import Runs
 from features.sensor_kernel import fill_gaps, fill_signals
-from features.series import THREADS
-from features.summaries import Grid
+from features.summaries import limits
 from features.units import convert
 
 AROUND_H = 1.0  # on either side of a sample; with the sample's own bin longer than a historian's usual 2 h gap
@@ -38,7 +34,14 @@ class _Gap:
 
 @dataclass(frozen=True)
 class SensorSigns:
-    """The columns of all sensors of a process: one plan for a pass over a history and for single readings.
+    """Signs of a fault of every sensor of a process, for a pass over a history and for single readings.
+
+    For every sensor `.now.flat_h` (hours over which the newest readings are one value; NaN with fewer than two readings,
+    or at an end of its range) and `.<longest window>.spike_share` (share of bins with an isolated extreme; NaN where no
+    bin has neighbours to compare it with). For a sensor with `checked_by`: `.now.gap` (in line less off line at the
+    newest sample whose result is known, in the sensor's unit), `.now.gap_median` (of the newest three samples; NaN with
+    fewer) and `.since_start.gap_change` (that median less the median of the first three; NaN with fewer than six). A
+    sample without in-line readings around it has no gap.
 
     Attributes:
         features: One entry per column.
@@ -75,72 +78,23 @@ class SensorSigns:
             tuple(features),
             max(1, round(hours / bin_h)),
             round(AROUND_H / bin_h),
-            np.array([-np.inf if p.range[0] is None else p.range[0] for p in parameters]),
-            np.array([np.inf if p.range[1] is None else p.range[1] for p in parameters]),
+            *limits(p.range for p in parameters),
             flat,
             spike,
             tuple(_gap(sensor, process, column) for sensor in process.features_of("sensor") if sensor.checked_by),
         )
 
     def fill(self, runs: Runs, out: np.ndarray) -> None:
-        """Write the signs of one batch at one moment into `out`, shape (1, columns), filled with NaN."""
-        summaries = (runs.counts, runs.moments)
-        spans = (runs.start, runs.end, runs.parameter, runs.row_from, runs.row_until)
-        self.signals(runs.at_bin, *spans, *summaries, out)
+        """Write the signs into `out`, one row per row of `runs`, filled with NaN."""
+        spans, summaries = (runs.start, runs.end), (runs.counts, runs.moments)
+        plan = (self.window_bins, self.low, self.high, self.flat, self.spike)
+        fill_signals(runs.at_bin, *spans, runs.parameter, runs.row_from, runs.row_until, *summaries, *plan, out)
         for gap in self.gaps:
-            inline, offline = slice(gap.sensor, gap.sensor + 1), slice(gap.assay, gap.assay + 1)
+            inline, offline = runs.pairs(gap.sensor, gap.assay)
             pair = (runs.start[inline], runs.end[inline], runs.start[offline], runs.end[offline])
-            self.gap(gap, runs.at_bin, *pair, runs.row_from[inline], runs.row_until[inline], *summaries, out)
-
-    def signals(self, at_bin: np.ndarray, *arrays: np.ndarray) -> None:
-        """Signs of the sensors alone; the arrays are those of `fill_signals`."""
-        *spans, counts, moments, out = arrays
-        limits = (self.window_bins, self.low, self.high, self.flat, self.spike)
-        fill_signals(at_bin, *spans, counts, moments, *limits, out)
-
-    def gap(self, gap: _Gap, at_bin: np.ndarray, *arrays: np.ndarray) -> None:
-        """Signs against off-line results; the arrays are those of `fill_gaps`."""
-        *spans, counts, moments, out = arrays
-        fill_gaps(at_bin, *spans, counts, moments, self.around_bins, gap.scale, gap.offset, gap.columns, out)
-
-
-def sensors(rows: pd.DataFrame, summaries: pa.Table, grid: Grid, process: ProcessDefinition) -> Block:
-    """Signs of a fault of every sensor at every row.
-
-    Args:
-        rows: Columns `batch_id`, `checkpoint_h`, `started_at`, `as_of`; unique index.
-        summaries: `features.summaries.SUMMARIES`, for each batch its parameters in unbroken runs in order of time.
-        grid: The grid the summaries were made with.
-        process: Gives the sensors, the assays that check them, and the bins.
-
-    Returns:
-        float64 columns. For every sensor `.now.flat_h` (hours over which the newest readings are one value; NaN with
-        fewer than two readings, or at an end of its range) and `.<longest window>.spike_share` (share of bins with an
-        isolated extreme; NaN where no bin has neighbours to be judged by). For a sensor with `checked_by`: `.now.gap`
-        (in line less off line at the newest sample whose result is known, in the sensor's unit), `.now.gap_median`
-        (of the newest three samples; NaN with fewer) and `.since_start.gap_change` (that median less the median of the
-        first three; NaN with fewer than six). A sample without in-line readings around it has no gap.
-    """
-    signs, place = SensorSigns.of(process), Places.of(rows, summaries, grid)
-    counts, moments = kernel_columns(summaries)
-    out = np.full((len(rows), len(signs.features)), np.nan)
-
-    def share_of(share: slice) -> None:
-        spans = (place.run_start[:-1][share], place.run_start[1:][share], place.run_parameter[share])
-        signs.signals(
-            place.at_bin, *spans, place.row_from[share], place.row_until[share], counts, moments, out
-        )  # fmt: skip
-
-    # each run of a batch and parameter has cells of its own, so threads do not meet
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(share_of, (slice(i, None, THREADS) for i in range(THREADS))))
-    for gap in signs.gaps:
-        inline, offline = _pairs(place, gap)
-        ends = (place.run_start[inline], place.run_start[inline + 1])
-        pair = (*ends, place.run_start[offline], place.run_start[offline + 1])
-        signs.gap(gap, place.at_bin, *pair, place.row_from[inline], place.row_until[inline], counts, moments, out)
-    values = pd.DataFrame(out[place.back], index=rows.index, columns=[f.name for f in signs.features])
-    return Block(values, signs.features)
+            own_rows = (runs.row_from[inline], runs.row_until[inline])
+            scale = (self.around_bins, gap.scale, gap.offset)
+            fill_gaps(runs.at_bin, *pair, *own_rows, *summaries, *scale, gap.columns, out)
 
 
 def _gap(sensor: Parameter, process: ProcessDefinition, column: dict[str, int]) -> _Gap:
@@ -151,33 +105,26 @@ def _gap(sensor: Parameter, process: ProcessDefinition, column: dict[str, int]) 
     return _Gap(names.index(sensor.name), names.index(assay.name), one - offset, offset, columns)
 
 
-def _pairs(place: Places, gap: _Gap) -> tuple[np.ndarray, np.ndarray]:
-    """Runs of the sensor and of its assay, of each batch that has both."""
-    of_sensor, of_assay = (np.flatnonzero(place.run_parameter == n) for n in (gap.sensor, gap.assay))
-    _, left, right = np.intersect1d(place.run_batch[of_sensor], place.run_batch[of_assay], return_indices=True)
-    return of_sensor[left], of_assay[right]
-
-
 def _features(sensor: Parameter, process: ProcessDefinition) -> list[Feature]:
     hours = _window_h(process)
     over = f"share of bins with a spike of {sensor.label} over the last {hours:g} h"
-    flat = _feature(sensor, "now", "flat_h", "h", f"hours for which {sensor.label} has not changed")
-    spikes = _feature(sensor, f"last_{hours:g}h", "spike_share", "", over)
+    name, label = sensor.name, sensor.label
+    flat = feature(name, "now", "flat_h", label=label, unit="h", meaning=f"hours for which {label} has not changed")
+    spikes = feature(name, f"last_{hours:g}h", "spike_share", label=label, meaning=over)
     return [flat, spikes, *(_gap_features(sensor) if sensor.checked_by else ())]
 
 
 def _gap_features(sensor: Parameter) -> tuple[Feature, ...]:
-    against = f"{sensor.label} less its off-line result"
-    return (
-        _feature(sensor, "now", "gap", sensor.unit, f"{against} at the newest sample"),
-        _feature(sensor, "now", "gap_median", sensor.unit, f"{against}, median of the newest three samples"),
-        _feature(sensor, "since_start", "gap_change", sensor.unit, f"{against}, change since the first three samples"),
+    kinds = (
+        ("now", "gap", " at the newest sample"),
+        ("now", "gap_median", ", median of the newest three samples"),
+        ("since_start", "gap_change", ", change since the first three samples"),
     )
-
-
-def _feature(sensor: Parameter, window: str, statistic: str, unit: str, meaning: str) -> Feature:
-    name = f"{sensor.name}.{window}.{statistic}"
-    return Feature(name, sensor.name, sensor.label, unit, window, statistic, meaning)
+    name, label, unit = sensor.name, sensor.label, sensor.unit
+    return tuple(
+        feature(name, window, statistic, label=label, unit=unit, meaning=f"{label} less its off-line result{which}")
+        for window, statistic, which in kinds
+    )
 
 
 def _window_h(process: ProcessDefinition) -> float:

@@ -9,20 +9,19 @@ import pandas as pd
 import pyarrow as pa
 
 from features.context import Vocabulary, context
-from features.dictionary import Block, Feature, join
+from features.dictionary import Block, Feature, feature, join
 from features.process import ProcessDefinition
-from features.sensors import sensors
-from features.series import series
-from features.summaries import US_PER_H, Grid, grid_of, microseconds
+from features.runs import HistoryRuns, series_block
+from features.sensors import SensorSigns
+from features.series import SeriesPlan
+from features.summaries import US_PER_H, grid_of, microseconds
 
 ROW_COLUMNS = ["batch_id", "checkpoint_h", "started_at", "as_of"]
-PROGRESS = Feature(
-    "progress.now.elapsed_h", "progress", "Time since start", "h", "now", "elapsed_h", "time since the batch's start"
+PROGRESS = feature(
+    "progress", "now", "elapsed_h", label="Time since start", unit="h", meaning="time since the batch's start"
 )
-MISSING = Feature(
-    "completeness.now.missing", "completeness", "Missing parameters", "", "now", "missing",
-    "number of parameters without any value yet",
-)  # fmt: skip
+_NO_VALUE = "number of parameters without any value yet"
+MISSING = feature("completeness", "now", "missing", label="Missing parameters", meaning=_NO_VALUE)
 
 
 def checkpoint_rows(
@@ -86,28 +85,15 @@ def snapshots(
     """
     batches = history["batches"]
     grid = grid_of(batches[batches["batch_id"].isin(rows["batch_id"])], process)
-    of_series = series(rows, summaries, grid, process)
-    blocks = [
-        progress(rows),
-        of_series,
-        missing(rows, of_series),
-        sensors(rows, summaries, grid, process),
-        *context(rows, history, labels, process, vocabulary),
-    ]
-    return join(rows, blocks)
+    runs = HistoryRuns.of(rows, summaries, grid)
+    series, sensors = (series_block(family, rows, runs) for family in series_families(process))
+    newest = [f.name for f in series.features if f.window == "since_start" and f.statistic == "last"]
+    progress = pd.DataFrame({PROGRESS.name: rows["checkpoint_h"].astype("float64")})
+    missing = pd.DataFrame({MISSING.name: series.values[newest].isna().sum(axis=1).astype("float64")})
+    own = [Block(progress, (PROGRESS,)), series, Block(missing, (MISSING,)), sensors]
+    return join(rows, [*own, *context(rows, history, labels, process, vocabulary)])
 
 
-def progress(rows: pd.DataFrame) -> Block:
-    """Hours since the start."""
-    return Block(pd.DataFrame({PROGRESS.name: rows["checkpoint_h"].astype("float64")}), (PROGRESS,))
-
-
-def missing(rows: pd.DataFrame, of_series: Block) -> Block:
-    """How many parameters have no value yet."""
-    newest = [f.name for f in of_series.features if f.window == "since_start" and f.statistic == "last"]
-    return Block(
-        pd.DataFrame({MISSING.name: of_series.values[newest].isna().sum(axis=1).astype("float64")}), (MISSING,)
-    )
-
-
-__all__ = ["ROW_COLUMNS", "Grid", "checkpoint_rows", "rows_as_of", "snapshots"]
+def series_families(process: ProcessDefinition) -> tuple[SeriesPlan, SensorSigns]:
+    """The families that read a batch's summaries: its series, and signs of sensors at fault."""
+    return SeriesPlan.of(process), SensorSigns.of(process)

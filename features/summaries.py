@@ -1,4 +1,4 @@
-"""Mergeable summaries: for each batch, parameter and bin of time, what its readings say.
+"""Mergeable summaries of readings, one for each batch, parameter and bin of time.
 
 A summary keeps counts, moments of value and time, extremes, first and last. Two summaries merge into the summary
 of both, so one definition serves a pass over a whole history, partitions summarised apart, and single new readings.
@@ -29,7 +29,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from features.process import ProcessDefinition
+from features.contracts import BAD_QUALITY
+from features.process import Interval, ProcessDefinition
 from features.summary_kernel import COUNTS, MOMENTS, bin_edges, summarise_rows
 
 US_PER_H = 3_600_000_000
@@ -92,16 +93,21 @@ class Grid:
 def grid_of(batches: pd.DataFrame, process: ProcessDefinition) -> Grid:
     """The grid of these batches under this process; excluded parameters are not summarised."""
     parameters = process.features_of("sensor", "assay")
-    low = [-np.inf if p.normal[0] is None else p.normal[0] for p in parameters]
-    high = [np.inf if p.normal[1] is None else p.normal[1] for p in parameters]
+    low, high = limits(p.normal for p in parameters)
     return Grid(
         batch_ids=pd.Index(batches["batch_id"], dtype="str"),
         started_us=microseconds(batches["started_at"]),
         parameters=pd.Index([p.name for p in parameters], dtype="str"),
-        normal_low=np.asarray(low, dtype=np.float64),
-        normal_high=np.asarray(high, dtype=np.float64),
+        normal_low=low,
+        normal_high=high,
         bin_us=round(process.process.bin_h * US_PER_H),
     )
+
+
+def limits(intervals: Iterable[Interval]) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper ends of intervals, float64; -inf and inf where open."""
+    low, high = np.array(list(intervals), np.float64).reshape(-1, 2).T  # None becomes NaN
+    return np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
 
 
 def microseconds(times: pd.Series) -> np.ndarray:
@@ -217,7 +223,7 @@ def _rows(table: pa.Table, grid: Grid) -> _Rows:
         quality,
         grid.batch_ids.get_indexer(batches).astype(np.int32),
         grid.parameters.get_indexer(parameters).astype(np.int32),
-        np.asarray(qualities == "bad", dtype=bool),
+        np.asarray(qualities == BAD_QUALITY, dtype=bool),
     )
 
 

@@ -36,6 +36,14 @@ def bin_of(at, started, bin_us):
 
 
 @njit(cache=True, nogil=True)
+def behind_bin(counts, first, end, number):
+    """Behind the last of the summaries `first` to `end`, which are in order of bins, up to a bin."""
+    while first < end and counts[first, _BIN] <= number:
+        first += 1
+    return first
+
+
+@njit(cache=True, nogil=True)
 def bin_edges(batch, parameter, observed, batch_of, started, bin_us):
     """End of the first bin and start of the last one, as places in the rows; (n, n) where there is only one bin.
 
@@ -70,7 +78,7 @@ def summarise_rows(
     """Summaries of sorted rows that hold whole bins.
 
     Batch, parameter and quality are codes; `batch_of`, `parameter_of` (place in the grid, -1: not wanted) and `is_bad`
-    say what a code stands for. That spares a translation of every row.
+    translate a code. That spares a translation of every row.
 
     Returns:
         (rows used, summaries made). It stops before a bin for whose summaries there may be no room.
@@ -124,14 +132,14 @@ def _bin(
         )
     size = len(observed)
     if n_late < size:
-        _begin(counts, moments, made, b, p, k, 0, k, FOREVER)
+        _begin(counts, made, b, p, k, 0, k, FOREVER)
         _accumulate(bin_end, observed, available, value, quality, is_bad, start, low, high, counts, moments, made)
         made += 1
     if n_late:
         for r in range(size):
             if available[r] > bin_end:
                 late_in = bin_of(available[r], start, bin_us)
-                _begin(counts, moments, made, b, p, k, 1, late_in, FOREVER)
+                _begin(counts, made, b, p, k, 1, late_in, FOREVER)
                 _single(observed[r], value[r], is_bad[quality[r]], start, low, high, counts, moments, made)
                 made += 1
     return made
@@ -184,7 +192,7 @@ def _accumulate(bin_end, observed, available, value, quality, is_bad, start, low
 
 
 @njit(cache=True, nogil=True)
-def _begin(counts, moments, at, b, p, k, late, valid_from, valid_until) -> None:
+def _begin(counts, at, b, p, k, late, valid_from, valid_until) -> None:
     counts[at, _BATCH], counts[at, _PARAMETER], counts[at, _BIN] = b, p, k
     counts[at, _LATE], counts[at, _FROM], counts[at, _UNTIL] = late, valid_from, valid_until
 
@@ -210,15 +218,7 @@ def _corrected_bin(
 ):
     """A bin in which a reading was corrected: one summary for each span of time in which the same rows count."""
     size = len(observed)
-    valid_from = np.empty(size, np.int64)
-    valid_until = np.full(size, FOREVER, np.int64)
-    for r in range(size):
-        valid_from[r] = bin_of(available[r], start, bin_us)
-    for r in range(size):  # a row counts until the first of its later revisions is available
-        s = r + 1
-        while s < size and observed[s] == observed[r]:
-            valid_until[r] = min(valid_until[r], valid_from[s])
-            s += 1
+    valid_from, valid_until = _validity(observed, available, start, bin_us)
     changes = np.empty(size + 1, np.int64)
     changes[0] = k
     for r in range(size):
@@ -236,15 +236,30 @@ def _corrected_bin(
             hidden[r] = 0 if counts_now else FOREVER
             counted += counts_now
         if counted:
-            _begin(counts, moments, made, b, p, k, 0, since, until)
+            _begin(counts, made, b, p, k, 0, since, until)
             _accumulate(0, observed, hidden, value, quality, is_bad, start, low, high, counts, moments, made)
             made += 1
     for r in range(size):
         if k < valid_from[r] < valid_until[r]:
-            _begin(counts, moments, made, b, p, k, 1, valid_from[r], valid_until[r])
+            _begin(counts, made, b, p, k, 1, valid_from[r], valid_until[r])
             _single(observed[r], value[r], is_bad[quality[r]], start, low, high, counts, moments, made)
             made += 1
     return made
+
+
+@njit(cache=True, nogil=True)
+def _validity(observed, available, start, bin_us):
+    """Bins in which each row counts: until the first of its later revisions is available."""
+    size = len(observed)
+    valid_from, valid_until = np.empty(size, np.int64), np.full(size, FOREVER, np.int64)
+    for r in range(size):
+        valid_from[r] = bin_of(available[r], start, bin_us)
+    for r in range(size):
+        s = r + 1
+        while s < size and observed[s] == observed[r]:
+            valid_until[r] = min(valid_until[r], valid_from[s])
+            s += 1
+    return valid_from, valid_until
 
 
 @njit(cache=True, nogil=True)

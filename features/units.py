@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from features.errors import ContractError
 
@@ -33,14 +34,14 @@ class UnitError(ContractError):
     """Units that cannot be converted into each other."""
 
 
-def convert(values: Any, from_unit: str, to_unit: str) -> np.ndarray:
+def convert(values: ArrayLike, from_unit: str, to_unit: str) -> np.ndarray:
     """Values in another unit of the same dimension.
 
     Equal names pass untouched (and without loading the unit library), so a unit no library knows, such as `score`,
     may still be used where reported and expected names agree.
 
     Args:
-        values: Any shape of numbers; NaN stays NaN.
+        values: Numbers of any shape; NaN stays NaN.
         from_unit: Unit as reported, for example `mg/dL`.
         to_unit: Unit wanted, for example `g/L`.
 

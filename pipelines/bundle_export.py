@@ -1,4 +1,4 @@
-"""A version of the registry as a signed bundle in the folder that the endpoint looks into."""
+"""A version of the registry as a signed bundle, in the folder from which the endpoint loads it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def bundles_of(settings: Settings, process_id: str) -> BundleStore:
 
 
 def export(settings: Settings, version: str, key: Path | None = None) -> Bundle:
-    """Sign a version and let the endpoint's pointer name it.
+    """Sign a version as a bundle and set the endpoint's pointer to it.
 
     Args:
         settings: Names the process and the data directory.

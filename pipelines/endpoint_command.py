@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,12 +12,15 @@ from features.errors import BatchguardError
 from pipelines.options import DataOption, ProcessOption
 from pipelines.settings import Settings
 
+if TYPE_CHECKING:
+    from serving.commands import RecordsAdmin
+
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Settings of the endpoint; absent: endpoint.toml in the data directory.")
 ]
 
 keys = typer.Typer(no_args_is_help=True, help="API keys of the endpoint.")
-trail = typer.Typer(no_args_is_help=True, help="The endpoint's audit trail.")
+audit = typer.Typer(no_args_is_help=True, help="The endpoint's audit trail.")
 
 
 def serve_command(
@@ -41,30 +44,28 @@ def serve_command(
 
 @keys.command("add")
 def keys_add(
-    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    name: Annotated[str, typer.Argument(help="Holder of the key.")],
     role: Annotated[str, typer.Option(help="mes, viewer, reviewer, approver or admin.")],
-    site: Annotated[list[str], typer.Option(help="A site whose batches it sees, or * for all; may be repeated.")],
+    site: Annotated[
+        list[str], typer.Option(help="A site whose batches the key may see, or * for all; may be repeated.")
+    ],
     data_dir: DataOption = Path("var"),
     config: ConfigOption = None,
-    person: Annotated[bool, typer.Option("--person", help="It belongs to a person: only they review.")] = False,
+    person: Annotated[bool, typer.Option("--person", help="The holder is a person: only persons review.")] = False,
     days: Annotated[
         int | None, typer.Option(min=1, max=36_500, help="Valid for so many days; absent: until revoked.")
     ] = None,
 ) -> None:
-    """Make a key and show it, for the only time."""
-    from serving.commands import RecordsAdmin
-
-    with RecordsAdmin(data_dir, config) as admin:
-        _say(admin.add_key(name, role=role, sites=site, person=person, days=days))
+    """Make a key and print it; it cannot be shown again."""
+    with _records(data_dir, config) as admin:
+        _print(admin.add_key(name, role=role, sites=site, person=person, days=days))
 
 
 @keys.command("list")
 def keys_list(data_dir: DataOption = Path("var"), config: ConfigOption = None) -> None:
-    """All keys, without their secrets, which nothing knows."""
-    from serving.commands import RecordsAdmin
-
-    with RecordsAdmin(data_dir, config) as admin:
-        _say(admin.list_keys())
+    """All keys, without their secrets, which are stored nowhere."""
+    with _records(data_dir, config) as admin:
+        _print(admin.list_keys())
 
 
 @keys.command("revoke")
@@ -74,19 +75,15 @@ def keys_revoke(
     data_dir: DataOption = Path("var"),
     config: ConfigOption = None,
 ) -> None:
-    """Make a key useless, within a second."""
-    from serving.commands import RecordsAdmin
-
-    with RecordsAdmin(data_dir, config) as admin:
-        _say(admin.revoke_key(key_id, why))
+    """Revoke a key; it is refused within a second."""
+    with _records(data_dir, config) as admin:
+        _print(admin.revoke_key(key_id, why))
 
 
-@trail.command("verify")
+@audit.command("verify")
 def audit_verify(data_dir: DataOption = Path("var"), config: ConfigOption = None) -> None:
-    """Hold the records against the trail and the trail against its anchor; exit code 1 where something differs."""
-    from serving.commands import RecordsAdmin
-
-    with RecordsAdmin(data_dir, config) as admin:
+    """Compare the records with the audit trail, and the trail with its anchor; exit code 1 where something differs."""
+    with _records(data_dir, config) as admin:
         found = admin.verify()
     for line in found.problems:
         typer.echo(line, err=True)
@@ -95,37 +92,40 @@ def audit_verify(data_dir: DataOption = Path("var"), config: ConfigOption = None
         raise typer.Exit(1)
 
 
-@trail.command("export")
+@audit.command("export")
 def audit_export(data_dir: DataOption = Path("var"), config: ConfigOption = None) -> None:
     """The whole trail, one JSON object a line."""
-    from serving.commands import RecordsAdmin
-
-    with RecordsAdmin(data_dir, config) as admin:
-        _say(admin.export())
+    with _records(data_dir, config) as admin:
+        _print(admin.export())
 
 
 def replay(score_id: str, process: Path, data_dir: Path) -> None:
-    """Make a stored score again; an error where it is not the same to the bit.
+    """Compute a stored score again and compare it bit by bit.
 
     Raises:
         BatchguardError: There is no such score, its model is gone, or it differs.
     """
     from pipelines.bundle_export import bundles_of
     from pipelines.plant import Plant
-    from serving.commands import RecordsAdmin
 
     settings = Settings(process, Path(), data_dir)
-    with RecordsAdmin(data_dir) as admin:
+    with _records(data_dir) as admin:
         is_equal, line = admin.replay(score_id, bundles_of(settings, Plant(settings).process.id).root)
     if not is_equal:
         raise BatchguardError(line, remedy="The stored score counts; find out what changed: 'batchguard audit verify'.")
     typer.echo(line)
 
 
-def _bundles(settings: Settings) -> Path:
-    """Folder of the bundles. Where there is none yet the model that speaks is signed with the local key, once.
+def _records(data_dir: Path, config: Path | None = None) -> RecordsAdmin:
+    from serving.commands import RecordsAdmin
 
-    From then on the registry is not asked: 'batchguard bundle' releases another version, to a running endpoint, too.
+    return RecordsAdmin(data_dir, config)
+
+
+def _bundles(settings: Settings) -> Path:
+    """Folder of the bundles; the first time, it is made with the serving model, signed with the local key.
+
+    Later calls do not read the registry: 'batchguard bundle' releases another version, also to a running endpoint.
     """
     from pipelines.bundle_export import bundles_of, export
     from pipelines.plant import Plant
@@ -139,6 +139,6 @@ def _bundles(settings: Settings) -> Path:
     return store.root
 
 
-def _say(lines: Iterable[str]) -> None:
+def _print(lines: Iterable[str]) -> None:
     for line in lines:
         typer.echo(line)

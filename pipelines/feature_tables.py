@@ -1,4 +1,4 @@
-"""Stored run history to stored features, month by month; a month whose inputs are unchanged is left alone."""
+"""Stored run history to stored features, month by month; a month with unchanged inputs is not computed again."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from features.canonical import digest
 from features.checks import validate
 from features.context import Vocabulary, vocabulary
-from features.contracts import SNAPSHOT
+from features.contracts import RUN_HISTORY, SNAPSHOT
 from features.dictionary import Feature, from_frame, to_frame
+from features.digests import features_digest, process_digest
 from features.snapshots import checkpoint_rows, rows_as_of, snapshots
 from features.summaries import OBSERVATION_COLUMNS, SUMMARIES, grid_of, summarise
-from pipelines.plant import Plant, digest, features_code_digest, frame_digest
+from pipelines.plant import Plant, frame_digest
 from pipelines.storage import Commit
 
 GROUPS_AT_ONCE = 4  # half a million rows: enough that Python's share of the work stays small
@@ -56,7 +58,7 @@ def write_summaries(plant: Plant, months: Sequence[str]) -> Commit:
     store, inputs = plant.features, {}
     for month in months:
         history = [plant.history.digest(table, [month]) for table in ("batches", "observations")]
-        inputs[month] = digest([*history, plant.process_digest(), features_code_digest()])
+        inputs[month] = digest([*history, process_digest(plant.process), features_digest()])
     staged = [
         store.stage("batch_summaries", month, _summaries(plant, month), SUMMARIES_STORED, inputs_digest=inputs[month])
         for month in months
@@ -73,7 +75,7 @@ def _summaries(plant: Plant, month: str) -> Iterator[pa.RecordBatch]:
 
 @dataclass(frozen=True)
 class PlantContext:
-    """What snapshots of any month need beside its own series: read once, used for every month."""
+    """Input of the snapshots of any month beside its own series: read once, used for every month."""
 
     tables: dict[str, pd.DataFrame]
     labels: pd.DataFrame
@@ -81,23 +83,14 @@ class PlantContext:
 
     @classmethod
     def of(cls, plant: Plant) -> PlantContext:
-        """Read it from the stored run history."""
+        """The context in the stored run history."""
         tables = plant.context_tables()
         return cls(tables, plant.labels(tables["dispositions"]), vocabulary(tables, plant.process))
 
     def known_by(self, moment: pd.Timestamp) -> str:
         """Digest of all that was known by a moment: an unchanged one cannot change an earlier snapshot."""
-        known = {
-            "batches": "started_at",
-            "events": "available_at",
-            "lot_results": "available_at",
-            "environment": "available_at",
-        }
-        parts = [
-            frame_digest(f[f[known[n]] <= moment] if n in known else f)
-            for n, f in self.tables.items()
-            if n != "dispositions"
-        ]
+        known = {name: RUN_HISTORY[name].known_at(frame, moment) for name, frame in self.tables.items()}
+        parts = [frame_digest(frame) for name, frame in known.items() if name != "dispositions"]  # labels say more
         return digest(
             [*parts, frame_digest(self.labels[self.labels["label_available_at"] <= moment]), str(self.vocabulary)]
         )
@@ -108,10 +101,13 @@ def write_snapshots(plant: Plant, months: Sequence[str], context: PlantContext) 
     batches, store = context.tables["batches"], plant.features
     rows = checkpoint_rows(batches, context.labels, plant.process, until=plant.newest_moment)
     month_of = dict(zip(batches["batch_id"], batches["started_at"].dt.strftime("%Y-%m"), strict=True))
-    grouped = {str(month): part for month, part in rows.groupby(rows["batch_id"].map(month_of))}
-    by_month = {month: part for month, part in grouped.items() if month in set(months)}
-    inputs = {month: _snapshot_inputs(plant, month, part, context) for month, part in by_month.items()}
-    changed = [month for month in by_month if store.inputs_digest("snapshot_features", month) != inputs[month]]
+    by_month = {str(month): part for month, part in rows.groupby(rows["batch_id"].map(month_of))}
+    inputs = {
+        month: _snapshot_inputs(plant, month, part, context) for month, part in by_month.items() if month in set(months)
+    }
+    changed = [
+        month for month, made_from in inputs.items() if store.inputs_digest("snapshot_features", month) != made_from
+    ]
     staged = []
     for several in (changed[i : i + MONTHS_AT_ONCE] for i in range(0, len(changed), MONTHS_AT_ONCE)):
         wanted = pd.concat([by_month[month] for month in several], ignore_index=True)
@@ -120,18 +116,18 @@ def write_snapshots(plant: Plant, months: Sequence[str], context: PlantContext) 
             wanted, summaries, context.tables, context.labels, plant.process, context.vocabulary
         )
         validate(frame, SNAPSHOT)
-        write_dictionary(plant, features)
+        _write_dictionary(plant, features)
         for month, part in frame.groupby(frame["batch_id"].map(month_of)):
             name, content = str(month), _content(part)
             staged.append(store.stage("snapshot_features", name, content, content.schema, inputs_digest=inputs[name]))
-    gone = set(store.months("snapshot_features")) - set(grouped)  # batches that the source no longer has
+    gone = set(store.months("snapshot_features")) - set(by_month)  # batches that the source no longer has
     return store.commit("snapshot_features", staged, drop_months=sorted(gone))
 
 
 def _snapshot_inputs(plant: Plant, month: str, rows: pd.DataFrame, context: PlantContext) -> str:
     summaries = plant.features.digest("batch_summaries", [month])
     known = context.known_by(rows["as_of"].max())
-    return digest([summaries, known, frame_digest(rows), plant.process_digest(), features_code_digest()])
+    return digest([summaries, known, frame_digest(rows), process_digest(plant.process), features_digest()])
 
 
 def write_in_progress(plant: Plant, context: PlantContext, as_of: pd.Timestamp) -> pd.DataFrame:
@@ -149,25 +145,24 @@ def write_in_progress(plant: Plant, context: PlantContext, as_of: pd.Timestamp) 
         rows, pa.Table.from_batches(made, SUMMARIES), tables, labels, plant.process, context.vocabulary
     )
     validate(frame, SNAPSHOT)
-    write_dictionary(plant, features)
-    inputs = digest([plant.data_version(), str(as_of), plant.process_digest(), features_code_digest()])
-    _write_frame(plant, "in_progress_features", None, frame, inputs)
+    _write_dictionary(plant, features)
+    inputs = digest([plant.data_version(), str(as_of), process_digest(plant.process), features_digest()])
+    _write_frame(plant, "in_progress_features", frame, inputs)
     return frame
 
 
-def _write_frame(plant: Plant, table: str, month: str | None, frame: pd.DataFrame, inputs: str) -> Commit:
+def _write_frame(plant: Plant, table: str, frame: pd.DataFrame, inputs: str) -> None:
     content = _content(frame)
-    return plant.features.write(table, month, content, content.schema, inputs_digest=inputs)
+    plant.features.write(table, None, content, content.schema, inputs_digest=inputs)
 
 
 def _content(frame: pd.DataFrame) -> pa.Table:
     return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
 
 
-def write_dictionary(plant: Plant, features: tuple[Feature, ...]) -> Commit:
-    """Keep the feature dictionary beside the features."""
+def _write_dictionary(plant: Plant, features: tuple[Feature, ...]) -> None:
     entries = to_frame(features)
-    return _write_frame(plant, "feature_dictionary", None, entries, frame_digest(entries))
+    _write_frame(plant, "feature_dictionary", entries, frame_digest(entries))
 
 
 def read_dictionary(plant: Plant) -> tuple[Feature, ...]:

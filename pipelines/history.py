@@ -6,19 +6,20 @@ replaced before every row of every table was checked.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from features.canonical import digest
 from features.checks import Checked, check_columns, check_rows, drop_duplicates, quarantine_duplicates
 from features.contracts import BATCHES, QUARANTINE, RUN_HISTORY, Table
+from features.digests import process_digest
 from features.duplicates import find_duplicates
 from features.errors import SourceError
 from features.process import ProcessDefinition
@@ -44,7 +45,7 @@ def ingest(
     months: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> IngestReport:
-    """Make the stored history equal to the source's, and set aside what breaks the contract.
+    """Make the stored history equal to the source's, and quarantine the rows that break the contract.
 
     A source that did not change since the last successful ingest (same files, process definition and limits) is not
     read again. Months that the source no longer has leave the newest version; former versions keep them.
@@ -53,7 +54,7 @@ def ingest(
         source: Where the run history is; it is read as a whole.
         store: Where it is kept.
         process: Parameters, units and ranges.
-        max_quarantined: How many rows may be set aside without being mere repetitions.
+        max_quarantined: How many rows, mere repetitions not counted, may be quarantined.
         months: Replace only these months of the history (`YYYY-MM`); all rows are checked all the same.
         progress: Called with a table's name and the number of its rows read so far.
 
@@ -66,13 +67,12 @@ def ingest(
     columns = source.tables()
     _check_tables(columns, source, process)
     digest = _inputs(source.fingerprint(), process, max_quarantined, months)
-    last = _last_report(store, digest)
-    if last is not None:
-        return last
+    if store.inputs_digest(INGEST) == digest:
+        return replace(last_report(store), changed=False)
     with _spill_folder(store.root) as folder:
         run = _Ingest(source, store, process, folder, IngestReport(inputs_digest=digest), months, progress)
         try:
-            return run.all(columns, max_quarantined)
+            return run.run(columns, max_quarantined)
         finally:
             run.discard()
 
@@ -84,26 +84,24 @@ def month_of(times: pd.Series) -> np.ndarray:
     return np.array([str(month) for month in distinct], dtype=object)[codes]
 
 
+@dataclass
 class _Ingest:
-    """State of one run: what is spilled, staged and counted so far."""
+    """State of one run: the rows that are spilled, staged and counted so far."""
 
-    def __init__(
-        self,
-        source: Source,
-        store: Store,
-        process: ProcessDefinition,
-        folder: Path,
-        report: IngestReport,
-        months: Sequence[str] | None,
-        progress: Progress | None,
-    ) -> None:
-        self.source, self.store, self.process, self.folder = source, store, process, folder
-        self.report, self.months, self.progress = report, months, progress
-        self.staged: dict[str, list[Staged]] = {}
-        self.aside = Spill(folder / QUARANTINE.name, QUARANTINE.arrow())
-        self.month_of_batch: dict[str, str] = {}
+    source: Source
+    store: Store
+    process: ProcessDefinition
+    folder: Path
+    report: IngestReport
+    months: Sequence[str] | None
+    progress: Progress | None
+    staged: dict[str, list[Staged]] = field(default_factory=dict)
+    month_of_batch: dict[str, str] = field(default_factory=dict)
 
-    def all(self, columns: Mapping[str, Sequence[str]], max_quarantined: int) -> IngestReport:
+    def __post_init__(self) -> None:
+        self.quarantined = Spill(self.folder / QUARANTINE.name, QUARANTINE.arrow())
+
+    def run(self, columns: Mapping[str, Sequence[str]], max_quarantined: int) -> IngestReport:
         """Read, check, stage; then commit everything, or the quarantine only."""
         for table in RUN_HISTORY.values():  # batches come first: the others are checked against them
             if table.name in columns:
@@ -140,19 +138,14 @@ class _Ingest:
             report.rows_in += len(frame)
             if self.progress:
                 self.progress(table.name, report.rows_in)
+            label = self.source.label(table.name)
             yield check_rows(
-                frame,
-                table,
-                self.process,
-                source=self.source.label(table.name),
-                first_row=first_row,
-                batches=batches,
-                whole=False,
+                frame, table, self.process, source=label, first_row=first_row, batches=batches, whole=False
             )
 
     def _spill(self, part: Checked, table: Table, spill: Spill) -> None:
-        """Count what was set aside and let the kept rows wait for the others of their month."""
-        self._set_aside(table, part.quarantined)
+        """Quarantine the faulty rows of a part and spill the others, by month."""
+        self._quarantine(table, part.quarantined)
         report = self.report.tables[table.name]
         for (parameter, unit), n in part.converted.items():
             report.converted[f"{parameter} from {unit}"] += n
@@ -183,31 +176,28 @@ class _Ingest:
         spill.remove(month)
 
     def _without_duplicates(self, table: Table, rows: pa.Table, order: np.ndarray, same: np.ndarray) -> np.ndarray:
-        """Set rows aside that share their key with another; returns the order of the others."""
+        """Quarantine rows that share their key with another; returns the order of the others."""
         twice = same.copy()
         twice[:-1] |= same[1:]
         some = rows.take(pa.array(order[twice])).to_pandas(strings_to_categorical=False)
-        found = find_duplicates(some.drop(columns=ROW), table.key)
-        self._set_aside(
-            table,
-            quarantine_duplicates(
-                some.drop(columns=ROW), some[ROW].to_numpy(), found, table, source=self.source.label(table.name)
-            ),
-        )
+        numbers = some.pop(ROW).to_numpy()
+        found = find_duplicates(some, table.key)
+        label = self.source.label(table.name)
+        self._quarantine(table, quarantine_duplicates(some, numbers, found, table, source=label))
         gone = twice.copy()
         gone[twice] = found.repeated | found.conflicting
         return order[~gone]
 
-    def _set_aside(self, table: Table, rows: pd.DataFrame) -> None:
+    def _quarantine(self, table: Table, rows: pd.DataFrame) -> None:
         if len(rows):
-            self.report.set_aside(table.name, rows)
-            self.aside.add(rows, np.full(len(rows), "all"))
+            self.report.count_quarantined(table.name, rows)
+            self.quarantined.add(rows, np.full(len(rows), "all"))
 
     def _commit_quarantine(self) -> None:
-        """Store what was set aside, always, also when it is nothing."""
-        parts = self.aside.partitions()
-        rows = self.aside.stream(parts[0]) if parts else iter(())
-        self.store.write(QUARANTINE.name, None, rows, self.aside.schema)
+        """Store the quarantined rows, also when there are none."""
+        parts = self.quarantined.partitions()
+        rows = self.quarantined.stream(parts[0]) if parts else iter(())
+        self.store.write(QUARANTINE.name, None, rows, self.quarantined.schema)
 
     def _commit(self, name: str) -> None:
         staged = self.staged.pop(name, [])
@@ -251,8 +241,8 @@ def _inputs(
     fingerprint: Mapping[str, str], process: ProcessDefinition, max_quarantined: int, months: Sequence[str] | None
 ) -> str:
     """Digest of everything that the outcome of an ingest depends on."""
-    parts = [_RULES, dict(fingerprint), process.model_dump_json(), max_quarantined, sorted(months) if months else None]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    parts = [_RULES, dict(fingerprint), process_digest(process), max_quarantined, sorted(months) if months else None]
+    return digest(parts)
 
 
 def last_report(store: Store) -> IngestReport:
@@ -262,15 +252,6 @@ def last_report(store: Store) -> IngestReport:
         StorageError: Nothing was ingested yet.
     """
     return IngestReport.from_json(store.read(INGEST)["report"][0].as_py())
-
-
-def _last_report(store: Store, digest: str) -> IngestReport | None:
-    """The report of the last ingest if it had the same inputs."""
-    if store.inputs_digest(INGEST) != digest:
-        return None
-    report = last_report(store)
-    report.changed = False
-    return report
 
 
 @contextmanager

@@ -14,11 +14,6 @@ from features.summaries import SUMMARIES, grid_of, summarise
 from pipelines.feature_tables import PlantContext, row_groups
 from pipelines.plant import Plant
 
-_KNOWN_FROM = {
-    "batches": "started_at", "events": "available_at", "lot_results": "available_at",
-    "environment": "available_at", "dispositions": "decided_at",
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class LeakageCheck:
@@ -75,14 +70,9 @@ def _same(left: object, right: object) -> bool:
 
 def known_at(context: PlantContext, as_of: pd.Timestamp) -> PlantContext:
     """The context as it stood at a time: later rows do not exist, later ends of events are not known."""
-    tables = {
-        name: frame[frame[_KNOWN_FROM[name]] <= as_of] if name in _KNOWN_FROM else frame
-        for name, frame in context.tables.items()
-    }
+    tables = {name: RUN_HISTORY[name].known_at(frame, as_of) for name, frame in context.tables.items()}
     events = tables["events"]
     tables["events"] = events.assign(ended_at=events["ended_at"].where(events["ended_at"] <= as_of))
-    used = tables["materials"]
-    tables["materials"] = used[used["consumed_at"].isna() | (used["consumed_at"] <= as_of)]
     known = tables["materials"]["batch_id"].isin(tables["batches"]["batch_id"])
     tables["materials"] = tables["materials"][known]
     labels = context.labels[context.labels["label_available_at"] <= as_of]

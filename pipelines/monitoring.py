@@ -19,7 +19,7 @@ class Monitoring:
     """State of the scores.
 
     Attributes:
-        data_age_h: Hours from the newest moment of the run history to the time asked about.
+        data_age_h: Hours from the newest moment of the run history to the as-of time.
         n_in_progress: Batches in progress.
         drift: `models.evaluation.drift.drift` of the features that matter most.
     """

@@ -13,7 +13,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-import features
 from features.contracts import RUN_HISTORY
 from features.errors import BatchguardError, StorageError
 from features.process import ProcessDefinition, load_process
@@ -22,10 +21,6 @@ from pipelines.settings import Settings
 from pipelines.storage import Store
 
 CONTEXT_TABLES = tuple(name for name in RUN_HISTORY if name != "observations")
-_KNOWN_FROM = {
-    "batches": "started_at", "observations": "available_at", "events": "available_at", "lot_results": "available_at",
-    "environment": "available_at", "dispositions": "decided_at", "materials": "consumed_at",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ class Plant:
         return self.settings.data_dir / "reports" / self.process.id / "report.html"
 
     def has(self, name: str) -> bool:
-        """Whether the newest run history has rows of a table; one that the source no longer has keeps only its past."""
+        """Whether the newest run history has files of a table; of a table that left the source only old versions stay."""
         return bool(self.history.files(name))
 
     def table(self, name: str, months: Iterable[str] | None = None) -> pd.DataFrame:
@@ -105,9 +100,10 @@ class Plant:
     def newest_moment(self) -> pd.Timestamp:
         """The latest moment at which anything in the run history became known."""
         newest: list[pd.Timestamp] = [pd.to_datetime(0, utc=True)]
-        for name, column in _KNOWN_FROM.items():
+        for name, table in RUN_HISTORY.items():
             if self.has(name):
-                value = pc.max(self.history.read(name, columns=[column])[column]).as_py()
+                times = self.history.read(name, columns=[table.known_from])[table.known_from]
+                value = pc.max(times).as_py()
                 newest += [pd.to_datetime(value)] if value is not None else []
         return max(newest).as_unit("us")
 
@@ -132,17 +128,9 @@ class Plant:
         return moment.tz_convert("UTC").as_unit("us")
 
     def data_version(self) -> str:
-        """Digest of the whole run history."""
-        return digest({name: self.history.digest(name) for name in RUN_HISTORY if self.history.exists(name)})
-
-    def process_digest(self) -> str:
-        """Digest of the process definition."""
-        return digest(self.process.model_dump(mode="json"))
-
-
-def digest(content: object) -> str:
-    """SHA-256 of something JSON can say."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+        """Digest of the whole run history; spelled as in 0.1.0, since published scores name it."""
+        parts = {name: self.history.digest(name) for name in RUN_HISTORY if self.history.exists(name)}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def frame_digest(frame: pd.DataFrame) -> str:
@@ -152,11 +140,3 @@ def frame_digest(frame: pd.DataFrame) -> str:
     with pa.ipc.new_stream(sink, table.schema.remove_metadata()) as stream:
         stream.write_table(table.replace_schema_metadata(None).combine_chunks())
     return hashlib.sha256(sink.getvalue()).hexdigest()
-
-
-def features_code_digest() -> str:
-    """Digest of the code that makes features: when it changes, features are made anew."""
-    root = Path(features.__file__).parent
-    return digest(
-        {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.rglob("*.py"))}
-    )

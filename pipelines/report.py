@@ -1,19 +1,20 @@
-"""What an ingest did, in numbers that add up."""
+"""The report of an ingest: rows read, kept and quarantined, in numbers that add up."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 
 import pandas as pd
+from pydantic import TypeAdapter
 
+from features.canonical import canonical
 from features.errors import ContractError
 
 
 @dataclass
 class TableReport:
-    """One table. `rows_in == rows_kept + sum(quarantined.values())`, `benign` of these say nothing new."""
+    """One table. `rows_in == rows_kept + sum(quarantined.values())`; `benign` of the quarantined repeat another row."""
 
     rows_in: int = 0
     rows_kept: int = 0
@@ -27,7 +28,7 @@ class TableReport:
 
 @dataclass
 class IngestReport:
-    """Everything read, kept and set aside. `changed`: whether this run wrote anything."""
+    """Rows read, kept and quarantined by table. `changed`: whether this run wrote anything."""
 
     tables: dict[str, TableReport] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)  # first example of each broken rule
@@ -46,20 +47,20 @@ class IngestReport:
 
     @property
     def rows_quarantined(self) -> int:
-        """Rows set aside, the benign ones among them."""
+        """Quarantined rows, the benign ones among them."""
         return sum(sum(table.quarantined.values()) for table in self.tables.values())
 
     @property
     def rows_refused(self) -> int:
-        """Rows set aside that are not mere repetitions."""
+        """Quarantined rows that are not mere repetitions."""
         return self.rows_quarantined - sum(table.benign for table in self.tables.values())
 
     def in_a_line(self) -> str:
-        """Rows in, kept and set aside; whether anything was read at all."""
+        """Rows in, kept and quarantined; whether the source was read at all."""
         rows = f"{self.rows_in:,} rows in, {self.rows_kept:,} kept, {self.rows_quarantined:,} quarantined"
         return rows if self.changed else f"source unchanged: {rows}"
 
-    def set_aside(self, table: str, rows: pd.DataFrame) -> None:
+    def count_quarantined(self, table: str, rows: pd.DataFrame) -> None:
         """Count quarantined rows."""
         report = self.tables[table]
         report.quarantined.update(rows["code"].tolist())
@@ -83,26 +84,18 @@ class IngestReport:
 
     def refusal(self, limit: int) -> ContractError:
         """One line per broken rule, with its first row and its number of rows."""
-        benign = {"repeated"}
-        totals: Counter[str] = Counter()
-        for table in self.tables.values():
-            totals.update(table.quarantined)
+        totals = sum((table.quarantined for table in self.tables.values()), Counter())
         lines = [f"{self.rows_refused} rows break the contract, {limit} are accepted"]
-        lines += [f"  {code} ({n}x): {self.reasons[code]}" for code, n in totals.most_common() if code not in benign]
+        lines += [f"  {code} ({n}x): {self.reasons[code]}" for code, n in totals.most_common() if code != "repeated"]
         accept = f"accept the loss of these rows with --max-quarantined {self.rows_refused}"
         lines.append(f"Mend the source, or {accept}; they are kept in the quarantine table.")
         return ContractError("\n".join(lines))
 
     def to_json(self) -> str:
         """The report as JSON."""
-        return json.dumps(vars(self), default=vars, sort_keys=True, ensure_ascii=False)
+        return canonical(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> IngestReport:
         """The report back."""
-        data = json.loads(text)
-        tables = {}
-        for name, table in data.pop("tables").items():
-            table["quarantined"], table["converted"] = Counter(table["quarantined"]), Counter(table["converted"])
-            tables[name] = TableReport(**table)
-        return cls(tables=tables, **data)
+        return TypeAdapter(cls).validate_json(text)

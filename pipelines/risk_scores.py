@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from features.digests import features_digest, process_digest
 from features.errors import BatchguardError, StorageError
 from models.predictor import Predictor
 from models.registry import CHALLENGER, CHAMPION, RegisteredModel, Registry
@@ -16,7 +17,6 @@ from models.scoring.snapshots import SnapshotScorer, score_snapshots
 from pipelines.feature_tables import read_dictionary
 from pipelines.plant import Plant
 from pipelines.score_table import append_scores
-from serving.bundle.digests import features_digest, process_digest
 
 VERSIONS_BACK = 50  # a day of scoring every half hour: further back nothing is looked for
 

@@ -51,6 +51,7 @@ def _present(row: Mapping[str, object]) -> dict[str, object]:
     nested = {name: json.loads(value) for name, value in row.items() if name in _TEXTS and isinstance(value, str)}
     modes, domain = nested["modes"], nested["domain"]
     return {
+        "version": 1,
         "batch_id": row["batch_id"],
         "as_of": row["as_of"],
         "elapsed_h": row["elapsed_h"],

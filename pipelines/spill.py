@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.storage.files import ROW_GROUP_ROWS
-from pipelines.storage.frames import from_pandas
+from pipelines.storage.files import ROW_GROUP_ROWS, from_pandas
 
 ROW = "_row"  # number of the row in its source
 

@@ -1,8 +1,8 @@
-"""Features that know too much: a release result in disguise, or one column that tells the outcome long before the end.
+"""Target leakage: a feature that is a release result in disguise, or by itself gives the outcome long before the end.
 
-Snapshots made again from what was known then (`pipelines.leakage`) cannot see a wrong `available_at`: the data themselves claim
-that the result was known. A time of availability before that of observation is refused at ingest. What is left shows in
-the values alone, among training batches at checkpoints before the planned end:
+Snapshots made again from what was known then (`pipelines.leakage`) cannot show a wrong `available_at`: by it the
+result was known. A time of availability before that of observation is refused at ingest. Other wrong times show in the
+values alone, among training batches at checkpoints before the planned end:
 
 - a feature in the same order as the final result of a release attribute is that result, or computed from it;
 - a feature that by itself ranks failed batches above good ones nearly always is to be explained, or excluded.
@@ -17,6 +17,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from features.process import ProcessDefinition
+from models.evaluation.metrics import auroc
 
 SAME_ORDER = 0.98  # rank correlation with a release result; day-5 %CAR+ reaches .94 with the final one, and is honest
 SUSPICIOUS_AUROC = 0.9
@@ -27,13 +28,13 @@ _SURE = 1.96
 
 @dataclass(frozen=True)
 class TargetLeakage:
-    """What was found.
+    """Result of the check.
 
     Attributes:
-        n_batches: Training batches looked at.
+        n_batches: Training batches compared.
         n_failed: Failed ones among them.
         copies: One line per feature that is a release result in disguise.
-        suspicious: One line per feature that by itself tells the outcome: to be explained.
+        suspicious: One line per feature that by itself gives the outcome: to be explained.
     """
 
     n_batches: int
@@ -68,7 +69,7 @@ def check_target_leakage(
         numbers = at.select_dtypes("number").drop(columns="checkpoint_h")
         for name, line in _copies(numbers, results, hours):
             copies.setdefault(name, line)
-        for feature, line in _telling(numbers, failed.reindex(at.index).to_numpy(bool), hours):
+        for feature, line in _suspicious(numbers, failed.reindex(at.index).to_numpy(bool), hours):
             suspicious.setdefault(feature, line)
     mine = failed.reindex(rows["batch_id"].unique())
     return TargetLeakage(len(mine), int(mine.sum()), tuple(copies.values()), tuple(suspicious.values()))
@@ -89,7 +90,7 @@ def _some(checkpoint_h: pd.Series) -> list[float]:
 
 
 def _copies(numbers: pd.DataFrame, results: pd.DataFrame, hours: float) -> list[tuple[tuple[str, str], str]]:
-    """Features in the order of a release result: (feature, attribute) and what to say."""
+    """Features in the order of a release result: (feature, attribute) and the line of the report."""
     found, near = [], SAME_ORDER - 0.1
     ranks = numbers.rank()
     for attribute in results.columns:
@@ -99,12 +100,12 @@ def _copies(numbers: pd.DataFrame, results: pd.DataFrame, hours: float) -> list[
         for feature in roughly.index[roughly > near]:
             rho, n = rank_correlation(numbers[feature].to_numpy(float), result.to_numpy(float))
             if n >= MIN_BATCHES and abs(rho) > SAME_ORDER:
-                said = f"{feature} at {hours:g} h has the order of the release result {attribute}: rank correlation {rho:.3f} over {n} batches (limit {SAME_ORDER})"
-                found.append(((str(feature), str(attribute)), said))
+                line = f"{feature} at {hours:g} h has the order of the release result {attribute}: rank correlation {rho:.3f} over {n} batches (limit {SAME_ORDER})"
+                found.append(((str(feature), str(attribute)), line))
     return found
 
 
-def _telling(numbers: pd.DataFrame, failed: np.ndarray, hours: float) -> list[tuple[str, str]]:
+def _suspicious(numbers: pd.DataFrame, failed: np.ndarray, hours: float) -> list[tuple[str, str]]:
     """Features whose AUROC is above the limit beyond doubt, in either direction."""
     found = []
     for feature in numbers.columns:
@@ -113,12 +114,11 @@ def _telling(numbers: pd.DataFrame, failed: np.ndarray, hours: float) -> list[tu
         bad, good = int(failed[known].sum()), int((~failed[known]).sum())
         if bad < MIN_FAILED or good < MIN_FAILED:
             continue
-        ranks = rankdata(value[known])
-        area = (ranks[failed[known]].sum() - bad * (bad + 1) / 2) / (bad * good)
+        area = float(auroc(failed[known], value[known], np.ones((1, bad + good)))[0])
         area = max(area, 1 - area)
         if area - _SURE * area_error(area, bad, good) > SUSPICIOUS_AUROC:
-            said = f"{feature} at {hours:g} h by itself tells the outcome: AUROC {area:.3f}, {bad} of {bad + good} batches failed (limit {SUSPICIOUS_AUROC} for its lower end)"
-            found.append((str(feature), said))
+            line = f"{feature} at {hours:g} h by itself tells the outcome: AUROC {area:.3f}, {bad} of {bad + good} batches failed (limit {SUSPICIOUS_AUROC} for its lower end)"
+            found.append((str(feature), line))
     return found
 
 

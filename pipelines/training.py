@@ -1,4 +1,4 @@
-"""Stored snapshots to a registered challenger: seal, train, judge once, report, register."""
+"""Stored snapshots to a registered challenger: seal, train, evaluate once, report, register."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import pandas as pd
 import pyarrow as pa
 
+from features.canonical import digest
+from features.contracts import RUN_HISTORY
 from features.dictionary import Feature
+from features.digests import process_digest
 from features.errors import StorageError
 from features.process import LabelRule, ProcessDefinition
 from models.cohort.labels import label_log
@@ -22,10 +25,10 @@ from models.registry import RegisteredModel, Registry
 from models.train import Trained, train
 from pipelines.feature_tables import read_dictionary
 from pipelines.history import last_report
-from pipelines.plant import Plant, digest
+from pipelines.plant import Plant
 from pipelines.target_leakage import TargetLeakage, check_target_leakage
 
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 def verified(plant: Plant) -> None:
@@ -64,7 +67,7 @@ def write_training_set(plant: Plant) -> tuple[pd.Series, Seal]:
 
 
 def target_leakage(plant: Plant, failed: pd.Series) -> TargetLeakage:
-    """Whether a feature of the training set knows a release result, or the outcome, before the end.
+    """Check the training set for features that contain a release result, or the outcome, before the end.
 
     Args:
         plant: With its training set written.
@@ -96,7 +99,7 @@ class SealCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing stands on both sides."""
+        """Whether nothing is on both sides."""
         return not (self.shared_batches or self.shared_subjects or self.known_too_late)
 
 
@@ -110,8 +113,8 @@ def check_seal(training: pd.DataFrame, seal: Seal, batches: pd.DataFrame, labels
     return SealCheck(tuple(sorted(ids & test)), tuple(sorted(subjects[0] & subjects[1])), tuple(late))
 
 
-def make_challenger(plant: Plant, say: Say) -> tuple[RegisteredModel, Evaluation]:
-    """Train on the training set, judge on the sealed test, write the report, register.
+def make_challenger(plant: Plant, progress: Progress) -> tuple[RegisteredModel, Evaluation]:
+    """Train on the training set, evaluate on the sealed test, write the report, register.
 
     A predictor that was registered before keeps its figures: the sealed test is scored once per model.
     """
@@ -120,17 +123,17 @@ def make_challenger(plant: Plant, say: Say) -> tuple[RegisteredModel, Evaluation
     trained = train(
         plant.process, history.snapshots, history.dictionary, history.batches, history.labels,
         observations=history.observations, dispositions=history.dispositions, seal=seal,
-        plan=Plan(trials=plant.settings.trials), progress=_every_fifth(say),
+        plan=Plan(trials=plant.settings.trials), progress=_every_fifth(progress),
     )  # fmt: skip
     trained.predictor.save(plant.models_dir / trained.predictor.sha256)
     registry = Registry(plant.settings.data_dir)
     known = registry.find(plant.process.id, sha256=trained.predictor.sha256)
     if known is not None:
-        say(f"the data gave model version {known.version} again; its figures stand")
+        progress(f"the data gave model version {known.version} again; its figures stand")
         known = registry.as_challenger(known)
         evaluation, report = registry.evaluation(known), registry.report(known)
     else:
-        evaluation, report, known = _judge(plant, trained, history, registry, say)
+        evaluation, report, known = _evaluate(plant, trained, history, registry, progress)
     plant.report_path.parent.mkdir(parents=True, exist_ok=True)
     plant.report_path.write_text(report, encoding="utf-8")
     return known, evaluation
@@ -138,7 +141,7 @@ def make_challenger(plant: Plant, say: Say) -> tuple[RegisteredModel, Evaluation
 
 @dataclass(frozen=True)
 class _History:
-    """What training and test read of a plant."""
+    """Input of training and test."""
 
     snapshots: pd.DataFrame
     dictionary: tuple[Feature, ...]
@@ -160,8 +163,8 @@ def _read(plant: Plant) -> _History:
     )
 
 
-def _judge(
-    plant: Plant, trained: Trained, history: _History, registry: Registry, say: Say
+def _evaluate(
+    plant: Plant, trained: Trained, history: _History, registry: Registry, progress: Progress
 ) -> tuple[Evaluation, str, RegisteredModel]:
     from models.report.html import html_report
     from models.report.pictures import charts_of
@@ -169,70 +172,60 @@ def _judge(
     from models.report.style import to_png
 
     process = plant.process
-    say("comparing a random split with forward in time")
+    progress("comparing a random split with forward in time")
     splits = compare_splits(
-        history.snapshots,
-        history.batches,
-        _questions(plant, history.labels),
-        groups=subject_groups(history.batches),
-        settings=trained.tuned.settings,
-        plan=trained.plan,
-    )
+        history.snapshots, history.batches, _labels_by_rule(plant, history),
+        groups=subject_groups(history.batches), settings=trained.tuned.settings, plan=trained.plan,
+    )  # fmt: skip
     record_reading(
         plant.models_dir / "test_readings.jsonl", trained.seal, reader="make_challenger",
         purpose=f"evaluate predictor {trained.predictor.sha256}", at=pd.Timestamp.now("UTC"),
     )  # fmt: skip
-    say(f"scoring the sealed test of {len(trained.seal.batch_ids)} batches, once")
+    progress(f"scoring the sealed test of {len(trained.seal.batch_ids)} batches, once")
     evaluation = evaluate(
         process, trained, history.snapshots, history.dictionary, history.batches, history.labels,
         observations=history.observations, dispositions=history.dispositions, splits=splits,
     )  # fmt: skip
-    say("drawing figures and writing the report")
+    progress("drawing figures and writing the report")
     shap_images = shap_plots(
         trained.predictor, sealed_rows(history.snapshots, history.labels, trained.seal, only_last=True)
     )
     report = html_report(process, trained, evaluation, images=shap_images, more=_history_facts(plant))
     drawn = {f"{name}.png": to_png(chart) for name, chart in charts_of(process, trained.predictor, evaluation).items()}
     files = {f"{_file_name(name)}.png": image for name, image in shap_images.items()}
-    say("registering the model with MLflow")
-    more = {"data_version": plant.data_version(), "process_digest": plant.process_digest()}
+    progress("registering the model with MLflow")
+    more = {"data_version": plant.data_version(), "process_digest": process_digest(plant.process)}
     model = registry.register(process, trained, evaluation, report=report, images=drawn | files, more=more)
     return evaluation, report, model
 
 
-def _questions(plant: Plant, labels: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The process's own question and the further rules on which its report compares ways to split."""
+def _labels_by_rule(plant: Plant, history: _History) -> dict[str, pd.DataFrame]:
+    """Label logs by rule: the process's own, and the further rules on which its report compares ways to split."""
     process = plant.process
     rules = process.outcome.compare_splits_on
-    seen = plant.observations_of([LabelRule.parse(rule).parameter for rule in rules])
-    dispositions = plant.table("dispositions")
+    values = plant.observations_of([LabelRule.parse(rule).parameter for rule in rules])
     own = str(process.label_rule) if process.label_rule else "batch failed"
-    return {own: labels} | {rule: label_log(_asking(process, rule), dispositions, seen) for rule in rules}
+    others = {rule: label_log(_with_rule(process, rule), history.dispositions, values) for rule in rules}
+    return {own: history.labels} | others
 
 
-def _asking(process: ProcessDefinition, rule: str) -> ProcessDefinition:
+def _with_rule(process: ProcessDefinition, rule: str) -> ProcessDefinition:
     outcome = process.outcome.model_copy(update={"label_from": "rule", "label_rule": rule})
     return ProcessDefinition.model_validate(process.model_copy(update={"outcome": outcome}).model_dump())
 
 
 def _history_facts(plant: Plant) -> Mapping[str, str]:
-    report = last_report(plant.history)
-    read = {"rows": report.in_a_line()}
-    tables = ("batches", "observations", "events", "materials", "lot_results", "environment", "dispositions")
-    return (
-        read
-        | {f"rows of {name}": f"{plant.history.rows(name):,}" for name in tables if plant.history.exists(name)}
-        | {"data version": plant.data_version()[:16]}
-    )
+    counts = {f"rows of {name}": f"{plant.history.rows(name):,}" for name in RUN_HISTORY if plant.history.exists(name)}
+    return {"rows": last_report(plant.history).in_a_line()} | counts | {"data version": plant.data_version()[:16]}
 
 
 def _file_name(caption: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in caption.lower()).strip("_")
 
 
-def _every_fifth(say: Say) -> Callable[[str, int, int], None]:
-    def told(what: str, done: int, of: int) -> None:
+def _every_fifth(progress: Progress) -> Callable[[str, int, int], None]:
+    def report(what: str, done: int, of: int) -> None:
         if done == of or done % 5 == 0:
-            say(f"{what}: {done} of {of}")
+            progress(f"{what}: {done} of {of}")
 
-    return told
+    return report

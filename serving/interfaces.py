@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self, TypeAlias
 
-import orjson
 from pydantic import JsonValue
 
 from features.errors import BatchguardError
@@ -146,8 +145,3 @@ class Engine(Protocol):
     def evict(self, until: int) -> None:
         """All rows up to a number are committed: what the records can give back need not be held."""
         ...
-
-
-def canonical(value: object) -> bytes:
-    """The one spelling of a JSON value: keys in order, shortest floats, UTF-8. Equal values have equal bytes."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

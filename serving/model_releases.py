@@ -14,10 +14,11 @@ from typing import Any
 
 import structlog
 
+from features.digests import features_digest
 from features.errors import BatchguardError
 from serving.bundle.bundle import Bundle
 from serving.bundle.canary import run_canary
-from serving.bundle.digests import features_digest
+from serving.bundle.digests import code_digest
 from serving.bundle.loader import BundleLoader, ServingModel, load_predictor
 from serving.bundle.manifest import BundleError, trusted_keys
 from serving.bundle.store import BundleStore
@@ -192,6 +193,7 @@ class ReleaseWatcher:
             self._thread.join(timeout=10)
 
     def _run(self) -> None:
+        code_digest()  # parses all modules once, about a second: the first score does not wait for it
         with contextlib.suppress(BatchguardError), self._engine_cache.reading():
             pass  # loaded before the first request has to wait for it; what is wrong, the request is told
         while not self._stop.wait(self._every_s):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from features.context.attributes import Attributes
-from features.context.columns import Asked, Batches, Family, block, table
+from features.context.columns import Batches, ContextQuery, Family, block, table
 from features.context.environment import Environment
 from features.context.events import Events
 from features.context.experience import Experience, FailureHistory
@@ -16,7 +16,7 @@ from features.context.vocabulary import Vocabulary, vocabulary
 from features.dictionary import Block
 from features.process import ProcessDefinition
 
-__all__ = ["Asked", "Batches", "Family", "Vocabulary", "context", "prepare", "vocabulary"]
+__all__ = ["Batches", "ContextQuery", "Family", "Vocabulary", "context", "prepare", "vocabulary"]
 
 
 def prepare(
@@ -24,7 +24,7 @@ def prepare(
     history: Mapping[str, pd.DataFrame],
     labels: pd.DataFrame,
     process: ProcessDefinition,
-    words: Vocabulary,
+    names: Vocabulary,
 ) -> tuple[Family, ...]:
     """All families of the context, in the order of their columns; each answers for any batch and moment.
 
@@ -33,15 +33,15 @@ def prepare(
         history: Run-history tables by name, of the whole plant; an absent table is empty.
         labels: `features.contracts.LABELS`, all revisions.
         process: The process definition.
-        words: Names for which there are columns.
+        names: Names for which there are columns.
     """
     happened, materials, tests = table(history, "events"), table(history, "materials"), table(history, "lot_results")
     return (
-        Attributes.of(batches, process, words),
-        Lots.of(batches, materials, tests, labels, process, words),
+        Attributes.of(batches, process, names),
+        Lots.of(batches, materials, tests, labels, process, names),
         FailureHistory.of(batches, labels),
-        Events.of(happened, batches.index, process, words),
-        Environment.of(batches, table(history, "environment"), words),
+        Events.of(happened, batches.index, process, names),
+        Environment.of(batches, table(history, "environment"), names),
         Experience.of(batches, happened, labels, process),
     )
 
@@ -51,7 +51,7 @@ def context(
     history: Mapping[str, pd.DataFrame],
     labels: pd.DataFrame,
     process: ProcessDefinition,
-    words: Vocabulary | None = None,
+    names: Vocabulary | None = None,
 ) -> list[Block]:
     """All context of some snapshots; each cell uses only what was available at `as_of` of its row.
 
@@ -61,11 +61,11 @@ def context(
             `environment` may be cut in time where nothing older matters; an absent table is empty.
         labels: `features.contracts.LABELS`, all revisions.
         process: The process definition.
-        words: Vocabulary of the whole history; read from `history` where absent. Months computed apart need the same.
+        names: Vocabulary of the whole history; read from `history` where absent. Months computed apart need the same.
 
     Returns:
         Blocks with the index of `rows`, for `features.dictionary.join`. NaN where nothing is known.
     """
-    words = vocabulary(history, process) if words is None else words
+    names = vocabulary(history, process) if names is None else names
     batches = Batches.of(table(history, "batches"))
-    return [block(family, rows, batches.index) for family in prepare(batches, history, labels, process, words)]
+    return [block(family, rows, batches.index) for family in prepare(batches, history, labels, process, names)]

@@ -7,12 +7,13 @@ anything is added up: neither their arrival order nor rows that were not yet ava
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numba import njit
 from numpy.typing import NDArray
+
+from features.contracts import Table
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -28,42 +29,34 @@ def micros(times: pd.Series, absent: int = NEVER) -> Ints:
     return np.where(np.isnat(stamps), absent, stamps.astype(np.int64))
 
 
+def known_us(frame: pd.DataFrame, table: Table) -> Ints:
+    """Microseconds from which each row of a run-history table counts; `NEVER` where it counts from its batch's start.
+
+    A row that was announced before the time it reports counts from that time on.
+    """
+    column = table[table.known_from]
+    if column.not_before is None:
+        return micros(frame[column.name])
+    return np.maximum(micros(frame[column.not_before]), micros(frame[column.name], absent=ALWAYS))
+
+
 def codes(values: pd.Series, of: pd.Index) -> Ints:
     """Position of each value in the unique index `of`, -1 where it is not there."""
     return of.get_indexer(pd.Index(values)).astype(np.int64)
 
 
-@dataclass(frozen=True)
-class Timeline:
-    """Rows sorted by group, then by time.
-
-    Attributes:
-        order: Positions of the original rows in the sorted order; carry other columns along with `column[order]`.
-        group: Group of each row, at least 0, increasing.
-        when: Time of each row, increasing within its group.
-    """
-
-    order: Ints
-    group: Ints
-    when: Ints
-
-    @classmethod
-    def of(cls, group: Ints, at: Ints, *ties: NDArray) -> Timeline:
-        """Sort rows; `ties` decide, first to last, where group and time are equal."""
-        order = np.lexsort((*reversed(ties), at, group))
-        return cls(order, group[order], at[order])
-
-    def reach(self, group: Ints, at: Ints) -> Ints:
-        """Number of sorted rows in front of those of `group` later than `at`; an unknown group is -1 and has no rows."""
-        return _reach(self.group, self.when, group, at)
-
-    def begin(self, group: Ints) -> Ints:
-        """Position of each group's first row."""
-        return np.searchsorted(self.group, group, side="left")
-
-    def count(self, group: Ints, at: Ints) -> Ints:
-        """Rows of each group up to and including a moment."""
-        return self.reach(group, at) - self.begin(group)
+def earlier(group: Ints, when: Ints) -> tuple[Ints, Ints]:
+    """Rows of the same group with a strictly earlier time: their number, and the latest such time (0 where none)."""
+    order = np.lexsort((when, group))
+    sorted_group, sorted_when = group[order], when[order]
+    is_first = np.r_[True, np.diff(sorted_group) != 0][: len(order)]
+    is_later = is_first | np.r_[True, np.diff(sorted_when) != 0][: len(order)]
+    place = np.arange(len(order))
+    begin, same_time = (np.maximum.accumulate(np.where(new, place, 0)) for new in (is_first, is_later))
+    number, latest = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
+    number[order] = same_time - begin
+    latest[order] = np.where(same_time > begin, sorted_when[same_time - 1], 0)
+    return number, latest
 
 
 def ranks(keys: Sequence[NDArray]) -> Ints:
@@ -76,6 +69,11 @@ def ranks(keys: Sequence[NDArray]) -> Ints:
 def starts(group: Ints, size: int) -> Ints:
     """Where the rows of each group 0 to size - 1 begin among rows sorted by group; one more at the end."""
     return running(np.bincount(group, minlength=size))
+
+
+def joined(parts: Sequence[NDArray], kind: type = np.int64) -> NDArray:
+    """Arrays behind each other; an empty one of a type where there are none."""
+    return np.concatenate([np.empty(0, kind), *parts])
 
 
 def running(amounts: Ints) -> Ints:
@@ -93,19 +91,3 @@ def upto(when, low, high, at):
         else:
             high = middle
     return low
-
-
-@njit(cache=True, nogil=True)
-def _reach(group, when, of, at):
-    """Bisection by (group, time), for each question."""
-    found = np.empty(len(of), dtype=np.int64)
-    for i in range(len(of)):
-        low, high = 0, len(group)
-        while low < high:
-            middle = (low + high) // 2
-            if group[middle] < of[i] or (group[middle] == of[i] and when[middle] <= at[i]):
-                low = middle + 1
-            else:
-                high = middle
-        found[i] = low
-    return found

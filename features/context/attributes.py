@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from features.context.asof import Floats
-from features.context.columns import Asked, Batches, block, feature
+from features.context.columns import Batches, ContextQuery
 from features.context.vocabulary import Vocabulary
-from features.dictionary import Block, Feature
+from features.dictionary import Feature, feature
 from features.process import CATEGORY, ProcessDefinition
 
 WINDOW = "before_start"
@@ -23,7 +23,10 @@ _IDENTITY = (  # column of `batches`, subject, label
 
 @dataclass(frozen=True)
 class Attributes:
-    """Attributes of all batches.
+    """Attributes of all batches; they are known from the batch's start on.
+
+    Columns: `<attribute>.before_start.value` (float64, or `str` for categories), `product`, `site`, `process_version` as
+    categories and `scale_l`; NaN where absent or where the batch is not in the plant.
 
     Attributes:
         features: One entry per column.
@@ -54,20 +57,9 @@ class Attributes:
             known[:-1, place] = values
         return cls(tuple(entry for _, entry in entries), categories, known)
 
-    def fill(self, asked: Asked, out: Floats) -> None:
+    def fill(self, query: ContextQuery, out: Floats) -> None:
         """Attributes are known from the batch's start on, at whatever moment."""
-        out[:] = self.known[asked.batch]
-
-
-def attributes(rows: pd.DataFrame, batches: pd.DataFrame, process: ProcessDefinition, vocabulary: Vocabulary) -> Block:
-    """Attributes as they stand in `batches`; they are known from the batch's start on.
-
-    Returns:
-        `<attribute>.before_start.value` (float64, or `str` for categories), `product`, `site`, `process_version` as
-        categories and `scale_l`; NaN where absent or where the batch is not in `batches`.
-    """
-    plant = Batches.of(batches)
-    return block(Attributes.of(plant, process, vocabulary), rows, plant.index)
+        out[:] = self.known[query.batch]
 
 
 def _entries(process: ProcessDefinition, vocabulary: Vocabulary) -> list[tuple[str, Feature]]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -39,8 +40,8 @@ class Batches:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Batches and moments asked for, as parallel arrays.
+class ContextQuery:
+    """Batches and moments to make features for, as parallel arrays.
 
     Attributes:
         batch: Place of the batch in the index that a family was prepared with, -1 where it is not there.
@@ -53,13 +54,16 @@ class Asked:
     as_of: Ints
 
     @classmethod
-    def of(cls, rows: pd.DataFrame, index: pd.Index) -> Asked:
-        """The questions that rows of snapshots ask."""
+    def of(cls, rows: pd.DataFrame, index: pd.Index) -> ContextQuery:
+        """The query for rows of snapshots."""
         return cls(codes(rows["batch_id"], index), micros(rows["started_at"]), micros(rows["as_of"]))
 
 
+NO_CATEGORIES: Mapping[int, tuple[str, ...]] = MappingProxyType({})
+
+
 class Family(Protocol):
-    """Features made together: prepared from frames once, then asked at any number of rows without a frame."""
+    """Features made together: prepared from frames once, then written for any number of rows without a frame."""
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -68,11 +72,11 @@ class Family(Protocol):
 
     @property
     def categories(self) -> Mapping[int, tuple[str, ...]]:
-        """Names of the categories by column; such a column holds the place of a name."""
+        """Names of the categories by column; such a column holds a name's place in them."""
         ...
 
-    def fill(self, asked: Asked, out: Floats) -> None:
-        """Write one row per question into `out`, which has a column per feature and holds NaN."""
+    def fill(self, query: ContextQuery, out: Floats) -> None:
+        """Write one row per row of the query into `out`, which has a column per feature and holds NaN."""
         ...
 
 
@@ -81,15 +85,10 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "unnamed"
 
 
-def feature(subject: str, window: str, statistic: str, *, label: str, meaning: str, unit: str = "") -> Feature:
-    """One entry of the feature dictionary, named `subject.window.statistic`."""
-    return Feature(f"{subject}.{window}.{statistic}", subject, label, unit, window, statistic, meaning)
-
-
 def block(family: Family, rows: pd.DataFrame, index: pd.Index) -> Block:
     """A family's columns beside the rows they belong to, by position."""
     out = np.full((len(rows), len(family.features)), np.nan)
-    family.fill(Asked.of(rows, index), out)
+    family.fill(ContextQuery.of(rows, index), out)
     columns = {f.name: out[:, place] for place, f in enumerate(family.features)}
     for place, names in family.categories.items():
         which = np.where(np.isnan(out[:, place]), len(names), out[:, place]).astype(np.int64)

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
-from features.context.asof import HOUR, Floats, Ints, codes, micros, starts, upto
-from features.context.columns import Asked, Batches, block, feature, last, slug
+from features.context.asof import HOUR, Floats, Ints, codes, known_us, micros, starts, upto
+from features.context.columns import NO_CATEGORIES, Batches, ContextQuery, last, slug
 from features.context.vocabulary import Vocabulary
-from features.dictionary import Block, Feature
+from features.contracts import ENVIRONMENT
+from features.dictionary import Feature, feature
 
 RECENT_H = 24.0
 _RECENT = round(RECENT_H * HOUR)
@@ -21,11 +22,14 @@ _COLUMNS = 5  # of each metric
 
 @dataclass(frozen=True)
 class Environment:
-    """Samples of each metric at each site, a group each: metric times the number of sites plus site.
+    """Samples of each metric (and cleanroom grade) over all areas of each site, a group each: metric * sites + site.
+
+    Columns: `environment.<metric>[_grade_<g>].{last_24h,since_start}.{max,mean}` and `.now.age_h`, the time since the
+    newest known sample was taken; NaN where nothing is known. Windows run over `observed_at`; a plate that is still being
+    incubated (`available_at` later) does not count.
 
     Attributes:
         features: One entry per column.
-        categories: None.
         sites: Sites of the batches.
         site: Site of each batch, -1 behind the last.
         start: Where each group begins, and the end.
@@ -37,7 +41,6 @@ class Environment:
     """
 
     features: tuple[Feature, ...]
-    categories: dict[int, tuple[str, ...]]
     sites: pd.Index
     site: Ints
     start: Ints
@@ -46,50 +49,37 @@ class Environment:
     value: Floats
     known_when: Ints
     known_newest: Ints
+    categories = NO_CATEGORIES
 
     @classmethod
     def of(cls, batches: Batches, environment: pd.DataFrame, vocabulary: Vocabulary) -> Environment:
         """Sort the samples of the metrics that there are columns for."""
         sites = pd.Index(batches.frame["site_id"].unique())
         pairs = pd.MultiIndex.from_tuples(vocabulary.metrics, names=["metric", "grade"]) if vocabulary.metrics else None
-        asked = environment[["metric", "grade"]]
-        metric = np.full(len(environment), -1) if pairs is None else pairs.get_indexer(pd.MultiIndex.from_frame(asked))
+        found = pd.MultiIndex.from_frame(environment[["metric", "grade"]])
+        metric = np.full(len(environment), -1) if pairs is None else pairs.get_indexer(found)
         where = codes(environment["site_id"], sites)
         mine = (metric >= 0) & (where >= 0)
         group = (metric * len(sites) + where)[mine].astype(np.int64)
         own = environment[mine]
-        observed, available = micros(own["observed_at"]), micros(own["available_at"])
+        observed, available = micros(own["observed_at"]), known_us(own, ENVIRONMENT)
         value = own["value"].to_numpy(np.float64)
         order = np.lexsort((value, available, observed, group))
-        known = np.maximum(observed, available)
-        by_known = np.lexsort((observed, known, group))
+        by_known = np.lexsort((observed, available, group))
         start = starts(group[order], len(vocabulary.metrics) * len(sites))
         newest = _newest(start, observed[by_known])
-        columns = (observed[order], available[order], value[order], known[by_known], newest)
-        return cls(tuple(_entries(vocabulary)), {}, sites, cls.places(batches, sites), start, *columns)
+        columns = (observed[order], available[order], value[order], available[by_known], newest)
+        return cls(tuple(_entries(vocabulary)), sites, cls.places(batches, sites), start, *columns)
 
     @classmethod
     def places(cls, batches: Batches, sites: pd.Index) -> Ints:
         """Site of each batch by its place among `sites`, -1 behind the last."""
         return np.append(codes(batches.frame["site_id"], sites), -1)
 
-    def fill(self, asked: Asked, out: Floats) -> None:
+    def fill(self, query: ContextQuery, out: Floats) -> None:
         """Counts at the site in `(as_of - 24 h, as_of]` and since the start, among the samples known."""
         samples = (self.start, self.observed, self.available, self.value, self.known_when, self.known_newest)
-        _fill(self.site[asked.batch], asked.started, asked.as_of, len(self.features) // _COLUMNS, *samples, out)
-
-
-def environment(rows: pd.DataFrame, batches: pd.DataFrame, environment: pd.DataFrame, vocabulary: Vocabulary) -> Block:
-    """Counts of each metric (and cleanroom grade) over all areas of the site.
-
-    Windows run over `observed_at`; a plate that is still being incubated (`available_at` later) does not count.
-
-    Returns:
-        `environment.<metric>[_grade_<g>].{last_24h,since_start}.{max,mean}` and `.now.age_h`, the time since the newest
-        known sample was taken; NaN where nothing is known.
-    """
-    plant = Batches.of(batches)
-    return block(Environment.of(plant, environment, vocabulary), rows, plant.index)
+        _fill(self.site[query.batch], query.started, query.as_of, len(self.features) // _COLUMNS, *samples, out)
 
 
 def _entries(vocabulary: Vocabulary) -> list[Feature]:

@@ -5,16 +5,17 @@ An event counts from when it has begun and could be seen; that it has ended is k
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numba import njit
 
-from features.context.asof import ALWAYS, HOUR, NEVER, Floats, Ints, codes, micros, starts
-from features.context.columns import Asked, block, feature, last, slug
+from features.context.asof import HOUR, NEVER, Floats, Ints, codes, known_us, micros, starts
+from features.context.columns import ContextQuery, last, slug
 from features.context.vocabulary import PHASE, Vocabulary
-from features.dictionary import Block, Feature
+from features.contracts import EVENTS
+from features.dictionary import Feature, feature
 from features.process import CATEGORY, ProcessDefinition
 
 SEVERE = ("major", "critical")
@@ -54,7 +55,7 @@ class BatchEvents:
         own, batch = events.iloc[order], batch[order]
         phase = codes(own["code"], pd.Index(vocabulary.phases, dtype="str"))
         began, ended = micros(own["started_at"]), micros(own["ended_at"])
-        known = np.maximum(began, micros(own["available_at"], absent=ALWAYS))
+        known = known_us(own, EVENTS)
         return cls(
             start=starts(batch, len(index)),
             phase=np.where((own["kind"] == PHASE).to_numpy(bool), phase, _NO_PHASE),
@@ -76,10 +77,14 @@ class BatchEvents:
 class Events:
     """Events of all batches, and the recipe's plan of its phases.
 
+    Columns: `phase.now.{name,elapsed_h,progress,overrun_h,late_h}`, `phase.<code>.now.elapsed_h`, and for each other kind
+    `event.<kind>.since_start.{n,n_severe}`, `event.<kind>.now.{n_open,since_newest_h}`, `event.<kind>.last_<w>h.n`.
+    Counts are 0 where no event is known; ages and phases are NaN.
+
     Attributes:
         features: One entry per column.
         categories: Names of the phases, for the column that names the current one.
-        begun: The events.
+        batch_events: The events.
         planned_h: Planned length of each phase of the vocabulary, NaN outside the recipe.
         due_h: Planned begin of each, in hours since the batch's start.
         windows: Recent windows in microseconds.
@@ -116,26 +121,12 @@ class Events:
 
     def with_events(self, batch_events: BatchEvents) -> Events:
         """The same columns about other events."""
-        return Events(
-            self.features, self.categories, batch_events, self.planned_h, self.due_h, self.windows, self.kinds
-        )  # fmt: skip
+        return replace(self, batch_events=batch_events)
 
-    def fill(self, asked: Asked, out: Floats) -> None:
+    def fill(self, query: ContextQuery, out: Floats) -> None:
         """Phase and counts as far as known."""
         plan = (self.planned_h, self.due_h, self.windows, self.kinds)
-        _fill(asked.batch, asked.started, asked.as_of, *self.batch_events.columns, *plan, out)
-
-
-def events(rows: pd.DataFrame, events: pd.DataFrame, process: ProcessDefinition, vocabulary: Vocabulary) -> Block:
-    """The phase a batch is in, and how many events of each kind it has had.
-
-    Returns:
-        `phase.now.{name,elapsed_h,progress,overrun_h,late_h}`, `phase.<code>.now.elapsed_h`, and for each other kind
-        `event.<kind>.since_start.{n,n_severe}`, `event.<kind>.now.{n_open,since_newest_h}`, `event.<kind>.last_<w>h.n`.
-        Counts are 0 where no event is known; ages and phases are NaN.
-    """
-    index = pd.Index(rows["batch_id"].unique())
-    return block(Events.of(events, index, process, vocabulary), rows, index)
+        _fill(query.batch, query.started, query.as_of, *self.batch_events.columns, *plan, out)
 
 
 def _entries(process: ProcessDefinition, vocabulary: Vocabulary) -> list[Feature]:

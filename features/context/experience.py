@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
-from features.context.asof import ALWAYS, HOUR, NEVER, Floats, Ints, Timeline, codes, micros, starts, upto
-from features.context.columns import Asked, Batches, block, feature, hours
+from features.context.asof import ALWAYS, HOUR, NEVER, Floats, Ints, codes, earlier, known_us, micros, starts, upto
+from features.context.columns import NO_CATEGORIES, Batches, ContextQuery, hours
 from features.context.failures import SATURATION, LabelLog, Members, Records, failure_entries, label_log
-from features.dictionary import Block, Feature
+from features.contracts import EVENTS
+from features.dictionary import Feature, feature
 from features.process import ProcessDefinition
 
 QUARTER_H = 90 * 24.0
@@ -33,15 +34,16 @@ _GROUPS = (  # column of `batches`, subject, label
 class FailureHistory:
     """Outcomes of the batches of the same site, equipment, subject and product.
 
+    Columns: `{site,equipment,subject,product}.now.{n_known,failure_excess}`; NaN where the batch has none.
+
     Attributes:
         features: One entry per column.
-        categories: None.
         records: The four groupings.
     """
 
     features: tuple[Feature, ...]
-    categories: dict[int, tuple[str, ...]]
     records: Records
+    categories = NO_CATEGORIES
 
     @classmethod
     def of(cls, batches: Batches, labels: pd.DataFrame) -> FailureHistory:
@@ -59,21 +61,11 @@ class FailureHistory:
         """Put `groupings` of a number of batches and their outcomes together."""
         entries = [e for _, subject, label in _GROUPS
                    for e in failure_entries(subject, label, of=f"the same {label.lower()}")]  # fmt: skip
-        return cls(tuple(entries), {}, Records.of(groupings, log, batches))
+        return cls(tuple(entries), Records.of(groupings, log, batches))
 
-    def fill(self, asked: Asked, out: Floats) -> None:
+    def fill(self, query: ContextQuery, out: Floats) -> None:
         """Failures of other batches, as far as known."""
-        self.records.fill(asked, np.arange(0, 2 * len(_GROUPS), 2), out)
-
-
-def failure_history(rows: pd.DataFrame, batches: pd.DataFrame, labels: pd.DataFrame) -> Block:
-    """Failure history of site, equipment, subject and product as of a time.
-
-    Returns:
-        `{site,equipment,subject,product}.now.{n_known,failure_excess}`; NaN where the batch has none.
-    """
-    plant = Batches.of(batches)
-    return block(FailureHistory.of(plant, labels), rows, plant.index)
+        self.records.fill(query, np.arange(0, 2 * len(_GROUPS), 2), out)
 
 
 @dataclass(frozen=True)
@@ -93,17 +85,17 @@ class People:
     @classmethod
     def of(cls, events: pd.DataFrame, batches: Batches) -> People:
         """Persons that events name."""
-        known = np.maximum(micros(events["started_at"]), micros(events["available_at"], absent=ALWAYS))
-        return cls.seen(codes(events["batch_id"], batches.index), events["person_key"], known, batches)
+        worked_in = codes(events["batch_id"], batches.index)
+        return cls.seen(worked_in, events["person_key"], known_us(events, EVENTS), batches)
 
     @classmethod
     def seen(cls, worked_in: Ints, person: pd.Series, known: Ints, batches: Batches) -> People:
         """Persons by place of the batch (-1: none), name, and since when that is known."""
         known = np.maximum(known, np.append(batches.started, ALWAYS)[worked_in])  # a batch is known from its start on
         pairs = Members.of(worked_in, person, known)
-        earlier = Timeline.of(pairs.group, pairs.when).count(pairs.group, pairs.when - 1)
+        number, _ = earlier(pairs.group, pairs.when)
         order = np.lexsort((pairs.when, pairs.batch))
-        return cls(pairs.batch, pairs.when[order], earlier[order])
+        return cls(pairs.batch, pairs.when[order], number[order])
 
 
 @dataclass(frozen=True)
@@ -144,11 +136,13 @@ class Running:
 
 @dataclass(frozen=True)
 class Experience:
-    """What subject, equipment, people and site have done before.
+    """How often subject, equipment and people have done this before, and how busy the site is.
+
+    Columns: `subject.before_start.attempt`, `equipment.before_start.{n_batches,gap_h}`, `site.now.n_running`,
+    `site.last_90d.n_batches`, `operators.since_start.{n,least_experience}`; NaN where not known.
 
     Attributes:
         features: One entry per column.
-        categories: None.
         before_start: Attempt, earlier batches on the equipment and hours since the last of them began, per batch and
             an empty row behind the last.
         people: Persons seen in the batches.
@@ -157,11 +151,11 @@ class Experience:
     """
 
     features: tuple[Feature, ...]
-    categories: dict[int, tuple[str, ...]]
     before_start: Floats
     people: People
     seen_start: Ints
     running: Running
+    categories = NO_CATEGORIES
 
     @classmethod
     def of(cls, batches: Batches, events: pd.DataFrame, labels: pd.DataFrame, process: ProcessDefinition) -> Experience:
@@ -174,33 +168,20 @@ class Experience:
         """`before_start`."""
         plant, started = batches.frame, batches.started
         attempt, _ = _earlier(plant["subject_key"], started)
-        earlier, gap = _earlier(plant["equipment_id"], started)
-        before = np.column_stack([attempt + 1, np.minimum(earlier, SATURATION), gap])
+        used, gap = _earlier(plant["equipment_id"], started)
+        before = np.column_stack([attempt + 1, np.minimum(used, SATURATION), gap])
         return np.vstack([before, np.full((1, 3), np.nan)])
 
     @classmethod
     def joined(cls, before_start: Floats, people: People, running: Running) -> Experience:
         """Put the three parts together."""
-        return cls(tuple(_entries()), {}, before_start, people, starts(people.batch, len(before_start) - 1), running)
+        return cls(tuple(_entries()), before_start, people, starts(people.batch, len(before_start) - 1), running)
 
-    def fill(self, asked: Asked, out: Floats) -> None:
+    def fill(self, query: ContextQuery, out: Floats) -> None:
         """Experience before the start, and what has been seen of people and site since."""
-        out[:, :3] = self.before_start[asked.batch]
+        out[:, :3] = self.before_start[query.batch]
         people = (self.seen_start, self.people.when, self.people.earlier)
-        _fill(asked.batch, asked.as_of, *people, *self.running.columns, out)
-
-
-def experience(
-    rows: pd.DataFrame, batches: pd.DataFrame, events: pd.DataFrame, labels: pd.DataFrame, process: ProcessDefinition
-) -> Block:
-    """How often subject, equipment and people have done this before, and how busy the site is.
-
-    Returns:
-        `subject.before_start.attempt`, `equipment.before_start.{n_batches,gap_h}`, `site.now.n_running`,
-        `site.last_90d.n_batches`, `operators.since_start.{n,least_experience}`; NaN where not known.
-    """
-    plant = Batches.of(batches)
-    return block(Experience.of(plant, events, labels, process), rows, plant.index)
+        _fill(query.batch, query.as_of, *people, *self.running.columns, out)
 
 
 def _entries() -> list[Feature]:
@@ -231,9 +212,7 @@ def _group(keys: pd.Series) -> Ints:
 def _earlier(keys: pd.Series, started: Ints) -> tuple[Floats, Floats]:
     """Batches with the same key begun strictly earlier, and hours since the last of them began."""
     group = _group(keys)
-    line = Timeline.of(group, started)
-    number = line.count(group, started - 1)
-    previous = line.when[line.reach(group, started - 1) - 1]
+    number, previous = earlier(group, started)
     gap = np.where((group >= 0) & (number > 0), hours(started - previous), np.nan)
     return np.where(group >= 0, number, np.nan), gap
 

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
-from features.context.asof import NEVER, Floats, Ints, codes, micros, running, starts, upto
-from features.context.columns import Asked, feature
-from features.dictionary import Feature
+from features.context.asof import NEVER, Floats, Ints, codes, joined, micros, running, starts, upto
+from features.context.columns import ContextQuery
+from features.dictionary import Feature, feature
 
 PRIOR_BATCHES = 10.0  # weight of the overall rate, in batches
-SATURATION = 100  # counts stop here: beyond, they would only tell the calendar date
+SATURATION = 100  # counts stop here: beyond, counts would only show the calendar date
 
 
 @dataclass(frozen=True)
@@ -154,18 +154,18 @@ class Records:
             members += len(grouping.batch)
             groups += int(grouping.group.max(initial=-1)) + 1
         of_group = np.cumsum([0, *(int(g.group.max(initial=-1)) + 1 for g in groupings)])[:-1]
-        all_of = _joined([g.group + at for g, at in zip(groupings, of_group, strict=True)])
-        which = _joined(change)
+        all_of = joined([g.group + at for g, at in zip(groupings, of_group, strict=True)])
+        which = joined(change)
         return cls(
             np.array(first, np.int64).reshape(len(groupings), batches + 1),
             all_of,
-            _joined([grouping.when for grouping in groupings]),
-            Changes.of(_joined(group), _joined(when), log.known[which], log.failed[which], groups),
+            joined([grouping.when for grouping in groupings]),
+            Changes.of(joined(group), joined(when), log.known[which], log.failed[which], groups),
             own,
             Changes.of(np.zeros_like(log.batch), log.when, log.known, log.failed, 1),
         )
 
-    def fill(self, asked: Asked, columns: Ints, out: Floats) -> None:
+    def fill(self, query: ContextQuery, columns: Ints, out: Floats) -> None:
         """Write `n_known` and `failure_excess` of each grouping into a column and the one behind it.
 
         Known and failed are counted among the other batches of a batch's groups. Several groups of a batch (lots of
@@ -176,13 +176,13 @@ class Records:
         where the batch is not yet known to belong to a group, or where no outcome at all is known yet.
 
         Args:
-            asked: Batches and moments.
+            query: Batches and moments.
             columns: Column of `n_known` per grouping.
-            out: One row per question.
+            out: One row per row of the query.
         """
         members = (self.member_start, self.member_group, self.member_when)
         changes = (*self.by_group.columns, *self.own.columns, *self.everything.columns[1:])
-        _fill(asked.batch, asked.as_of, *members, *changes, columns, out)
+        _fill(query.batch, query.as_of, *members, *changes, columns, out)
 
 
 def failure_entries(subject: str, label: str, *, of: str) -> list[Feature]:
@@ -199,10 +199,6 @@ def _changes_of(batch: Ints, own_start: Ints) -> tuple[Ints, Ints]:
     number = own_start[batch + 1] - own_start[batch]
     member = np.repeat(np.arange(len(batch)), number)
     return member, np.arange(len(member)) + np.repeat(own_start[batch] - (np.cumsum(number) - number), number)
-
-
-def _joined(parts: Sequence[Ints]) -> Ints:
-    return np.concatenate([np.empty(0, np.int64), *parts])
 
 
 @njit(cache=True, nogil=True)

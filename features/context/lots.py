@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
-from features.context.asof import HOUR, NEVER, Floats, Ints, codes, micros, ranks, starts, upto
-from features.context.columns import Asked, Batches, block, feature, slug
+from features.context.asof import HOUR, NEVER, Floats, Ints, codes, joined, known_us, micros, ranks, starts, upto
+from features.context.columns import NO_CATEGORIES, Batches, ContextQuery, slug
 from features.context.failures import LabelLog, Members, Records, failure_entries, label_log
 from features.context.vocabulary import Vocabulary
-from features.dictionary import Block, Feature
+from features.contracts import LOT_RESULTS, MATERIALS
+from features.dictionary import Feature, feature
 from features.process import ProcessDefinition
 
 
@@ -44,7 +45,7 @@ class Uses:
         """Uses among the rows of one material."""
         used = materials.assign(batch=codes(materials["batch_id"], batches.index))
         used = used[used["batch"] >= 0].sort_values(["batch", "lot_id"])
-        batch, consumed = used["batch"].to_numpy(dtype=np.int64), micros(used["consumed_at"])
+        batch, consumed = used["batch"].to_numpy(dtype=np.int64), known_us(used, MATERIALS)
         lot, names = pd.factorize(used["lot_id"])
         started = batches.started[batch]
         return cls(
@@ -84,7 +85,7 @@ class Results:
         """Results among the rows of one parameter and material."""
         lot = codes(tests["lot_id"], lots)
         known, lot = tests[lot >= 0], lot[lot >= 0]
-        value, available = known["value"].to_numpy(dtype=np.float64), micros(known["available_at"])
+        value, available = known["value"].to_numpy(dtype=np.float64), known_us(known, LOT_RESULTS)
         rank = ranks([micros(known["observed_at"]), known["revision"].to_numpy(), value])
         order = np.lexsort((available, lot))
         leader = np.maximum.accumulate(lot[order] * max(1, len(rank)) + rank[order]) % max(1, len(rank))
@@ -126,11 +127,17 @@ class Material:
 
 @dataclass(frozen=True)
 class Lots:
-    """Lots of all materials.
+    """Lots of all materials: failure history of lot and supplier, use and age of the lot, its tests.
+
+    Columns: `lot.<material>.now.{n_known,failure_excess,n_used,in_use_h}`,
+    `supplier.<material>.now.{n_known,failure_excess}` and `<parameter>.lot.value` (`<parameter>.lot_<material>.value`
+    where several materials are tested for it): the newest result of each lot in its highest revision available, averaged
+    over the lots of a batch by quantity, or plainly where a quantity is missing, where all are 0, or where their units
+    differ. `n_used` counts the other uses of the batch's lots so far, `in_use_h` the hours since the oldest of them was
+    first used. NaN where no lot of the material is known to be used yet.
 
     Attributes:
         features: One entry per column.
-        categories: None.
         records: Outcomes by lot and by supplier of each material.
         record_columns: Column of each of them.
         use_columns: Column of `n_used` per material, `in_use_h` behind it.
@@ -147,7 +154,6 @@ class Lots:
     """
 
     features: tuple[Feature, ...]
-    categories: dict[int, tuple[str, ...]]
     records: Records
     record_columns: Ints
     use_columns: Ints
@@ -160,7 +166,8 @@ class Lots:
     lot_when: Ints
     first_lot: Ints
     results: tuple[Results, ...]
-    result_columns: tuple[int, ...]
+    result_columns: Ints
+    categories = NO_CATEGORIES
 
     @classmethod
     def of(
@@ -185,86 +192,52 @@ class Lots:
         uses = [material.uses for material in materials]
         first_lot = np.cumsum([0, *(len(u.names) for u in uses)]).astype(np.int64)
         use = np.cumsum([0, *(len(u.batch) for u in uses)])
-        lot = _joined([u.lot + at for u, at in zip(uses, first_lot, strict=False)], np.int64)
-        when = _joined([u.when for u in uses], np.int64)
+        lot = joined([u.lot + at for u, at in zip(uses, first_lot, strict=False)], np.int64)
+        when = joined([u.when for u in uses], np.int64)
         by_lot = np.lexsort((when, lot))
-        entries, places = _entries(process, vocabulary)
+        entries = _entries(process, vocabulary)
+        column_of = {
+            statistic: np.array([i for i, entry in enumerate(entries) if entry.statistic == statistic], np.int64)
+            for statistic in ("n_known", "n_used", "value")
+        }
         first = [at + starts(u.batch, batches) for u, at in zip(uses, use, strict=False)]
         return cls(
             tuple(entries),
-            {},
             Records.of([g for material in materials for g in material.groupings], log, batches),
-            places.records,
-            places.uses,
+            column_of["n_known"],
+            column_of["n_used"],
             np.array(first, np.int64).reshape(len(materials), batches + 1),
             lot,
             when,
-            _joined([u.quantity for u in uses], np.float64),
-            _joined([u.unit for u in uses], np.int64),
+            joined([u.quantity for u in uses], np.float64),
+            joined([u.unit for u in uses], np.int64),
             starts(lot[by_lot], int(first_lot[-1])),
             when[by_lot],
             first_lot,
             tuple(result for material in materials for result in material.results),
-            places.results,
+            column_of["value"],
         )
 
-    def fill(self, asked: Asked, out: Floats) -> None:
+    def fill(self, query: ContextQuery, out: Floats) -> None:
         """Everything of the lots that the batches are known to use."""
-        self.records.fill(asked, self.record_columns, out)
+        self.records.fill(query, self.record_columns, out)
         uses = (self.use_start, self.lot, self.when)
-        _fill_uses(asked.batch, asked.as_of, *uses, self.lot_start, self.lot_when, self.use_columns, out)
+        _fill_uses(query.batch, query.as_of, *uses, self.lot_start, self.lot_when, self.use_columns, out)
         for test, column in zip(self.results, self.result_columns, strict=True):
             known = (self.use_start[test.material], self.lot, self.when, self.quantity, self.unit)
             first = self.first_lot[test.material]
-            _fill_results(asked.batch, asked.as_of, *known, first, test.start, test.when, test.newest, column, out)
+            _fill_results(query.batch, query.as_of, *known, first, test.start, test.when, test.newest, column, out)
 
 
-@dataclass(frozen=True)
-class _Places:
-    """Columns of a material's parts."""
-
-    records: Ints
-    uses: Ints
-    results: tuple[int, ...]
-
-
-def lots(
-    rows: pd.DataFrame,
-    batches: pd.DataFrame,
-    materials: pd.DataFrame,
-    lot_results: pd.DataFrame,
-    labels: pd.DataFrame,
-    process: ProcessDefinition,
-    vocabulary: Vocabulary,
-) -> Block:
-    """Per material: failure history of lot and supplier, use and age of the lot, its tests.
-
-    Returns:
-        `lot.<material>.now.{n_known,failure_excess,n_used,in_use_h}`, `supplier.<material>.now.{n_known,failure_excess}`,
-        `<parameter>.lot.value` (`<parameter>.lot_<material>.value` where several materials are tested for it): the
-        newest result of each lot in its highest revision available, averaged over the lots of a batch by quantity, or
-        plainly where a quantity is missing, where all are 0, or where their units differ. `n_used` counts the other
-        uses of the batch's lots so far, `in_use_h` the hours since the oldest of them was first used. NaN where no lot
-        of the material is known to be used yet.
-    """
-    plant = Batches.of(batches)
-    return block(Lots.of(plant, materials, lot_results, labels, process, vocabulary), rows, plant.index)
-
-
-def _entries(process: ProcessDefinition, vocabulary: Vocabulary) -> tuple[list[Feature], _Places]:
+def _entries(process: ProcessDefinition, vocabulary: Vocabulary) -> list[Feature]:
     made: list[Feature] = []
-    records, uses, results = [], [], []
     for material in vocabulary.materials:
         lot, supplier = f"lot.{slug(material)}", f"supplier.{slug(material)}"
-        records += [len(made), len(made) + 2]
         made += failure_entries(lot, f"Lot of {material}", of=f"the same lot of {material}")
         made += failure_entries(supplier, f"Supplier of {material}", of=f"the same supplier of {material}")
-        uses.append(len(made))
         made += _use_entries(lot, material)
-        for parameter in (p for p, m in vocabulary.lot_tests if m == material):
-            results.append(len(made))
-            made.append(_result_entry(parameter, material, process, vocabulary))
-    return made, _Places(np.array(records, np.int64), np.array(uses, np.int64), tuple(results))
+        made += [_result_entry(p, m, process, vocabulary) for p, m in vocabulary.lot_tests if m == material]
+    return made
 
 
 def _use_entries(subject: str, material: str) -> list[Feature]:
@@ -284,10 +257,6 @@ def _result_entry(parameter: str, material: str, process: ProcessDefinition, voc
     return feature(parameter, window, "value", label=known.label, unit=known.unit, meaning=meaning)
 
 
-def _joined(parts: list, kind: type) -> np.ndarray:
-    return np.concatenate([np.empty(0, kind), *parts])
-
-
 @njit(cache=True, nogil=True)
 def _fill_uses(batch, as_of, use_start, lot, when, lot_start, lot_when, columns, out) -> None:
     for i in range(len(batch)):
@@ -299,7 +268,7 @@ def _fill_uses(batch, as_of, use_start, lot, when, lot_start, lot_when, columns,
             for u in range(use_start[m, b], use_start[m, b + 1]):
                 if when[u] <= at:
                     first = lot_start[lot[u]]
-                    # the batch's own use is known, or it would not be asked
+                    # the batch's own use is known, since `when` is not later than `at`
                     others += upto(lot_when, first, lot_start[lot[u] + 1], at) - first - 1
                     oldest, used = min(oldest, lot_when[first]), True
             if used:

@@ -16,7 +16,7 @@ PHASE = "phase"  # the kind of event that marks a phase of the recipe
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Names met in a whole history; sorted, so that their order says nothing about time.
+    """Names met in a whole history; sorted, so that their order shows nothing of time.
 
     Attributes:
         attributes: Attributes of the process definition that `batches` has a column for, in the definition's order.

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
+from pydantic import WithJsonSchema
 
 from features.dictionary import Feature
 from features.process import Interval, ProcessDefinition
@@ -21,6 +23,8 @@ from models.scoring.stages import Stages
 _LEVELS = frozenset({"value", "first", "last", "mean", "min", "max", "median"})  # comparable with the normal range
 SMALLEST = 0.05  # percentage points: what would read as 0.0 is no reason
 _S_PER_H = 3600.0
+_LIMIT = {"anyOf": [{"type": "number"}, {"type": "null"}]}
+_INTERVAL = {"type": "array", "items": _LIMIT, "minItems": 2, "maxItems": 2}  # as clients of version 0.1.0 know it
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Reason:
     feature: str
     value: Value
     unit: str
-    normal: Interval
+    normal: Annotated[Interval, WithJsonSchema(_INTERVAL)]
     usual: tuple[float, float] | None
     points: float
     stages: dict[str, float]

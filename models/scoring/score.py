@@ -65,7 +65,7 @@ class Score(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", json_schema_extra={"additionalProperties": True})
 
-    version: int = Field(VERSION, description="Of this shape")
+    version: int = Field(description="Of this shape")
     batch_id: str
     as_of: UtcTime = Field(description="Nothing that became available later counts")
     elapsed_h: float = Field(ge=0, description="Hours since the batch's start")

@@ -21,7 +21,7 @@ from models.scoring.assessment import AssessedRows, assess
 from models.scoring.newest import utc
 from models.scoring.reasons import Reason, ReasonMaker
 from models.scoring.rows import FeatureColumns, FeatureRows
-from models.scoring.score import Model, Score
+from models.scoring.score import VERSION, Model, Score
 
 FAILED, SUCCEEDED = "failed", "succeeded"
 
@@ -86,6 +86,7 @@ class Scorer:
             domain = found.domains[i] if found.domains else None
             made.append(
                 Score(
+                    version=VERSION,
                     batch_id=batch_id,
                     as_of=utc(rows.as_of_us[i]),
                     elapsed_h=float(rows.elapsed_h[i]),

@@ -47,7 +47,8 @@ def simulate(settings: SimulationSettings, out: Path, *, workers: int = 1,
         SourceError: `out` is not an empty folder.
     """
     from pipelines.simulator.plan import plan_plant
-    from pipelines.simulator.write import check_empty, write_plant
+    from pipelines.simulator.write import write_plant
+    from pipelines.sources.folder import check_empty
 
     began = time.perf_counter()
     check_empty(out)

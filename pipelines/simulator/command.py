@@ -46,7 +46,7 @@ def simulate_command(
         float | None, typer.Option(help="--live: plant hours to play; absent: to the last disposition.")
     ] = None,
     endpoint: Annotated[
-        str | None, typer.Option(help="--live: also tell a scoring endpoint, by the key in BATCHGUARD_KEY.")
+        str | None, typer.Option(help="--live: also send to a scoring endpoint, by the key in BATCHGUARD_KEY.")
     ] = None,
 ) -> None:
     """Simulate a cell-therapy plant whose truth is known, reveal its truth, or play it on."""
@@ -111,8 +111,8 @@ def _live(out: Path, speed: float, tick: float, hours: float | None, endpoint: s
         rows = ", ".join(f"{n:,} {name}" for name, n in step.new_rows.items() if n) or "nothing new"
         typer.echo(f"{now:%Y-%m-%d %H:%M} UTC: {rows}; {step.n_in_progress} in progress")
         for score in feed.advance(step.now) if feed else ():
-            first = next((reason["sentence"] for reason in score["reasons"]), "no single reason")
-            typer.echo(f"  {score['batch_id']}: {score['failure_probability']:.1%}  {first}")
+            first = score.reasons[0].sentence if score.reasons else "no single reason"
+            typer.echo(f"  {score.batch_id}: {score.failure_probability:.1%}  {first}")
 
 
 def _when(name: str, text: str) -> datetime:

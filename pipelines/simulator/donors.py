@@ -20,15 +20,15 @@ class Donor:
     prior_lines: float
     cd4_cd8_ratio: float
     platelets_g_l: float
-    blasts_pct: float
-    monocytes_pct: float
-    apheresis_tnc_e9: float
-    apheresis_cd3_e9: float
-    apheresis_viability_pct: float
-    haematocrit_pct: float
-    transit_h: float
-    attempt: int
-    fit: float
+    fit: float  # latent fitness of the cells, standard normal
+    blasts_pct: float = 0.0  # from here on: of the newest apheresis (`collect`)
+    monocytes_pct: float = 0.0
+    apheresis_tnc_e9: float = 0.0
+    apheresis_cd3_e9: float = 0.0
+    apheresis_viability_pct: float = 0.0
+    haematocrit_pct: float = 0.0
+    transit_h: float = 0.0
+    attempt: int = 0
 
     @property
     def fitness_log_odds(self) -> float:
@@ -56,14 +56,6 @@ def draw_donor(rng: np.random.Generator) -> Donor:
         prior_lines=float(1 + rng.poisson(1.6)),
         cd4_cd8_ratio=_log_normal(rng, 0.9, 0.75),
         platelets_g_l=_log_normal(rng, 125.0, 0.65),
-        blasts_pct=0.0,
-        monocytes_pct=0.0,
-        apheresis_tnc_e9=0.0,
-        apheresis_cd3_e9=0.0,
-        apheresis_viability_pct=0.0,
-        haematocrit_pct=0.0,
-        transit_h=0.0,
-        attempt=0,
         fit=float(rng.standard_normal()),
     )
     return collect(donor, rng)

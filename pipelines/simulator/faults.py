@@ -1,10 +1,9 @@
-"""The twelve modes of failure: what each does to a batch, and how it is told in the truth file."""
+"""The twelve modes of failure: what each does to a batch, and its words in the truth file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -61,6 +60,12 @@ class Fault:
     chain: tuple[str, ...] = ()
 
 
+_LASTING = {  # onset h, hours it lasts, severity
+    "M6": ((60.0, 190.0), (6.0, 36.0), 0.05), "M8": ((90.0, 180.0), (12.0, 72.0), 0.0),
+    "M10": ((48.0, 190.0), (8.0, 36.0), 18.0),
+}  # fmt: skip
+
+
 def draw_fault(mode: str, rng: np.random.Generator, lot_factor: float = 1.0) -> Fault:
     """Onset, length and severity of a fault, by the priors of the domain; always the same number of draws."""
     start, length, size, other, *_ = (float(u) for u in rng.random(5))
@@ -75,20 +80,15 @@ def draw_fault(mode: str, rng: np.random.Generator, lot_factor: float = 1.0) -> 
         return Fault(
             mode, between(2.0, 150.0, start), DURATION_H, rate, extra=lag_h, inoculum_cfu=10.0 ** (2.0 * other)
         )
-    if mode == "M6":
-        onset = between(60.0, 190.0, start)
-        return Fault(mode, onset, onset + between(6.0, 36.0, length), 0.05)
+    if mode in _LASTING:
+        onsets, lengths, severity = _LASTING[mode]
+        onset = between(*onsets, start)
+        return Fault(mode, onset, onset + between(*lengths, length), severity)
     if mode == "M7":
         onset, degrees = between(12.0, 190.0, start), between(2.0, 9.0, size)
         return Fault(mode, onset, onset + between(6.0, 36.0, length), -degrees if other < 0.8 else 0.4 * degrees)
-    if mode == "M8":
-        onset = between(90.0, 180.0, start)
-        return Fault(mode, onset, onset + between(12.0, 72.0, length), 0.0)
     if mode == "M9":
         return Fault(mode, 24.0, 24.0, between(8.0, 15.0, size), in_record=other < 0.5)
-    if mode == "M10":
-        onset = between(48.0, 190.0, start)
-        return Fault(mode, onset, onset + between(8.0, 36.0, length), 18.0)
     if mode == "M11":
         return Fault(mode, DURATION_H, DURATION_H, between(0.03, 0.22, size))
     probe = PROBES[int(other * len(PROBES))]
@@ -97,8 +97,14 @@ def draw_fault(mode: str, rng: np.random.Generator, lot_factor: float = 1.0) -> 
     return Fault(mode, between(12.0, 200.0, start), DURATION_H, rate, probe=probe)
 
 
-def apply(faults: Iterable[Fault], p: Any, biology: Biology) -> tuple[Biology, float]:
-    """Work faults into a record of kinetic parameters, in place.
+_SCHEDULED = {  # kinetic parameters that take the onset, the end and the severity of a fault, in this order
+    "M6": ("kla_from", "kla_to", "kla_factor"), "M7": ("heat_from", "heat_to", "heat_delta"),
+    "M8": ("feed_from", "feed_to"), "M10": ("co2_from", "co2_to"),
+}  # fmt: skip
+
+
+def apply(faults: Iterable[Fault], p: np.void, biology: Biology) -> tuple[Biology, float]:
+    """Set the faults in a record of kinetic parameters, in place.
 
     Returns:
         The biology with them, and the viability (0-1) that the harvest loses.
@@ -115,14 +121,9 @@ def apply(faults: Iterable[Fault], p: Any, biology: Biology) -> tuple[Biology, f
             biology = replace(biology, moi=biology.moi * f.severity)
         elif f.mode in ("M4", "M5"):
             p["bacteria_at"], p["mu_bacteria"], p["bacteria_cfu"] = f.onset_h + f.extra, f.severity, f.inoculum_cfu
-        elif f.mode == "M6":
-            p["kla_from"], p["kla_to"], p["kla_factor"] = f.onset_h, f.end_h, f.severity
-        elif f.mode == "M7":
-            p["heat_from"], p["heat_to"], p["heat_delta"] = f.onset_h, f.end_h, f.severity
-        elif f.mode == "M8":
-            p["feed_from"], p["feed_to"] = f.onset_h, f.end_h
-        elif f.mode == "M10":
-            p["co2_from"], p["co2_to"] = f.onset_h, f.end_h
+        elif f.mode in _SCHEDULED:
+            for name, value in zip(_SCHEDULED[f.mode], (f.onset_h, f.end_h, f.severity), strict=False):
+                p[name] = value
         elif f.mode == "M11":
             shock += f.severity
     return biology, shock
@@ -136,6 +137,11 @@ def probe_drift(
     for f in faults:
         if f.mode == "M12" and f.probe == probe:
             drift += f.severity / 24.0 * np.maximum(0.0, at_h - f.onset_h)
+    return calibrated(drift, at_h, calibrated_h)
+
+
+def calibrated(drift: np.ndarray, at_h: np.ndarray, calibrated_h: Iterable[float]) -> np.ndarray:
+    """Take a drift back to zero at each calibration, in place; returns it."""
     for hour in calibrated_h:
         after = int(np.searchsorted(at_h, hour))
         if 0 < after < len(at_h):

@@ -8,7 +8,6 @@ saturation, bacteria in CFU/mL, time in h, rates per h.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import njit
@@ -44,14 +43,14 @@ DECLINE_FLOOR = 0.15
 
 def parameters(n: int) -> np.ndarray:
     """`n` parameter records without a fault; growth, timing, kLa and cells at start are still zero."""
-    records: Any = np.zeros(n, PARAMETERS)
+    records: np.ndarray = np.zeros(n, PARAMETERS)
     for name, value in DEFAULTS.items():
         records[name] = value
     return records
 
 
 @njit(cache=True, error_model="numpy")
-def rhs(state, inputs, p, out) -> None:
+def rhs(state: np.ndarray, inputs: np.ndarray, p: np.record, out: np.ndarray) -> None:
     """Derivatives of `STATE` per hour into `out`, from `INPUTS` and one record of `PARAMETERS`."""
     xv, xd, g, lac, q, a, b = state[0], state[1], state[2], state[3], state[4], state[5], state[6]
     rise, decline, f_temperature, dilution = inputs[0], inputs[1], inputs[3], inputs[4]
@@ -87,7 +86,7 @@ def rhs(state, inputs, p, out) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _start(p, dt, state, inputs, loop) -> None:
+def _start(p: np.record, dt: float, state: np.ndarray, inputs: np.ndarray, loop: np.ndarray) -> None:
     state[:] = 0.0
     state[0], state[1] = p.viable0, p.dead0
     state[2], state[3], state[4] = GLUCOSE_START, LACTATE_START, GLUTAMINE_FEED
@@ -99,7 +98,7 @@ def _start(p, dt, state, inputs, loop) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _feed(p, t, state, loop) -> None:
+def _feed(p: np.record, t: float, state: np.ndarray, loop: np.ndarray) -> None:
     """Additions of medium, and the bacteria that begin to grow."""
     addition = int(loop[ADDITION])
     if addition < 3 and t >= ADDITIONS_H[addition] - 1e-9:
@@ -116,7 +115,7 @@ def _feed(p, t, state, loop) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _steer(p, t, dt, state, inputs, loop) -> None:
+def _steer(p: np.record, t: float, dt: float, state: np.ndarray, inputs: np.ndarray, loop: np.ndarray) -> None:
     """Set `inputs` from schedule, controllers and faults."""
     heat = p.heat_from <= t < p.heat_to
     loop[TEMPERATURE] = 37.0 + (p.heat_delta if heat else 0.0)
@@ -140,7 +139,15 @@ def _steer(p, t, dt, state, inputs, loop) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _control(p, t, dt, decay, state, inputs, loop) -> None:
+def _control(
+    p: np.record,
+    t: float,
+    dt: float,
+    decay: tuple[float, float],
+    state: np.ndarray,
+    inputs: np.ndarray,
+    loop: np.ndarray,
+) -> None:
     """Advance oxygen, its controller, the CO2 controller and the clocks of activation and decline."""
     error = 50.0 - loop[DO]
     loop[O2_INTEGRAL] = min(0.5, max(-0.1, loop[O2_INTEGRAL] + 0.0006 * error * dt))
@@ -156,7 +163,7 @@ def _control(p, t, dt, decay, state, inputs, loop) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _record(row, state, inputs, loop) -> None:
+def _record(row: np.ndarray, state: np.ndarray, inputs: np.ndarray, loop: np.ndarray) -> None:
     for i in range(7):
         row[i] = state[i]
     row[7], row[8], row[9] = inputs[5], inputs[6], loop[TEMPERATURE]
@@ -165,8 +172,17 @@ def _record(row, state, inputs, loop) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _run_one(p, dt, record_every, records, state, inputs, slope, loop) -> None:
-    """Integrate one batch; the final state stays in `state`, the volume in `loop`."""
+def _run_one(
+    p: np.record,
+    dt: float,
+    record_every: int,
+    records: np.ndarray,
+    state: np.ndarray,
+    inputs: np.ndarray,
+    slope: np.ndarray,
+    loop: np.ndarray,
+) -> None:
+    """Integrate one batch; `state` and `loop` end as its final state."""
     decay = (math.exp(-dt / 6.0), math.exp(-dt / 96.0))
     steps = round(p.end / dt)
     _start(p, dt, state, inputs, loop)
@@ -174,7 +190,7 @@ def _run_one(p, dt, record_every, records, state, inputs, slope, loop) -> None:
         t = k * dt
         _feed(p, t, state, loop)
         _steer(p, t, dt, state, inputs, loop)
-        if record_every > 0 and k % record_every == 0:
+        if k % record_every == 0:
             _record(records[k // record_every], state, inputs, loop)
         if k == steps:
             break
@@ -185,20 +201,7 @@ def _run_one(p, dt, record_every, records, state, inputs, slope, loop) -> None:
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def run_final(p, dt):
-    """Final states of many batches: (n, 8), `STATE` and the volume in L."""
-    out = np.empty((p.shape[0], 8))
-    records = np.empty((1, 15))
-    state, inputs, slope, loop = np.empty(7), np.empty(8), np.empty(7), np.empty(LOOP)
-    for i in range(p.shape[0]):
-        _run_one(p[i], dt, 0, records, state, inputs, slope, loop)
-        out[i, :7] = state
-        out[i, 7] = loop[VOLUME]
-    return out
-
-
-@njit(cache=True, error_model="numpy", nogil=True)
-def run_recorded(p, dt, record_every):
+def run_recorded(p: np.ndarray, dt: float, record_every: int) -> np.ndarray:
     """Trajectories of many batches: (n, records, len(CHANNELS)), NaN after a batch's end."""
     longest = 0.0
     for i in range(p.shape[0]):

@@ -1,8 +1,7 @@
-"""Plays the batches in progress forward against a history folder: rows appear when they become available."""
+"""Plays the batches in progress forward in a history folder: rows appear when they become available."""
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ LONGEST_H = 45.0 * 24.0  # by then every batch has its disposition
 
 @dataclass(frozen=True)
 class Tick:
-    """One step of the plant: its time, rows that became available per table, batches still without a disposition."""
+    """One step: the plant's time, rows that became available by table, batches still without a disposition."""
 
     now: float
     new_rows: dict[str, int]
@@ -42,7 +41,7 @@ def play(out: Path, *, speed: float = 3600.0, tick_s: float = 5.0, hours: float 
         speed: Plant time over wall time; 3600 plays an hour of the plant each second.
         tick_s: Seconds between two ticks.
         hours: Plant hours to play; absent: until every batch has its disposition.
-        sleep: Waits; tests pass a function that does not.
+        sleep: Waits some seconds.
 
     Yields:
         One `Tick` after the tables of that moment are in place.
@@ -53,21 +52,21 @@ def play(out: Path, *, speed: float = 3600.0, tick_s: float = 5.0, hours: float 
     for name, figure in (("speed", speed), ("tick", tick_s), ("hours", LONGEST_H if hours is None else hours)):
         if not figure > 0:
             raise SourceError(f"simulation: {name} {figure:g}", expected="a number above 0")
-    game = _Game.load(out)
-    step_h, now = speed * tick_s / 3600.0, game.plan.until
+    live = _LiveHistory.load(out)
+    step_h, now = speed * tick_s / 3600.0, live.plan.until
     end = now + (LONGEST_H if hours is None else min(hours, LONGEST_H))
     while now < end:
         sleep(tick_s)
         now = min(now + step_h, end)
-        tick = game.advance(now)
+        tick = live.advance(now)
         yield tick
         if tick.n_in_progress == 0:
             return
 
 
 @dataclass
-class _Game:
-    """The batches in progress with their whole future, and what of it the history already holds."""
+class _LiveHistory:
+    """A history folder, and all rows of its batches in progress, the future ones too."""
 
     history: Path
     plan: PlantPlan
@@ -78,11 +77,11 @@ class _Game:
     written: dict[str, int]
 
     @classmethod
-    def load(cls, out: Path) -> _Game:
+    def load(cls, out: Path) -> _LiveHistory:
         path = out / SETTINGS_FILE
         if not path.is_file():
             raise SourceError(f"{path}: no such file", remedy="Name the folder that 'batchguard simulate --out' wrote.")
-        plan = plan_plant(SimulationSettings.from_json(json.loads(path.read_text(encoding="utf-8"))))
+        plan = plan_plant(SimulationSettings.from_json(path.read_text(encoding="utf-8")))
         running = [b for b in plan.batches if b.decided_at > plan.until]
         later = replace(plan, until=plan.until + LONGEST_H)
         records = [tables.batch_record(later, b) for b in running]
@@ -111,16 +110,12 @@ class _Game:
         new_rows = {name: len(table) - self.written[name] for name, table in whole.items()}
         for name, table in whole.items():
             if new_rows[name] or name == "events":  # an event that ends changes its row
-                replace_table(self.history / f"{name}.parquet", table)
+                path = self.history / f"{name}.parquet"
+                beside = path.with_name(f".{path.name}.{os.getpid()}.next")
+                write_table(beside, table)
+                beside.replace(path)  # a reader sees the old or the new table, never a part of it
         self.written = {name: len(table) for name, table in whole.items()}
         return Tick(now, new_rows, sum(b.decided_at > now for b in self.running))
-
-
-def replace_table(path: Path, table: pa.Table) -> None:
-    """Put a whole table in the place of another in one step: a reader sees the old or the new one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.next")
-    write_table(beside, table)
-    beside.replace(path)
 
 
 def _same_batches(history: Path, plan: PlantPlan) -> None:

@@ -51,7 +51,6 @@ class Lot:
     bad: bool
     uses_left: int
     key: tuple[int, ...]
-    channel: int
     used: list[int] = field(default_factory=list)
     known_failures: list[float] = field(default_factory=list)  # when each became known
 
@@ -81,13 +80,13 @@ class LotBook:
         """The lot that this batch uses."""
         lot = self._open.get((material.name, channel))
         if lot is None or lot.uses_left == 0 or lot.withdrawn(at):
-            lot = self._new(material, channel, at)
+            lot = self._new(material, at)
             self._open[material.name, channel] = lot
         lot.uses_left -= 1
         lot.used.append(batch)
         return lot
 
-    def _new(self, material: Material, channel: int, at: float) -> Lot:
+    def _new(self, material: Material, at: float) -> Lot:
         number = self._count[material.name]
         self._count[material.name] += 1
         order = list(BY_NAME).index(material.name)
@@ -106,7 +105,6 @@ class LotBook:
             bad=bad,
             uses_left=int(rng.integers(material.batches_per_lot[0], material.batches_per_lot[1] + 1)),
             key=key,
-            channel=channel,
         )
         self.lots.append(lot)
         return lot

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.simulator.biology import Biology
 from pipelines.simulator.kinetics import CHANNEL
+from pipelines.simulator.sites import Site
 
 # The product's specification (domain default): outside is out of specification.
 SPECIFICATION: dict[str, tuple[float | None, float | None]] = {
@@ -26,14 +28,14 @@ SAMPLED_ML = 10.0  # tested for sterility
 
 
 @dataclass(frozen=True)
-class Luck:
+class OutcomeDraws:
     """All random numbers behind a batch's assays and decisions, drawn before its course is known."""
 
     noise: np.ndarray  # standard normal
     uniform: np.ndarray
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> Luck:
+    def draw(cls, rng: np.random.Generator) -> OutcomeDraws:
         """Always the same number of draws."""
         return cls(rng.standard_normal(40), rng.random(60))
 
@@ -77,7 +79,7 @@ class Outcome:
         return self.outcome in ("rejected", "terminated")
 
 
-def final_product(course: np.ndarray, biology, shock: float, car_shift: float) -> Formulation:
+def final_product(course: np.ndarray, biology: Biology, shock: float, car_shift: float) -> Formulation:
     """True product attributes from the last recorded state; `biology` with faults already in it."""
     last = course[-1]
     viable, dead = last[CHANNEL["viable_e6_ml"]], last[CHANNEL["dead_e6_ml"]]
@@ -95,9 +97,11 @@ def final_product(course: np.ndarray, biology, shock: float, car_shift: float) -
     )
 
 
-def release_results(product: Formulation, luck: Luck, site, doses: float, start: float) -> tuple[Result, ...]:
+def release_results(
+    product: Formulation, draws: OutcomeDraws, site: Site, doses: float, start: float
+) -> tuple[Result, ...]:
     """Release assays of a harvested batch, each with its turnaround, QC queue and the weekend in between."""
-    z, u = luck.noise, luck.uniform
+    z, u = draws.noise, draws.uniform
     viability = 100.0 * product.viability + 1.2 * z[0]
     car = product.car_pct + site.car_bias + 2.0 * z[1]
     total = product.viable_e9 * product.recovery * site.count_bias * np.exp(0.06 * z[2])
@@ -130,22 +134,24 @@ def release_results(product: Formulation, luck: Luck, site, doses: float, start:
     return tuple(results)
 
 
-def decide(course: np.ndarray, product: Formulation, luck: Luck, site, doses: float, start: float) -> Outcome:
+def decide(
+    course: np.ndarray, product: Formulation, draws: OutcomeDraws, site: Site, doses: float, start: float
+) -> Outcome:
     """The plant's decision: terminate on the way, cancel, release, release out of specification or reject."""
-    u = luck.uniform
+    u = draws.uniform
     cancelled_h = 3.0 + 210.0 * u[41] if u[40] < 0.015 else np.inf
-    reason, terminated_h = _terminated(course, luck, site, doses)
+    reason, terminated_h = _terminated(course, draws, doses)
     if min(cancelled_h, terminated_h) < 216.0:
         early = cancelled_h < terminated_h
         at = min(cancelled_h, terminated_h)
         return Outcome("cancelled" if early else "terminated", () if early else (reason,), at, at, (), product)
-    results = release_results(product, luck, site, doses, start)
+    results = release_results(product, draws, site, doses, start)
     by_name = {r.parameter: r for r in results}
     bad = [name for name, (low, high) in SPECIFICATION.items() if _outside(by_name[name].value, low, high)]
     modes = tuple(OOS_NAMES[name] for name in bad)
     if not bad:
         done = max(r.available_h for r in results)
-        review = min(96.0, 26.0 * np.exp(0.5 * luck.noise[35]))
+        review = min(96.0, 26.0 * np.exp(0.5 * draws.noise[35]))
         return Outcome("released", (), 216.0, _after_weekend(start + done + review, u[42]) - start, results, product)
     near = all(name in NEAR_MISS and by_name[name].value >= NEAR_MISS[name] for name in bad)
     seen = max(by_name[name].available_h for name in bad)
@@ -156,13 +162,13 @@ def decide(course: np.ndarray, product: Formulation, luck: Luck, site, doses: fl
     return Outcome("rejected", modes, 216.0, decided, results, product)
 
 
-def _terminated(course: np.ndarray, luck: Luck, site, doses: float) -> tuple[str, float]:
+def _terminated(course: np.ndarray, draws: OutcomeDraws, doses: float) -> tuple[str, float]:
     """Reason and hour of a termination at one of the daily reviews; infinity where none happens."""
     for day in range(2, 9):
         hour = 24 * day
-        row, u = course[hour], luck.uniform[45 + day]
+        row, u = course[hour], draws.uniform[45 + day]
         viable, dead = row[CHANNEL["viable_e6_ml"]], row[CHANNEL["dead_e6_ml"]]
-        viability = 100.0 * viable / (viable + dead) + 1.8 * luck.noise[24 + day]
+        viability = 100.0 * viable / (viable + dead) + 1.8 * draws.noise[24 + day]
         seen_h = hour + 2.0 + 6.0 * u
         if row[CHANNEL["bacteria_cfu_ml"]] > 1e7:
             return "contamination_suspected", seen_h

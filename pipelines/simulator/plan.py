@@ -17,9 +17,9 @@ from pipelines.simulator.causes import Circumstances, draw_faults
 from pipelines.simulator.donors import Donor, collect, draw_donor
 from pipelines.simulator.faults import DURATION_H, Fault, apply
 from pipelines.simulator.lots import MATERIALS, Lot, LotBook
-from pipelines.simulator.outcome import Formulation, Luck, Outcome, decide, final_product
+from pipelines.simulator.outcome import Formulation, Outcome, OutcomeDraws, decide, final_product
 from pipelines.simulator.settings import SimulationSettings, Stream, hours, stream
-from pipelines.simulator.sites import SCALES, Operator, Site, Unit, build_sites
+from pipelines.simulator.sites import SCALES, Site, Unit, build_sites
 from pipelines.simulator.starts import batch_name, starts
 
 DT_H = 0.1
@@ -42,7 +42,7 @@ class BatchPlan:
     circumstances: Circumstances
     thaw_to_use_min: float
     biology: Biology
-    luck: Luck
+    draws: OutcomeDraws
     faults: tuple[Fault, ...]
     outcome: Outcome
     doses: float
@@ -50,18 +50,36 @@ class BatchPlan:
 
     def record(self, without: str = "") -> tuple[np.void, Biology, float]:
         """Kinetic parameters, biology and harvest shock, with all faults or all but one mode."""
-        return _with_faults(self, tuple(f for f in self.faults if f.mode != without))
+        scale, site, biology = SCALES[self.scale_l], self.site, self.biology
+        kla = 14.0 * site.kla * scale.kla_factor * float(np.exp(0.1 * self.draws.noise[39]))
+        p = kinetic_parameters(biology, kla)
+        p["mu"] *= site.mu
+        p["shear_death"], p["volume0"] = scale.shear_death, 0.15 * self.doses
+        if self.version == "2":  # richer medium, earlier perfusion, polymeric activator
+            p["mu"] *= 1.06
+            p["lactate_yield"] -= 0.15
+            p["bicarbonate"], p["perfusion_start"] = 30.0, 84.0
+            p["t_on"] -= 4.0
+        activation, vector = self.circumstances.activation, self.circumstances.vector
+        if not activation.bad:
+            p["t_on"] += 20.0 * (1.0 - activation.factor)
+        at_use = self.start + 24.0
+        strength = vector.strength(at_use) / (vector.factor if vector.bad else 1.0)
+        held = 0.7 if self.thaw_to_use_min > 90.0 else 1.0
+        biology = replace(biology, moi=biology.moi * strength * held, recovery=biology.recovery + site.recovery)
+        biology, shock = apply((f for f in self.faults if f.mode != without), p, biology)
+        return p, biology, shock
 
     def course(self, without: str = "", record_every: int = 10) -> np.ndarray:
         """Its trajectory (records, channels), hourly at the default."""
         return kinetics.run_recorded(np.array([self.record(without)[0]]), DT_H, record_every)[0]
 
     def outcome_without(self, mode: str) -> Outcome:
-        """What the same batch, with the same luck, would have become without one fault."""
+        """Outcome of the same batch, from the same random draws, without one fault."""
         _, biology, shock = self.record(mode)
         course = self.course(mode)
         product = final_product(course, biology, shock, self.car_shift)
-        return decide(course, product, self.luck, self.site, self.doses, self.start)
+        return decide(course, product, self.draws, self.site, self.doses, self.start)
 
     @property
     def decided_at(self) -> float:
@@ -87,8 +105,8 @@ def plan_plant(settings: SimulationSettings, progress: Callable[[int, int], None
     sites, book = build_sites(settings, first, until), LotBook(settings.seed)
     planner = _Planner(settings, sites, book, first, until)
     total = settings.n_batches + settings.n_in_progress
-    for done, (at, running) in enumerate(starts(settings, first, until)):
-        planner.plan(done, at, running)
+    for done, (at, in_progress) in enumerate(starts(settings, first, until)):
+        planner.plan(done, at, in_progress)
         if progress is not None:
             progress(done + 1, total)
     batches = sorted(planner.batches, key=lambda b: b.start)
@@ -107,8 +125,8 @@ class _Planner:
         self.again: list[tuple[float, Donor]] = []  # patients to make again, from when
         self.change_at = first + settings.change_at * (until - first)
 
-    def plan(self, index: int, start: float, running: bool) -> None:
-        """Plan one batch and let the plant know of it."""
+    def plan(self, index: int, start: float, in_progress: bool) -> None:
+        """Plan one batch and bring the plant's state to its end."""
         rng = stream(self.settings.seed, Stream.BATCH, index)
         site = self.sites[int(rng.integers(len(self.sites)))]
         scale_l = self.settings.scales_l[int(rng.integers(len(self.settings.scales_l)))]
@@ -116,10 +134,10 @@ class _Planner:
         unit = site.unit_for(start, scale_l)
         lots = {m.name: self.book.take(m, site.index % 2, start, index) for m in MATERIALS}
         batch = self._circumstances(index, start, site, unit, donor, lots, rng)
-        if running and batch.decided_at <= self.until:  # not decided yet: so it started later
+        if in_progress and batch.decided_at <= self.until:  # not decided yet: so it started later
             later = self.until - 0.7 * batch.outcome.stop_h
-            batch = _judged(replace(batch, start=round(later * 60.0) / 60.0))
-        self._remember(batch, unit)
+            batch = _decided(replace(batch, start=round(later * 60.0) / 60.0))
+        self._record(batch, unit)
 
     def _donor(self, start: float, rng: np.random.Generator) -> Donor:
         fresh = draw_donor(rng)
@@ -152,54 +170,31 @@ class _Planner:
         thaw_min = float(45.0 * np.exp(0.4 * rng.standard_normal()))
         changed = start >= self.change_at and self.settings.process_change != "none"
         biology = draw_biology(rng, donor.fit)
-        luck = Luck.draw(rng)
+        draws = OutcomeDraws.draw(rng)
         faults = draw_faults(facts, self.settings, rng)
-        return _judged(BatchPlan(
+        return _decided(BatchPlan(
             index=index, batch_id="", start=start, site=site, suite=unit.suite, equipment_id=unit.equipment_id,
             scale_l=unit.scale_l, version="2" if changed else "1", lots=lots,
             operators=tuple(o.person_key for o in who), circumstances=facts, thaw_to_use_min=thaw_min,
-            biology=biology, luck=luck, faults=faults, outcome=_UNDECIDED, doses=unit.scale_l / 0.25,
+            biology=biology, draws=draws, faults=faults, outcome=_UNDECIDED, doses=unit.scale_l / 0.25,
             car_shift=-6.0 if changed and self.settings.process_change == "not_comparable" else 0.0,
         ))  # fmt: skip
 
-    def _remember(self, batch: BatchPlan, unit: Unit) -> None:
+    def _record(self, batch: BatchPlan, unit: Unit) -> None:
         end = batch.start + batch.outcome.stop_h
         unit.free_at, unit.used_h = end + 24.0, unit.used_h + batch.outcome.stop_h
         batch.site.running.append(end)
-        for key in batch.operators[:1]:
-            _operator(batch.site, key).runs += 1
+        next(o for o in batch.site.operators if o.person_key == batch.operators[0]).runs += 1
         if batch.outcome.failed:
             for name in ("vector", "activation_reagent"):
                 batch.lots[name].known_failures.append(batch.decided_at)
-            if batch.luck.uniform[59] < 0.6:
-                wait = 24.0 * (10.0 + 20.0 * batch.luck.uniform[58])
+            if batch.draws.uniform[59] < 0.6:
+                wait = 24.0 * (10.0 + 20.0 * batch.draws.uniform[58])
                 self.again.append((batch.decided_at + wait, batch.circumstances.donor))
         self.batches.append(batch)
 
 
-def _with_faults(batch: BatchPlan, faults: tuple[Fault, ...]) -> tuple[np.void, Biology, float]:
-    scale, site, biology = SCALES[batch.scale_l], batch.site, batch.biology
-    kla = 14.0 * site.kla * scale.kla_factor * float(np.exp(0.1 * batch.luck.noise[39]))
-    p = kinetic_parameters(biology, kla)
-    p["mu"] *= site.mu
-    p["shear_death"], p["volume0"] = scale.shear_death, 0.15 * batch.doses
-    if batch.version == "2":  # richer medium, earlier perfusion, polymeric activator
-        p["mu"] *= 1.06
-        p["lactate_yield"] -= 0.15
-        p["bicarbonate"], p["perfusion_start"] = 30.0, 84.0
-        p["t_on"] -= 4.0
-    activation, vector = batch.circumstances.activation, batch.circumstances.vector
-    if not activation.bad:
-        p["t_on"] += 20.0 * (1.0 - activation.factor)
-    at_use = batch.start + 24.0
-    strength = vector.strength(at_use) / (vector.factor if vector.bad else 1.0)
-    held = 0.7 if batch.thaw_to_use_min > 90.0 else 1.0
-    biology = replace(biology, moi=biology.moi * strength * held, recovery=biology.recovery + site.recovery)
-    biology, shock = apply(faults, p, biology)
-    return p, biology, shock
-
-
-def _judged(batch: BatchPlan) -> BatchPlan:
+def _decided(batch: BatchPlan) -> BatchPlan:
     return replace(batch, outcome=batch.outcome_without(""))
 
 
@@ -208,10 +203,6 @@ def _interventions(rng: np.random.Generator) -> np.ndarray:
     planned = [0.5, 24.0, 48.0, 84.0, *range(97, 216, 36), *range(26, 216, 24)]
     random = rng.uniform(10.0, 210.0, 2)
     return np.sort(np.concatenate([np.array(planned, float) + rng.uniform(-0.4, 1.5, len(planned)), random]))
-
-
-def _operator(site: Site, key: str) -> Operator:
-    return next(o for o in site.operators if o.person_key == key)
 
 
 _UNDECIDED = Outcome("", (), DURATION_H, DURATION_H, (), Formulation(0, 0, 0, 0, 0, 0))

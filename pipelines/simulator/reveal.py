@@ -12,7 +12,7 @@ NOTICE = "Simulated batches: results verify the software and do not validate a m
 
 
 def reveal(out: Path, *, all_batches: bool = False) -> list[str]:
-    """One line per fault of the batches in progress (or of all), as the truth file of a simulation tells it.
+    """One line per fault of the batches in progress (or of all), from the truth file of a simulation.
 
     Args:
         out: The folder given to `simulate`.

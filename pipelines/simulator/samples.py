@@ -14,8 +14,8 @@ _TYPICAL = {"vcd_e6_ml": 1.5, "viability_pct": 92.0, "cell_diameter_um": 10.5, "
             "glutamine_mm": 2.0, "ammonia_mm": 1.5, "ldh_u_l": 300.0, "ph_offline": 7.25}  # fmt: skip
 
 
-class _Sheet:
-    """Results of one batch as they are entered, in hours since its start."""
+class _ResultEntries:
+    """Results of one batch as people enter them, in hours since its start."""
 
     def __init__(self, batch: BatchPlan, rng: np.random.Generator) -> None:
         self.batch, self.rng = batch, rng
@@ -52,20 +52,20 @@ class _Sheet:
 
 def sample_rows(batch: BatchPlan, course: np.ndarray, rng: np.random.Generator) -> tuple[Readings, list[float]]:
     """In-process and release results of one batch, and the hours of its samples."""
-    sheet = _Sheet(batch, rng)
-    _once(sheet, course)
-    sampled = _in_process(sheet, course)
-    _release(sheet)
-    return sheet.readings(), sampled
+    entries = _ResultEntries(batch, rng)
+    _once(entries, course)
+    sampled = _in_process(entries, course)
+    _release(entries)
+    return entries.readings(), sampled
 
 
 def _state(course: np.ndarray, hour: float, name: str) -> float:
     return float(course[min(int(hour / DT_H), len(course) - 1), CHANNEL[name]])
 
 
-def _in_process(sheet: _Sheet, course: np.ndarray) -> list[float]:
+def _in_process(entries: _ResultEntries, course: np.ndarray) -> list[float]:
     """Daily samples, twice a day from day 4, and extra ones where a result worries the operator."""
-    rng, stop = sheet.rng, sheet.batch.outcome.stop_h
+    rng, stop = entries.rng, entries.batch.outcome.stop_h
     planned = [24.0 * day + 1.2 for day in range(1, 9)] + [24.0 * day + 11.5 for day in range(4, 9)]
     due = sorted(hour + float(rng.uniform(-1.0, 1.0)) for hour in planned)
     taken, extras = [], 0
@@ -73,7 +73,7 @@ def _in_process(sheet: _Sheet, course: np.ndarray) -> list[float]:
         hour = due.pop(0)
         if hour >= min(stop, 215.5):
             break
-        seen = _sample(sheet, course, hour)
+        seen = _sample(entries, course, hour)
         taken.append(hour)
         worried = seen["viability_pct"] < 82.0 or seen["lactate_mm"] > 24.0 or seen["glucose_mm"] < 5.0
         if worried and extras < 6 and rng.random() < 0.6:
@@ -82,13 +82,13 @@ def _in_process(sheet: _Sheet, course: np.ndarray) -> list[float]:
     return taken
 
 
-def _sample(sheet: _Sheet, course: np.ndarray, hour: float) -> dict[str, float]:
-    rng, site = sheet.rng, sheet.batch.site
+def _sample(entries: _ResultEntries, course: np.ndarray, hour: float) -> dict[str, float]:
+    rng, site = entries.rng, entries.batch.site
     xv, xd = _state(course, hour, "viable_e6_ml"), _state(course, hour, "dead_e6_ml")
     true = {
         "vcd_e6_ml": xv * site.count_bias,
         "viability_pct": 100.0 * xv / max(xv + xd, 1e-9),
-        "cell_diameter_um": _state(course, hour, "diameter_um") + 0.25 * sheet.batch.biology.fit,
+        "cell_diameter_um": _state(course, hour, "diameter_um") + 0.25 * entries.batch.biology.fit,
         "glucose_mm": _state(course, hour, "glucose_mm"),
         "lactate_mm": _state(course, hour, "lactate_mm"),
         "glutamine_mm": _state(course, hour, "glutamine_mm"),
@@ -103,13 +103,13 @@ def _sample(sheet: _Sheet, course: np.ndarray, hour: float) -> dict[str, float]:
         base = _TYPICAL[signal.name] if swapped else true[signal.name]
         noise = rng.standard_normal() * signal.noise * (base if signal.relative else 1.0)
         seen[signal.name] = base + noise
-        sheet.enter(signal.name, hour, hour + turnaround, base + noise)
+        entries.enter(signal.name, hour, hour + turnaround, base + noise)
     return seen
 
 
-def _once(sheet: _Sheet, course: np.ndarray) -> None:
-    """Results that every batch has once, on the day the recipe says."""
-    batch, rng, z = sheet.batch, sheet.rng, sheet.rng.standard_normal(16)
+def _once(entries: _ResultEntries, course: np.ndarray) -> None:
+    """Results that every batch has once, on the day of the recipe."""
+    batch, rng, z = entries.batch, entries.rng, entries.rng.standard_normal(16)
     b, stop = batch.biology, batch.outcome.stop_h
     p, transduced, shock = batch.record()
     overdose = next((f for f in batch.faults if f.mode == "M9"), None)
@@ -138,12 +138,12 @@ def _once(sheet: _Sheet, course: np.ndarray) -> None:
     for name, hour, fast, slow, value in once:
         turnaround = fast + (slow - fast) * float(rng.random())
         if hour < stop or (name == "wash_duration_min" and stop >= 216.0):
-            sheet.enter(name, hour, hour + turnaround, float(value))
+            entries.enter(name, hour, hour + turnaround, float(value))
 
 
-def _release(sheet: _Sheet) -> None:
-    for r in sheet.batch.outcome.results:
+def _release(entries: _ResultEntries) -> None:
+    for r in entries.batch.outcome.results:
         if r.parameter == "sterility_growth" or r.value in (0.0, 1.0):  # signed results: no slips of the pen
-            sheet.rows.append((CODE[r.parameter], r.observed_h, r.available_h, r.value, 0))
+            entries.rows.append((CODE[r.parameter], r.observed_h, r.available_h, r.value, 0))
         else:
-            sheet.enter(r.parameter, r.observed_h, r.available_h, r.value, found=1.0)
+            entries.enter(r.parameter, r.observed_h, r.available_h, r.value, found=1.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from pipelines.simulator.faults import probe_drift
+from pipelines.simulator.faults import calibrated, probe_drift
 from pipelines.simulator.kinetics import CHANNEL
 from pipelines.simulator.plan import DT_H, BatchPlan
 from pipelines.simulator.signals import CODE, QUALITY, SENSORS, Signal, stored
@@ -74,18 +74,14 @@ def _truth(name: str, course: np.ndarray, below: np.ndarray, weight: np.ndarray)
 
 
 def _drift(
-    batch: BatchPlan, name: str, grid: np.ndarray, calibrated: list[float], rng: np.random.Generator
+    batch: BatchPlan, name: str, grid: np.ndarray, calibrated_h: list[float], rng: np.random.Generator
 ) -> np.ndarray:
     """Random walk of every probe, and the ramp of a bad one (M12); a calibration takes both to zero."""
     if name not in WALK_PER_DAY:
         return np.zeros(len(grid))
     step_h = grid[1] - grid[0] if len(grid) > 1 else 1.0
     walk = np.cumsum(rng.standard_normal(len(grid))) * WALK_PER_DAY[name] * np.sqrt(step_h / 24.0)
-    for hour in calibrated:
-        after = int(np.searchsorted(grid, hour))
-        if 0 < after < len(grid):
-            walk[after:] -= walk[after]
-    return walk + probe_drift(batch.faults, name, grid, calibrated)
+    return calibrated(walk, grid, calibrated_h) + probe_drift(batch.faults, name, grid, calibrated_h)
 
 
 def _stored(batch: BatchPlan, signal: Signal, grid: np.ndarray, truth: np.ndarray, drift: np.ndarray,
@@ -142,7 +138,9 @@ def _some(n: int, share: float, rng: np.random.Generator) -> np.ndarray:
 
 
 @njit(cache=True)
-def _changed(value, quality, grid, deadband, longest_gap_h):
+def _changed(
+    value: np.ndarray, quality: np.ndarray, grid: np.ndarray, deadband: float, longest_gap_h: float
+) -> np.ndarray:
     """Rows the historian stores: outside the deadband of the last stored one, after a long gap, or of new quality."""
     keep = np.zeros(len(value), np.bool_)
     last, last_at, last_quality = 0.0, -1e9, -1

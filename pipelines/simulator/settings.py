@@ -1,11 +1,12 @@
-"""What a simulated plant is asked for, checked before anything is written."""
+"""Settings of a simulated plant, checked before anything is written."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -79,17 +80,17 @@ class SimulationSettings:
         """When the history begins."""
         return self.since if self.since is not None else self.until - timedelta(days=365.25 * HISTORY_YEARS)
 
-    def to_json(self) -> dict[str, Any]:
-        """All settings as JSON values; `from_json` takes them back."""
-        plain = asdict(self) | {"until": self.until.isoformat(), "since": self.first.isoformat()}
-        return plain | {"scales_l": list(self.scales_l), "mode_rates": dict(self.mode_rates)}
+    def to_json(self) -> str:
+        """All settings as JSON; `from_json` reads it."""
+        times = {"until": self.until.isoformat(), "since": self.first.isoformat()}
+        return json.dumps(asdict(self) | times, indent=1) + "\n"
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> SimulationSettings:
-        """Settings as `to_json` gave them."""
-        times = {name: datetime.fromisoformat(data[name]) for name in ("until", "since")}
-        values: dict[str, Any] = {**data, **times, "scales_l": tuple(data["scales_l"])}
-        return cls(**values)
+    def from_json(cls, text: str) -> SimulationSettings:
+        """Settings as `to_json` wrote them."""
+        from pydantic import TypeAdapter
+
+        return TypeAdapter(cls).validate_json(text)
 
     @property
     def busy_above(self) -> float:
@@ -104,9 +105,9 @@ def hours(when: datetime) -> float:
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
-    """The random stream of one thing (batch, lot, site, ...): the same whoever asks, and whatever was drawn before.
+    """The random stream of one thing (batch, lot, site, ...), whatever other streams were used before.
 
-    Equals the child `SeedSequence(seed).spawn(...)[k]` at that key.
+    It equals the child `SeedSequence(seed).spawn(...)[k]` at that key.
     """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 

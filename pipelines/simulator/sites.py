@@ -19,8 +19,6 @@ STAFF = 7
 class Scale:
     """A vessel: kLa follows power per volume, with one exponent for rockers and one for stirred vessels."""
 
-    litres: float
-    unit: str
     power_w_m3: float
     exponent: float
     tip_speed_m_s: float
@@ -37,10 +35,10 @@ class Scale:
 
 
 SCALES = {
-    0.25: Scale(0.25, "rocker", 10.0, 0.5, 0.0),
-    1.0: Scale(1.0, "rocker", 10.5, 0.5, 0.0),
-    5.0: Scale(5.0, "stirred", 12.0, 0.4, 0.9),
-    50.0: Scale(50.0, "stirred", 14.0, 0.4, 1.7),
+    0.25: Scale(10.0, 0.5, 0.0),  # rocker
+    1.0: Scale(10.5, 0.5, 0.0),  # rocker
+    5.0: Scale(12.0, 0.4, 0.9),  # stirred
+    50.0: Scale(14.0, 0.4, 1.7),  # stirred
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.contracts import BATCHES, DISPOSITIONS, ENVIRONMENT, EVENTS, LOT_RESULTS, MATERIALS, OBSERVATIONS
+from features.contracts import BATCHES, DISPOSITIONS, ENVIRONMENT, EVENTS, LOT_RESULTS, MATERIALS, OBSERVATIONS, Table
 from pipelines.simulator.environment import environment_rows
 from pipelines.simulator.events import Event, batch_events, calibrations
 from pipelines.simulator.faults import DURATION_H
@@ -139,27 +139,26 @@ def disposition_table(plan: PlantPlan) -> pa.Table:
     rows, now = [], _us(plan.until)
     for b in plan.batches:
         decided, o = _us(b.decided_at), b.outcome
-        person = "QP-" + b.site.site_id[-1] + str(1 + int(3 * b.luck.uniform[57]))
+        person = "QP-" + b.site.site_id[-1] + str(1 + int(3 * b.draws.uniform[57]))
         if decided > now:
             continue
         rows.append((b.batch_id, 0, o.outcome, ";".join(o.failure_modes), decided, "quality record", person))
         amended = decided + round(24.0 * 6.0 * US_H)
-        if o.failed and b.luck.uniform[56] < 0.05 and amended <= now:
+        if o.failed and b.draws.uniform[56] < 0.05 and amended <= now:
             reasons = ";".join((*o.failure_modes, "investigated"))
             rows.append((b.batch_id, 1, o.outcome, reasons, amended, "quality record", person))
     return _table(DISPOSITIONS, rows)
 
 
-def _table(contract, rows: Iterable[tuple], attributes: dict[str, pa.DataType] | None = None) -> pa.Table:
+def _table(contract: Table, rows: Iterable[tuple], attributes: dict[str, pa.DataType] | None = None) -> pa.Table:
     schema = contract.arrow(attributes)
-    columns = list(zip(*rows, strict=True)) or [[] for _ in schema]
-    arrays = [_times(np.array([0 if v is None else v for v in c], np.int64), np.array([v is None for v in c], bool))
-              if f.type == _TIME else pa.array(c, f.type) for f, c in zip(schema, columns, strict=True)]  # fmt: skip
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    arrays = [_times(c) if f.type == _TIME else pa.array(c, f.type) for f, c in zip(schema, columns, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _times(us: np.ndarray, absent: np.ndarray | None = None) -> pa.Array:
-    return pa.array(us, pa.int64(), mask=absent).cast(_TIME)
+def _times(us: np.ndarray | tuple[int | None, ...]) -> pa.Array:
+    return pa.array(us, pa.int64()).cast(_TIME)
 
 
 def _us(hours: float) -> int:

@@ -13,6 +13,7 @@ from pipelines.simulator.kinetics import CHANNEL
 from pipelines.simulator.outcome import Outcome
 from pipelines.simulator.plan import BatchPlan, PlantPlan
 
+Row = dict[str, str | float | bool | datetime | None]  # by column of TRUTH
 _TIME = pa.timestamp("us", tz="UTC")
 TRUTH = pa.schema([
     ("batch_id", pa.string()), ("mode", pa.string()), ("title", pa.string()), ("onset_at", _TIME), ("ended_at", _TIME),
@@ -30,7 +31,7 @@ _CAR_NOISE, _CAR_RESULT_H = 2.2, 144.0
 _HOLD_H = 3
 
 
-def truth_rows(plan: PlantPlan, batch: BatchPlan) -> list[dict]:
+def truth_rows(plan: PlantPlan, batch: BatchPlan) -> list[Row]:
     """One row per fault; one row of mode `none` for a failure that no fault explains."""
     rows = []
     for fault in batch.faults:
@@ -41,7 +42,7 @@ def truth_rows(plan: PlantPlan, batch: BatchPlan) -> list[dict]:
     return rows
 
 
-def _row(plan: PlantPlan, batch: BatchPlan, fault: Fault, without: Outcome) -> dict:
+def _row(plan: PlantPlan, batch: BatchPlan, fault: Fault, without: Outcome) -> Row:
     spec, seen = MODES[fault.mode], first_observable_h(batch, fault)
     return _common(plan, batch) | {
         "mode": fault.mode,
@@ -57,7 +58,7 @@ def _row(plan: PlantPlan, batch: BatchPlan, fault: Fault, without: Outcome) -> d
     }
 
 
-def _natural(plan: PlantPlan, batch: BatchPlan) -> dict:
+def _natural(plan: PlantPlan, batch: BatchPlan) -> Row:
     modes = [f.mode for f in batch.faults if not MODES[f.mode].benign]
     return _common(plan, batch) | {
         "mode": "none",
@@ -73,7 +74,7 @@ def _natural(plan: PlantPlan, batch: BatchPlan) -> dict:
     }
 
 
-def _common(plan: PlantPlan, batch: BatchPlan) -> dict:
+def _common(plan: PlantPlan, batch: BatchPlan) -> Row:
     return {"batch_id": batch.batch_id, "outcome": batch.outcome.outcome, "in_progress": batch.decided_at > plan.until}
 
 

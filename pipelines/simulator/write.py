@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.contracts import EVENTS, OBSERVATIONS
-from features.errors import SourceError
 from pipelines.simulator import tables
 from pipelines.simulator.plan import PlantPlan
 from pipelines.simulator.truth import truth_table
+from pipelines.sources.folder import new_folder
+from pipelines.storage.files import row_groups, sync
 
 ROWS_PER_GROUP = 1 << 19
 BATCHES_PER_TASK = 4
@@ -28,60 +26,39 @@ _DICTIONARY = ("batch_id", "parameter", "unit", "quality")
 Progress = Callable[[str, int, int], None]
 
 
-class GroupWriter:
-    """A Parquet file whose row groups have a fixed size, however the rows come in; complete or absent."""
+def write_groups(
+    path: Path, schema: pa.Schema, tables: Iterable[pa.Table], *, rows_per_group: int = ROWS_PER_GROUP
+) -> int:
+    """Write a Parquet file whose row groups have a fixed size however the rows come in; it appears complete or not at all.
 
-    def __init__(self, path: Path, schema: pa.Schema, *, rows_per_group: int = ROWS_PER_GROUP) -> None:
-        self.path, self.schema, self.rows_per_group = path, schema, rows_per_group
-        self._partial = path.with_name(path.name + ".partial")
-        self._writer = pq.ParquetWriter(
-            self._partial, schema, compression="zstd", compression_level=3, write_page_checksum=True,
-            store_schema=False, use_dictionary=[n for n in _DICTIONARY if n in schema.names] or True,
-        )  # fmt: skip
-        self._thread = ThreadPoolExecutor(1)  # writing runs beside the making of the next rows
-        self._pending: Future[None] | None = None
-        self._held: list[pa.Table] = []
-        self._rows = 0
-        self.written = 0
+    Args:
+        path: The file.
+        schema: Stored types.
+        tables: Rows; text may be dictionary-encoded. Each group is written beside the making of the next rows.
+        rows_per_group: Size of a row group.
 
-    def add(self, table: pa.Table) -> None:
-        """Take rows; full groups go to the file."""
-        self._held.append(table)
-        self._rows += len(table)
-        if self._rows >= self.rows_per_group:
-            self._flush(final=False)
+    Returns:
+        Rows written.
+    """
+    partial, rows, pending = path.with_name(path.name + ".partial"), 0, deque[Future[None]]()
+    with pq.ParquetWriter(
+        partial, schema, compression="zstd", compression_level=3, write_page_checksum=True, store_schema=False,
+        use_dictionary=[n for n in _DICTIONARY if n in schema.names] or True,
+    ) as writer, ThreadPoolExecutor(1) as thread:  # fmt: skip
 
-    def close(self) -> int:
-        """Write the rest and give the file its name; returns the number of rows."""
-        self._flush(final=True)
-        self._settle()
-        self._thread.shutdown()
-        self._writer.close()
-        with self._partial.open("rb") as file:
-            os.fsync(file.fileno())
-        self._partial.rename(self.path)
-        return self.written
+        def write(group: pa.Table) -> None:
+            writer.write_table(group.cast(schema), row_group_size=rows_per_group)
 
-    def _write(self, group: pa.Table) -> None:
-        self._writer.write_table(group.cast(self.schema), row_group_size=self.rows_per_group)
-
-    def _settle(self) -> None:
-        """Wait for the group that is being written, and raise what went wrong with it."""
-        if self._pending is not None:
-            self._pending.result()
-            self._pending = None
-
-    def _flush(self, *, final: bool) -> None:
-        if not self._held:
-            return
-        whole, at = pa.concat_tables(self._held).unify_dictionaries(), 0
-        while len(whole) - at >= self.rows_per_group or (final and at < len(whole)):
-            group = whole.slice(at, self.rows_per_group)
-            self._settle()
-            self._pending = self._thread.submit(self._write, group)
-            at += len(group)
-        self.written += at
-        self._held, self._rows = ([whole.slice(at)] if at < len(whole) else []), len(whole) - at
+        for group in row_groups(tables, rows_per_group):
+            while pending:
+                pending.popleft().result()
+            pending.append(thread.submit(write, group))
+            rows += len(group)
+        while pending:
+            pending.popleft().result()
+    sync(partial)
+    partial.rename(path)
+    return rows
 
 
 def write_plant(plan: PlantPlan, out: Path, *, workers: int = 1, progress: Progress | None = None) -> dict[str, int]:
@@ -90,14 +67,8 @@ def write_plant(plan: PlantPlan, out: Path, *, workers: int = 1, progress: Progr
     Raises:
         SourceError: `out` is not an empty folder; nothing is written then.
     """
-    target = claim(out)
-    try:
-        rows = _fill(plan, target, workers, progress)
-    except BaseException:
-        shutil.rmtree(target)
-        raise
-    publish(target, out)
-    return rows
+    with new_folder(out) as target:
+        return _fill(plan, target, workers, progress)
 
 
 def _fill(plan: PlantPlan, target: Path, workers: int, progress: Progress | None) -> dict[str, int]:
@@ -108,54 +79,25 @@ def _fill(plan: PlantPlan, target: Path, workers: int, progress: Progress | None
         "environment": tables.environment_table, "dispositions": tables.disposition_table,
     }  # fmt: skip
     rows = {name: write_table(history / f"{name}.parquet", make(plan)) for name, make in small.items()}
-    observed = GroupWriter(history / "observations.parquet", OBSERVATIONS.arrow())
-    happened = GroupWriter(history / "events.parquet", EVENTS.arrow())
-    for done, (readings, events) in enumerate(_records(plan, workers), start=1):
-        observed.add(readings)
-        happened.add(events)
-        if progress is not None:
-            progress("records", min(done * BATCHES_PER_TASK, len(plan.batches)), len(plan.batches))
-    rows |= {"observations": observed.close(), "events": happened.close()}
+    events: list[pa.Table] = []  # few beside the observations
+
+    def observations() -> Iterator[pa.Table]:
+        for done, (observed, happened) in enumerate(_records(plan, workers), start=1):
+            events.append(happened)
+            yield observed
+            if progress is not None:
+                progress("records", min(done * BATCHES_PER_TASK, len(plan.batches)), len(plan.batches))
+
+    rows["observations"] = write_groups(history / "observations.parquet", OBSERVATIONS.arrow(), observations())
+    rows["events"] = write_groups(history / "events.parquet", EVENTS.arrow(), events)
     rows["truth"] = write_table(target / "truth.parquet", truth_table(plan))
-    (target / SETTINGS_FILE).write_text(json.dumps(plan.settings.to_json(), indent=1) + "\n", encoding="utf-8")
+    (target / SETTINGS_FILE).write_text(plan.settings.to_json(), encoding="utf-8")
     return rows
 
 
 def write_table(path: Path, table: pa.Table) -> int:
     """Write one whole table; returns its rows."""
-    writer = GroupWriter(path, table.schema)
-    writer.add(table)
-    return writer.close()
-
-
-def check_empty(out: Path) -> None:
-    """Refuse a folder that holds anything.
-
-    Raises:
-        SourceError: `out` exists and is not an empty folder.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SourceError(f"{out} is not an empty folder", remedy="Name a new folder with --out; nothing was written.")
-
-
-def claim(out: Path) -> Path:
-    """A fresh folder beside `out` to fill; `publish` gives it the name.
-
-    Raises:
-        SourceError: `out` exists and is not an empty folder.
-    """
-    check_empty(out)
-    target = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    return target
-
-
-def publish(target: Path, out: Path) -> None:
-    """Put the complete folder in place, in one step."""
-    if out.exists():
-        out.rmdir()
-    target.rename(out)
+    return write_groups(path, table.schema, [table])
 
 
 def _records(plan: PlantPlan, workers: int) -> Iterator[tuple[pa.Table, pa.Table]]:
@@ -191,5 +133,5 @@ def _keep(plan: PlantPlan) -> None:
 
 def _kept_task(start: int) -> tuple[pa.Table, pa.Table]:
     if _plan is None:
-        raise RuntimeError("the worker was not given its plan")
+        raise RuntimeError("the worker process has no plan")
     return record_task(_plan, start)

@@ -1,4 +1,4 @@
-"""Doors through which a run history enters. Each one is a `Source`; `pipelines.history.ingest` knows no other word."""
+"""Sources of a run history. `pipelines.history.ingest` reads any of them through the protocol `Source`."""
 
 from __future__ import annotations
 

@@ -9,22 +9,22 @@ import json
 import math
 import re
 import statistics
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from features.contracts import BATCHES, RUN_HISTORY, Table
+from features.contracts import BATCHES, RUN_HISTORY, Column
 from features.errors import SourceError
+from features.parsing import to_arrow, type_column
 from features.process import CATEGORY, OUTCOMES
+from pipelines.sources.folder import HistoryFolder
 
 SENSOR_READINGS = 20  # a parameter read at least so often in the median batch is called a sensor
 BINS_H = (1.0, 0.5, 0.25, 0.1, 0.05, 0.01)
 MIN_BINS = 8  # in a planned duration
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,79}")
-_OFFSET = r"(?:Z|[+-]\d\d:?\d\d)$"
 _HOUR = pd.Timedelta(hours=1)
 
 _OUTCOME = """\
@@ -41,7 +41,7 @@ censored = ["cancelled"]
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the data shows of one parameter."""
+    """Properties of one parameter in the data."""
 
     name: str
     kind: str
@@ -55,7 +55,7 @@ def draft(history: Mapping[str, pd.DataFrame] | Path, *, process_id: str = "proc
     """Text of a process definition that loads, with `check:` comments where a person has to decide.
 
     Args:
-        history: Run-history tables by name (times in UTC), or a folder with `<table>.parquet` or `<table>.csv`.
+        history: Run-history tables by name (times in UTC), or a folder, `pipelines.sources.folder.HistoryFolder`.
         process_id: Identity of the process, lower case.
 
     Returns:
@@ -63,7 +63,8 @@ def draft(history: Mapping[str, pd.DataFrame] | Path, *, process_id: str = "proc
         units seen and the 1-99 % of its values; duration, checkpoints and outcome as found.
 
     Raises:
-        SourceError: No batches or no parameters, or a name that a process definition cannot hold.
+        SourceError: No batches or no parameters, a name that a process definition cannot hold, or a folder that
+            cannot be read.
     """
     tables = _read_folder(history) if isinstance(history, Path) else history
     batches = tables.get("batches", pd.DataFrame())
@@ -132,7 +133,7 @@ def _planned(batches: pd.DataFrame, observations: pd.DataFrame) -> tuple[float, 
     else:
         hours, source = math.nan, ""
     if not hours > 0:  # also NaN
-        return 1.0, "nothing in the data tells it"
+        return 1.0, "not in the data"
     return float(hours), source
 
 
@@ -263,28 +264,24 @@ def _outcome(dispositions: pd.DataFrame, batches: int) -> str:
 
 
 def _read_folder(folder: Path) -> dict[str, pd.DataFrame]:
-    found = {name: _read_table(table, folder) for name, table in RUN_HISTORY.items()}
-    tables = {name: frame for name, frame in found.items() if frame is not None}
-    if not tables:
-        raise SourceError(f"{folder}: no run-history table", expected=f"{', '.join(RUN_HISTORY)} as .parquet or .csv")
-    return tables
+    source = HistoryFolder(folder)
+    return {name: _read_table(source, name) for name in source.tables()}
 
 
-def _read_table(table: Table, folder: Path) -> pd.DataFrame | None:
-    parquet, csv = folder / f"{table.name}.parquet", folder / f"{table.name}.csv"
-    if parquet.is_file():
-        return pd.read_parquet(parquet)
-    if not csv.is_file():
-        return None
-    text: dict[Hashable, Any] = {c.name: "str" for c in table.columns if c.kind != "number"}
-    frame = pd.read_csv(csv, dtype=text)
-    for column in (c.name for c in table.columns if c.kind == "time" and c.name in frame):
-        frame[column] = _times(frame[column], csv)
+def _read_table(source: HistoryFolder, name: str) -> pd.DataFrame:
+    """A table typed as an ingest types it; an attribute in CSV is a number if all its values are."""
+    parts = [frame for frame, _ in source.read(name)]
+    if not parts:
+        return pd.DataFrame()
+    frame, table, label = pd.concat(parts, ignore_index=True), RUN_HISTORY[name], source.label(name)
+    for column in frame:
+        known = column in table.names
+        if not known and not label.endswith(".csv"):
+            continue
+        typed = type_column(to_arrow(frame[column]), table[column] if known else Column(column, "number", "attribute"))
+        if typed.faults and known and table[column].kind == "time":
+            fault = typed.faults[0]
+            raise SourceError(f"{source.folder / label}: {fault.reason(int(fault.rows.argmax()))}")
+        if known or not typed.faults:
+            frame[column] = typed.column
     return frame
-
-
-def _times(values: pd.Series, path: Path) -> pd.Series:
-    naive = values.notna() & ~values.str.contains(_OFFSET, na=False)
-    if naive.any():
-        raise SourceError(f"{path}: {values.name} is {values[naive].iloc[0]!r}", expected="a time with an offset, or Z")
-    return pd.to_datetime(values, utc=True, format="ISO8601")

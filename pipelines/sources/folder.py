@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import difflib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import shutil
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -102,6 +105,35 @@ class HistoryFolder:
             return tuple(_header(path)[0])
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise _unreadable(path, error) from error
+
+
+def check_empty(out: Path) -> None:
+    """Refuse a folder that holds anything.
+
+    Raises:
+        SourceError: `out` exists and is not an empty folder.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SourceError(f"{out} is not an empty folder", remedy="Name a new folder; nothing was written.")
+
+
+@contextmanager
+def new_folder(out: Path) -> Generator[Path]:
+    """A folder beside `out` to fill: it takes the name `out` in one step at the end, or is removed after an error.
+
+    Raises:
+        SourceError: `out` exists and is not an empty folder.
+    """
+    check_empty(out)
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.replace(out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:

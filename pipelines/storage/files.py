@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -40,15 +41,6 @@ class Written:
     rows: int
     size: int
     schema: pa.Schema
-
-    def discard(self) -> None:
-        """Remove the file if it still has its temporary name."""
-        self.path.unlink(missing_ok=True)
-
-
-def data_name(sha256: str, inputs_digest: str) -> str:
-    """Name of a data file."""
-    return f"{sha256}.{inputs_digest}.parquet"
 
 
 def digests_of(name: str) -> tuple[str, str]:
@@ -104,35 +96,30 @@ def _write_rows(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema
     text = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
     times = {field.name: "DELTA_BINARY_PACKED" for field in schema if pa.types.is_timestamp(field.type)}
     rows = 0
+    typed = (pa.Table.from_batches([batch]).select(schema.names).cast(schema) for batch in batches)
     with pq.ParquetWriter(
-        path,
-        schema,
-        compression="zstd",
-        use_dictionary=text or False,
-        column_encoding=times or None,
-        write_page_checksum=True,
-        store_schema=False,
-    ) as writer:
-        for group in row_groups(batches, schema):
+        path, schema, compression="zstd", use_dictionary=text or False, column_encoding=times or None,
+        write_page_checksum=True, store_schema=False,
+    ) as writer:  # fmt: skip
+        for group in row_groups(typed, ROW_GROUP_ROWS):
             writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
             rows += len(group)
     return rows
 
 
-def row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Regroup batches of any length into tables of `ROW_GROUP_ROWS` rows, the last one shorter, typed as `schema`."""
+def row_groups(tables: Iterable[pa.Table], group_rows: int) -> Iterator[pa.Table]:
+    """Cut tables of any length into groups of `group_rows` rows, the last one shorter."""
     waiting: list[pa.Table] = []
     have = 0
-    for batch in batches:
-        table = pa.Table.from_batches([batch]).select(schema.names).cast(schema)
+    for table in tables:
         waiting.append(table)
         have += len(table)
-        if have < ROW_GROUP_ROWS:
+        if have < group_rows:
             continue
         joined = pa.concat_tables(waiting)
-        whole = have - have % ROW_GROUP_ROWS
-        for start in range(0, whole, ROW_GROUP_ROWS):
-            yield joined.slice(start, ROW_GROUP_ROWS).combine_chunks()
+        whole = have - have % group_rows
+        for start in range(0, whole, group_rows):
+            yield joined.slice(start, group_rows).combine_chunks()
         waiting, have = [joined.slice(whole)], have - whole
     if have:
         yield pa.concat_tables(waiting).combine_chunks()
@@ -205,3 +192,15 @@ def read_files(
             f"{paths[0].parent}: reading failed: {str(error).splitlines()[0]}", remedy=RESTORE
         ) from error
     return table.unify_dictionaries() if dictionary else table
+
+
+def from_pandas(frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+    """The frame's columns of the schema, in its order and types; missing values are null."""
+    return pa.table([_column(frame[field.name], field.type) for field in schema], schema=schema)
+
+
+def _column(column: pd.Series, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        naive = pa.array(column.dt.tz_convert(None).to_numpy())
+        return naive.cast(pa.timestamp(naive.type.unit, tz="UTC")).cast(kind)
+    return pa.array(column, from_pandas=True).cast(kind)

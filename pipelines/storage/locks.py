@@ -1,4 +1,4 @@
-"""Locks between processes; the system lets go of them when a process dies, however it dies."""
+"""Locks between processes; the operating system releases them when a process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Session:
         self.name, self._path, self._file = _open_locked(root)
 
     def close(self) -> None:
-        """Say that the writer is done."""
+        """End the session: files named after it are leftovers from now on."""
         self._path.unlink(missing_ok=True)
         self._file.close()
 

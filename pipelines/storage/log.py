@@ -60,10 +60,10 @@ def open_table(folder: Path, version: int | None = None) -> DeltaTable:
     try:
         return DeltaTable(folder, version=version)
     except (DeltaError, ValueError, OSError) as error:
-        raise StorageError(*_what_is_wrong(folder, version, error)) from error
+        raise StorageError(*_cause(folder, version, error)) from error
 
 
-def _what_is_wrong(folder: Path, version: int | None, error: Exception) -> tuple[str]:
+def _cause(folder: Path, version: int | None, error: Exception) -> tuple[str]:
     torn = torn_commit(folder)
     if torn is not None:
         return (torn,)
@@ -173,7 +173,7 @@ def _schema(schemas: Sequence[pa.Schema], by_month: bool) -> pa.Schema:
 
 
 def _widen(table: DeltaTable, present: pa.Schema, wanted: pa.Schema) -> None:
-    """Tell the log of new columns; files of other months simply lack them."""
+    """Add new columns to the log; files of other months lack them."""
     from deltalake import Schema
 
     fresh = [field.with_nullable(True) for field in wanted if field.name not in present.names]

@@ -33,13 +33,10 @@ _DIGEST = re.compile(r"^[0-9a-f]{64}$")
 
 @dataclass(frozen=True)
 class Commit:
-    """What a write left: `changed` tells whether the rows differ from those of the version before."""
+    """Result of a write: the table's newest version (-1: the table does not exist) and the files that the write added."""
 
     version: int
-    rows: int
-    files: tuple[Path, ...]
-    sha256: str
-    changed: bool
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,9 +49,14 @@ class Staged:
     written: files.Written
     replaces: tuple[str, ...]  # files of this month when the writing began
 
+    @property
+    def name(self) -> str:
+        """Name of the data file, once a version has it."""
+        return f"{self.written.sha256}.{self.inputs_digest}.parquet"
+
     def discard(self) -> None:
-        """Throw the rows away."""
-        self.written.discard()
+        """Remove the written file, unless a commit has named it."""
+        self.written.path.unlink(missing_ok=True)
 
 
 class Store:
@@ -81,9 +83,9 @@ class Store:
         """
         return log.open_table(self.root / table).version()
 
-    def months(self, table: str, *, version: int | None = None) -> list[str]:
+    def months(self, table: str) -> list[str]:
         """Months that have a partition, in order; empty for a table without months or one that does not exist."""
-        return sorted({entry.month for entry in self._entries(table, version=version) if entry.month})
+        return sorted({entry.month for entry in self._entries(table) if entry.month})
 
     def files(self, table: str, months: Sequence[str] | None = None, *, version: int | None = None) -> list[Path]:
         """Data files in order of month, for reading row group by row group with page checksums verified."""
@@ -93,9 +95,9 @@ class Store:
         """Number of rows, from the log."""
         return sum(entry.rows for entry in self._entries(table, months))
 
-    def digest(self, table: str, months: Sequence[str] | None = None, *, version: int | None = None) -> str:
+    def digest(self, table: str, months: Sequence[str] | None = None) -> str:
         """Digest of the content: equal where months and the files' bytes are equal, whatever the inputs were."""
-        lines = [f"{entry.month} {entry.sha256}\n" for entry in self._entries(table, months, version)]
+        lines = [f"{entry.month} {entry.sha256}\n" for entry in self._entries(table, months)]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def inputs_digest(self, table: str, month: str | None = None) -> str | None:
@@ -162,14 +164,13 @@ class Store:
             StorageError: Disk full, damaged log, or another writer replaced this month meanwhile.
         """
         if inputs_digest is not None and inputs_digest == self.inputs_digest(table, month):
-            return self.unchanged(table, month)
-        staged = self.stage(table, month, batches, schema, inputs_digest=inputs_digest)
-        return self.commit(table, [staged])
+            return Commit(self.version(table))
+        return self.commit(table, [self.stage(table, month, batches, schema, inputs_digest=inputs_digest)])
 
     def stage(
         self, table: str, month: str | None, batches: Rows, schema: pa.Schema, *, inputs_digest: str | None = None
     ) -> Staged:
-        """Write one month's rows beside the table; `commit` makes them count, `discard` throws them away."""
+        """Write one month's rows beside the table: `commit` adds them to it, `discard` removes them."""
         if month is not None and not _MONTH.match(month):
             raise ValueError(f"month {month!r} is not of the form 'YYYY-MM'")
         if inputs_digest is not None and not _DIGEST.match(inputs_digest):
@@ -202,13 +203,11 @@ class Store:
                     f"{table} {item.month or ''}: another writer replaced these rows meanwhile".replace(" :", ":"),
                     remedy="Run again: its rows stay until then.",
                 )
-        fresh = [item for item in staged if _names(now.get(item.month, ())) != [_name(item)]]
+        fresh = [item for item in staged if [Path(e.path).name for e in now.get(item.month, ())] != [item.name]]
         gone = [e for e in before if e.month in drop_months or e.month in {item.month for item in fresh}]
         adds = [self._place(item) for item in fresh]
         version = log.commit(self.root / table, adds, gone, [item.written.schema for item in fresh])
-        changed = {(e.month, e.sha256) for e in gone} != {(a.month, a.sha256) for a in adds}
-        paths = tuple(self.root / table / a.path for a in adds)
-        return Commit(version, sum(i.written.rows for i in staged), paths, self.digest(table), changed)
+        return Commit(version, tuple(self.root / table / a.path for a in adds))
 
     def append(self, table: str, month: str | None, rows: pa.Table, *, key: Sequence[str]) -> Commit:
         """Add the rows whose key is not stored yet, under one lock; rows once stored never change.
@@ -226,14 +225,16 @@ class Store:
         with table_lock(self.root / table):
             fresh = self._not_stored(table, rows, key)
             if not len(fresh):
-                return self.unchanged(table, month)
+                return Commit(self.version(table) if self.exists(table) else -1)
             written = files.write_file(self.root / table, self._writer(), fresh.to_batches(), rows.schema)
             staged = Staged(table, month, written.sha256, written, ())
             try:
-                version = log.commit(self.root / table, [self._place(staged)], [], [rows.schema])
+                added = self._place(staged)
+                return Commit(
+                    log.commit(self.root / table, [added], [], [rows.schema]), (self.root / table / added.path,)
+                )
             finally:
                 staged.discard()
-            return Commit(version, len(fresh), tuple(self.files(table)[-1:]), self.digest(table), True)
 
     def _not_stored(self, table: str, rows: pa.Table, key: Sequence[str]) -> pa.Table:
         seen: set[tuple[object, ...]] = set()
@@ -268,7 +269,7 @@ class Store:
     def _place(self, item: Staged) -> log.Entry:
         """Give a staged file its lasting name."""
         folder = self.root / item.table / (f"month={item.month}" if item.month else "")
-        path = folder / _name(item)
+        path = folder / item.name
         folder.mkdir(exist_ok=True)
         item.written.path.replace(path)
         files.sync(folder)
@@ -283,16 +284,8 @@ class Store:
         return [entry for entry in entries if months is None or entry.month in set(months)]
 
     def tables(self) -> list[str]:
-        """Names of the tables present."""
+        """Names of the tables that have a version."""
         return sorted(p.name for p in self.root.glob("*") if self.exists(p.name))
-
-    def unchanged(self, table: str, month: str | None) -> Commit:
-        """What a write that had nothing to do leaves: version, rows and files as they are."""
-        if not self.exists(table):
-            return Commit(-1, 0, (), self.digest(table), changed=False)
-        entries = [entry for entry in self._entries(table) if entry.month == month]
-        paths = tuple(self.root / table / entry.path for entry in entries)
-        return Commit(self.version(table), sum(e.rows for e in entries), paths, self.digest(table), changed=False)
 
     def _writer(self) -> str:
         """Name of this process's session, begun with its first write."""
@@ -313,11 +306,3 @@ def _keys(rows: pa.Table, key: Sequence[str]) -> Iterator[tuple[object, ...]]:
             values = pc.struct_field(values, field)
         columns.append(values.to_pylist())
     return zip(*columns, strict=True)
-
-
-def _name(item: Staged) -> str:
-    return files.data_name(item.written.sha256, item.inputs_digest)
-
-
-def _names(entries: Sequence[log.Entry]) -> list[str]:
-    return [entry.path.rsplit("/", 1)[-1] for entry in entries]

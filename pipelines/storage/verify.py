@@ -1,4 +1,4 @@
-"""Is what is stored what was written? Each answer is one line with its remedy."""
+"""Checks that the stored bytes are those that were written: one line with its remedy for each that is not."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Literal
 from features.errors import StorageError
 from pipelines.storage import files, log
 from pipelines.storage.locks import table_lock
+
+_LEFTOVER = "{}: left by a writer that was stopped; no version names it. Nothing to do: the next write removes it."
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Problem:
 
 
 def problems_of(folder: Path) -> list[Problem]:
-    """All that is wrong with one table, its newest version's files compared byte for byte."""
+    """Problems of one table; the files of its newest version are compared byte for byte."""
     name = folder.name
     left = [*files.leftovers(folder)]
     found = []
@@ -37,7 +39,7 @@ def problems_of(folder: Path) -> list[Problem]:
                 left += log.orphans(folder)
         except StorageError as error:
             found.append(Problem(name, folder / "_delta_log", "log", str(error)))
-    return found + [_leftover(name, path) for path in left]
+    return found + [Problem(name, path, "leftover", _LEFTOVER.format(path), harmless=True) for path in left]
 
 
 def _check(folder: Path, entry: log.Entry) -> list[Problem]:
@@ -47,8 +49,3 @@ def _check(folder: Path, entry: log.Entry) -> list[Problem]:
         return []
     kind = "changed" if path.exists() else "missing"
     return [Problem(folder.name, path, kind, f"{fault}. {files.RESTORE}")]
-
-
-def _leftover(name: str, path: Path) -> Problem:
-    line = f"{path}: left by a writer that was stopped; no version names it. Nothing to do: the next write removes it."
-    return Problem(name, path, "leftover", line, harmless=True)

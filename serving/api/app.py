@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 
+from features.canonical import canonical
 from serving.access.signing import Signing
 from serving.api import health, plant_rows, problems, requests, responses, score_history, score_queries, v1, v2
 from serving.api.fast_path import FastScorePath
@@ -16,7 +17,6 @@ from serving.api.guard import PERMISSION, GuardedRoute, Verifier, verifier_of
 from serving.api.head_requests import HeadRequests
 from serving.api.limits import Limits
 from serving.api.telemetry import Metrics, Telemetry
-from serving.interfaces import canonical
 from serving.service.scoring_service import ScoringService
 from serving.settings import EndpointSettings
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
 
+from features.contracts import OBSERVATIONS
+from features.parsing import INTEGER_END
 from serving.ids import ID_PATTERN, microseconds
 
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
@@ -31,7 +33,7 @@ RowTime = Annotated[  # a row's own fault, told with the row
     str, Field(pattern=PRINTABLE, max_length=40, examples=["2026-01-31T08:00:00+01:00"])
 ]
 Number = Annotated[float, Field(allow_inf_nan=False)]
-Revision = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Revision = Annotated[int, Field(ge=OBSERVATIONS["revision"].low, le=INTEGER_END - 1)]
 
 
 def example(*shown: dict[str, Any], **more: Any) -> ConfigDict:

@@ -7,13 +7,14 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from features.canonical import canonical
 from features.errors import BatchguardError
 from serving.api import responses
 from serving.api.guard import PERMISSION, GuardedRoute
 from serving.api.replies import problems
 from serving.api.telemetry import Metrics
 from serving.ids import now_us
-from serving.interfaces import EngineError, canonical
+from serving.interfaces import EngineError
 from serving.service.scoring_service import ScoringService
 
 router = APIRouter(route_class=GuardedRoute)

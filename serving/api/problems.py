@@ -11,12 +11,13 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from features.canonical import canonical
 from features.errors import BatchguardError
 from serving.access.principals import ForbiddenError, UnauthenticatedError
 from serving.access.signing import FRESH_S, SESSION_S, SignatureError, SigningPausedError
 from serving.access.tokens import ProviderUnavailableError
 from serving.api.strict_json import BadJsonError
-from serving.interfaces import EngineError, UnscorableError, canonical
+from serving.interfaces import EngineError, UnscorableError
 from serving.records.answers import InFlightError, KeyReusedError
 from serving.records.store import RecordsUnavailableError
 from serving.service.errors import ConflictError, ModelGoneError, NotThereError, RefusedError, TooManyError

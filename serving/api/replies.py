@@ -9,10 +9,10 @@ import orjson
 from fastapi import Header, Path, Request, Response
 from pydantic import BaseModel
 
+from features.canonical import canonical
 from serving.api import examples
 from serving.api.guard import call_of
 from serving.api.telemetry import Metrics
-from serving.interfaces import canonical
 from serving.records.answers import Answer, Call
 from serving.service.scoring_service import ScoringService
 

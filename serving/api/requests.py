@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from features.contracts import GRADES, QUALITIES, SEVERITIES
+from features.contracts import ENVIRONMENT, GRADES, ORIGINS, QUALITIES, SEVERITIES
 from features.process import OUTCOMES
 from serving.access.signing import MEANINGS
 from serving.api import examples
@@ -36,7 +36,7 @@ class Batch(_Read):
     subject_key: Text | None = Field(None, description="Pseudonym of patient or donor, never an identity")
     started_at: RowTime
     planned_end_at: RowTime | None = None
-    origin: Literal["real", "simulated"]
+    origin: Literal[ORIGINS]  # ty: ignore[invalid-type-form] - a tuple of names
     attributes: dict[Text, Number | Text] = Field(
         {}, max_length=200, description="Attributes of the process definition"
     )
@@ -131,7 +131,7 @@ class RoomSample(_Read):
     metric: Text = Field(description="What was counted, with its unit: viable_air_cfu_m3")
     observed_at: RowTime
     available_at: RowTime | None = Field(None, description="When it could be seen; absent: when observed")
-    value: Annotated[float, Field(allow_inf_nan=False, ge=0)]
+    value: Annotated[float, Field(allow_inf_nan=False, ge=ENVIRONMENT["value"].low)]
     grade: Literal[GRADES] | None = None  # ty: ignore[invalid-type-form] - a tuple of names
 
 

@@ -8,13 +8,13 @@ import orjson
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from features.canonical import canonical
 from serving.api import examples
 from serving.api.fields import Id, Moment, Text
 from serving.api.guard import PERMISSION, GuardedRoute
 from serving.api.health import readiness
 from serving.api.replies import Key, answered, call_for, problems, service_of
 from serving.ids import microseconds
-from serving.interfaces import canonical
 from serving.records.answers import Answer
 from serving.service import score_requests
 from serving.service.errors import NotThereError, RefusedError

@@ -15,9 +15,9 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, func, insert, select
 
+from features.canonical import canonical
 from serving.audit.anchor import anchored_in
 from serving.ids import iso
-from serving.interfaces import canonical
 from serving.records.migrate import guards_missing
 from serving.records.rows import KeptRow
 from serving.records.store import Head, Records, head_of

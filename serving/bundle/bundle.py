@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 
 from features.context import Vocabulary
+from features.digests import process_digest
 from features.errors import ProcessError
 from features.process import ProcessDefinition
-from serving.bundle.digests import process_digest
 from serving.bundle.files import EXPORT_AGAIN
 from serving.bundle.manifest import BundleError, Manifest
 

@@ -13,11 +13,11 @@ from typing import Any
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from features.digests import features_digest
 from features.errors import BatchguardError
 from models.predictor import Predictor
 from serving.bundle.bundle import PREDICTOR, Bundle
 from serving.bundle.canary import run_canary
-from serving.bundle.digests import features_digest
 from serving.bundle.files import replace_file
 from serving.bundle.manifest import BundleError
 from serving.bundle.store import BundleStore

@@ -10,18 +10,18 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from features.canonical import canonical
 from features.context import Vocabulary
+from features.digests import COUNTED_TABLES, features_digest, process_digest
 from features.errors import StorageError
 from features.process import ProcessDefinition
 from models.predictor import Predictor
 from models.scoring.score import Release
 from serving.bundle.bundle import CANARY, INTENDED_USE, PREDICTOR, PROCESS, THRESHOLDS, VOCABULARY, Bundle
 from serving.bundle.canary import canary_of
-from serving.bundle.digests import features_digest, process_digest
 from serving.bundle.files import EXPORT_AGAIN, read_folder, replace_file, write_folder
 from serving.bundle.intended_use import intended_use, thresholds
 from serving.bundle.manifest import MANIFEST, SIGNATURE, BundleError, File, Manifest, sign, verify
-from serving.interfaces import canonical
 
 POINTER = "current"
 _DIGEST = re.compile(rb"^[0-9a-f]{64}$")
@@ -61,7 +61,7 @@ class BundleStore:
         files |= {
             THRESHOLDS: canonical(thresholds(loaded)),
             INTENDED_USE: canonical(intended_use(loaded, process)),
-            PROCESS: canonical(process.model_dump(mode="json")),
+            PROCESS: canonical(process.model_dump(mode="json", include=set(COUNTED_TABLES))),
             VOCABULARY: canonical(vars(words)),
             CANARY: canary_of(loaded),
         }

@@ -18,11 +18,11 @@ import orjson
 import structlog
 from sqlalchemy import Connection, insert, select, update
 
+from features.canonical import canonical
 from features.errors import BatchguardError
 from serving.access.principals import ALL_SITES
 from serving.events.b2mml import work_alert
 from serving.ids import iso, new_id, now_us
-from serving.interfaces import canonical
 from serving.records.store import Records
 from serving.records.tables import deliveries, events_out
 from serving.settings import Webhook

@@ -1,7 +1,7 @@
-"""The rows of each batch: held while something is told of it, given up when it has long been silent, read again when asked.
+"""The rows of each batch: held while new rows come, evicted after a long silence, reloaded for the next query.
 
 What other batches' context needs of a batch (its row, lots, outcomes, people, the results that decide its label) is
-held elsewhere, or kept here, for good. The records are the truth: what was given up is read from them.
+held elsewhere, or kept here, for good. The records are the truth: evicted rows are read from them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from features.incremental import BatchSeries, Readings, SeriesGrid
 from features.process import ProcessDefinition
 from serving.interfaces import RowVerdict, StoredRow
 from serving.live.context import PreparedContext
-from serving.live.readings import sent_readings
+from serving.live.readings import parse_readings
 from serving.live.rows import Row, typed
 from serving.live.tables import HeldRows, no_rows
 
@@ -29,12 +29,12 @@ Reload: TypeAlias = Callable[[str, int], Iterable[StoredRow]]
 
 @dataclass(frozen=True)
 class EvictionPolicy:
-    """When a batch gives up its rows.
+    """When the rows of a batch are evicted.
 
     Attributes:
         recall: Reads them again.
-        after_us: It has been silent for this long, by the newest time of a reading or event of any batch.
-        guests: So many batches that were read again are held all the same, the last ones.
+        after_us: Time without new rows of the batch, by the newest time of a reading or event of any batch.
+        reload_cache: Number of batches, the last that were reloaded, whose rows are held all the same.
     """
 
     recall: Reload
@@ -47,23 +47,23 @@ NEVER = EvictionPolicy(lambda _batch_id, _until: (), 2**62)
 
 @dataclass
 class OwnRows:
-    """Readings and events of one batch; the events are prepared again when they have changed and somebody asks."""
+    """Readings and events of one batch; changed events are prepared again by the next query."""
 
     series: BatchSeries
     events: HeldRows
     batch_events: BatchEvents | None = None
-    words: Vocabulary | None = None
+    vocabulary: Vocabulary | None = None
 
     def prepared(self, batch_id: str, context: PreparedContext) -> BatchEvents:
-        """Its events as the context wants them."""
-        if self.batch_events is None or self.words is not context.words:
-            self.batch_events, self.words = context.batch_events(batch_id, self.events), context.words
+        """The events, prepared for the context."""
+        if self.batch_events is None or self.vocabulary is not context.vocabulary:
+            self.batch_events, self.vocabulary = context.batch_events(batch_id, self.events), context.vocabulary
         return self.batch_events
 
 
 @dataclass
 class _Batch:
-    """A batch; without `rows` it has given them up, and they are the stored ones up to number `until`."""
+    """A batch; without `rows` they are evicted, and are the stored ones up to number `until`."""
 
     started_us: int
     newest_us: int
@@ -77,7 +77,7 @@ class HeldBatches:
 
     Args:
         process: The process definition.
-        forgetting: When they give up their rows.
+        eviction: When their rows are evicted.
     """
 
     def __init__(self, process: ProcessDefinition, eviction: EvictionPolicy) -> None:
@@ -104,7 +104,7 @@ class HeldBatches:
         return sum(rows.series.held for name in self._holding if (rows := self._batches[name].rows))
 
     def start(self, batch_id: str, started_us: int) -> None:
-        """A batch is there, or its start was corrected; no other batch is silent for that."""
+        """Add a batch, or correct its start; that counts as no new row for the eviction of others."""
         batch = self._batches.get(batch_id)
         if batch is None:
             self._batches[batch_id] = _Batch(started_us, started_us, self._no_rows(started_us))
@@ -116,36 +116,36 @@ class HeldBatches:
         held = self._batches[batch_id]
         held.newest_us = max(held.newest_us, started_us)  # no clock: a batch may be planned, or mistyped, for next year
 
-    def told(self, batch_id: str, newest_us: int) -> None:
-        """Something that was known at a time was told of a batch."""
+    def note_rows(self, batch_id: str, newest_us: int) -> None:
+        """Note that rows of a batch came, the newest of them known at a time."""
         batch = self._batches[batch_id]
         batch.newest_us = max(batch.newest_us, newest_us)
         self._newest_us = max(self._newest_us, newest_us)
 
     def rows(self, batch_id: str) -> OwnRows | None:
-        """A batch's rows; None where it has given them up."""
+        """A batch's rows; None: they are evicted."""
         return self._batches[batch_id].rows
 
     def reloaded(self, batch_id: str) -> OwnRows:
-        """A batch's rows, read again where it has given them up.
+        """A batch's rows, read from the records if they are evicted.
 
         Raises:
-            StorageError: They cannot be read now.
+            StorageError: The rows cannot be read now.
             ContractError: A stored row no longer keeps the contract.
         """
         batch = self._batches[batch_id]
         if batch.rows is None:
-            batch.rows = self._read_again(batch_id, batch)
+            batch.rows = self._reload(batch_id, batch)
             if batch_id not in self._reload_cache:
-                self._reload_cache.append(batch_id)  # the one that came back first goes when batches are let go next
+                self._reload_cache.append(batch_id)  # the batch reloaded first is evicted first
             self._holding.add(batch_id)
         return batch.rows
 
     def evict(self, until: int) -> None:
-        """Give up the rows of batches that have been silent for long; all rows up to a number are stored."""
+        """Evict the rows of batches without new rows for long; all rows up to a number are stored."""
         before = self._newest_us - self._eviction.after_us
         for name in [n for n in self._holding if self._batches[n].newest_us < before and n not in self._reload_cache]:
-            self._give_up(self._batches[name], until)
+            self._evict(self._batches[name], until)
             self._holding.discard(name)
 
     def results(self, parameter: str) -> list[tuple[str, Readings]]:
@@ -153,20 +153,20 @@ class HeldBatches:
         found = ((name, batch.rows, batch.results) for name, batch in self._batches.items())
         return [(name, kept if rows is None else rows.series.readings(parameter)) for name, rows, kept in found]
 
-    def _read_again(self, batch_id: str, batch: _Batch) -> OwnRows:
+    def _reload(self, batch_id: str, batch: _Batch) -> OwnRows:
         by_table: dict[str, list[Row]] = {"observations": [], "events": []}
         for stored in self._eviction.recall(batch_id, batch.until):
             by_table[stored.table].append(stored.row)
-        sent = sent_readings(by_table["observations"], self._process)
+        parsed = parse_readings(by_table["observations"], self._process)
         events = typed(RUN_HISTORY["events"], by_table["events"], self._process)
-        all_kept(sent.rejected | events.rejected)
+        check_all_kept(parsed.rejected | events.rejected)
         rows = self._no_rows(batch.started_us)
-        for (_, parameter), members in sent.by_series().items():
-            rows.series.add(parameter, sent.readings[members])
+        for (_, parameter), members in parsed.by_series().items():
+            rows.series.add(parameter, parsed.readings[members])
         rows.events.put(events)
         return rows
 
-    def _give_up(self, batch: _Batch, until: int) -> None:
+    def _evict(self, batch: _Batch, until: int) -> None:
         rule = self._process.label_rule
         if batch.rows is not None and rule is not None:
             batch.results = batch.rows.series.readings(rule.parameter).copy()
@@ -176,11 +176,11 @@ class HeldBatches:
         return OwnRows(BatchSeries(self._grid, started_us), HeldRows(RUN_HISTORY["events"], self._no_events))
 
 
-def all_kept(rejected: Mapping[int, RowVerdict]) -> None:
-    """Whether all stored rows keep the contract.
+def check_all_kept(rejected: Mapping[int, RowVerdict]) -> None:
+    """Check that no stored row was rejected.
 
     Raises:
-        ContractError: One does not.
+        ContractError: A stored row no longer keeps the contract.
     """
     for verdict in rejected.values():
         raise ContractError(f"a stored row is refused: {verdict.reason}", remedy="Use the definition it was kept by.")

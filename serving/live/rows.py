@@ -1,10 +1,10 @@
-"""Rows that a client sends, by the contract of the run history: typed, with a verdict for each."""
+"""Rows that a client posts, by the contract of the run history: typed, with a verdict for each."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -12,11 +12,13 @@ import pandas as pd
 from features.checks import DUPLICATE_REASONS, check_columns, check_rows
 from features.contracts import Table
 from features.errors import BatchguardError
+from features.parsing import EXACT
 from features.process import ProcessDefinition
 from features.rules import attribute_columns
 from serving.interfaces import RowVerdict
 
-Row = Mapping[str, Any]
+Row: TypeAlias = Mapping[str, object]
+PlainRow: TypeAlias = dict[str, object]  # JSON values
 _PLAIN = frozenset((str, float, bool))  # types of which any number of values are of one kind
 REPEATED = RowVerdict("duplicate", reason=DUPLICATE_REASONS["repeated"])
 CONTRADICTS = RowVerdict("rejected", "duplicate_key", DUPLICATE_REASONS["duplicate_key"])
@@ -29,12 +31,12 @@ class TypedRows:
     Attributes:
         frame: Typed rows, all columns of the contract (and all attributes), index 0 to n - 1.
         plain: The same rows as plain JSON values, absent ones left out.
-        places: Place of each row among those sent.
+        places: Place of each row among those posted.
         rejected: Verdicts on the other rows by their place.
     """
 
     frame: pd.DataFrame
-    plain: list[dict[str, Any]]
+    plain: list[PlainRow]
     places: np.ndarray
     rejected: dict[int, RowVerdict]
 
@@ -49,16 +51,16 @@ def typed(
 ) -> TypedRows:
     """Type and check rows by the rules of the ingest.
 
-    Keys are not compared here: which of two rows with one key stays depends on what is held.
+    Keys are not compared here: which of two rows with one key stays depends on the rows held.
 
     Args:
         table: Their contract.
-        rows: As sent; a row may leave out what may be absent.
+        rows: As posted; a row may leave out what may be absent.
         process: Parameters with units and ranges.
         batches: Known batch ids; rows of others are rejected. None: not checked.
         without: Rows that are rejected already, by their place.
     """
-    rejected = _strangers(table, rows, process) | dict(without or {})
+    rejected = _unknown_columns(table, rows, process) | dict(without or {})
     places = np.array([i for i in range(len(rows)) if i not in rejected], np.int64)
     names = [*table.names, *(attribute_columns(process) if table.attributes else ())]
     columns = {name: [rows[i].get(name) for i in places] for name in names}
@@ -78,7 +80,7 @@ def typed(
     return TypedRows(frame, plain_rows(frame), kept[order], rejected)
 
 
-def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def plain_rows(frame: pd.DataFrame) -> list[PlainRow]:
     """Typed rows as plain JSON values: times in ISO 8601 UTC with microseconds; absent values and "" are left out."""
     columns = [_plain(frame[name]) for name in frame.columns]
     names = [str(name) for name in frame.columns]
@@ -88,20 +90,18 @@ def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _plain(column: pd.Series) -> list[Any]:
+def _plain(column: pd.Series) -> list[object]:
     absent = column.isna().to_numpy()
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         stamps = column.to_numpy(dtype="datetime64[us]")
-        values = [f"{text}+00:00" for text in np.datetime_as_string(stamps, unit="us")]
+        values: list[object] = [f"{text}+00:00" for text in np.datetime_as_string(stamps, unit="us")]
     else:
         values = column.tolist()
-    if not absent.any():
-        return values
     return [None if gone else value for value, gone in zip(values, absent, strict=True)]
 
 
-def _alike(columns: Mapping[str, list[Any]], n: int) -> list[np.ndarray]:
-    """Rows to be checked together: a column of mixed types would be read as text, and a row by its company."""
+def _alike(columns: Mapping[str, list[object]], n: int) -> list[np.ndarray]:
+    """Places of rows that can be checked together: a column of mixed types would be read as text."""
     kinds = [[_kind(value, i) for i, value in enumerate(each)] for each in columns.values() if _may_be_mixed(each)]
     mixed = [each for each in kinds if len(set(each) - {""}) > 1]
     if not mixed:
@@ -112,43 +112,43 @@ def _alike(columns: Mapping[str, list[Any]], n: int) -> list[np.ndarray]:
     return [np.array(members, np.int64) for members in groups.values()]
 
 
-def _may_be_mixed(values: list[Any]) -> bool:
+def _may_be_mixed(values: list[object]) -> bool:
     types = {*map(type, values)} - {type(None)}
     return len(types) > 1 or not types <= _PLAIN
 
 
-def _kind(value: Any, place: int) -> str:
-    """What a value is to a column; one that no column holds without loss is a kind of its own."""
+def _kind(value: object, place: int) -> str:
+    """Kind of column that holds a value without loss; a value that no column holds is a kind of its own."""
     if value is None:
         return ""
-    if type(value) is int and abs(value) < 2**53:
+    if type(value) is int and abs(value) < EXACT:
         return "number"
     if type(value) in (float, str, bool):
         return "number" if type(value) is float else type(value).__name__
     return f"{type(value).__name__} {place}"
 
 
-def _series(values: list[Any]) -> pd.Series:
-    """Plain numbers stay numbers; all else goes to the rules as it came."""
+def _series(values: list[object]) -> pd.Series:
+    """A column for the rules: of numbers where all are, else of objects as they came."""
     numbers = all(type(value) in (int, float) or value is None for value in values)
     return pd.Series(values, dtype=None if numbers and any(value is not None for value in values) else "object")
 
 
-def _strangers(table: Table, rows: Sequence[Row], process: ProcessDefinition) -> dict[int, RowVerdict]:
+def _unknown_columns(table: Table, rows: Sequence[Row], process: ProcessDefinition) -> dict[int, RowVerdict]:
     """Rows with columns that the contract does not know."""
     verdicts: dict[frozenset[str], RowVerdict | None] = {}
     found = {}
     for i, row in enumerate(rows):
         names = frozenset(row)
         if names not in verdicts:
-            verdicts[names] = _stranger(table, names, process)
+            verdicts[names] = _unknown_column(table, names, process)
         verdict = verdicts[names]
         if verdict is not None:
             found[i] = verdict
     return found
 
 
-def _stranger(table: Table, names: frozenset[str], process: ProcessDefinition) -> RowVerdict | None:
+def _unknown_column(table: Table, names: frozenset[str], process: ProcessDefinition) -> RowVerdict | None:
     try:
         check_columns([*table.must_have, *sorted(names - set(table.must_have))], table, process, source=table.name)
     except BatchguardError as error:

@@ -1,8 +1,6 @@
-"""Rows of the tables around a batch, by key: what is held, what a new row says, and the frame they make."""
+"""Rows of the tables around a batch, by key: those held, which new rows are accepted, and their frame."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,13 +8,11 @@ import pandas as pd
 from features.contracts import Table
 from features.process import ProcessDefinition
 from serving.interfaces import RowVerdict
-from serving.live.rows import CONTRADICTS, REPEATED, TypedRows, typed
-
-Plain = dict[str, Any]
+from serving.live.rows import CONTRADICTS, REPEATED, PlainRow, Row, TypedRows, typed
 
 
 class HeldRows:
-    """Typed rows of one table. Their frame is joined when it is asked for.
+    """Typed rows of one table; their frame is joined when it is read.
 
     Args:
         table: Their contract.
@@ -26,16 +22,16 @@ class HeldRows:
     def __init__(self, table: Table, empty: pd.DataFrame) -> None:
         self.table = table
         self._frames, self._replaced = [empty], False
-        self._by_key: dict[tuple, Plain] = {}
+        self._by_key: dict[tuple[object, ...], PlainRow] = {}
 
     def __len__(self) -> int:
         return len(self._by_key)
 
-    def get(self, *key: object) -> Plain | None:
+    def get(self, *key: object) -> PlainRow | None:
         """The row of a key as plain values."""
         return self._by_key.get(key)
 
-    def key(self, row: Plain) -> tuple:
+    def key(self, row: Row) -> tuple[object, ...]:
         """Key of a plain row; an empty text is left out of such a row."""
         return tuple(row.get(name, "") for name in self.table.key)
 
@@ -48,8 +44,8 @@ class HeldRows:
             self._frames, self._replaced = [whole], False
         return self._frames[0]
 
-    def put(self, rows: TypedRows) -> list[tuple[Plain | None, Plain]]:
-        """Take rows in, each in the place of the one with its key; the former and the new row of each that changes."""
+    def put(self, rows: TypedRows) -> list[tuple[PlainRow | None, PlainRow]]:
+        """Insert rows, each in the place of the one with its key; returns the former and the new row of each."""
         changes = []
         for row in rows.plain:
             key = self.key(row)
@@ -60,11 +56,11 @@ class HeldRows:
             self._frames.append(rows.frame)
         return changes
 
-    def judged(self, rows: TypedRows) -> tuple[TypedRows, dict[int, RowVerdict]]:
-        """Which rows say something new, and verdicts on all by their place among those sent.
+    def new_rows(self, rows: TypedRows) -> tuple[TypedRows, dict[int, RowVerdict]]:
+        """Rows that are new, and verdicts on all by their place among those posted.
 
-        A row with the key of a held one is a duplicate where it says the same, and contradicts it otherwise: the one
-        that came first stays. Only the end of an open event may be told later (`closes`).
+        A row with the key of a held row is a duplicate if both are equal, and is rejected otherwise: the first row of a
+        key stays. Only the end of an open event may be added later (`closes`).
         """
         verdicts, new, fresh = dict(rows.rejected), [], {}
         for i, (row, place) in enumerate(zip(rows.plain, rows.places, strict=True)):
@@ -86,6 +82,6 @@ def no_rows(table: Table, process: ProcessDefinition) -> pd.DataFrame:
     return typed(table, [], process).frame
 
 
-def closes(table: Table, known: Plain, row: Plain) -> bool:
-    """Whether a row tells the end of an event that was open, and changes nothing else."""
+def closes(table: Table, known: Row, row: Row) -> bool:
+    """Whether a row adds the end of an event that was open, and changes nothing else."""
     return table.name == "events" and "ended_at" in row and known == {k: v for k, v in row.items() if k != "ended_at"}

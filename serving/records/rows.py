@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, bindparam, func, insert, select, text
 
+from features.canonical import canonical
 from features.contracts import RUN_HISTORY
 from serving.ids import new_id
-from serving.interfaces import StoredRow, canonical
+from serving.interfaces import StoredRow
 from serving.records.store import Head
 from serving.records.tables import AROUND, OF_BATCHES, OF_LOTS, quarantine, rows
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from features.canonical import canonical
 from serving.access.principals import ForbiddenError, Principal
 from serving.audit import trail
-from serving.interfaces import RowVerdict, canonical
+from serving.interfaces import RowVerdict
 from serving.records import answers
 from serving.records.answers import Answer, Call
 from serving.records.rows import BatchRow, append_quarantine, append_rows, find_batch

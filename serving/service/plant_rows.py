@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection
 
+from features.canonical import canonical
 from serving.access.principals import ALL_SITES, Principal
 from serving.audit import trail
-from serving.interfaces import RowVerdict, canonical
+from serving.interfaces import RowVerdict
 from serving.records import answers
 from serving.records.answers import Answer, Call
 from serving.records.rows import append_quarantine, append_rows, key_of, owners_of_lots

@@ -9,11 +9,11 @@ from typing import Any
 import structlog
 from sqlalchemy import insert
 
+from features.canonical import canonical
 from serving.access.principals import ALL_SITES, AccessError, Principal
 from serving.access.signing import Signature, SigningPausedError
 from serving.audit import trail
 from serving.ids import new_id
-from serving.interfaces import canonical
 from serving.records import answers
 from serving.records import scores as stored
 from serving.records.answers import Answer, Call

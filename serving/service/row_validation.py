@@ -6,20 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from features.contracts import RUN_HISTORY
 from serving.ids import iso, microseconds
 from serving.interfaces import Engine, RowVerdict
 from serving.records.rows import key_of
 
 Row = Mapping[str, Any]
-# When a row could be known, by table: the first column that is there counts.
-_KNOWN_AT = {
-    "observations": ("available_at", "observed_at"),
-    "events": ("available_at", "started_at"),
-    "materials": ("consumed_at",),
-    "dispositions": ("decided_at",),
-    "lot_results": ("available_at", "observed_at"),
-    "environment": ("available_at", "observed_at"),
-}
 MAX_TOLD = 100  # rejected rows that an answer explains; all are in the quarantine table
 
 
@@ -88,10 +80,14 @@ def status_of(said: Mapping[str, Any]) -> int:
 
 
 def known_us(table: str, row: Row) -> int | None:
-    """When a row could be known, in microseconds UTC; None where it does not say, as the row of a batch."""
-    said = next((row[name] for name in _KNOWN_AT.get(table, ()) if row.get(name)), None)
+    """When a row could be known, in microseconds UTC; None: it has no such time, or is a batch's own row.
+
+    A batch's row may be a correction of its start, and would then have counted before.
+    """
+    if table == "batches":
+        return None
     try:
-        return microseconds(str(said))
+        return microseconds(str(RUN_HISTORY[table].known_time(row)))
     except ValueError:
         return None
 

@@ -13,6 +13,7 @@ import orjson
 from pydantic import JsonValue
 from sqlalchemy import Connection, insert, select
 
+from features.canonical import canonical
 from features.errors import BatchguardError
 from models.scoring.score import Score
 from serving.access.principals import ForbiddenError
@@ -20,7 +21,7 @@ from serving.audit import trail
 from serving.bundle.digests import code_digest
 from serving.events import outbox
 from serving.ids import iso, new_id
-from serving.interfaces import Row, canonical
+from serving.interfaces import Row
 from serving.records import answers
 from serving.records.answers import Answer, Call
 from serving.records.rows import rows_between

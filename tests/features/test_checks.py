@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 
-from features.checks import check_columns, check_rows
+from features.checks import Checked, check_columns, check_rows
 from features.contracts import BATCHES, DISPOSITIONS, EVENTS, OBSERVATIONS
 from features.errors import SourceError
 from features.process import ProcessDefinition
@@ -24,11 +24,11 @@ PROCESS = ProcessDefinition.model_validate(
 GOOD = {"batch_id": "B1", "parameter": "glucose_mm", "observed_at": "2025-01-01T00:00:00Z", "value": "5"}
 
 
-def observations(*changes):
+def observations(*changes) -> pd.DataFrame:
     return pd.DataFrame([GOOD | change for change in changes]).astype("str").fillna("")
 
 
-def check(*changes, **options):
+def check(*changes, **options) -> Checked:
     return check_rows(observations(*changes), OBSERVATIONS, PROCESS, source="observations.csv", **options)
 
 
@@ -100,7 +100,7 @@ def test_the_same_reading_in_another_unit_and_offset_is_a_repetition() -> None:
 def test_typed_columns_are_taken_as_they_are_and_naive_ones_refused() -> None:
     frame = observations({}, {"observed_at": "2025-01-01T00:01:00Z"})
     times = pd.to_datetime(frame["observed_at"])
-    typed = frame.assign(observed_at=times.dt.tz_convert("Europe/Ljubljana"), value=np.float32([0.5, np.inf]))
+    typed = frame.assign(observed_at=times.dt.tz_convert("Europe/Ljubljana"), value=np.array([0.5, np.inf], np.float32))
     checked = check_rows(typed, OBSERVATIONS, PROCESS, source="o.parquet")
     assert checked.kept["value"].tolist() == [0.5]
     assert checked.quarantined["code"].tolist() == ["not_finite"]

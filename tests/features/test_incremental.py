@@ -46,7 +46,8 @@ def fed(frame: pd.DataFrame, batch: str = "a", chunk: int = 1) -> BatchSeries:
 
 
 def bulk(frame: pd.DataFrame, as_of_h: float, batch: str = "a") -> np.ndarray:
-    rows = rows_at([as_of_h]).query("batch_id == @batch")
+    rows = rows_at([as_of_h])
+    rows = rows[rows["batch_id"] == batch]
     return statistics(frame[frame["available_at"] <= rows["as_of"].iloc[0]], rows=rows).to_numpy()[0]
 
 

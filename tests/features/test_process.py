@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from features.errors import ProcessError
-from features.process import LabelRule, load_process
+from features.process import LabelRule, ProcessDefinition, load_process
 
 ROOT = Path(__file__).parents[2]
 HEAD = """[process]
@@ -29,7 +30,7 @@ parameter = "ph"
 """
 
 
-def load(tmp_path: Path, text: str):
+def load(tmp_path: Path, text: str) -> ProcessDefinition:
     path = tmp_path / "p.toml"
     path.write_text(text)
     return load_process(path)
@@ -154,5 +155,5 @@ def test_a_file_that_is_absent_or_no_toml_is_refused(tmp_path) -> None:
 )
 def test_a_label_rule_compares_as_written(rule, failed) -> None:
     parsed = LabelRule.parse(rule)
-    assert [bool(parsed.failed(v)) for v in (96.9, 97.0)] == failed
+    assert parsed.failed(np.array([96.9, 97.0])).tolist() == failed
     assert str(parsed) == rule

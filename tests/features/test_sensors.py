@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.process import ProcessDefinition
-from features.sensors import sensors
+from features.runs import HistoryRuns, series_block
+from features.sensors import SensorSigns
 from features.summaries import OBSERVATION_COLUMNS, SUMMARIES, grid_of, summarise
 
 START = pd.Timestamp("2025-03-01T06:00Z").as_unit("us")
@@ -66,7 +67,12 @@ def signs(frame: pd.DataFrame, pieces: int = 1, rows: pd.DataFrame | None = None
     table = pa.Table.from_pandas(ordered[list(OBSERVATION_COLUMNS)], preserve_index=False)
     grid, cuts = grid_of(BATCHES, PROCESS), np.linspace(0, len(table), pieces + 1).astype(int)
     made = summarise([lambda a=a, b=b: table.slice(a, b - a) for a, b in pairwise(cuts)], grid)
-    return sensors(rows_at() if rows is None else rows, pa.Table.from_batches(made, SUMMARIES), grid, PROCESS).values
+    return block_of(rows_at() if rows is None else rows, pa.Table.from_batches(made, SUMMARIES), PROCESS)
+
+
+def block_of(rows: pd.DataFrame, summaries: pa.Table, process: ProcessDefinition) -> pd.DataFrame:
+    runs = HistoryRuns.of(rows, summaries, grid_of(BATCHES, process))
+    return series_block(SensorSigns.of(process), rows, runs).values
 
 
 def sign_of_a(rows: list[Row], name: str) -> list[float]:
@@ -139,9 +145,9 @@ def test_a_process_without_sensors_and_a_plant_without_readings_make_no_trouble(
     assay = {"name": "x", "label": "X", "unit": "1", "kind": "assay"}
     process = ProcessDefinition.model_validate(PROCESS.model_dump() | {"parameter": [assay]})
     nothing = pa.Table.from_batches([], SUMMARIES)
-    assert sensors(rows_at(), nothing, grid_of(BATCHES, process), process).values.shape == (10, 0)
-    assert sensors(rows_at(), nothing, grid_of(BATCHES, PROCESS), PROCESS).values.isna().all(axis=None)
-    assert len(sensors(rows_at().iloc[:0], nothing, grid_of(BATCHES, PROCESS), PROCESS).values) == 0
+    assert block_of(rows_at(), nothing, process).shape == (10, 0)
+    assert block_of(rows_at(), nothing, PROCESS).isna().all(axis=None)
+    assert len(block_of(rows_at().iloc[:0], nothing, PROCESS)) == 0
 
 
 def noisy(until_h: int = 9, *, more: dict[float, float] | None = None) -> list[Row]:
@@ -183,7 +189,7 @@ reading = st.tuples(
 
 
 @st.composite
-def histories(draw):
+def histories(draw) -> pd.DataFrame:
     rows = {(r[0], r[1], r[2]): r for r in draw(st.lists(reading, min_size=1, max_size=80))}
     corrected = draw(st.lists(st.sampled_from(sorted(rows)), max_size=6))
     made = list(rows.values())

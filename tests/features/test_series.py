@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.process import ProcessDefinition
-from features.series import series
+from features.runs import HistoryRuns, series_block
+from features.series import SeriesPlan
 from features.summaries import OBSERVATION_COLUMNS, SUMMARIES, grid_of, summarise
 
 START = pd.Timestamp("2025-03-01T06:00Z").as_unit("us")
@@ -68,7 +69,8 @@ def statistics(frame: pd.DataFrame, pieces: int = 1, rows: pd.DataFrame | None =
     cuts = np.linspace(0, len(table), pieces + 1).astype(int)
     parts = [lambda a=a, b=b: table.slice(a, b - a) for a, b in pairwise(cuts)]
     made = pa.Table.from_batches(summarise(parts, grid), SUMMARIES)
-    return series(rows_at() if rows is None else rows, made, grid, PROCESS).values
+    rows = rows_at() if rows is None else rows
+    return series_block(SeriesPlan.of(PROCESS), rows, HistoryRuns.of(rows, made, grid)).values
 
 
 def plainly(frame: pd.DataFrame, row: pd.Series, parameter: str, window_h: float | None) -> pd.DataFrame:
@@ -170,7 +172,7 @@ reading = st.tuples(
 
 
 @st.composite
-def histories(draw):
+def histories(draw) -> pd.DataFrame:
     rows = {(r[0], r[1], r[2]): r for r in draw(st.lists(reading, min_size=1, max_size=60))}
     corrected = draw(st.lists(st.sampled_from(sorted(rows)), max_size=6))
     made = list(rows.values())

@@ -19,10 +19,16 @@ BATCHES = pd.DataFrame({"batch_id": ["a", "b"], "started_at": [START, START + pd
 NOBODY = LABELS.arrow().empty_table().to_pandas()
 
 
+def at(hours: float) -> pd.Timestamp:
+    moment = START + pd.Timedelta(hours=hours)
+    assert isinstance(moment, pd.Timestamp)
+    return moment
+
+
 def known(batch_id: str, hours: float) -> pd.DataFrame:
     return pd.DataFrame(
         {"batch_id": [batch_id], "revision": [0], "failed": [True], "censored": [False]}
-        | {"label_available_at": [START + pd.Timedelta(hours=hours)]}
+        | {"label_available_at": [at(hours)]}
     )
 
 
@@ -43,10 +49,10 @@ def test_a_checkpoint_at_which_the_outcome_was_known_is_no_row() -> None:
 
 
 def test_a_checkpoint_beyond_what_is_known_is_no_row() -> None:
-    rows = checkpoint_rows(BATCHES, NOBODY, PROCESS, until=START + pd.Timedelta("24h"))
+    rows = checkpoint_rows(BATCHES, NOBODY, PROCESS, until=at(24))
     assert rows[["batch_id", "checkpoint_h"]].to_numpy().tolist() == [["a", 12.0], ["a", 24.0], ["b", 12.0]]
 
 
 def test_as_of_a_moment_a_batch_stands_at_its_own_hour_and_later_batches_do_not_exist() -> None:
-    rows = rows_as_of(BATCHES, START + pd.Timedelta("90min"))
+    rows = rows_as_of(BATCHES, at(1.5))
     assert rows[["batch_id", "checkpoint_h"]].to_numpy().tolist() == [["a", 1.5]]

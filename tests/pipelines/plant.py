@@ -1,5 +1,7 @@
 """A tiny plant for tests: three batches in two months."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from features.process import ProcessDefinition
@@ -36,7 +38,7 @@ def history() -> dict[str, pd.DataFrame]:
     return {"batches": batches, "observations": observations, "dispositions": dispositions}
 
 
-def write(tables, folder, kind="csv"):
+def write(tables, folder, kind="csv") -> Path:
     """Write tables as a history folder."""
     folder.mkdir(exist_ok=True)
     for name, frame in tables.items():

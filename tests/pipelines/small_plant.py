@@ -1,9 +1,9 @@
 """A small plant as a person would bring it: a process definition and a history folder of 120 batches in five months.
 
-Made up to verify software: a warm batch usually fails. It says nothing about any model.
+Made up to verify software: a warm batch usually fails. It validates no model.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +72,7 @@ def history() -> dict[str, pd.DataFrame]:
     return {name: _as_text(frame) for name, frame in tables.items()}
 
 
-def _readings(batch_id: str, start: pd.Timestamp, warm: bool, rng: np.random.Generator) -> pd.DataFrame:
+def _readings(batch_id: str, start, warm: bool, rng: np.random.Generator) -> pd.DataFrame:
     hours = np.arange(0.5, 24, 1.0)
     temperature = 37 + rng.normal(0, 0.2, len(hours)) + (1.5 if warm else 0) * (hours > 3)
     sensor = pd.DataFrame(
@@ -125,8 +125,8 @@ class Place:
 
     def settings(self, **other) -> Settings:
         """Settings as the command line makes them."""
-        given = {"first_month": "2025-01", "as_of": "history", "trials": 2} | other
-        return Settings(self.process, self.history, self.data_dir, **given)
+        usual = Settings(self.process, self.history, self.data_dir, first_month="2025-01", as_of="history", trials=2)
+        return replace(usual, **other)
 
     def write(self, tables: dict[str, pd.DataFrame]) -> None:
         """Write the history folder and the process definition."""

@@ -13,14 +13,14 @@ from serving.bundle.loader import BundleLoader
 from serving.bundle.manifest import trusted_keys
 
 
-def test_a_version_of_the_registry_becomes_a_signed_bundle_that_can_speak(clone, run, ran) -> None:
+def test_a_version_of_the_registry_becomes_a_signed_bundle_that_can_serve(clone, run) -> None:
     done = run("bundle", "1", "--process", clone.process, "--data-dir", clone.data_dir)
     assert done.exit_code == 0, done.output
     plant = Plant(clone.settings())
     store = bundles_of(plant.settings, "small")
     assert store.pointed() in done.output
     assert "small version 1, unreviewed" in done.output
-    serving_model = BundleLoader(store, trusted_keys(clone.data_dir / KEYS), canary=lambda bundle: None).refresh()
+    serving_model = BundleLoader(store, trusted_keys(clone.data_dir / KEYS), canary=lambda _: None).refresh()
     assert serving_model.bundle.process == plant.process
     assert serving_model.bundle.vocabulary == vocabulary(plant.context_tables(), plant.process)
     assert (plant.models_dir / serving_model.predictor.sha256).is_dir()
@@ -48,26 +48,26 @@ def locked(path, stack) -> None:
     lock.execute("BEGIN EXCLUSIVE")
 
 
-def no_database(path, stack) -> None:
+def no_database(path, _) -> None:
     path.write_bytes(b"nonsense" * 1000)
 
 
-def cut(path, stack) -> None:
+def cut(path, _) -> None:
     path.write_bytes(path.read_bytes()[:40_000])
 
 
-def without_runs(path, stack) -> None:
+def without_runs(path, _) -> None:
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("DROP TABLE runs")
 
 
-def a_pipe(path, stack) -> None:
+def a_pipe(path, _) -> None:
     path.unlink()
     os.mkfifo(path)
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "line"),
     [
         (locked, "the registry cannot be read: database is locked"),
         (no_database, "the registry cannot be read: file is not a database"),
@@ -76,12 +76,12 @@ def a_pipe(path, stack) -> None:
         (a_pipe, "has no version '1'"),
     ],
 )
-def test_a_registry_that_cannot_be_read_is_said_in_one_line(clone, run, monkeypatch, harm, said) -> None:
+def test_a_registry_that_cannot_be_read_is_one_line(clone, run, monkeypatch, harm, line) -> None:
     monkeypatch.setattr("models.registry.WAIT_S", 0.1)
     with contextlib.ExitStack() as stack:
         harm(clone.data_dir / "mlflow.db", stack)
         refused = run("bundle", "1", "--process", clone.process, "--data-dir", clone.data_dir)
     assert refused.exit_code == 1
-    assert said in refused.stderr
+    assert line in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     assert not (clone.data_dir / "bundles").exists()

@@ -1,4 +1,4 @@
-"""The endpoint's commands, and a plant's own model through the endpoint: it says what the plant's run says."""
+"""The endpoint's commands, and a plant's own model through the endpoint: it returns the scores of the plant's run."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests.serving.services import MES, call
 
 
 @pytest.fixture
-def data(tmp_path):
+def data(tmp_path) -> tuple[str, str]:
     return ("--data-dir", str(tmp_path / "var"))
 
 
@@ -36,10 +36,10 @@ def test_a_key_is_shown_once_listed_and_revoked(run, data) -> None:
     assert run("keys", "revoke", key_id, "--why", "lost", *data).exit_code == 1
 
 
-def test_a_service_that_wants_to_sign_is_told_in_one_line(run, data) -> None:
-    told = run("keys", "add", "Robot", "--role", "reviewer", "--site", "*", *data)
-    assert told.exit_code == 1
-    assert "a service cannot be reviewer" in told.stderr
+def test_a_service_that_wants_to_sign_gets_an_error_of_one_line(run, data) -> None:
+    answer = run("keys", "add", "Robot", "--role", "reviewer", "--site", "*", *data)
+    assert answer.exit_code == 1
+    assert "a service cannot be reviewer" in answer.stderr
     assert (
         run("keys", "add", "Anna", "--role", "reviewer", "--site", "*", "--person", "--days", "30", *data).exit_code
         == 0
@@ -58,9 +58,9 @@ def test_the_trail_is_verified_and_exported(run, data, tmp_path) -> None:
 
 
 def test_a_server_for_the_whole_network_has_to_be_meant(run, clone) -> None:
-    told = run("serve", "--process", str(clone.process), "--data-dir", str(clone.data_dir), "--host", "0.0.0.0")  # noqa: S104
-    assert told.exit_code == 1
-    assert "not loopback" in told.stderr
+    answer = run("serve", "--process", str(clone.process), "--data-dir", str(clone.data_dir), "--host", "0.0.0.0")  # noqa: S104
+    assert answer.exit_code == 1
+    assert "not loopback" in answer.stderr
 
 
 def fed(clone, tmp_path) -> ScoringService:
@@ -77,8 +77,8 @@ def fed(clone, tmp_path) -> ScoringService:
         batch_id = batch["batch_id"]
         assert intake.put_batch(service, call(), batch_id, batch, "").status == 201
         mine = {name: [without(row) for row in rows[name] if row["batch_id"] == batch_id] for name in ROW_TABLES}
-        told = orjson.loads(intake.add_rows(service, call(), batch_id, {n: r for n, r in mine.items() if r}).body)
-        assert told["rejected"] == 0
+        answer = orjson.loads(intake.add_rows(service, call(), batch_id, {n: r for n, r in mine.items() if r}).body)
+        assert answer["rejected"] == 0
     return service
 
 
@@ -96,7 +96,7 @@ def without(row: dict) -> dict:
     return {name: value for name, value in row.items() if name != "batch_id"}
 
 
-def test_the_endpoint_says_what_the_plants_own_run_says_and_says_it_again(run, ran, clone, tmp_path) -> None:
+def test_the_endpoint_returns_the_scores_of_the_plants_own_run_and_repeats_them(run, ran, clone, tmp_path) -> None:
     service = fed(clone, tmp_path)
     published = json.loads(Path(ran.place.result).read_text())["scores"]
     for expected in published:
@@ -111,7 +111,7 @@ def test_the_endpoint_says_what_the_plants_own_run_says_and_says_it_again(run, r
     assert run("score", "--replay", "nothing", *options).exit_code == 1
 
 
-def test_the_first_start_signs_the_model_that_speaks_and_later_ones_ask_no_registry(clone, capsys) -> None:
+def test_the_first_start_signs_the_serving_model_and_later_ones_read_no_registry(clone, capsys) -> None:
     root = _bundles(clone.settings())
     assert "small version 1, unreviewed, signed with the local key" in capsys.readouterr().out
     named = (root / "current").read_bytes()

@@ -1,6 +1,4 @@
-import importlib.util
 import json
-from pathlib import Path
 from unittest.mock import patch
 
 import hypothesis.strategies as st
@@ -15,23 +13,21 @@ from pipelines.history import ingest
 from pipelines.report import IngestReport
 from pipelines.sources.folder import HistoryFolder
 from pipelines.storage import Store
+from tests.pipelines import plant
 
-_spec = importlib.util.spec_from_file_location("plant", Path(__file__).with_name("plant.py"))
-plant = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(plant)
 PROCESS = plant.PROCESS
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path) -> Store:
     return Store(tmp_path / "store")
 
 
-def run(tables, tmp_path, store, name="history", kind="csv", **options):
+def run(tables, tmp_path, store, name="history", kind="csv", **options) -> IngestReport:
     return ingest(HistoryFolder(plant.write(tables, tmp_path / name, kind)), store, PROCESS, **options)
 
 
-def digests(store):
+def digests(store) -> dict[str, str]:
     return {name: store.digest(name) for name in RUN_HISTORY if store.exists(name)}
 
 
@@ -94,7 +90,7 @@ def test_a_batch_whose_start_is_corrected_moves_with_all_its_rows(tmp_path, stor
     assert store.rows("observations") == 36
 
 
-def test_months_asked_for_are_replaced_and_the_others_stay(tmp_path, store) -> None:
+def test_given_months_are_replaced_and_the_others_stay(tmp_path, store) -> None:
     run(plant.history(), tmp_path, store, months=["2025-01"])
     assert store.months("observations") == ["2025-01"]
     run(plant.history(), tmp_path, store, months=["2025-02"])
@@ -215,7 +211,7 @@ def test_a_report_survives_json(tmp_path, store) -> None:
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory):
+def plain(tmp_path_factory) -> Store:
     folder = tmp_path_factory.mktemp("plain")
     run(plant.history(), folder, Store(folder / "store"))
     return Store(folder / "store")

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 import pipelines.leakage
+from features.dictionary import Feature
 from features.snapshots import snapshots
 from models.cohort.splits import Seal
 from pipelines.feature_tables import PlantContext, write_snapshots, write_summaries
@@ -12,14 +13,15 @@ from pipelines.leakage import check_leakage, known_at
 from pipelines.main_job import prepare, run_job
 from pipelines.plant import Plant
 from pipelines.sources.folder import HistoryFolder
+from pipelines.storage import Commit
 from pipelines.training import check_seal, write_training_set
 
 
-def stored(plant):
+def stored(plant) -> pd.DataFrame:
     return plant.features.read("snapshot_features").to_pandas()
 
 
-def refreshed(place):
+def refreshed(place) -> tuple[Plant, Commit, Commit]:
     """The plant after its source changed: history, summaries and snapshots made anew where needed."""
     plant = Plant(place.settings())
     ingest(HistoryFolder(place.history), plant.history, plant.process)
@@ -27,7 +29,7 @@ def refreshed(place):
     return plant, write_summaries(plant, months), write_snapshots(plant, months, PlantContext.of(plant))
 
 
-def months_of(commit):
+def months_of(commit) -> list[str]:
     return sorted(path.parent.name.removeprefix("month=") for path in commit.files)
 
 
@@ -70,7 +72,7 @@ def test_a_snapshot_that_knows_a_later_outcome_is_a_leak(ran) -> None:
 def test_the_future_does_not_exist_in_the_past(ran) -> None:
     plant = Plant(ran.place.settings())
     context = PlantContext.of(plant)
-    as_of = pd.Timestamp("2025-03-01T00:00Z")
+    as_of = pd.to_datetime("2025-03-01T00:00Z")
     then = known_at(context, as_of)
     assert (then.tables["batches"]["started_at"] <= as_of).all()
     assert (then.tables["dispositions"]["decided_at"] <= as_of).all()
@@ -82,7 +84,7 @@ def test_the_future_does_not_exist_in_the_past(ran) -> None:
 def test_a_leak_stops_the_retraining_with_one_line(clone, monkeypatch) -> None:
     real = pipelines.leakage.snapshots
 
-    def another(*arguments):
+    def another(*arguments) -> tuple[pd.DataFrame, tuple[Feature, ...]]:
         frame, features = real(*arguments)
         return frame.assign(**{features[0].name: -1.0}), features
 

@@ -11,7 +11,7 @@ N = 200
 
 
 @pytest.fixture
-def batches():
+def batches() -> tuple[pd.DataFrame, pd.Series, pd.DataFrame, pd.Series]:
     """200 batches, the 20 of lowest dose failed; snapshots at 6 h and 12 h with an honest feature."""
     rng = np.random.default_rng(0)
     ids = [f"B{i:03d}" for i in range(N)]
@@ -52,7 +52,7 @@ def test_a_feature_that_is_the_release_result_in_disguise_is_a_copy(batches) -> 
     assert "-1.000 over 200 batches" in copy
 
 
-def test_a_feature_that_tells_the_outcome_by_itself_is_to_be_explained_but_does_not_stop(batches) -> None:
+def test_a_feature_that_gives_the_outcome_by_itself_is_to_be_explained_but_does_not_stop(batches) -> None:
     training, failed, observations, _ = batches
     noise = np.random.default_rng(1).normal(size=len(training)) / 10
     telling = training.assign(sign=training["batch_id"].map(failed).astype(float) + noise)

@@ -9,9 +9,11 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from features.canonical import canonical
 from features.checks import Checked, check_rows
 from features.context import vocabulary
 from features.contracts import RUN_HISTORY
+from features.digests import features_digest, process_digest
 from features.errors import BatchguardError
 from features.process import ProcessDefinition
 from features.snapshots import rows_as_of, snapshots
@@ -20,8 +22,7 @@ from models.cohort.labels import label_log
 from models.predictor import Predictor
 from models.scoring.score import Model, Release, Score
 from models.scoring.snapshots import SnapshotScorer, score_snapshots
-from serving.bundle.digests import features_digest, process_digest
-from serving.interfaces import Row, RowVerdict, StoredRow, UnscorableError, canonical
+from serving.interfaces import Row, RowVerdict, StoredRow, UnscorableError
 from serving.live.tables import closes
 
 

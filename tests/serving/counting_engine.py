@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from features.contracts import RUN_HISTORY
+from features.digests import features_digest, process_digest
 from models.explain.changes import Changes
 from models.explain.what_if import WhatIf
 from models.scoring.newest import utc
 from models.scoring.reasons import Reason
 from models.scoring.score import Model, Score
-from serving.bundle.digests import features_digest, process_digest
 from serving.ids import microseconds
 from serving.interfaces import Row, UnscorableError
 from tests.serving.bulk_engine import BulkEngine
@@ -67,7 +67,7 @@ class CountingEngine(BulkEngine):
         reason = Reason("force_kn", "Force", "force_kn.since_start.max", largest, "kN", (4.0, 6.0), None, 100 * share, {},
                         largest, None, "", f"Force: {len(values)} readings")  # fmt: skip
         return Score(
-            batch_id=batch_id, as_of=utc(as_of_us), elapsed_h=elapsed_us / 3.6e9, failure_probability=share,
+            version=1, batch_id=batch_id, as_of=utc(as_of_us), elapsed_h=elapsed_us / 3.6e9, failure_probability=share,
             base_probability=0.0, interval=[share, share], decision="high" if share > 0.5 else "low", cause=None,
             possible=[], modes={}, attributes=[], reasons=[reason], missing=[], stale={}, sensors=[], domain=[],
             data_sha256=f"{len(values):064d}", process_version="1", model=self._model,

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from features.canonical import canonical
 from features.checks import check_rows
 from features.context import Vocabulary, vocabulary
 from features.contracts import RUN_HISTORY
@@ -26,7 +27,7 @@ from models.train import train
 from serving.bundle.loader import BundleLoader
 from serving.bundle.store import BundleStore
 from serving.engine import LiveEngine
-from serving.interfaces import StoredRow, UnscorableError, canonical
+from serving.interfaces import StoredRow, UnscorableError
 from serving.live.rows import plain_rows
 from tests.models.plant import QUICK
 from tests.pipelines.small_plant import PROCESS, history

@@ -11,10 +11,11 @@ from typing import Never
 import orjson
 import pytest
 
+from features.canonical import canonical
 from serving.audit.anchor import Anchor
 from serving.bundle.manifest import BundleError
 from serving.ids import microseconds
-from serving.interfaces import EngineError, canonical
+from serving.interfaces import EngineError
 from serving.model_releases import ModelReleases, ReleaseWatcher
 from serving.records.store import Records, RecordsUnavailableError
 from serving.service import intake, score_requests

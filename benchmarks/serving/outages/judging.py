@@ -13,9 +13,9 @@ from sqlalchemy import Connection, select
 
 from benchmarks.record import figure
 from benchmarks.serving.outages.mes import Told
+from features.canonical import canonical
 from serving.audit import trail
 from serving.ids import iso, microseconds
-from serving.interfaces import canonical
 from serving.model_releases import ModelReleases
 from serving.records.rows import rows_between
 from serving.records.scores import score_json

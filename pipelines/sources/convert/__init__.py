@@ -1,7 +1,7 @@
 """Worked examples of "bring your own data": a public layout in, a history folder out.
 
-Every converter keeps what the source holds, says in `Converted.notes` what it assumed and what it left out,
-and refuses what it cannot read. See `docs/own-data.md`.
+A converter keeps the rows of the source, lists in `Converted.notes` what was assumed and left out, and refuses files
+that it cannot read. See `docs/own-data.md`.
 """
 
 from __future__ import annotations

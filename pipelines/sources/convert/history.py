@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +13,8 @@ import pyarrow.parquet as pq
 
 from features.contracts import RUN_HISTORY, Table
 from features.errors import SourceError
+from pipelines.sources.folder import new_folder
+from pipelines.storage.files import from_pandas
 
 Tables = dict[str, pd.DataFrame]
 HOUR = pd.Timedelta(hours=1)
@@ -73,14 +73,36 @@ def numbers(text: pd.Series, ids: pd.Series, path: Path) -> pd.Series:
     """
     stripped = text.str.strip().replace("", None)
     parsed = pd.to_numeric(stripped, errors="coerce").astype("float64")
-    wrong = stripped.notna() & (parsed.isna() | parsed.abs().eq(float("inf")))
-    if wrong.any():
-        first = wrong.idxmax()
+    first = first_wrong(stripped.notna() & (parsed.isna() | parsed.abs().eq(float("inf"))))
+    if first is not None:
         raise SourceError(
             f"{path}: {text.name!r} of batch {ids[first]} is {text[first]!r}",
             expected="a number with a decimal point, or nothing",
         )
     return parsed
+
+
+def first_wrong(wrong: pd.Series) -> Hashable | None:
+    """Index of the first row that is wrong; None where none is."""
+    return wrong.idxmax() if wrong.any() else None
+
+
+def same_batches(left: pd.Series, right: pd.Series, files: str) -> None:
+    """Refuse a batch that only one of two files has.
+
+    Raises:
+        SourceError: With the lowest such batch.
+    """
+    alone = sorted(set(left) ^ set(right))
+    if alone:
+        raise SourceError(f"batch {alone[0]} stands in only one of {files}", expected="rows in both")
+
+
+def long_rows(wide: pd.DataFrame, ids: list[str]) -> tuple[pd.DataFrame, int]:
+    """Values of a wide table, one row each (`parameter`, `value`) beside its ids; and how many are missing."""
+    long = wide.melt(ids, var_name="parameter")
+    kept = long.dropna(subset=["value"])
+    return kept, len(long) - len(kept)
 
 
 def leave_in_progress(tables: Tables, newest: int, *, at_h: float) -> tuple[Tables, str]:
@@ -108,7 +130,7 @@ def leave_in_progress(tables: Tables, newest: int, *, at_h: float) -> tuple[Tabl
 
 
 def _later(name: str, frame: pd.DataFrame, until: pd.Series) -> pd.Series:
-    """Rows of a batch in progress that nobody has seen yet; lots and materials were known before."""
+    """Rows of a batch in progress that became available later; lots and materials were known before."""
     if name not in ("observations", "events", "dispositions"):
         return pd.Series(data=False, index=frame.index)
     limit = frame["batch_id"].map(until)
@@ -117,51 +139,32 @@ def _later(name: str, frame: pd.DataFrame, until: pd.Series) -> pd.Series:
     return _with_defaults(RUN_HISTORY[name], frame)["available_at"] > limit
 
 
-def write_history(tables: Tables, out_dir: Path, notes: Iterable[str]) -> Converted:
-    """Write a history folder, `<table>.parquet` each, in a temporary folder that is renamed when complete.
+def write_history(
+    tables: Tables, out_dir: Path, notes: Iterable[str], *, in_progress: int = 0, at_h: float = 0.0
+) -> Converted:
+    """Write a history folder, `<table>.parquet` each; it appears complete or not at all.
 
-    Rows are sorted by key, so the same input gives the same bytes. Columns that the contract does not know are
+    The newest `in_progress` batches are cut off at `at_h` (`leave_in_progress`); the last note says how. Rows are sorted
+    by key, so the same input gives the same bytes. Columns that the contract does not know are
     attributes of `batches`.
 
     Raises:
-        SourceError: `out_dir` exists and is not an empty folder.
+        SourceError: `out_dir` exists and is not an empty folder, or `in_progress` is not a number of batches.
     """
-    out_dir = Path(out_dir)
-    if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
-        raise SourceError(f"{out_dir} is not empty", expected="a new folder", remedy="Name another, or empty it first.")
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    parts = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}-", dir=out_dir.parent))
-    try:
-        rows = {name: _write(RUN_HISTORY[name], frame, parts) for name, frame in tables.items()}
-        parts.chmod(0o755)
-        parts.replace(out_dir)
-    except BaseException:
-        shutil.rmtree(parts, ignore_errors=True)
-        raise
-    return Converted(rows, tuple(notes))
+    tables, progress_note = leave_in_progress(tables, in_progress, at_h=at_h)
+    with new_folder(Path(out_dir)) as folder:
+        rows = {name: _write(RUN_HISTORY[name], frame, folder) for name, frame in tables.items()}
+    return Converted(rows, (*notes, progress_note))
 
 
 def _write(table: Table, frame: pd.DataFrame, folder: Path) -> int:
     frame = _with_defaults(table, frame).sort_values(list(table.key), ignore_index=True)
     attributes = {c: pa.string() if frame[c].dtype == "str" else pa.float64() for c in frame if c not in table.names}
-    schema = table.arrow(attributes)
-    stored = pa.Table.from_arrays([_column(frame[f.name], f.type) for f in schema], schema=schema)
+    stored = from_pandas(frame, table.arrow(attributes))
     pq.write_table(
         stored, folder / f"{table.name}.parquet", compression="zstd", row_group_size=131_072, write_page_checksum=True
     )
     return stored.num_rows
-
-
-def _column(values: pd.Series, kind: pa.DataType) -> pa.Array:
-    """One column as stored; times go without their zone, because pyarrow reads a zone through a deprecated door."""
-    if pa.types.is_timestamp(kind):
-        naive = (
-            values.dt.tz_convert(None).astype("datetime64[us]")
-            if values.notna().any()
-            else values.astype("datetime64[us]")
-        )
-        return pa.array(naive, type=pa.timestamp("us"), from_pandas=True).cast(kind)
-    return pa.array(values, type=kind, from_pandas=True)
 
 
 def _with_defaults(table: Table, frame: pd.DataFrame) -> pd.DataFrame:

@@ -17,8 +17,10 @@ from pipelines.sources.convert.history import (
     HOUR,
     Converted,
     Tables,
-    leave_in_progress,
+    first_wrong,
+    long_rows,
     require_columns,
+    same_batches,
     source_file,
     write_history,
 )
@@ -75,15 +77,13 @@ def convert(source_dir: Path, out_dir: Path, *, in_progress: int = 0) -> Convert
         "observations": pd.concat([readings, _harvests(outcomes, starts)], ignore_index=True),
         "dispositions": _dispositions(outcomes, starts),
     }
-    tables, progress_note = leave_in_progress(tables, in_progress, at_h=IN_PROGRESS_AT_H)
     notes = (
         "Starts are nominal: one batch every 4 days from 2024-01-01, UTC; simulated data validates no model.",
         f"{len(ON_LINE)} on-line variables; states, rates, laboratory values and settings of the simulator left out.",
         "A batch with an injected fault is rejected, decided 24 h after its end; the fault is its failure mode.",
         f"{absent} readings are missing in the source and stay missing.",
-        progress_note,
     )
-    return write_history(tables, out_dir, notes)
+    return write_history(tables, out_dir, notes, in_progress=in_progress, at_h=IN_PROGRESS_AT_H)
 
 
 def start_times(batches: pd.Series) -> pd.Series:
@@ -101,17 +101,13 @@ def _outcomes(source_dir: Path) -> pd.DataFrame:
     path = source_file(source_dir, "outcomes.csv")
     outcomes = pd.read_csv(path)
     require_columns(outcomes, ["batch", "fault", "P_harvested_g", "duration_h"], path)
-    twice = outcomes["batch"].duplicated()
-    if twice.any():
-        raise SourceError(
-            f"{path}: batch {outcomes['batch'][twice.idxmax()]} stands twice", expected="one row per batch"
-        )
-    unknown = ~outcomes["fault"].isin(FAULTS)
-    if unknown.any():
-        first = unknown.idxmax()
-        raise SourceError(
-            f"{path}: fault of batch {outcomes['batch'][first]} is {outcomes['fault'][first]}", expected="0 to 8"
-        )
+    twice = first_wrong(outcomes["batch"].duplicated())
+    if twice is not None:
+        raise SourceError(f"{path}: batch {outcomes['batch'][twice]} stands twice", expected="one row per batch")
+    unknown = first_wrong(~outcomes["fault"].isin(FAULTS))
+    if unknown is not None:
+        what = f"fault of batch {outcomes['batch'][unknown]} is {outcomes['fault'][unknown]}"
+        raise SourceError(f"{path}: {what}", expected="0 to 8")
     return outcomes.sort_values("batch", ignore_index=True)
 
 
@@ -127,22 +123,16 @@ def _units(source_dir: Path) -> dict[str, str]:
 def _readings(path: Path, starts: pd.Series, units: dict[str, str]) -> tuple[pd.DataFrame, int]:
     rows = pd.read_parquet(path)
     require_columns(rows, ["batch", "time_h", *ON_LINE], path)
-    alone = sorted(set(rows["batch"]) ^ set(starts.index))
-    if alone:
-        raise SourceError(
-            f"batch {alone[0]} stands in only one of {path.name} and outcomes.csv", expected="rows in both"
-        )
+    same_batches(rows["batch"], starts.index.to_series(), f"{path.name} and outcomes.csv")
     wide = rows[list(ON_LINE)].astype("float64")
     wide["batch_id"] = rows["batch"].map(batch_id)
     wide["observed_at"] = rows["batch"].map(starts) + pd.to_timedelta(
         (rows["time_h"].astype("float64") * 3600).round(), unit="s"
     )
-    long = wide.melt(["batch_id", "observed_at"], var_name="column")
-    kept = long.dropna(subset=["value"])
-    named = kept.assign(
-        parameter=kept["column"].map(ON_LINE), unit=kept["column"].map(units), available_at=kept["observed_at"]
-    )
-    return named.drop(columns="column"), len(long) - len(kept)
+    long, absent = long_rows(wide, ["batch_id", "observed_at"])
+    column = long["parameter"]
+    named = long.assign(parameter=column.map(ON_LINE), unit=column.map(units), available_at=long["observed_at"])
+    return named, absent
 
 
 def _batches(starts: pd.Series) -> pd.DataFrame:

@@ -20,7 +20,8 @@ from pipelines.sources.convert.history import (
     HOUR,
     Converted,
     Tables,
-    leave_in_progress,
+    first_wrong,
+    long_rows,
     require_columns,
     source_file,
     write_history,
@@ -75,7 +76,8 @@ def convert(source_dir: Path, out_dir: Path, *, in_progress: int = 0) -> Convert
     """
     runs, sensors = _read(source_dir)
     started = runs["timestamp"].dt.tz_localize("UTC") - TEST_H * HOUR
-    readings, absent = _readings(runs[["run_id", *sensors]].assign(observed_at=started + SENSORS_H * HOUR))
+    wide = runs[sensors].assign(batch_id=runs["run_id"], observed_at=started + SENSORS_H * HOUR)
+    readings, absent = long_rows(wide, ["batch_id", "observed_at"])
     tables: Tables = {
         "batches": pd.DataFrame(
             {
@@ -96,14 +98,12 @@ def convert(source_dir: Path, out_dir: Path, *, in_progress: int = 0) -> Convert
             }
         ),
     }
-    tables, progress_note = leave_in_progress(tables, in_progress, at_h=IN_PROGRESS_AT_H)
     notes = (
         "Timestamps are those of the line test and taken as UTC; a run starts 2 h before (nominal).",
         "Sensors are known 0.5 h after the start (nominal), the result at the timestamp.",
         f"{absent} readings are missing in the source and stay missing; {len(sensors)} sensors.",
-        progress_note,
     )
-    return write_history(tables, out_dir, notes)
+    return write_history(tables, out_dir, notes, in_progress=in_progress, at_h=IN_PROGRESS_AT_H)
 
 
 def definition(source_dir: Path) -> str:
@@ -123,18 +123,13 @@ def _read(source_dir: Path) -> tuple[pd.DataFrame, list[str]]:
     path = source_file(source_dir, "secom.parquet")
     runs = pd.read_parquet(path)
     require_columns(runs, ["run_id", "timestamp", "label", "s000"], path)
-    if runs["run_id"].duplicated().any():
-        raise SourceError(f"{path}: run {runs['run_id'][runs['run_id'].duplicated()].iloc[0]} stands twice")
+    twice = first_wrong(runs["run_id"].duplicated())
+    if twice is not None:
+        raise SourceError(f"{path}: run {runs['run_id'][twice]} stands twice")
     if runs["timestamp"].dtype.kind != "M" or runs["timestamp"].dt.tz is not None:
         raise SourceError(f"{path}: 'timestamp' is {runs['timestamp'].dtype}", expected="times without an offset")
-    unknown = ~runs["label"].isin(list(OUTCOMES))
-    if unknown.any():
-        first = unknown.idxmax()
-        raise SourceError(f"{path}: label of run {runs['run_id'][first]} is {runs['label'][first]}", expected="-1 or 1")
+    unknown = first_wrong(~runs["label"].isin(list(OUTCOMES)))
+    if unknown is not None:
+        what = f"label of run {runs['run_id'][unknown]} is {runs['label'][unknown]}"
+        raise SourceError(f"{path}: {what}", expected="-1 or 1")
     return runs, [c for c in runs.columns if c[0] == "s" and c[1:].isdigit()]
-
-
-def _readings(wide: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    long = wide.rename(columns={"run_id": "batch_id"}).melt(["batch_id", "observed_at"], var_name="parameter")
-    kept = long.dropna(subset=["value"])
-    return kept, len(long) - len(kept)

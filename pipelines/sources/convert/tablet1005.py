@@ -1,6 +1,6 @@
 """1 005 commercial batches of a film-coated tablet (Zagar & Mihelic, Sci Data 9:99, 2022) as a run history.
 
-The layout says in which month a batch started and nothing of hours, so the stages get nominal hours:
+The layout has the month in which a batch started and no hours, so the stages get nominal hours:
 
 | stage | hours since start | what becomes known |
 |---|---|---|
@@ -21,26 +21,18 @@ from pathlib import Path
 import pandas as pd
 
 from features.errors import SourceError
+from pipelines.sources.convert import tablet_columns
 from pipelines.sources.convert.history import (
     HOUR,
     Converted,
     Tables,
-    leave_in_progress,
+    first_wrong,
+    long_rows,
     numbers,
     require_columns,
+    same_batches,
     source_file,
     write_history,
-)
-from pipelines.sources.convert.tablet_columns import (
-    COATED_TESTS,
-    COPIES,
-    CORE_TESTS,
-    CORE_YIELD,
-    FINAL_TESTS,
-    LOT_TESTS,
-    SERIES,
-    SUMMARIES,
-    YIELD,
 )
 
 COMPRESSION_H = 24.0
@@ -76,7 +68,7 @@ def convert(source_dir: Path, out_dir: Path, *, in_progress: int = 0) -> Convert
     process = _read(source_dir, "process.csv")
     sizes = _read(source_dir, "normalization.csv", key="Product code")
     starts = start_times(laboratory)
-    _same_batches(laboratory, process)
+    same_batches(laboratory["batch"], process["batch"], "laboratory.csv and process.csv")
     batches, size_note = _batches(laboratory, sizes, starts)
     materials, lot_results, lot_notes = _lots(laboratory, starts)
     assays = _assays(laboratory, process, starts)
@@ -88,7 +80,6 @@ def convert(source_dir: Path, out_dir: Path, *, in_progress: int = 0) -> Convert
         "lot_results": lot_results,
         "dispositions": _dispositions(starts),
     }
-    tables, progress_note = leave_in_progress(tables, in_progress, at_h=IN_PROGRESS_AT_H)
     notes = (
         "Start: batches of a month are spread evenly over it, in the order of their number; UTC.",
         "Press timestamps are used within a batch only: some have day and month exchanged.",
@@ -99,9 +90,8 @@ def convert(source_dir: Path, out_dir: Path, *, in_progress: int = 0) -> Convert
         series_note,
         _copies_note(laboratory, process),
         "Every batch was within specification: released 30 days after its start.",
-        progress_note,
     )
-    return write_history(tables, out_dir, notes)
+    return write_history(tables, out_dir, notes, in_progress=in_progress, at_h=IN_PROGRESS_AT_H)
 
 
 def start_times(laboratory: pd.DataFrame) -> pd.Series:
@@ -165,20 +155,10 @@ def _number(frame: pd.DataFrame, column: str) -> pd.Series:
 def _whole(frame: pd.DataFrame, column: str) -> pd.Series:
     """Codes and lot numbers as text without a decimal point."""
     values = _number(frame, column)
-    wrong = values.isna() | (values != values.round())
-    if wrong.any():
-        raise SourceError(
-            f"{frame.attrs['path']}: {column!r} of batch {frame['batch'][wrong.idxmax()]} is no whole number"
-        )
+    wrong = first_wrong(values.isna() | (values != values.round()))
+    if wrong is not None:
+        raise SourceError(f"{frame.attrs['path']}: {column!r} of batch {frame['batch'][wrong]} is no whole number")
     return values.astype("int64").astype("str")
-
-
-def _same_batches(laboratory: pd.DataFrame, process: pd.DataFrame) -> None:
-    alone = sorted(set(laboratory["batch"]) ^ set(process["batch"]))
-    if alone:
-        raise SourceError(
-            f"batch {alone[0]} stands in only one of laboratory.csv and process.csv", expected="one row in each"
-        )
 
 
 def _batches(laboratory: pd.DataFrame, sizes: pd.DataFrame, starts: pd.Series) -> tuple[pd.DataFrame, str]:
@@ -187,10 +167,9 @@ def _batches(laboratory: pd.DataFrame, sizes: pd.DataFrame, starts: pd.Series) -
     )
     code = _whole(laboratory, "code")
     size = code.astype("int64").map(table).astype("float64")
-    if size.isna().any():
-        raise SourceError(
-            f"normalization.csv: product code {code[size.isna().idxmax()]} is missing", expected="its batch size"
-        )
+    unknown = first_wrong(size.isna())
+    if unknown is not None:
+        raise SourceError(f"normalization.csv: product code {code[unknown]} is missing", expected="its batch size")
     different = int((size != _number(laboratory, "size")).sum())
     started = laboratory["batch"].map(starts)
     batches = pd.DataFrame(
@@ -221,7 +200,9 @@ def lot_ids(laboratory: pd.DataFrame, material: str) -> pd.Series:
     number = _whole(laboratory, f"{material}_batch")
     if material == "api":
         number = _whole(laboratory, "api_code") + "-" + number
-    results = pd.DataFrame({test: _number(laboratory, f"{material}_{test}") for test in LOT_TESTS[material]})
+    results = pd.DataFrame(
+        {test: _number(laboratory, f"{material}_{test}") for test in tablet_columns.LOT_TESTS[material]}
+    )
     key = pd.Series([tuple(row) for row in results.fillna(float("-inf")).to_numpy()], index=results.index)
     part = key.groupby(number, sort=False).transform(lambda k: pd.factorize(k)[0] + 1)
     suffix = part.map(lambda p: "" if p == 1 else f".{p}").astype("str")
@@ -232,7 +213,7 @@ def _lots(laboratory: pd.DataFrame, starts: pd.Series) -> tuple[pd.DataFrame, pd
     laboratory = laboratory.sort_values("batch", ignore_index=True)
     started = laboratory["batch"].map(starts)
     used, tested, notes = [], [], []
-    for material, tests in LOT_TESTS.items():
+    for material, tests in tablet_columns.LOT_TESTS.items():
         lot = lot_ids(laboratory, material)
         used.append(pd.DataFrame({"batch_id": laboratory["batch"].map(batch_id), "material": material, "lot_id": lot,
                                   "consumed_at": started}))  # fmt: skip
@@ -260,12 +241,12 @@ def _assays(laboratory: pd.DataFrame, process: pd.DataFrame, starts: pd.Series) 
         raise SourceError(f"{process.attrs['path']}: 'weekend' is neither yes nor no")
     process = process.assign(weekend=weekend)
     stages = (
-        (process, SUMMARIES | {"weekend": "weekend"}, COMPRESSION_END_H, COMPRESSION_END_H + 1),
-        (laboratory, CORE_TESTS, COMPRESSION_END_H, 111.0),
-        (laboratory, CORE_YIELD, COMPRESSION_END_H, 111.0),
-        (laboratory, COATED_TESTS, 134.0, 135.0),
-        (laboratory, YIELD, 144.0, PLANNED_H),
-        (laboratory, FINAL_TESTS, PLANNED_H, 256.0),
+        (process, tablet_columns.SUMMARIES | {"weekend": "weekend"}, COMPRESSION_END_H, COMPRESSION_END_H + 1),
+        (laboratory, tablet_columns.CORE_TESTS, COMPRESSION_END_H, 111.0),
+        (laboratory, tablet_columns.CORE_YIELD, COMPRESSION_END_H, 111.0),
+        (laboratory, tablet_columns.COATED_TESTS, 134.0, 135.0),
+        (laboratory, tablet_columns.YIELD, 144.0, PLANNED_H),
+        (laboratory, tablet_columns.FINAL_TESTS, PLANNED_H, 256.0),
     )
     return pd.concat([_stage(*stage, starts) for stage in stages], ignore_index=True)
 
@@ -274,7 +255,7 @@ def _stage(
     frame: pd.DataFrame, columns: Mapping[str, str], observed_h: float, available_h: float, starts: pd.Series
 ) -> pd.DataFrame:
     wide = pd.DataFrame({name: _number(frame, column) for column, name in columns.items()}).assign(batch=frame["batch"])
-    long = wide.melt("batch", var_name="parameter").dropna(subset=["value"])
+    long, _ = long_rows(wide, ["batch"])
     started = long["batch"].map(starts)
     return long.assign(
         batch_id=long["batch"].map(batch_id),
@@ -285,7 +266,7 @@ def _stage(
 
 def _series(path: Path, starts: pd.Series) -> tuple[pd.DataFrame, str]:
     press = pd.read_parquet(path)
-    require_columns(press, ["batch", "timestamp", *SERIES], path)
+    require_columns(press, ["batch", "timestamp", *tablet_columns.SERIES], path)
     alone = set(press["batch"]) - set(starts.index)
     if alone:
         raise SourceError(
@@ -294,22 +275,20 @@ def _series(path: Path, starts: pd.Series) -> tuple[pd.DataFrame, str]:
     first = press.groupby("batch")["timestamp"].transform("min")
     elapsed = press["timestamp"] - first
     late = int((elapsed > (COMPRESSION_END_H - COMPRESSION_H) * HOUR).sum())
-    wide = press[list(SERIES)].astype("float64").rename(columns=SERIES)
+    wide = press[list(tablet_columns.SERIES)].astype("float64").rename(columns=tablet_columns.SERIES)
     wide["batch_id"] = press["batch"].map(batch_id)
     wide["observed_at"] = press["batch"].map(starts) + COMPRESSION_H * HOUR + elapsed
-    long = wide.melt(["batch_id", "observed_at"], var_name="parameter")
-    kept = long.dropna(subset=["value"])
-    kept = kept.assign(available_at=kept["observed_at"])
-    return kept, (
+    kept, absent = long_rows(wide, ["batch_id", "observed_at"])
+    return kept.assign(available_at=kept["observed_at"]), (
         f"Press series of {press['batch'].nunique()} batches start at 24 h and keep their own spacing; "
-        f"{len(long) - len(kept)} empty readings left out, {late} rows after the nominal end of compression."
+        f"{absent} empty readings left out, {late} rows after the nominal end of compression."
     )
 
 
 def _copies_note(laboratory: pd.DataFrame, process: pd.DataFrame) -> str:
     lab, copies = laboratory.set_index("batch"), process.set_index("batch")
     different = 0
-    for column, original in COPIES.items():
+    for column, original in tablet_columns.COPIES.items():
         if column in copies:
             pair = pd.concat(
                 [pd.to_numeric(lab[original], errors="coerce"), pd.to_numeric(copies[column], errors="coerce")], axis=1

@@ -30,51 +30,14 @@ COPIES = {  # of the final tests, in process.csv
     "Impurity O": "impurity_o",
     "Impurity L": "impurity_l",
 }
-SUMMARIES = {
-    column: column.lower().replace(" ", "_")
-    for column in (
-        "tbl_speed_mean",
-        "tbl_speed_change",
-        "tbl_speed_0_duration",
-        "total_waste",
-        "startup_waste",
-        "fom_mean",
-        "fom_change",
-        "SREL_startup_mean",
-        "SREL_production_mean",
-        "SREL_production_max",
-        "main_CompForce mean",
-        "main_CompForce_sd",
-        "main_CompForce_median",
-        "pre_CompForce_mean",
-        "tbl_fill_mean",
-        "tbl_fill_sd",
-        "cyl_height_mean",
-        "stiffness_mean",
-        "stiffness_max",
-        "stiffness_min",
-        "ejection_mean",
-        "ejection_max",
-        "ejection_min",
-        "Startup_tbl_fill_maxDifference",
-        "Startup_main_CompForce_mean",
-        "Startup_tbl_fill_mean",
-    )
-}
-SERIES = {
-    column: f"press_{column.lower()}"
-    for column in (
-        "tbl_speed",
-        "fom",
-        "main_comp",
-        "tbl_fill",
-        "SREL",
-        "pre_comp",
-        "produced",
-        "waste",
-        "cyl_main",
-        "cyl_pre",
-        "stiffness",
-        "ejection",
-    )
-}
+SUMMARIES = {column: column.lower().replace(" ", "_") for column in (
+    "tbl_speed_mean", "tbl_speed_change", "tbl_speed_0_duration", "total_waste", "startup_waste", "fom_mean", "fom_change",
+    "SREL_startup_mean", "SREL_production_mean", "SREL_production_max", "main_CompForce mean", "main_CompForce_sd",
+    "main_CompForce_median", "pre_CompForce_mean", "tbl_fill_mean", "tbl_fill_sd", "cyl_height_mean", "stiffness_mean",
+    "stiffness_max", "stiffness_min", "ejection_mean", "ejection_max", "ejection_min", "Startup_tbl_fill_maxDifference",
+    "Startup_main_CompForce_mean", "Startup_tbl_fill_mean",
+)}  # fmt: skip
+SERIES = {column: f"press_{column.lower()}" for column in (
+    "tbl_speed", "fom", "main_comp", "tbl_fill", "SREL", "pre_comp", "produced", "waste", "cyl_main", "cyl_pre", "stiffness",
+    "ejection",
+)}  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+from pandas.api.typing import NaTType
 
 from features.contracts import LABELS, RUN_HISTORY, Table
 from features.process import ProcessDefinition
@@ -12,7 +13,7 @@ _DTYPES = {"id": "str", "text": "str", "number": "float64", "integer": "int32", 
            "time": "datetime64[us, UTC]"}  # fmt: skip
 
 
-def at(hours):
+def at(hours) -> pd.Timestamp | NaTType:
     return pd.NaT if hours is None else T0 + pd.Timedelta(hours=hours)
 
 

@@ -16,11 +16,11 @@ amount = st.floats(0.1, 9, allow_subnormal=False)
 few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
-def table(max_size=8, unique=(), **columns):
+def table(max_size=8, unique=(), **columns) -> st.SearchStrategy[list[dict]]:
     return st.lists(st.fixed_dictionaries(columns), max_size=max_size, unique_by=lambda r: tuple(r[k] for k in unique))
 
 
-def available(rows, *, since):
+def available(rows, *, since) -> list[dict]:
     """Nothing is available before it was observed."""
     return [r | {"available_at": r[since] + (r["available_at"] or 0)} for r in rows]
 
@@ -29,7 +29,7 @@ delay = st.none() | st.integers(0, 20)
 
 
 @st.composite
-def plants(draw):
+def plants(draw) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
     """A small plant in which everything happens within two days, so that most things happen at the same time."""
     name = st.sampled_from
     batches = [
@@ -62,15 +62,15 @@ def plants(draw):
     return history, log
 
 
-def everything(rows, history, log, words):
+def everything(rows, history, log, words) -> pd.DataFrame:
     return join(rows, context(rows, history, log, PROCESS, words))[0]
 
 
-def rows_of(history):
+def rows_of(history) -> pd.DataFrame:
     return snapshots(history["batches"], *((b, h) for b in BATCHES for h in (0, 7, 25)))
 
 
-def known_at(history, log, moment):
+def known_at(history, log, moment) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
     """The history as a clerk could have written it down at a moment."""
     cut = {
         "batches": history["batches"].query("started_at <= @moment"),
@@ -102,7 +102,7 @@ def test_order_and_repetition_of_the_input_change_no_bit(plant, chance) -> None:
     words = vocabulary(history, PROCESS)
     rows = rows_of(history)
 
-    def shuffled(found):
+    def shuffled(found) -> pd.DataFrame:
         places = [*range(len(found)), *(i for i in range(len(found)) if chance.random() < 0.5)]
         chance.shuffle(places)
         return found.iloc[places].reset_index(drop=True)
@@ -160,7 +160,7 @@ def test_the_calendar_date_is_no_feature(column) -> None:
     rows = snapshots(history["batches"], ("b1", 5), ("b3", 5))
     year = pd.Timedelta(days=365)
 
-    def moved(found):
+    def moved(found) -> pd.DataFrame:
         times = found.select_dtypes("datetimetz").columns
         return found.assign(**{c: (found[c] + year).astype("datetime64[us, UTC]") for c in times})
 

@@ -1,7 +1,9 @@
 import pandas as pd
 
-from features.context.attributes import attributes
+from features.context.attributes import Attributes
+from features.context.columns import Batches, block
 from features.context.vocabulary import vocabulary
+from features.dictionary import Block
 from tests.features.context.plant import PROCESS, snapshots, tables
 
 
@@ -12,7 +14,7 @@ def test_attributes_are_the_columns_of_the_process_definition_and_nothing_else()
         {"batch_id": "b1", "started_at": 5, "donor_age": None, "disease": None, "initials": "ZZ", "shoe_size": 41},
     ])  # fmt: skip
     rows = snapshots(history["batches"], ("b1", 0), ("b0", 50), ("b0", 0)).set_axis([7, 3, 5])
-    made = attributes(rows, history["batches"], PROCESS, vocabulary(history, PROCESS))
+    made = attributes(rows, history)
     expected = pd.DataFrame(
         {
             "donor_age.before_start.value": [float("nan"), 61.0, 61.0],
@@ -34,5 +36,10 @@ def test_attributes_are_the_columns_of_the_process_definition_and_nothing_else()
 def test_a_batch_that_the_history_lacks_has_no_attributes() -> None:
     history = tables(batches=[{"batch_id": "b0", "started_at": 0, "donor_age": 61.0, "disease": "DLBCL"}])
     rows = snapshots(history["batches"], ("b0", 0)).assign(batch_id="other")
-    found = attributes(rows, history["batches"], PROCESS, vocabulary(history, PROCESS)).values
+    found = attributes(rows, history).values
     assert found.isna().all(axis=None)
+
+
+def attributes(rows, history) -> Block:
+    batches = Batches.of(history["batches"])
+    return block(Attributes.of(batches, PROCESS, vocabulary(history, PROCESS)), rows, batches.index)

@@ -1,6 +1,8 @@
 import numpy as np
+import pandas as pd
 
-from features.context.environment import environment
+from features.context.columns import Batches, block
+from features.context.environment import Environment
 from features.context.vocabulary import vocabulary
 from tests.features.context.plant import PROCESS, snapshots, tables
 
@@ -10,10 +12,12 @@ BATCHES = [
 ]
 
 
-def environment_block(found, *asked):
+def environment_block(found, *asked) -> pd.DataFrame:
     history = tables(batches=BATCHES, environment=[{"site_id": "north", "metric": "Air CFU"} | f for f in found])
     rows = snapshots(history["batches"], *asked)
-    return environment(rows, history["batches"], history["environment"], vocabulary(history, PROCESS)).values
+    batches = Batches.of(history["batches"])
+    family = Environment.of(batches, history["environment"], vocabulary(history, PROCESS))
+    return block(family, rows, batches.index).values
 
 
 def test_counts_are_taken_over_the_areas_of_the_site_in_windows_of_observation() -> None:

@@ -1,24 +1,26 @@
 import numpy as np
+import pandas as pd
 
-from features.context.events import events
+from features.context.columns import Batches, block
+from features.context.events import Events
 from features.context.vocabulary import vocabulary
 from tests.features.context.plant import PROCESS, snapshots, tables
 
 BATCHES = [{"batch_id": "b0", "started_at": 0}, {"batch_id": "b1", "started_at": 0}]
 
 
-def event_block(found, *asked):
+def event_block(found, *asked) -> pd.DataFrame:
     history = tables(batches=BATCHES, events=found)
-    return events(
-        snapshots(history["batches"], *asked), history["events"], PROCESS, vocabulary(history, PROCESS)
-    ).values
+    index = Batches.of(history["batches"]).index
+    family = Events.of(history["events"], index, PROCESS, vocabulary(history, PROCESS))
+    return block(family, snapshots(history["batches"], *asked), index).values
 
 
-def phase(code, begin, end=None, **more):
+def phase(code, begin, end=None, **more) -> dict[str, object]:
     return {"batch_id": "b0", "kind": "phase", "code": code, "started_at": begin, "ended_at": end} | more
 
 
-def deviation(begin, end=None, **more):
+def deviation(begin, end=None, **more) -> dict[str, object]:
     return {"batch_id": "b0", "kind": "Deviation", "code": f"d{begin}", "started_at": begin, "ended_at": end} | more
 
 

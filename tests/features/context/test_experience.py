@@ -1,7 +1,10 @@
 import numpy as np
+import pandas as pd
 
-from features.context.experience import experience, failure_history
+from features.context.columns import Batches, block
+from features.context.experience import Experience, FailureHistory
 from features.context.failures import SATURATION
+from features.dictionary import Block
 from tests.features.context.plant import PROCESS, labels, snapshots, tables
 
 BATCHES = [
@@ -12,10 +15,16 @@ BATCHES = [
 ]
 
 
-def experience_block(log, *asked, events=(), batches=BATCHES):
+def experience_block(log, *asked, events=(), batches=BATCHES) -> pd.DataFrame:
     history = tables(batches=list(batches), events=list(events))
     rows = snapshots(history["batches"], *asked)
-    return experience(rows, history["batches"], history["events"], log, PROCESS).values
+    batches = Batches.of(history["batches"])
+    return block(Experience.of(batches, history["events"], log, PROCESS), rows, batches.index).values
+
+
+def failure_history(rows, frame, log) -> Block:
+    batches = Batches.of(frame)
+    return block(FailureHistory.of(batches, log), rows, batches.index)
 
 
 def test_attempts_and_use_of_equipment_count_batches_begun_earlier() -> None:
@@ -46,7 +55,7 @@ def test_batches_of_the_last_ninety_days_are_the_others_begun_at_the_site() -> N
 
 
 def test_the_least_experienced_person_so_far_is_measured_in_earlier_batches() -> None:
-    def seen(batch, hour, person, **more):
+    def seen(batch, hour, person, **more) -> dict[str, object]:
         return {
             "batch_id": batch,
             "kind": "handover",

@@ -1,16 +1,20 @@
 import numpy as np
+import pandas as pd
 import pytest
 
-from features.context.lots import lots
+from features.context.columns import Batches, block
+from features.context.lots import Lots
 from features.context.vocabulary import vocabulary
 from tests.features.context.plant import PROCESS, labels, snapshots, tables
 
 
-def lot_block(history, log, *asked, process=PROCESS):
+def lot_block(history, log, *asked, process=PROCESS) -> pd.DataFrame:
     history = tables(lot_results=[]) | history
     rows = snapshots(history["batches"], *asked)
-    words = vocabulary(history, process)
-    made = lots(rows, history["batches"], history["materials"], history["lot_results"], log, process, words)
+    words, batches = vocabulary(history, process), Batches.of(history["batches"])
+    made = block(
+        Lots.of(batches, history["materials"], history["lot_results"], log, process, words), rows, batches.index
+    )
     assert list(made.values.columns) == [f.name for f in made.features]
     return made.values
 

@@ -24,7 +24,7 @@ REASON = Reason(
     "Force, newest value: 7.5 kN; +12.5 points",
 )  # fmt: skip
 FULL = Score(
-    batch_id="B1", as_of=AT, elapsed_h=6.0, failure_probability=0.4, base_probability=0.1, interval=[0.3, 0.5],
+    version=1, batch_id="B1", as_of=AT, elapsed_h=6.0, failure_probability=0.4, base_probability=0.1, interval=[0.3, 0.5],
     decision="undecided", cause="stale data", possible=["failed"], modes={"low dose": 0.3},
     likeliest_mode=TopMode("low dose", 0.3, {"sterility": 2}, "Most like: low dose (30 %)"), attributes=[],
     reasons=[REASON, replace(REASON, parameter="site", value="north", newest=None, newest_at=None, usual=None)],

@@ -3,13 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines.simulator.causes import draw_faults, probabilities
+from pipelines.simulator.causes import Circumstances, draw_faults, probabilities
 from pipelines.simulator.faults import MODES, draw_fault, probe_drift
 from pipelines.simulator.settings import SimulationSettings, stream
 
 
 @pytest.fixture
-def usual(plant):
+def usual(plant) -> Circumstances:
     """Circumstances without anything remarkable."""
     c = next(b for b in plant.batches if b.circumstances.donor.prior_bendamustine == "none").circumstances
     donor = replace(c.donor, cd4_cd8_ratio=1.0, platelets_g_l=120.0, indication="LBCL", prior_bendamustine="none")

@@ -20,11 +20,13 @@ def run(*arguments: str) -> str:
     return result.output
 
 
-def test_simulate_writes_and_says_what_simulated_results_are_worth(tmp_path) -> None:
-    said = run("--batches", "5", "--in-progress", "2", "--sensor-interval-min", "60", "--out", str(tmp_path / "plant"))
-    assert "5 batches with a disposition" in said
-    assert "2 in progress" in said
-    assert "do not validate a model" in said
+def test_simulate_writes_and_prints_what_simulated_results_are_worth(tmp_path) -> None:
+    output = run(
+        "--batches", "5", "--in-progress", "2", "--sensor-interval-min", "60", "--out", str(tmp_path / "plant")
+    )
+    assert "5 batches with a disposition" in output
+    assert "2 in progress" in output
+    assert "do not validate a model" in output
     assert (tmp_path / "plant/history/observations.parquet").is_file()
 
 
@@ -37,14 +39,14 @@ def test_the_defaults_are_those_of_the_settings() -> None:
     assert datetime.fromisoformat(options["until"]) == s.until
 
 
-def test_reveal_tells_mode_onset_and_what_would_have_been(report) -> None:
+def test_reveal_prints_mode_onset_and_what_would_have_been(report) -> None:
     lines = reveal(report.out, all_batches=True)
     assert any(" M" in line and "without it" in line for line in lines)
     assert "do not validate a model" in lines[-1]
     assert run("--out", str(report.out), "--reveal").splitlines() == reveal(report.out)
 
 
-def test_reveal_without_a_truth_file_says_what_to_do(tmp_path) -> None:
+def test_reveal_without_a_truth_file_is_an_error_with_its_remedy(tmp_path) -> None:
     with pytest.raises(SourceError, match=r"no truth file\. Name the folder"):
         reveal(tmp_path)
 

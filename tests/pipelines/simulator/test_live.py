@@ -1,6 +1,6 @@
-import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -11,12 +11,12 @@ from features.errors import SourceError
 from pipelines.simulator.live import play
 
 
-def rows(out, name):
+def rows(out, name) -> pd.DataFrame:
     return pq.read_table(out / "history" / f"{name}.parquet").to_pandas()
 
 
 @pytest.fixture
-def out(report, tmp_path):
+def out(report, tmp_path) -> Path:
     return shutil.copytree(report.out, tmp_path / "live")
 
 
@@ -51,7 +51,7 @@ def test_a_speed_of_zero_is_refused(out) -> None:
 
 
 def test_a_history_of_another_plant_is_left_alone(out, small) -> None:
-    (out / "simulation.json").write_text(json.dumps(replace(small, seed=99).to_json()))
+    (out / "simulation.json").write_text(replace(small, seed=99).to_json())
     before = rows(out, "observations")
     with pytest.raises(SourceError, match=r"its batches are not those of simulation\.json"):
         next(play(out, sleep=lambda _: None))

@@ -8,12 +8,12 @@ from scipy.stats import binom
 
 from pipelines.simulator.faults import MODES
 from pipelines.simulator.outcome import SPECIFICATION
-from pipelines.simulator.plan import plan_plant
+from pipelines.simulator.plan import BatchPlan, plan_plant
 from pipelines.simulator.settings import SimulationSettings, hours
 from pipelines.simulator.starts import DECISION_WITHIN_H
 
 
-def decided(plan):
+def decided(plan) -> list[BatchPlan]:
     return [b for b in plan.batches if b.decided_at <= plan.until]
 
 
@@ -43,7 +43,7 @@ def test_a_probe_drift_never_changes_an_outcome(plant) -> None:
     assert all(b.outcome_without("M12").outcome == b.outcome.outcome for b in drifting)
 
 
-def test_the_counterfactual_keeps_the_luck_and_lacks_the_fault(plant) -> None:
+def test_the_counterfactual_keeps_the_random_draws_and_lacks_the_fault(plant) -> None:
     shocked = next(b for b in plant.batches if [f.mode for f in b.faults] == ["M11"] and b.outcome.failed)
     without = shocked.outcome_without("M11")
     assert without.product.car_pct == shocked.outcome.product.car_pct

@@ -4,19 +4,20 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 from pipelines.simulator.kinetics import CHANNEL
+from pipelines.simulator.plan import BatchPlan
 from pipelines.simulator.samples import sample_rows
-from pipelines.simulator.sensors import LONGEST_GAP_H, US_H, _changed, sensor_rows
+from pipelines.simulator.sensors import LONGEST_GAP_H, US_H, Readings, _changed, sensor_rows
 from pipelines.simulator.settings import stream
 from pipelines.simulator.signals import CODE, SENSORS, stored, stored_one
 
 
 @pytest.fixture(scope="module")
-def batch(plant):
+def batch(plant) -> BatchPlan:
     return next(b for b in plant.batches if b.outcome.outcome == "released" and not b.faults)
 
 
 @pytest.fixture(scope="module")
-def minute_rows(batch):
+def minute_rows(batch) -> Readings:
     return sensor_rows(batch, batch.course(record_every=1), 1.0, {}, stream(9, 1))
 
 

@@ -5,13 +5,13 @@ from pipelines.simulator.donors import collect, draw_donor
 from pipelines.simulator.environment import EXCURSION_FACTOR, environment_rows
 from pipelines.simulator.lots import BY_NAME, LotBook
 from pipelines.simulator.settings import SimulationSettings, stream
-from pipelines.simulator.sites import SCALES, build_sites
+from pipelines.simulator.sites import SCALES, Site, build_sites
 
 DAY = 24.0
 
 
 @pytest.fixture(scope="module")
-def site():
+def site() -> Site:
     return build_sites(SimulationSettings(seed=2), 400_000.0, 400_000.0 + 700 * DAY)[0]
 
 

@@ -48,7 +48,7 @@ def test_a_failure_counts_as_caused_only_where_the_batch_passes_without_the_faul
 @pytest.mark.parametrize(
     ("mode", "low", "high"), [("M6", 0, 6), ("M7", 0, 6), ("M8", 0, 23), ("M10", 0, 4), ("M4", 5, 60)]
 )
-def test_online_modes_show_about_when_the_domain_says(delays, mode, low, high) -> None:
+def test_online_modes_show_at_about_the_time_of_the_domain(delays, mode, low, high) -> None:
     assert len(delays[mode]) >= 5
     assert low <= np.nanmedian(delays[mode]) <= high
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from features.errors import SourceError
-from features.process import load_process
+from features.process import ProcessDefinition, load_process
 from pipelines.sources.convert.history import write_history
 from pipelines.sources.draft import draft
 
@@ -13,7 +13,7 @@ T0 = pd.Timestamp("2024-01-01T00:00Z")
 H = pd.Timedelta(hours=1)
 
 
-def history():
+def history() -> dict[str, pd.DataFrame]:
     ids = ["B1", "B2", "B3", "B4"]
     starts = {b: T0 + 24 * i * H for i, b in enumerate(ids)}
     rows = [(b, "temp_c", starts[b] + 0.5 * k * H, 36.0 + 0.01 * k, "degC") for b in ids for k in range(1, 41)]
@@ -55,7 +55,7 @@ def history():
     }
 
 
-def loaded(text, tmp_path):
+def loaded(text, tmp_path) -> ProcessDefinition:
     path = tmp_path / "draft.toml"
     path.write_text(text, encoding="utf-8")
     return load_process(path)
@@ -80,7 +80,7 @@ def test_duration_and_checkpoints_follow_from_the_data(tmp_path) -> None:
     assert process.checkpoints_h == (0, 5, 10, 15)
 
 
-def test_without_a_planned_end_the_last_observations_tell_the_duration(tmp_path) -> None:
+def test_without_a_planned_end_the_last_observations_give_the_duration(tmp_path) -> None:
     tables = history()
     tables["batches"] = tables["batches"].drop(columns="planned_end_at")
     assert loaded(draft(tables), tmp_path).process.planned_duration_h == 24
@@ -108,7 +108,7 @@ def test_remarks_say_what_a_person_has_to_decide() -> None:
     assert "none of them failed" not in text
 
 
-def test_a_history_without_failures_is_told_about_rules() -> None:
+def test_a_history_without_failures_gets_a_remark_about_rules() -> None:
     tables = history()
     tables["dispositions"] = tables["dispositions"].query("outcome == 'released'")
     assert 'label_rule = "yield_pct < 97"' in draft(tables)
@@ -136,12 +136,14 @@ def test_a_folder_of_csv_files_is_read(tmp_path) -> None:
 
 def test_a_time_without_an_offset_is_refused(tmp_path) -> None:
     (tmp_path / "batches.csv").write_text("batch_id,started_at,origin\nB1,2024-01-01T00:00:00,real\n")
-    with pytest.raises(SourceError, match="started_at is '2024-01-01T00:00:00'; expected a time with an offset"):
+    with pytest.raises(
+        SourceError, match="started_at '2024-01-01T00:00:00' has no offset from UTC; expected ISO 8601 with offset"
+    ):
         draft(tmp_path)
 
 
 def test_an_empty_folder_is_refused(tmp_path) -> None:
-    with pytest.raises(SourceError, match="no run-history table"):
+    with pytest.raises(SourceError, match="the folder is empty"):
         draft(tmp_path)
 
 

@@ -7,7 +7,7 @@ from features.errors import SourceError
 from pipelines.sources.folder import HistoryFolder
 
 
-def rows(folder, table="batches"):
+def rows(folder, table="batches") -> pd.DataFrame:
     return pd.concat([frame for frame, _ in HistoryFolder(folder).read(table)], ignore_index=True)
 
 
@@ -47,7 +47,7 @@ def test_large_integers_beside_absent_ones_keep_their_digits(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "says"),
+    ("files", "line"),
     [
         (None, "no such folder"),
         ({}, "the folder is empty"),
@@ -61,13 +61,13 @@ def test_large_integers_beside_absent_ones_keep_their_digits(tmp_path) -> None:
         ({"batches.csv": "batch_id,origin\nB1,real,more\n"}, "Expected 2 columns, got 3"),
     ],
 )
-def test_what_is_no_history_is_told_in_one_line(tmp_path, files, says) -> None:
+def test_what_is_no_history_is_an_error_of_one_line(tmp_path, files, line) -> None:
     folder = tmp_path / "history"
     if files is not None:
         folder.mkdir()
         for name, text in files.items():
             (folder / name).write_text(text)
-    with pytest.raises(SourceError, match=says) as error:
+    with pytest.raises(SourceError, match=line) as error:
         source = HistoryFolder(folder)
         source.tables()
         list(source.read("batches"))

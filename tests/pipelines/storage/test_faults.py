@@ -39,11 +39,11 @@ MOMENTS = {
 }
 
 
-def rows(*values):
+def rows(*values: float) -> pa.Table:
     return pa.table({"value": [float(v) for v in values]}, schema=SCHEMA)
 
 
-def run_writer(root, moment, setup):
+def run_writer(root, moment, setup) -> subprocess.CompletedProcess[str]:
     code = textwrap.dedent(WRITER).format(moment=moment, setup=setup)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
@@ -65,7 +65,7 @@ def test_a_killed_writer_leaves_a_readable_version_and_the_next_write_cleans_up(
     assert store.verify() == []
 
 
-def test_a_full_disk_leaves_the_old_version_and_says_so(tmp_path) -> None:
+def test_a_full_disk_is_an_error_and_leaves_the_old_version(tmp_path) -> None:
     Store(tmp_path).write("t", "2025-01", rows(1), SCHEMA)
     limit = "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
     noise = "rows = lambda: (pa.record_batch({'value': [hash((i, j)) / 7 for j in range(99_999)]}, schema=schema) for i in range(4))"
@@ -112,7 +112,7 @@ def test_a_bit_that_flips_after_the_first_reading_is_caught(tmp_path) -> None:
         store.read("t")
 
 
-def test_a_missing_file_is_told(tmp_path) -> None:
+def test_a_missing_file_is_a_problem(tmp_path) -> None:
     store = Store(tmp_path)
     store.write("t", "2025-01", rows(1), SCHEMA)
     store.files("t")[0].unlink()
@@ -122,7 +122,7 @@ def test_a_missing_file_is_told(tmp_path) -> None:
         store.read("t")
 
 
-def test_a_torn_last_commit_is_told_with_the_version_before(tmp_path) -> None:
+def test_a_torn_last_commit_is_a_problem_with_the_version_before(tmp_path) -> None:
     store = Store(tmp_path)
     store.write("t", "2025-01", rows(1), SCHEMA)
     store.write("t", "2025-01", rows(2), SCHEMA)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import numpy as np
 import pytest
@@ -72,16 +73,30 @@ def start(number: int) -> int:
     return START + 24 * number * HOUR
 
 
-def reading(number: int, quarter: int, value: float, *, late: int = 0, name: str = "ph", revision: int = 0):
+Posted: TypeAlias = tuple[str, str, dict[str, object]]  # batch, table, row
+
+
+def reading(number: int, quarter: int, value: float, *, late: int = 0, name: str = "ph", revision: int = 0) -> Posted:
     at = start(number) + quarter * HOUR // 4
-    row = {"parameter": name, "observed_at": iso(at), "available_at": iso(at + late * HOUR // 2), "value": value}
+    row: dict[str, object] = {
+        "parameter": name,
+        "observed_at": iso(at),
+        "available_at": iso(at + late * HOUR // 2),
+        "value": value,
+    }
     return f"B{number}", "observations", row | {"revision": revision}
 
 
-def event(number: int, quarter: int, *, ended: bool = False):
-    row = {"kind": "phase", "code": "grow", "started_at": iso(start(number) + quarter * HOUR // 4), "person_key": "p"}
-    ended_at = {"ended_at": iso(start(number) + (quarter + 3) * HOUR // 4)} if ended else {}
-    return f"B{number}", "events", row | ended_at
+def event(number: int, quarter: int, *, ended: bool = False) -> Posted:
+    row: dict[str, object] = {
+        "kind": "phase",
+        "code": "grow",
+        "started_at": iso(start(number) + quarter * HOUR // 4),
+        "person_key": "p",
+    }
+    if ended:
+        row["ended_at"] = iso(start(number) + (quarter + 3) * HOUR // 4)
+    return f"B{number}", "events", row
 
 
 def rows() -> st.SearchStrategy:

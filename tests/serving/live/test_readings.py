@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from features.contracts import OBSERVATIONS
 from features.process import ProcessDefinition
-from serving.live.readings import _numbers, sent_readings
+from serving.live.readings import _plainly_spelled, parse_readings
 from serving.live.rows import typed
 
 PROCESS = ProcessDefinition.model_validate(
@@ -43,9 +43,9 @@ rows = st.fixed_dictionaries(
 @given(rows)
 @settings(max_examples=300, deadline=None)
 def test_what_passes_at_a_glance_passes_the_rules_and_is_spelled_alike(row) -> None:
-    if _numbers(row, KNOWN, ["b"]) is None:
+    if _plainly_spelled(0, row, KNOWN, ["b"]) is None:
         return
-    checked, sent = typed(OBSERVATIONS, [row], PROCESS, ["b"]), sent_readings([row], PROCESS, ["b"])
+    checked, sent = typed(OBSERVATIONS, [row], PROCESS, ["b"]), parse_readings([row], PROCESS, ["b"])
     assert checked.rejected == sent.rejected == {}
     assert checked.plain == sent.plain
     assert list(checked.plain[0]) == list(sent.plain[0])
@@ -56,10 +56,10 @@ def test_what_passes_at_a_glance_passes_the_rules_and_is_spelled_alike(row) -> N
 @given(st.lists(rows, max_size=12))
 @settings(max_examples=40, deadline=None)
 def test_plain_and_other_rows_of_one_call_keep_their_order_and_each_has_its_verdict(several) -> None:
-    sent = sent_readings(several, PROCESS, ["b"])
+    sent = parse_readings(several, PROCESS, ["b"])
     assert sorted([*sent.places.tolist(), *sent.rejected]) == list(range(len(several)))
     assert (np.diff(sent.places) > 0).all()
-    one_by_one = [sent_readings([row], PROCESS, ["b"]) for row in several]
+    one_by_one = [parse_readings([row], PROCESS, ["b"]) for row in several]
     assert sent.plain == [row for one in one_by_one for row in one.plain]
     assert [sent.rejected[i].code for i in sorted(sent.rejected)] == [
         v.code for one in one_by_one for v in one.rejected.values()
@@ -77,11 +77,11 @@ def test_plain_and_other_rows_of_one_call_keep_their_order_and_each_has_its_verd
 )  # fmt: skip
 def test_only_a_row_that_is_plain_in_every_way_passes_at_a_glance(row, at_a_glance) -> None:
     plain = {"batch_id": "b", "parameter": "ph", "observed_at": "2025-03-01T08:00:00Z", "value": 7}
-    assert (_numbers(plain | row, KNOWN, ["b"]) is not None) == at_a_glance
+    assert (_plainly_spelled(0, plain | row, KNOWN, ["b"]) is not None) == at_a_glance
 
 
 def test_a_flag_is_no_number_whatever_stands_beside_it() -> None:
     plain = {"batch_id": "b", "parameter": "ph", "observed_at": "2025-03-01T08:00:00Z"}
     company = [plain | {"value": 99.0}, plain | {"value": True}, plain | {"value": 2**60}, plain | {"value": "7"}]
-    codes = {place: verdict.code for place, verdict in sent_readings(company, PROCESS, ["b"]).rejected.items()}
+    codes = {place: verdict.code for place, verdict in parse_readings(company, PROCESS, ["b"]).rejected.items()}
     assert codes == {0: "out_of_range", 1: "not_a_number", 2: "not_a_number"}

@@ -50,7 +50,8 @@ def told(history, *, seed: int, only: set[str]) -> PlantState:
     """A plant that was told everything in any order, some of it twice; readings of a few batches only."""
     chance = np.random.default_rng(seed)
     state = PlantState(PROCESS, vocabulary(history, PROCESS))
-    for row in chance.permutation(plain_rows(history["batches"])):
+    batches = plain_rows(history["batches"])
+    for row in (batches[i] for i in chance.permutation(len(batches))):
         assert state.put_batch(row).verdict == "accepted"
     for name in TABLES[1:]:
         rows = history[name]
@@ -63,7 +64,7 @@ def told(history, *, seed: int, only: set[str]) -> PlantState:
 def tell(state: PlantState, name: str, rows: list[dict], chance: np.random.Generator) -> None:
     by_batch: dict[str, list[dict]] = {}
     for row in rows:
-        by_batch.setdefault(row.get("batch_id", "*"), []).append(row)
+        by_batch.setdefault(str(row.get("batch_id", "*")), []).append(row)
     for batch_id, own in by_batch.items():
         twice = chance.choice(len(own), len(own) // 5)
         order = chance.permutation(np.concatenate([np.arange(len(own)), twice]))
@@ -134,7 +135,7 @@ def test_a_restart_from_the_stored_rows_gives_the_same_row_and_the_same_digest(s
     for name in TABLES:
         frame = history[name]
         frame = frame[frame["batch_id"].isin(replayed)] if name == "observations" else frame
-        stored += [StoredRow(0, row.get("batch_id", ""), name, row) for row in plain_rows(frame)]
+        stored += [StoredRow(0, str(row.get("batch_id", "")), name, row) for row in plain_rows(frame)]
     again = PlantState(PROCESS, vocabulary(history, PROCESS))
     again.rebuild(stored)
     for batch_id in replayed:
@@ -221,7 +222,7 @@ def test_a_plant_is_not_ready_before_what_was_prepared_again_has_taken_its_place
     assert cell(state, "R1", "2026-01-03T00:00:00Z", "site.now.n_known") == 0
     state.add("R0", "observations", [result(0, 12, 90.0)])
 
-    def observed(*parts):
+    def observed(*parts) -> Columns:
         ready.append(state.ready_site("R1"))
         return Columns(*parts)
 
@@ -268,7 +269,7 @@ def test_what_was_prepared_again_after_each_change_is_what_is_prepared_at_once(h
         for own in (plain_rows(part) for _, part in history[name].groupby(np.arange(len(history[name])) % 2)):
             by_batch: dict[str, list[dict]] = {}
             for row in own:
-                by_batch.setdefault(row.get("batch_id", "*"), []).append(row)
+                by_batch.setdefault(str(row.get("batch_id", "*")), []).append(row)
             for which, rows in by_batch.items():
                 state.add(which, name, rows)
     at_once = PlantState(PROCESS, vocabulary(history, PROCESS))
@@ -306,8 +307,10 @@ def test_after_any_changes_in_any_order_a_question_reads_what_a_fresh_plant_woul
             fresh = PlantState(PROCESS, words)
             fresh.rebuild(kept)
             for row in (batches[0], batches[2]):
-                at = pd.Timestamp(row["started_at"]).value // 1000 + int(chance.integers(0, 5 * 24 * 3_600_000_000))
-                one, other = state.row(row["batch_id"], at), fresh.row(row["batch_id"], at)
+                at = pd.Timestamp(str(row["started_at"])).value // 1000 + int(
+                    chance.integers(0, 5 * 24 * 3_600_000_000)
+                )
+                one, other = (plant.row(str(row["batch_id"]), at) for plant in (state, fresh))
                 assert one.columns.categories == other.columns.categories
                 np.testing.assert_array_equal(one.values, other.values)
                 assert one.data_sha256 == other.data_sha256

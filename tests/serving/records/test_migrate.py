@@ -12,8 +12,8 @@ from sqlalchemy import delete, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 import serving.records.migrate as migrate
+from features.canonical import canonical
 from serving.audit import trail
-from serving.interfaces import canonical
 from serving.records.scores import list_reviews, review_json, score_json
 from serving.records.store import Records, head_of
 from serving.records.tables import answers, metadata, reviews, scores

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select
 
+from features.canonical import canonical
 from features.checks import check_rows
 from features.context import Vocabulary, vocabulary
 from features.contracts import RUN_HISTORY
@@ -25,7 +26,6 @@ from models.scoring.newest import utc
 from models.scoring.score import Model, Score
 from pipelines.simulator import SimulationSettings, simulate
 from serving.audit import trail
-from serving.interfaces import canonical
 from serving.live.rows import plain_rows
 from serving.live.state import PlantState
 from serving.records.store import Records
@@ -158,7 +158,7 @@ class StateEngine:
         row = self._state.row(batch_id, as_of_us)
         each = zip(row.columns.features, row.values.tolist(), strict=True)
         return Score(
-            batch_id=batch_id, as_of=utc(as_of_us), elapsed_h=row.elapsed_h, failure_probability=0.5, base_probability=0.5,
+            version=1, batch_id=batch_id, as_of=utc(as_of_us), elapsed_h=row.elapsed_h, failure_probability=0.5, base_probability=0.5,
             interval=[0.5, 0.5], decision="low", cause=None, possible=[], attributes=[], reasons=[] if reasons else None,
             modes={f.name: v for f, v in each if not np.isnan(v)}, missing=[], stale={}, sensors=[], domain=[],
             data_sha256=row.data_sha256, process_version="1", model=self.model(),

@@ -2,13 +2,13 @@ import pandas as pd
 import pytest
 
 from features.errors import SourceError
-from pipelines.sources.convert.history import leave_in_progress, numbers, source_file, write_history
+from pipelines.sources.convert.history import Tables, leave_in_progress, numbers, source_file, write_history
 
 T0 = pd.Timestamp("2024-01-01T00:00Z")
 H = pd.Timedelta(hours=1)
 
 
-def tables():
+def tables() -> Tables:
     ids = ["B1", "B2", "B3"]
     starts = [T0, T0 + 24 * H, T0 + 48 * H]
     observed = [s + h * H for s in starts for h in (1, 5, 9)]
@@ -32,7 +32,7 @@ def tables():
 def test_a_history_folder_takes_the_defaults_of_the_contract(tmp_path) -> None:
     converted = write_history(tables(), tmp_path / "out", ["a note"])
     assert converted.rows == {"batches": 3, "observations": 9, "dispositions": 3}
-    assert converted.notes == ("a note",)
+    assert converted.notes == ("a note", "Every batch is complete.")
     stored = pd.read_parquet(tmp_path / "out" / "observations.parquet")
     assert stored["quality"].unique().tolist() == ["good"]
     assert stored["revision"].unique().tolist() == [0]
@@ -51,7 +51,7 @@ def test_the_same_rows_in_another_order_give_the_same_bytes(tmp_path) -> None:
 def test_a_folder_that_holds_something_is_left_alone(tmp_path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("kept")
-    with pytest.raises(SourceError, match="out is not empty"):
+    with pytest.raises(SourceError, match="out is not an empty folder"):
         write_history(tables(), tmp_path / "out", [])
     assert [p.name for p in tmp_path.rglob("*")] == ["out", "mine.txt"]
 

@@ -12,18 +12,18 @@ PROCESS = load_process(Path(__file__).parents[4] / "processes" / "indpensim.toml
 SIMULATOR_ONLY = ["P", "S", "V", "n0", "a0", "mu_P_calc", "Culture_age"]
 
 
-def rows():
+def rows() -> pd.DataFrame:
     hours = [0.2, 60.0, 119.8, 120.2]
     frame = pd.DataFrame({"batch": [1] * 4 + [2] * 4, "time_h": hours * 2}).astype({"time_h": "float32"})
     return frame.assign(**dict.fromkeys([*ON_LINE, *SIMULATOR_ONLY], 2.0))
 
 
-def outcomes(**change):
+def outcomes(**change) -> pd.DataFrame:
     return pd.DataFrame({"batch": [1, 2], "fault": [0, 3], "prbs": [0, 1], "P_harvested_g": [9e5, 4e5],
                          "duration_h": [121.0, 122.0], **change})  # fmt: skip
 
 
-def write(folder, *, process=None, ends=None):
+def write(folder, *, process=None, ends=None) -> Path:
     folder.mkdir()
     (rows() if process is None else process).to_parquet(folder / "batches.parquet")
     (outcomes() if ends is None else ends).to_csv(folder / "outcomes.csv", index=False)
@@ -33,7 +33,7 @@ def write(folder, *, process=None, ends=None):
     return folder
 
 
-def read(folder, table):
+def read(folder, table) -> pd.DataFrame:
     return pd.read_parquet(folder / f"{table}.parquet")
 
 

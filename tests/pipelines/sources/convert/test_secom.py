@@ -11,7 +11,7 @@ from pipelines.sources.convert.secom import convert, definition
 DEFINITION = Path(__file__).parents[4] / "processes" / "secom.toml"
 
 
-def runs():
+def runs() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "run_id": ["R0", "R1", "R2"],
@@ -23,13 +23,13 @@ def runs():
     )
 
 
-def write(folder, frame):
+def write(folder, frame) -> Path:
     folder.mkdir()
     frame.to_parquet(folder / "secom.parquet")
     return folder
 
 
-def read(folder, table):
+def read(folder, table) -> pd.DataFrame:
     return pd.read_parquet(folder / f"{table}.parquet")
 
 

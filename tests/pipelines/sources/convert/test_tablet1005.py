@@ -23,7 +23,7 @@ PROCESS = load_process(Path(__file__).parents[4] / "processes" / "tablet.toml")
 H = pd.Timedelta(hours=1)
 
 
-def laboratory():
+def laboratory() -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "batch": [1, 2, 3, 4],
@@ -43,14 +43,14 @@ def laboratory():
     return frame.assign(batch_yield=[98.0, 96.0, 99.0, 97.5])
 
 
-def process():
+def process() -> pd.DataFrame:
     copies = {copy: laboratory()[original] for copy, original in COPIES.items()}
     return pd.DataFrame(
         {"batch": [1, 2, 3, 4], **dict.fromkeys(SUMMARIES, 3.0), "weekend": ["no", "yes", "no", "no"], **copies}
     )
 
 
-def press():
+def press() -> pd.DataFrame:
     times = pd.to_datetime(["2019-09-04 06:00:00", "2019-09-04 06:00:10", "2019-09-04 06:00:20"])
     series = pd.DataFrame({"timestamp": times, "batch": 2, **dict.fromkeys(SERIES, 4.0)})
     series.loc[1, "ejection"] = None
@@ -58,11 +58,11 @@ def press():
 
 
 @pytest.fixture
-def source(tmp_path):
+def source(tmp_path) -> Path:
     return write(tmp_path / "in")
 
 
-def write(folder, *, lab=None, proc=None):
+def write(folder, *, lab=None, proc=None) -> Path:
     folder.mkdir()
     (laboratory() if lab is None else lab).to_csv(folder / "laboratory.csv", sep=";", index=False)
     (process() if proc is None else proc).to_csv(folder / "process.csv", sep=";", index=False)
@@ -73,7 +73,7 @@ def write(folder, *, lab=None, proc=None):
     return folder
 
 
-def read(folder, table):
+def read(folder, table) -> pd.DataFrame:
     return pd.read_parquet(folder / f"{table}.parquet")
 
 
@@ -164,7 +164,7 @@ def test_the_press_series_keeps_its_spacing_from_24_h_on(source, tmp_path) -> No
     assert any("1 empty readings left out" in note for note in notes)
 
 
-def test_the_batch_size_comes_from_the_table_of_products_and_the_difference_is_said(source, tmp_path) -> None:
+def test_the_batch_size_comes_from_the_table_of_products_and_the_difference_is_noted(source, tmp_path) -> None:
     notes = convert(source, tmp_path / "out").notes
     assert read(tmp_path / "out", "batches")["size_tablets"].tolist() == [240000, 240000, 960000, 960000]
     assert any("laboratory.csv differs in 1 batches" in note for note in notes)

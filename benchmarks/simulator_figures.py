@@ -1,4 +1,4 @@
-"""Figures of docs/simulator.md: `python -m pipelines.simulator.figures [FOLDER]`, docs/figures unless given."""
+"""Figures of docs/simulator.md: `python -m benchmarks.simulator_figures [FOLDER]`, docs/figures unless given."""
 
 from __future__ import annotations
 

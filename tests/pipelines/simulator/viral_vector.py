@@ -1,4 +1,4 @@
-"""A second product through the same interface: lentiviral vector from transfected HEK293 cells in suspension.
+"""A second product with the interface of `kinetics`: lentiviral vector from transfected HEK293 cells in suspension.
 
 All figures are assumed: growth 0.015-0.030 per h, transfection after 72 h, titre 1e6-1e8 TU/mL at harvest, infectious
 titre lost with a half-life of about 20 h at 37 C. Titre in 1e6 TU/mL, particles in 1e9/mL, otherwise as `kinetics`.
@@ -8,44 +8,32 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numba import njit
 
-STATE = (
-    "viable_e6_ml",
-    "dead_e6_ml",
-    "glucose_mm",
-    "lactate_mm",
-    "titre_e6_tu_ml",
-    "particles_e9_ml",
-    "bacteria_cfu_ml",
-)
+from pipelines.simulator import kinetics
+from pipelines.simulator.kinetics import NEVER
+
+STATE = (*kinetics.STATE[:4], "titre_e6_tu_ml", "particles_e9_ml", "bacteria_cfu_ml")
 INPUTS = ("production", "temperature_factor")
 CHANNELS = (*STATE, "temperature_c")
 CHANNEL = {name: i for i, name in enumerate(CHANNELS)}
 DURATION_H = 120.0
 TRANSFECTION_H = 72.0
-NEVER = 1e9
 PARAMETERS = np.dtype([(name, "f8") for name in (
     "mu", "viable0", "transfection", "full_share", "end", "heat_from", "heat_to", "heat_delta",
     "bacteria_at", "bacteria_cfu_ml", "mu_bacteria",
 )])  # fmt: skip
 DEFAULTS = {
-    "viable0": 0.8,
-    "end": DURATION_H,
-    "full_share": 2e-3,
-    "heat_from": NEVER,
-    "heat_to": NEVER,
-    "bacteria_at": NEVER,
-}
+    "viable0": 0.8, "end": DURATION_H, "full_share": 2e-3, "heat_from": NEVER, "heat_to": NEVER, "bacteria_at": NEVER,
+}  # fmt: skip
 SPECIFICATION = {"titre_e6_tu_ml": (8.0, None), "infectious_share": (3e-4, None), "bioburden_cfu_ml": (None, 10.0)}
 
 
 def parameters(n: int) -> np.ndarray:
     """`n` parameter records without a fault; growth and transfection are still zero."""
-    records: Any = np.zeros(n, PARAMETERS)
+    records: np.ndarray = np.zeros(n, PARAMETERS)
     for name, value in DEFAULTS.items():
         records[name] = value
     return records
@@ -70,7 +58,7 @@ def rhs(state, inputs, p, out) -> None:
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def run_recorded(p, dt, record_every):
+def run_recorded(p: np.ndarray, dt: float, record_every: int) -> np.ndarray:
     """Trajectories of many batches: (n, records, len(CHANNELS)), NaN after a batch's end."""
     rows = round(p["end"].max() / dt) // record_every + 1
     out = np.full((p.shape[0], rows, 8), np.nan)

@@ -1,8 +1,17 @@
 import matplotlib
+import pytest
 
-from pipelines.simulator import figures
+from benchmarks import simulator_figures as figures
+from pipelines.simulator import SimulationSettings
+from pipelines.simulator.faults import MODES
+from pipelines.simulator.plan import PlantPlan, plan_plant
 
 matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="module")
+def plant() -> PlantPlan:
+    return plan_plant(SimulationSettings(n_batches=400, seed=3, mode_rates=dict.fromkeys(MODES, 3.0)))
 
 
 def test_the_figures_show_what_the_truth_says(plant) -> None:
