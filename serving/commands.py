@@ -1,4 +1,4 @@
-"""What the command line does with the endpoint: serve, keys, audit, replay. It gives lines; somebody else prints them."""
+"""Commands of the endpoint: serve, keys, audit, replay. They return lines for the command line to print."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import os
 import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from features.errors import BatchguardError
-from serving.access.keys import add_key, list_keys, revoke_key
-from serving.audit import trail
-from serving.audit.anchor import Anchor
-from serving.audit.trail import Actor
+from serving.access.keys import KeyRecord, add_key, list_keys, revoke_key
+from serving.audit import trail, verification
+from serving.audit.trail import Actor, Anchor
 from serving.ids import iso, new_id, now_us
 from serving.main import CONFIG, DATA_DIR, MODELS
 from serving.model_releases import KEYS, ModelReleases
@@ -27,15 +25,15 @@ from serving.settings import LOOPBACK, EndpointSettings, load_settings
 
 @dataclass(frozen=True)
 class Listen:
-    """Where the endpoint listens.
+    """Address and TLS files of the endpoint.
 
     Attributes:
-        host: Loopback unless `anywhere`.
+        host: Address; loopback unless `anywhere`.
         port: TCP port.
-        anywhere: Whether another address than loopback is meant.
+        anywhere: Whether another address than loopback is allowed.
         tls_cert: PEM file; None: no TLS.
         tls_key: PEM file.
-        tls_client_ca: PEM file of the authority that clients' certificates have to come from; None: any client.
+        tls_client_ca: PEM file of the authority of clients' certificates; None: any client.
     """
 
     host: str = "127.0.0.1"
@@ -46,22 +44,22 @@ class Listen:
     tls_client_ca: Path | None = None
 
     def check(self) -> None:
-        """Whether it can be meant.
+        """Check the combination of options.
 
         Raises:
-            BatchguardError: The address is not loopback, or a file of TLS is missing or none.
+            BatchguardError: The address is not loopback, or a TLS file is missing or not valid.
         """
         if self.host not in LOOPBACK and not self.anywhere:
             raise BatchguardError(
                 f"--host {self.host} is not loopback",
                 expected=" or ".join(LOOPBACK),
-                remedy="Say --listen-anywhere if other machines shall reach the endpoint, and give it TLS.",
+                remedy="Add --listen-anywhere if other machines shall reach the endpoint, and TLS files.",
             )
         if (self.tls_cert is None) != (self.tls_key is None):
             raise BatchguardError("--tls-cert and --tls-key go together")
         if self.tls_client_ca is not None and self.tls_cert is None:
             raise BatchguardError(
-                "--tls-client-ca needs --tls-cert and --tls-key: without TLS nobody shows a certificate"
+                "--tls-client-ca needs --tls-cert and --tls-key: certificates of clients are a part of TLS"
             )
         for path in (self.tls_cert, self.tls_key, self.tls_client_ca):
             if path is not None and not path.is_file():
@@ -83,7 +81,7 @@ class Listen:
 
 
 def serve(models: Path, data_dir: Path, config: Path | None, listen: Listen) -> None:
-    """Serve until told to stop.
+    """Serve until the process is stopped.
 
     Raises:
         BatchguardError: A setting is wrong, the records cannot be reached, or the address is not loopback.
@@ -91,30 +89,30 @@ def serve(models: Path, data_dir: Path, config: Path | None, listen: Listen) -> 
     listen.check()
     settings = load_settings(data_dir, config)
     records = Records(settings.records_url)
-    records.prepare()  # here, where an error is one line
+    records.prepare()  # before the server starts, so that an error is one line
     records.close()
     os.environ |= {MODELS: str(models.absolute()), DATA_DIR: str(data_dir.absolute())}
     if config is not None:
         os.environ[CONFIG] = str(config.absolute())
-    _granian(listen).serve()
+    _run_server(listen)
 
 
-def _granian(listen: Listen) -> Any:
+def _run_server(listen: Listen) -> None:
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
     from granian.server import Server
 
-    return Server(
+    Server(
         "serving.main:make", factory=True, interface=Interfaces.ASGI, address=listen.host, port=listen.port, workers=1,
         http=HTTPModes.http1, http1_settings=HTTP1Settings(header_read_timeout=5_000, max_buffer_size=64 * 1024),
         websockets=False, backlog=1024, workers_kill_timeout=10, respawn_failed_workers=True, log_access=False,
         ssl_cert=listen.tls_cert, ssl_key=listen.tls_key, ssl_ca=listen.tls_client_ca,
         ssl_client_verify=listen.tls_client_ca is not None,
-    )  # fmt: skip
+    ).serve()  # fmt: skip
 
 
 class RecordsAdmin:
-    """The records, for a person at the machine.
+    """Administration of the records by a person at the machine.
 
     Args:
         data_dir: As for `serve`.
@@ -134,7 +132,7 @@ class RecordsAdmin:
         self.records.close()
 
     def add_key(self, name: str, *, role: str, sites: Sequence[str], person: bool, days: int | None) -> Iterator[str]:
-        """Make a key; its lines show it, for the only time."""
+        """Make a key; the lines show it for the only time."""
         expires = None if days is None else now_us() + round(timedelta(days=days).total_seconds() * 1e6)
         key_id, key = add_key(self.records, name=name, kind="person" if person else "service", role=role, sites=sites,
                               expires_us=expires, actor=_operator())  # fmt: skip
@@ -143,49 +141,52 @@ class RecordsAdmin:
 
     def list_keys(self) -> Iterator[str]:
         """One line a key."""
-        for row in list_keys(self.records):
-            state = "revoked " + iso(row["revoked_us"]) if row["revoked_us"] else "valid"
-            if row["expires_us"] is not None and not row["revoked_us"]:
-                state = ("expired " if row["expires_us"] <= now_us() else "valid until ") + iso(row["expires_us"])
-            sites = ", ".join(orjson.loads(row["sites"]))
-            yield f"{row['key_id']}  {row['kind']:7}  {row['role']:8}  {sites}  {row['name']}  {state}"
+        for key in list_keys(self.records):
+            sites = ", ".join(orjson.loads(key.sites))
+            yield f"{key.key_id}  {key.kind:7}  {key.role:8}  {sites}  {key.name}  {_state(key)}"
 
     def revoke_key(self, key_id: str, why: str) -> Iterator[str]:
         """Make a key useless."""
         revoke_key(self.records, key_id, why=why, actor=_operator())
         yield f"{key_id} is revoked"
 
-    def verify(self) -> trail.Verified:
-        """Hold the records against the audit trail, and the trail against its anchor."""
-        return trail.verify(self.records, self.settings.anchor)
+    def verify(self) -> verification.Verification:
+        """Compare the records with the audit trail, and the trail with its anchor."""
+        return verification.verify(self.records, self.settings.anchor)
 
     def export(self) -> Iterator[str]:
         """The audit trail, one JSON object a line."""
         with self.records.read() as connection:
-            for entry in trail.export(connection):
-                yield orjson.dumps(entry).decode()
+            for entry in trail.entries(connection):
+                yield orjson.dumps(entry.to_json()).decode()
 
     def replay(self, score_id: str, models: Path) -> tuple[bool, str]:
         """Make a score again.
 
         Returns:
-            Whether it is the same to the bit, and a line that says so.
+            Whether the two are equal to the bit, and a line with the result.
         """
         from serving.service.engine_cache import EngineCache, eviction
         from serving.service.score_requests import replay
         from serving.service.scoring_service import ScoringService
 
-        forget = eviction(self.records, self.settings.forget_after_days)
-        make = ModelReleases(models, self._data_dir / KEYS, forget).make
-        found = replay(
-            ScoringService(self.records, make, EngineCache(self.records, make), Anchor(self.settings.anchor)), score_id
-        )
+        policy = eviction(self.records, self.settings.forget_after_days)
+        make = ModelReleases(models, self._data_dir / KEYS, policy).make
+        service = ScoringService(self.records, make, EngineCache(self.records, make), Anchor(self.settings.anchor))
+        found = replay(service, score_id)
         if found.is_equal:
             return True, f"{score_id}: the same to the bit, probability {found.again['failure_probability']!r}"
         return False, f"{score_id}: differs in {', '.join(found.differing)}"
 
 
+def _state(key: KeyRecord) -> str:
+    if key.revoked_us is not None:
+        return f"revoked {iso(key.revoked_us)}"
+    if key.expires_us is None:
+        return "valid"
+    return ("expired " if key.expires_us <= now_us() else "valid until ") + iso(key.expires_us)
+
+
 def _operator() -> Actor:
-    """The person at the machine, as its operating system knows them."""
-    now = datetime.now(UTC)
-    return Actor(f"local:{getpass.getuser()}", "operator", f"cli-{new_id(round(now.timestamp() * 1e6))}")
+    """The user of the operating system."""
+    return Actor(f"local:{getpass.getuser()}", "operator", f"cli-{new_id(now_us())}")

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@+-]*$"  # of batches and sites
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_one_at_a_time = threading.Lock()
-_last = 0  # the number of the newest id
+_lock = threading.Lock()
+_last = 0  # the newest id, as a number
 
 
 def now_us() -> int:
@@ -20,11 +20,11 @@ def now_us() -> int:
 
 
 def new_id(at_us: int) -> str:
-    """A UUID of version 7 (RFC 9562): ids that this process makes later sort later, those of one millisecond, too."""
+    """A UUID of version 7 (RFC 9562): ids sort in the order in which this process makes them, also within one millisecond."""
     global _last
     millisecond = at_us // 1000
     number = millisecond << 80 | 0x7 << 76 | secrets.randbits(11) << 64 | 0b10 << 62 | secrets.randbits(61)
-    with _one_at_a_time:
+    with _lock:
         if _last >> 80 == millisecond:
             number = _last + 1 + secrets.randbits(32)
         _last = number
@@ -37,10 +37,10 @@ def iso(at_us: int) -> str:
 
 
 def microseconds(text: str) -> int:
-    """ISO 8601 with offset to microseconds, digits beyond cut off.
+    """Microseconds since 1970 of an ISO 8601 time with offset; digits below a microsecond are cut off.
 
     Raises:
-        ValueError: It is no time, has no offset, or lies outside the years 1 to 9999 in UTC, which no other text can name.
+        ValueError: The text is no time, has no offset, or lies outside the years 1 to 9999 in UTC.
     """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
@@ -49,3 +49,16 @@ def microseconds(text: str) -> int:
         return (moment.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
     except OverflowError:
         raise ValueError("a time outside the years 1 to 9999 in UTC") from None
+
+
+def checked_time(text: str) -> str:
+    """The text itself, if it is a time that `microseconds` reads.
+
+    Raises:
+        ValueError: It is not.
+    """
+    try:
+        microseconds(text)
+    except ValueError:
+        raise ValueError("not a time with offset from UTC, for example 2026-01-31T08:00:00+01:00") from None
+    return text

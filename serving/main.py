@@ -1,4 +1,4 @@
-"""Makes the application in a server's process, from the environment that `serving.commands.serve` sets."""
+"""Builds the application in the process of a server, from the environment that `serving.commands.serve` sets."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from serving.access.keys import KeyRing
-from serving.access.tokens import Provider, Tokens
+from serving.access.principals import KeyRing
+from serving.access.tokens import Tokens
 from serving.api.app import make_app
 from serving.api.guard import Verifier
-from serving.api.telemetry import log_json
-from serving.audit.anchor import Anchor
-from serving.events import outbox
-from serving.events.webhooks import post
+from serving.api.middleware import log_json
+from serving.audit.trail import Anchor
+from serving.events.webhooks import WebhookDispatcher, post
 from serving.model_releases import KEYS, ModelReleases, ReleaseWatcher
 from serving.records.store import Records
 from serving.service.engine_cache import EngineCache, eviction
@@ -37,39 +36,37 @@ def make() -> FastAPI:
     return assemble(settings, Path(os.environ[MODELS]), Path(os.environ[DATA_DIR]) / KEYS)
 
 
-def keep_out_of_collections() -> None:
-    """Python's collector no longer goes through what is held from now on: a whole plant takes it most of a second.
-
-    What the engine before this one left behind is collected first.
-    """
+def freeze_garbage_collector() -> None:
+    """Collect garbage, then exempt all present objects from later collections: a whole plant takes most of a second."""
     gc.unfreeze()
     gc.collect()
     gc.freeze()
 
 
 def assemble(settings: EndpointSettings, bundles: Path, keys: Path) -> FastAPI:
-    """Everything put together over a folder of bundles and one of the keys whose signature counts.
+    """The application over a folder of bundles and a folder of trusted public keys.
 
     Raises:
         BatchguardError: A setting is wrong, or the records cannot be reached.
     """
-    receivers = [outbox.Receiver(hook, secret_of(hook)) for hook in settings.webhook]
+    receivers = [(hook, secret_of(hook)) for hook in settings.webhook]
     records = Records(settings.records_url)
     records.prepare()
-    dispatcher = outbox.WebhookDispatcher(records, receivers, post)
+    dispatcher = WebhookDispatcher(records, receivers, post)
     models = ModelReleases(bundles, keys, eviction(records, settings.forget_after_days))
     service = ScoringService(
-        records, models.make, EngineCache(records, models.make, keep_out_of_collections), Anchor(settings.anchor), hooks=settings.webhook,
+        records,
+        models.make,
+        EngineCache(records, models.make, freeze_garbage_collector),
+        Anchor(settings.anchor),
+        hooks=settings.webhook,
         max_future_us=round(settings.max_future_s * 1e6),
-        answers_last_us=round(settings.keep_answers_days * 86_400e6), told=dispatcher.wake, stale_since_us=models.stale_since_us,
-        stale_because=models.stale_because,
-    )  # fmt: skip
+        answer_ttl_us=round(settings.keep_answers_days * 86_400e6),
+        on_events=dispatcher.wake,
+        staleness=models.staleness,
+    )
     verifiers: dict[str, Verifier] = {"key": KeyRing(records)}
     if settings.identity is not None:
-        verifiers["token"] = Tokens(Provider(**settings.identity.model_dump()))
-    return make_app(
-        service,
-        verifiers,
-        settings,
-        [dispatcher, ReleaseWatcher(models, service.engine_cache, settings.look_every_s, tidy=service.tidy)],
-    )
+        verifiers["token"] = Tokens(settings.identity)
+    watcher = ReleaseWatcher(models, service.engine_cache, settings.look_every_s, purge=service.purge_expired)
+    return make_app(service, verifiers, settings, [dispatcher, watcher])

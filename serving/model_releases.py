@@ -1,7 +1,7 @@
-"""Which model speaks, and which one spoke: engines over signed bundles, and a watch for the next release.
+"""The serving model and the models of earlier scores: engines over signed bundles, and a watcher for newer releases.
 
-A newer release is a new engine, made and filled beside the one that speaks, and put in its place at once: no score is
-ever half of the one and half of the other.
+A newer release gets an engine of its own, filled beside the serving one and put in its place at once: every score is made
+by one model.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -26,83 +25,75 @@ from serving.engine import LiveEngine
 from serving.ids import now_us
 from serving.interfaces import Engine, EngineError
 from serving.live.batches import NEVER, EvictionPolicy
-from serving.service.engine_cache import EngineCache
+from serving.service.engine_cache import EngineCache, Staleness
 
 KEYS = "keys"  # folder of the trusted public keys in a data directory
-_SAME = ("sha256", "name", "version", "review", "process_sha256", "features_sha256")  # what a score says of a release
-_EARLIER = 2  # models of earlier scores that are kept loaded
+_IDENTITY = ("name", "version", "review", "process_sha256", "features_sha256")  # of a release, beside its digest
+_CACHED = 2  # models of earlier scores that stay loaded
 _log = structlog.get_logger("batchguard.models")
 
 
 class ModelReleases:
-    """Bundles of a folder, by keys of another.
+    """Bundles of one folder that are signed by a key of another.
 
-    What speaks is held in memory. Once it does, an engine that has to be made again needs neither the folder nor the
-    disk, and nothing that happens to the folder brings back a release older than one that spoke.
+    The serving model stays in memory. A new engine over it needs neither the folder nor the disk, and no change of the
+    folder brings back a release older than the serving model.
 
     Args:
         root: Folder of bundles.
-        keys: Folder of the public keys whose signature counts.
-        forgetting: When an engine's batches give up their readings and events.
+        keys: Folder of the trusted public keys.
+        eviction: When an engine evicts the readings and events of a batch.
+
+    Attributes:
+        store: The bundles.
+        staleness: Whether a newer release cannot be used.
     """
 
     def __init__(self, root: Path, keys: Path, eviction: EvictionPolicy = NEVER) -> None:
         self.store, self._keys, self._eviction = BundleStore(root), keys, eviction
+        self.staleness = Staleness()
         self._loader = BundleLoader(self.store, ())
         self._serving_model: ServingModel | None = None
         self._earlier: dict[str, ServingModel] = {}
-        self._one_at_a_time = threading.Lock()  # of several that ask about earlier scores
-        self._stale_us: int | None = None
-        self._because = ""
+        self._lock = threading.Lock()  # of `_earlier`
 
-    def make(self, model: Mapping[str, Any] | None) -> Engine:
-        """An empty engine over the release that speaks, or over the one that a score names.
+    def make(self, model: Mapping[str, object] | None) -> Engine:
+        """An empty engine over the serving model (None), or over the model that a score names.
 
         Raises:
-            EngineError: There is none that may speak.
+            EngineError: There is no such model, or it fails a check.
         """
         try:
-            if model is None:
-                return self._engine(self._serving_model or self._first())
-            return self._engine(self._named(model))
+            return self._engine(self._serving_model or self._first() if model is None else self._named(model))
         except EngineError:
             raise
         except (BatchguardError, OSError) as error:
             raise EngineError(str(error)) from error
 
-    def stale_since_us(self) -> int | None:
-        """Since when a newer release cannot be used; None: the newest one speaks."""
-        return self._stale_us
-
-    def stale_because(self) -> str:
-        """Why it cannot be used, and what to do; empty: the newest one speaks."""
-        return self._because
-
-    def look(self, engine_cache: EngineCache) -> None:
-        """Look for a newer release, and let it speak if it passes every check and the rows in memory can follow it."""
+    def check_for_release(self, engine_cache: EngineCache) -> None:
+        """Replace the serving model by a newer release that passes every check and fits the rows in memory."""
         try:
             if self._serving_model is None:
-                return  # the first score finds out
+                return  # the first score loads the newest release
             if self.store.pointed() != self._serving_model.bundle.sha256:
-                found = self._newest()
-                if found.bundle.sha256 == self._serving_model.bundle.sha256:
-                    raise BundleError(found.stale_because)
-                engine_cache.renew(self._engine(found), lambda: self._took(found))
-                _log.info("a newer model speaks", bundle=found.bundle.sha256)
-            self._stale_us, self._because = None, ""
-        except Exception as error:  # whatever it is: the release that speaks goes on, and a later look may succeed
-            self._stale_us = now_us() if self._stale_us is None else self._stale_us
-            self._told(str(error) if isinstance(error, BatchguardError) else type(error).__name__)
+                newest = self._newest()
+                if newest.bundle.sha256 == self._serving_model.bundle.sha256:
+                    raise BundleError(newest.stale_because)
+                engine_cache.replace(self._engine(newest), lambda: self._serve(newest))
+                _log.info("a newer model serves", bundle=newest.bundle.sha256)
+            self.staleness.since_us, self.staleness.because = None, ""
+        except Exception as error:
+            self.staleness.since_us = now_us() if self.staleness.since_us is None else self.staleness.since_us
+            self._mark_stale(str(error) if isinstance(error, BatchguardError) else type(error).__name__)
 
-    def _took(self, found: ServingModel) -> None:
-        """An engine that has to be made again from here on is one of this release."""
-        self._serving_model = found
+    def _serve(self, serving_model: ServingModel) -> None:
+        self._serving_model = serving_model
 
     def _first(self) -> ServingModel:
-        self._serving_model = found = self._newest()
-        self._stale_us = found.stale_since_us
-        self._told(found.stale_because)
-        return found
+        self._serving_model = newest = self._newest()
+        self.staleness.since_us = newest.stale_since_us
+        self._mark_stale(newest.stale_because)
+        return newest
 
     def _newest(self) -> ServingModel:
         self._loader.trust(trusted_keys(self._keys))
@@ -111,83 +102,75 @@ class ModelReleases:
     def _engine(self, serving_model: ServingModel) -> LiveEngine:
         return LiveEngine(serving_model, self._eviction)
 
-    def _told(self, because: str) -> None:
-        """One line in the log for each reason, not one for each look."""
-        if because and because != self._because:
-            _log.error("a newer release cannot be used, the former one speaks", because=because)
-        self._because = because
+    def _mark_stale(self, because: str) -> None:
+        """Note the reason; the log has one line for each reason, not for each check."""
+        if because and because != self.staleness.because:
+            _log.error("a newer release cannot be used, the former one serves", because=because)
+        self.staleness.because = because
 
-    def _named(self, model: Mapping[str, Any]) -> ServingModel:
-        """The release that a score names: the one that speaks, one that was asked for before, or one from the folder."""
-        wanted = {name: model[name] for name in _SAME}
-        with self._one_at_a_time:
-            known_ones = (self._serving_model, *self._earlier.values())
-        for known in known_ones:
-            if known is not None and _said_of(known.bundle) == wanted:
-                return known
-        bundle = self._find(wanted)
-        run_canary(bundle)  # loaded in a child process first, as any other
+    def _named(self, model: Mapping[str, object]) -> ServingModel:
+        """The model that a score names: the serving one, a cached one, or one from the folder."""
+        with self._lock:
+            loaded = (self._serving_model, *self._earlier.values())
+        for candidate in loaded:
+            if candidate is not None and _matches(candidate.bundle, model):
+                return candidate
+        bundle = self._find(model)
+        run_canary(bundle)  # in a child process first, as for every release
         found = ServingModel(bundle, load_predictor(bundle))
-        with self._one_at_a_time:
+        with self._lock:
             self._earlier[bundle.sha256] = found
-            while len(self._earlier) > _EARLIER:
+            while len(self._earlier) > _CACHED:
                 self._earlier.pop(next(iter(self._earlier)))
         return found
 
-    def _find(self, wanted: Mapping[str, Any]) -> Bundle:
-        """The bundle of a release, to be run by the feature code that it was released with."""
-        trusted = trusted_keys(self._keys)
-        if wanted["features_sha256"] != features_digest():
+    def _find(self, model: Mapping[str, object]) -> Bundle:
+        """The bundle of a release, which needs the feature code that it was released with."""
+        trusted, short = trusted_keys(self._keys), str(model["sha256"])[:12]
+        if model["features_sha256"] != features_digest():
             raise EngineError(
-                f"model {wanted['sha256'][:12]} spoke with other feature code",
+                f"model {short} was made with other feature code",
                 remedy="Use the version of batchguard that scored with it.",
             )
         for folder in sorted(self.store.root.glob("?" * 64)):
-            try:
+            with contextlib.suppress(BundleError):  # a damaged bundle is not used
                 bundle = self.store.read(folder.name, trusted)
-            except BundleError:
-                continue  # a damaged one speaks for nobody
-            if _said_of(bundle) == wanted:
-                return bundle
-        raise EngineError(f"no bundle holds model {wanted['sha256'][:12]}", remedy="Restore the folder of bundles.")
+                if _matches(bundle, model):
+                    return bundle
+        raise EngineError(f"no bundle holds model {short}", remedy="Restore the folder of bundles.")
 
 
-def _said_of(bundle: Bundle) -> dict[str, str]:
+def _matches(bundle: Bundle, model: Mapping[str, object]) -> bool:
+    """Whether a score that names a model was made with a bundle."""
     manifest = bundle.manifest
-    said = (manifest.model_sha256, manifest.name, manifest.version, manifest.review, manifest.process_sha256,
-            manifest.features_sha256)  # fmt: skip
-    return dict(zip(_SAME, said, strict=True))
+    return manifest.model_sha256 == model["sha256"] and all(getattr(manifest, n) == model[n] for n in _IDENTITY)
 
 
 class ReleaseWatcher:
-    """Lets the newest release speak as soon as the process runs, looks for newer ones, and tidies up, in a thread of its own.
+    """A thread that loads the newest release at its start, then checks for newer ones and purges expired answers.
 
     Args:
         models: The bundles.
-        engine_cache: Holds the engine that speaks.
-        every_s: Seconds between two looks.
-        tidy: Removes a few of what need not be kept; how many.
+        engine_cache: Holds the serving engine.
+        every_s: Seconds between two checks.
+        purge: Removes some expired answers and returns how many.
     """
 
     def __init__(
-        self,
-        models: ModelReleases,
-        engine_cache: EngineCache,
-        every_s: float = 5.0,
-        *,
-        tidy: Callable[[], int] = lambda: 0,
-    ) -> None:
-        self._models, self._engine_cache, self._every_s, self._tidy = models, engine_cache, every_s, tidy
+        self, models: ModelReleases, engine_cache: EngineCache, every_s: float = 5.0, *,
+        purge: Callable[[], int] = lambda: 0,
+    ) -> None:  # fmt: skip
+        self._models, self._engine_cache, self._every_s, self._purge = models, engine_cache, every_s, purge
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread = threading.Thread(target=self._run, name="models", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End."""
+        """End the thread."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
@@ -195,10 +178,10 @@ class ReleaseWatcher:
     def _run(self) -> None:
         code_digest()  # parses all modules once, about a second: the first score does not wait for it
         with contextlib.suppress(BatchguardError), self._engine_cache.reading():
-            pass  # loaded before the first request has to wait for it; what is wrong, the request is told
+            pass  # loaded before the first request; an error is answered to the requests
         while not self._stop.wait(self._every_s):
-            self._models.look(self._engine_cache)
+            self._models.check_for_release(self._engine_cache)
             try:
-                self._tidy()
-            except Exception as error:  # a watch that dies would never see the next release
-                _log.warning("tidying up waits", kind=type(error).__name__)
+                self._purge()
+            except Exception as error:
+                _log.warning("purge postponed", kind=type(error).__name__)

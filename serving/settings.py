@@ -1,4 +1,4 @@
-"""Settings of the endpoint: an `endpoint.toml` and, for the database, the environment."""
+"""Settings of the endpoint: `endpoint.toml`, and the environment for the database."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class _Part(BaseModel):
 
 
 class Webhook(_Part):
-    """Who is told of scores.
+    """A receiver of events.
 
     Attributes:
         name: Shown in logs; an event is delivered once per name.
         url: `https://`, or `http://` inside the plant.
-        secret_file: File with the secret that signs (Standard Webhooks), 24 bytes or more.
+        secret_file: File with the secret that signs deliveries (Standard Webhooks), 24 bytes or more.
         format: `json`, or `b2mml` for a WorkAlert.
-        events: Which kinds.
-        sites: Whose batches; `*` for all.
+        events: Kinds of events to send.
+        sites: Sites whose batches count; `*` for all.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,79}$")
@@ -41,7 +41,15 @@ class Webhook(_Part):
 
 
 class Identity(_Part):
-    """The identity provider, `serving.access.tokens.Provider`."""
+    """The identity provider of the plant (OpenID Connect).
+
+    Attributes:
+        issuer: `iss` of its tokens.
+        audience: `aud` of tokens for this endpoint.
+        jwks_url: Address of its public keys.
+        role_claim: Claim that holds the role, or a list of one role.
+        sites_claim: Claim that holds the list of sites.
+    """
 
     issuer: str
     audience: str
@@ -51,19 +59,19 @@ class Identity(_Part):
 
 
 class EndpointSettings(_Part):
-    """How the endpoint runs.
+    """Settings of one endpoint.
 
     Attributes:
         records_url: Database of the records.
-        anchor: File that the end of the audit chain is written to; best on another machine's disk.
+        anchor: File that notes the end of the audit chain; best on another machine's disk.
         max_body_bytes: Larger requests are refused.
         body_timeout_s: A body that takes longer to arrive is refused.
-        keep_answers_days: For how long an idempotency key stands for its answer.
+        keep_answers_days: How long an idempotency key stands for its answer.
         max_future_s: How far ahead of the endpoint's clock a reading may have become available.
-        look_every_s: Seconds between two looks for a newer release.
-        forget_after_days: Days after the newest reading or event of a batch, by the newest one of the plant, after which
-            its rows are no longer held in memory; they are read from the records when somebody asks.
-        identity: Provider of people's tokens; None: keys only.
+        look_every_s: Seconds between two checks for a newer release.
+        forget_after_days: Days between the newest row of a batch and the newest one of the plant after which the batch's rows
+            are evicted from memory; a score reads them from the records again.
+        identity: Provider of people's tokens; None: API keys only.
         webhook: Receivers of events.
     """
 
@@ -85,9 +93,9 @@ def load_settings(
     """Settings of a data directory.
 
     Args:
-        data_dir: Holds `records.db` and `audit.anchor` unless told otherwise.
-        config: An `endpoint.toml`; None: `data_dir/endpoint.toml` where there is one.
-        environment: `BATCHGUARD_RECORDS_URL` comes before the file.
+        data_dir: Default folder of `records.db` and `audit.anchor`.
+        config: An `endpoint.toml`; None: `data_dir/endpoint.toml`, if it exists.
+        environment: `BATCHGUARD_RECORDS_URL` overrides the file.
 
     Raises:
         BatchguardError: The file cannot be read, or a key is unknown or wrong.
@@ -108,12 +116,12 @@ def load_settings(
         raise BatchguardError(f"{path}: {'.'.join(str(p) for p in first['loc'])}: {first['msg']}") from None
     names = [hook.name for hook in settings.webhook]
     if len(names) != len(set(names)):
-        raise BatchguardError(f"{path}: two webhooks of one name", expected="a name of its own for each")
+        raise BatchguardError(f"{path}: two webhooks have one name", expected="a name of its own for each")
     return settings
 
 
 def secret_of(hook: Webhook) -> bytes:
-    """The secret that signs what a webhook gets.
+    """The secret that signs the deliveries of a webhook.
 
     Raises:
         BatchguardError: The file cannot be read, or the secret is too short.

@@ -7,6 +7,9 @@ import pyarrow as pa
 
 from features.contracts import Column, Table
 from features.dictionary import Feature
+from models.scoring import parquet
+from models.scoring.score import Score
+from pipelines.score_table import KEY
 
 COLUMN_SCHEMA = "dagster/column_schema"  # the key under which the UI looks for it
 
@@ -24,6 +27,28 @@ def column_schema(
     schema = table_schema(table)
     more = [_feature(feature, stored.field(feature.name).type) for feature in features] if stored else []
     return {COLUMN_SCHEMA: dg.TableSchema([*schema.columns, *more], schema.constraints)}
+
+
+def score_schema() -> Mapping[str, dg.TableSchema]:
+    """Metadata of `risk_scores`, from the declaration of the score record."""
+    columns = [
+        dg.TableColumn(
+            field.name,
+            str(field.type),
+            description=Score.model_fields[field.name].description,
+            constraints=dg.TableColumnConstraints(
+                nullable=field.nullable, other=list(map(_limit, Score.model_fields[field.name].metadata))
+            ),
+        )
+        for field in parquet.schema()
+    ]
+    return {COLUMN_SCHEMA: dg.TableSchema(columns, dg.TableConstraints([f"unique: {', '.join(KEY)}"]))}
+
+
+def _limit(constraint: object) -> str:
+    """A limit of a field, `Ge(ge=0)`, as text."""
+    signs = {"ge": ">=", "le": "<=", "gt": ">", "lt": "<", "min_length": "length >=", "max_length": "length <="}
+    return ", ".join(f"{sign} {getattr(constraint, name)}" for name, sign in signs.items() if hasattr(constraint, name))
 
 
 def table_schema(table: Table) -> dg.TableSchema:

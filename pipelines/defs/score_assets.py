@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from features.contracts import RISK_SCORE
 from pipelines.defs.resources import PlantResource
-from pipelines.defs.schemas import column_schema
+from pipelines.defs.schemas import score_schema
 from pipelines.monitoring import monitor
 from pipelines.risk_scores import publish_scores
 from pipelines.risk_scores import serving_model as find_serving_model
@@ -32,7 +31,7 @@ def serving_model(context: dg.AssetExecutionContext, plant: PlantResource) -> dg
     deps=["in_progress_features", "run_history", "serving_model"],
     group_name="scoring",
     kinds={"parquet", "deltalake"},
-    metadata=column_schema(RISK_SCORE),
+    metadata=score_schema(),
 )
 def risk_scores(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
     """One record per batch in progress: probability, decision, reasons, missing and stale data, and the model."""

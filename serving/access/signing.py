@@ -1,7 +1,7 @@
-"""Signing: a person shows again who they are, at the moment of the signature (21 CFR 11.200(a)).
+"""Signing: a person authenticates again at the moment of the signature (21 CFR 11.200(a)).
 
-A signature has two components: the person's id, and a secret that only this person can show: their own API key once
-more, or a token of the identity provider from a login just now (`auth_time`).
+A signature has two components: the person's id, and a secret that only this person has: their own API key once more, or
+a token of the identity provider from a login just now (`auth_time`).
 
 - The first signing of a session takes both; the login is at most `FRESH_S` old.
 - Each next one takes the secret again; the login is at most `SESSION_S` old.
@@ -37,12 +37,12 @@ class SigningPausedError(UnauthenticatedError):
 
 @dataclass(frozen=True)
 class Signature:
-    """What a signed record shows beside its time.
+    """A signature as a signed record shows it.
 
     Attributes:
         name: Of the person, as printed.
-        meaning: What the signature says.
-        signed_with: The components that were shown.
+        meaning: Review, approval or responsibility.
+        signed_with: The components of the signature.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Signing:
     """Sessions of signing people.
 
     Args:
-        verify: Whose credential it is.
+        verify: The principal of a credential.
         clock: Microseconds UTC.
     """
 
@@ -62,39 +62,35 @@ class Signing:
         self._verify, self._clock = verify, clock
         self._last: dict[str, int] = {}  # person -> time of the last signing
         self._refused: dict[str, list[int]] = {}
-        self._turns: dict[
-            str, threading.Lock
-        ] = {}  # of one person one after the other: refusals are counted in between
+        self._person_locks: dict[str, threading.Lock] = {}  # one attempt at a time, so that refusals are counted
         self._lock = threading.Lock()
 
     def sign(self, person: Principal, meaning: Meaning, signer: str | None, credential: str | None) -> Signature:
-        """A signature of a person who was let in.
+        """A signature of an authenticated person.
 
         Args:
-            person: Who asks.
-            meaning: What the signature shall say.
-            signer: The person's id as they give it; may be absent within a session.
-            credential: Their secret, shown again.
+            person: The signer, by the request's own credential.
+            meaning: The meaning of the signature.
+            signer: The person's id as they typed it; may be absent within a session.
+            credential: Their secret, sent again.
 
         Raises:
             ForbiddenError: This person cannot give such a signature.
             SignatureError: A component is missing or is not this person's.
-            SigningPausedError: Too many were refused.
+            SigningPausedError: Too many attempts were refused.
         """
         if person.kind != "person":
             raise ForbiddenError("a service never signs")
         if meaning == "approval" and person.role != "approver":
             raise ForbiddenError(f"role {person.role} cannot sign an approval")
-        with self._turn(person):
-            return self._sign(person, meaning, signer, credential)
-
-    def _turn(self, person: Principal) -> threading.Lock:
         with self._lock:
-            return self._turns.setdefault(person.id, threading.Lock())
+            person_lock = self._person_locks.setdefault(person.id, threading.Lock())
+        with person_lock:
+            return self._sign(person, meaning, signer, credential)
 
     def _sign(self, person: Principal, meaning: Meaning, signer: str | None, credential: str | None) -> Signature:
         now = self._clock()
-        self._not_paused(person, now)
+        self._check_paused(person, now)
         try:
             used = self._components(person, signer, credential, now)
         except UnauthenticatedError as error:
@@ -106,7 +102,7 @@ class Signing:
             self._refused.pop(person.id, None)
         return Signature(person.name, meaning, used)
 
-    def _not_paused(self, person: Principal, now: int) -> None:
+    def _check_paused(self, person: Principal, now: int) -> None:
         with self._lock:
             recent = [at for at in self._refused.get(person.id, ()) if now - at < SESSION_S * _S]
         if len(recent) >= MOST_REFUSED:
@@ -120,26 +116,24 @@ class Signing:
                 "a signature needs your secret again",
                 expected="Signature-Credential: your own API key, or a token from a login just now",
             )
-        shown = self._verify(credential)
-        if shown.id != person.id:
-            raise SignatureError("the secret is not of the person who asks", expected="your own")
+        signing = self._verify(credential)
+        if signing.id != person.id:
+            raise SignatureError("the secret belongs to somebody else", expected="your own")
         first = now - self._last.get(person.id, -SESSION_S * _S) >= SESSION_S * _S
         if signer != person.id and (first or signer is not None):
-            raise SignatureError(
-                "the first signature of a session names its signer"
-                if signer is None
-                else "the signer is somebody else",
-                expected="signer: your own id",
+            fault = (
+                "the first signature of a session names its signer" if signer is None else "the signer is somebody else"
             )
+            raise SignatureError(fault, expected="signer: your own id")
         by_key = person.id.startswith("key:")
         if not by_key:
-            _fresh(shown, now, FRESH_S if first else SESSION_S)
+            _check_login(signing, now, FRESH_S if first else SESSION_S)
         component = "key" if by_key else "login"
         return f"id and {component}" if signer else component
 
 
-def _fresh(shown: Principal, now: int, most_s: int) -> None:
-    at = shown.authenticated_us
+def _check_login(person: Principal, now: int, most_s: int) -> None:
+    at = person.authenticated_us
     if at is None or not -FRESH_S * _S <= now - at <= most_s * _S:
         raise SignatureError(
             "the token does not come from a login just now", expected=f"auth_time at most {most_s} s ago",

@@ -4,67 +4,48 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
-from typing import Any
 
 import jwt
+from pydantic import JsonValue
 
 from features.errors import BatchguardError
 from serving.access.principals import AccessError, Principal, UnauthenticatedError, checked
+from serving.settings import Identity
 
 ALGORITHMS = ("EdDSA", "ES256", "ES384", "RS256", "RS384", "PS256")  # no shared secrets, never `none`
 _LEEWAY_S = 30
-_FRESH_S = 3600  # keys are fetched again, so that the provider can take one back
-_AGAIN_S = 10  # keys that did not help are not fetched again before
+_FRESH_S = 3600  # older keys are fetched again, so that the provider can withdraw one
+_RETRY_S = 10  # the shortest time between two fetches
 
 
 class ProviderUnavailableError(BatchguardError):
     """The identity provider's keys cannot be fetched now."""
 
 
-@dataclass(frozen=True)
-class Provider:
-    """The identity provider of the plant.
-
-    Attributes:
-        issuer: `iss` of its tokens.
-        audience: `aud` by which it names this endpoint.
-        jwks_url: Where its public keys are.
-        role_claim: Claim that holds the role, or a list with one role of ours in it.
-        sites_claim: Claim that holds the list of sites.
-    """
-
-    issuer: str
-    audience: str
-    jwks_url: str
-    role_claim: str = "batchguard_role"
-    sites_claim: str = "batchguard_sites"
-
-
 class Tokens:
-    """Verifies tokens of one provider; its keys are fetched once and again when an unknown one signs."""
+    """Verifies tokens of one provider; its keys are fetched once, and again for a token with an unknown key."""
 
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, provider: Identity) -> None:
         self._provider = provider
         self._client = jwt.PyJWKClient(provider.jwks_url, cache_keys=False, cache_jwk_set=False, timeout=2)
-        self._keys: dict[str | None, Any] = {}
+        self._keys: dict[str | None, jwt.PyJWK] = {}
         self._fetched_s = -float(_FRESH_S)
-        self._tried_s = -float(_AGAIN_S)
+        self._tried_s = -float(_RETRY_S)
         self._lock = threading.Lock()
 
-    def is_quick(self, token: str) -> bool:
-        """Whether `principal` answers without asking the provider."""
+    def is_cached(self, token: str) -> bool:
+        """Whether `principal` returns without a request to the provider."""
         try:
             return jwt.get_unverified_header(token).get("kid") in self._keys and self._is_fresh()
         except jwt.PyJWTError:
             return True
 
     def principal(self, token: str) -> Principal:
-        """Who it speaks of.
+        """The person that a token names.
 
         Raises:
-            UnauthenticatedError: It is not valid here, or gives no known role and sites.
-            ProviderUnavailableError: Its signature cannot be checked now.
+            UnauthenticatedError: The token is not valid here, or gives no known role and sites.
+            ProviderUnavailableError: The signature cannot be checked now.
         """
         try:
             key = self._key(jwt.get_unverified_header(token).get("kid"))
@@ -76,9 +57,9 @@ class Tokens:
             raise UnauthenticatedError(f"the token is not valid ({type(error).__name__})") from None
         return self._principal(claims)
 
-    def _principal(self, claims: dict[str, Any]) -> Principal:
-        said, sites = claims.get(self._provider.role_claim), claims.get(self._provider.sites_claim)
-        roles = [said] if isinstance(said, str) else said if isinstance(said, list) else []
+    def _principal(self, claims: dict[str, JsonValue]) -> Principal:
+        role_claim, sites = claims.get(self._provider.role_claim), claims.get(self._provider.sites_claim)
+        roles = role_claim if isinstance(role_claim, list) else [role_claim]
         try:
             names = [site for site in sites if isinstance(site, str)] if isinstance(sites, list) else []
             kind, role, scope = checked("person", str(roles[0]) if len(roles) == 1 else "", names)
@@ -91,11 +72,11 @@ class Tokens:
     def _is_fresh(self) -> bool:
         return time.monotonic() - self._fetched_s < _FRESH_S
 
-    def _key(self, kid: str | None) -> Any:
+    def _key(self, kid: str | None) -> jwt.PyJWK:
         if kid in self._keys and self._is_fresh():
             return self._keys[kid]
         with self._lock:
-            if time.monotonic() - self._tried_s >= _AGAIN_S:
+            if time.monotonic() - self._tried_s >= _RETRY_S:
                 self._tried_s = time.monotonic()
                 self._fetch()
         if not self._keys:
@@ -107,12 +88,12 @@ class Tokens:
         return self._keys[kid]
 
     def _fetch(self) -> None:
-        """Newest keys; those known before stay where the provider cannot be reached."""
+        """Fetch the newest keys; the former keys stay if the provider cannot be reached."""
         try:
             keys = self._client.get_signing_keys(refresh=True)
         except (jwt.PyJWKClientError, jwt.PyJWKSetError):
             return
         self._keys = {key.key_id: key for key in keys}
         self._fetched_s = time.monotonic()
-        if len(keys) == 1:  # a token may leave the name of the only key out
+        if len(keys) == 1:  # a token may omit the id of the only key
             self._keys[None] = keys[0]

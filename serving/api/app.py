@@ -1,37 +1,36 @@
-"""The application: routes, doors and bounds put together."""
+"""The application: routes, middleware and OpenAPI description."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
+from pydantic import JsonValue
 
-from features.canonical import canonical
 from serving.access.signing import Signing
-from serving.api import health, plant_rows, problems, requests, responses, score_history, score_queries, v1, v2
+from serving.api import health, problems, requests, responses, v1, v2
 from serving.api.fast_path import FastScorePath
 from serving.api.guard import PERMISSION, GuardedRoute, Verifier, verifier_of
-from serving.api.head_requests import HeadRequests
-from serving.api.limits import Limits
-from serving.api.telemetry import Metrics, Telemetry
+from serving.api.middleware import HeadRequests, Limits, Metrics, Telemetry
+from serving.api.replies import as_json
 from serving.service.scoring_service import ScoringService
 from serving.settings import EndpointSettings
 
 VERSION = "1"
 
 
-class Helper(Protocol):
-    """Works in a thread of its own."""
+class BackgroundWorker(Protocol):
+    """Works in a thread of its own while the application runs."""
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         ...
 
     def stop(self) -> None:
-        """End, soon."""
+        """End the thread within seconds."""
         ...
 
 
@@ -39,40 +38,34 @@ def make_app(
     service: ScoringService,
     verifiers: Mapping[str, Verifier],
     settings: EndpointSettings,
-    helpers: Sequence[Helper] = (),
+    workers: Sequence[BackgroundWorker] = (),
 ) -> FastAPI:
-    """The ASGI application over a desk.
+    """The ASGI application over a scoring service.
 
     Args:
-        service: Does the work.
+        service: Carries out the requests.
         verifiers: `key` and, where there is a provider, `token`.
-        settings: Bounds.
-        helpers: Run beside the app: deliver events, look for a newer model.
+        settings: Limits of a request.
+        workers: Started and stopped with the app.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        for helper in helpers:
-            helper.start()
+        for worker in workers:
+            worker.start()
         yield
-        for helper in helpers:
-            helper.stop()
+        for worker in workers:
+            worker.stop()
         service.close()
 
     app = FastAPI(title="batchguard", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None,
                   redirect_slashes=False, lifespan=lifespan)  # fmt: skip
     metrics = Metrics()
     app.state.service, app.state.verifiers, app.state.metrics = service, dict(verifiers), metrics
-    app.state.signing = Signing(lambda shown: verifier_of(verifiers, shown).principal(shown), service.clock)
-    for router in (
-        v1.router,
-        score_history.router,
-        score_queries.router,
-        plant_rows.router,
-        v2.router,
-        health.router,
-        _description(),
-    ):
+    app.state.signing = Signing(
+        lambda credential: verifier_of(verifiers, credential).principal(credential), service.clock
+    )
+    for router in (v1.router, v2.router, health.router, _description()):
         app.include_router(router)
     problems.install(app)
     app.add_middleware(FastScorePath, service=service, verifiers=verifiers, metrics=metrics)
@@ -82,8 +75,8 @@ def make_app(
     return app
 
 
-def openapi(app: FastAPI) -> dict[str, Any]:
-    """The whole API, with its one way to authenticate and the problems it answers with."""
+def openapi(app: FastAPI) -> dict[str, JsonValue]:
+    """The OpenAPI description, with bearer authentication and the schema of problems."""
     found = get_openapi(title=app.title, version=app.version, routes=app.routes, openapi_version="3.1.0",
                         description="Failure risk of batches in progress. Decision support: a person decides.")  # fmt: skip
     schemas = found["components"]["schemas"]
@@ -107,7 +100,7 @@ def _description() -> APIRouter:
 
     @router.get("/openapi.json", openapi_extra={PERMISSION: "read"}, include_in_schema=False)
     def description(request: Request) -> Response:
-        """The whole API."""
-        return Response(canonical(openapi(request.app)), media_type="application/json")
+        """The OpenAPI description."""
+        return as_json(openapi(request.app))
 
     return router

@@ -1,7 +1,7 @@
-"""The door of a route that is asked all day: a plain request is answered on the event loop, any other goes the ordinary way.
+"""Answers plain score requests on the event loop; every other request goes through FastAPI's routes.
 
-FastAPI's way to a handler takes nearly as long as a score does. What a plain request means is the same on both ways, and a
-test holds the answers of the one against those of the other.
+FastAPI's way to a handler takes nearly as long as a score does. A plain request means the same on both paths, and a test
+compares the answers of both.
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from features.errors import BatchguardError
 from serving.api.fields import Id
-from serving.api.guard import Verifier, call_from, known_at_once
-from serving.api.limits import replayed
+from serving.api.guard import Verifier, cached_principal, call_from, strict_json
+from serving.api.middleware import Metrics, replayed
 from serving.api.replies import KEY_PATTERN
 from serving.api.requests import ScoreRequest
-from serving.api.strict_json import strict_json
-from serving.api.telemetry import Metrics
 from serving.ids import microseconds
 from serving.records.answers import Answer
 from serving.service import score_requests
-from serving.service.locks import BusyError
+from serving.service.engine_cache import BusyError
 from serving.service.scoring_service import ScoringService
 
 _ROUTE = SimpleNamespace(path="/v1/batches/{batch_id}/scores")
@@ -35,11 +33,11 @@ _KEY: TypeAdapter[str | None] = TypeAdapter(Annotated[str, Field(pattern=KEY_PAT
 
 
 class FastScorePath:
-    """Answers plain requests for scores; stands behind `Limits`, which gives the whole body at once.
+    """Answers plain score requests; it stands behind `Limits`, which delivers the whole body in one message.
 
     Args:
-        app: Answers all others.
-        service: Does the work.
+        app: Answers all other requests.
+        service: Scores.
         verifiers: As for the app.
         metrics: Counts scores.
     """
@@ -50,7 +48,7 @@ class FastScorePath:
         self._app, self._service, self._verifiers, self._metrics = app, service, verifiers, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         is_score = scope["type"] == "http" and scope["method"] == "POST" and not scope["query_string"]
         path = _PATH.fullmatch(scope["path"]) if is_score else None
         if path is None:
@@ -70,22 +68,22 @@ class FastScorePath:
         await send({"type": "http.response.body", "body": answer.body})
 
     async def _answer(self, scope: Scope, batch_id: str, body: bytes) -> Answer | None:
-        """None: the ordinary way does it, or says what is wrong."""
+        """The answer; None if the request needs the routes, which also explain what is wrong with it."""
         headers = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}  # the first one counts
         key = headers.get(b"idempotency-key")
         try:
-            principal = known_at_once(self._verifiers, headers.get(b"authorization", ""), "score")
+            principal = cached_principal(self._verifiers, headers.get(b"authorization", ""), "score")
             _ID.validate_python(batch_id)
             _KEY.validate_python(key)
             if principal is None or (body and headers.get(b"content-type") != "application/json"):
                 return None
-            wanted = ScoreRequest.model_validate(strict_json(body)) if body else ScoreRequest()
+            options = ScoreRequest.model_validate(strict_json(body)) if body else ScoreRequest()
         except (ValidationError, BatchguardError):
             return None
-        as_of_us = microseconds(wanted.as_of) if wanted.as_of else None
+        as_of_us = microseconds(options.as_of) if options.as_of else None
         scope["state"]["principal"] = principal
-        call = call_from(self._service, principal, scope["state"]["request_id"], key, "POST", scope["path"], "", body)
+        call = call_from(self._service, principal, scope["state"]["request_id"], key, f"POST {scope['path']}?", body)
         try:
-            return await score_requests.score_at_once(self._service, call, batch_id, as_of_us, reasons=wanted.reasons)
+            return await score_requests.score_at_once(self._service, call, batch_id, as_of_us, reasons=options.reasons)
         except BusyError:
             return None

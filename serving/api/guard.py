@@ -1,18 +1,23 @@
-"""Every route's door: who asks, may they, and is the body JSON. A route without a permission lets nobody in."""
+"""Guards every route: authentication, permission, known query parameters, a JSON body with one meaning.
+
+A route without a permission is closed to everybody.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
+import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from pydantic import JsonValue
 from starlette.concurrency import run_in_threadpool
 
+from features.errors import BatchguardError
 from serving.access.principals import ForbiddenError, Principal, UnauthenticatedError
-from serving.api.problems import MediaTypeError, request_id_of
-from serving.api.strict_json import strict_json
 from serving.records.answers import Call
 from serving.service.errors import RefusedError
 from serving.service.scoring_service import ScoringService
@@ -20,18 +25,26 @@ from serving.service.scoring_service import ScoringService
 PERMISSION = "x-permission"
 
 
-class Verifier(Protocol):
-    """Keys or tokens."""
+class BadJsonError(BatchguardError):
+    """A body that is not JSON, or has two meanings."""
 
-    def is_quick(self, credential: str, /) -> bool:
-        """Whether `principal` answers at once."""
+
+class MediaTypeError(BatchguardError):
+    """A body that is declared as something else than JSON."""
+
+
+class Verifier(Protocol):
+    """Verifies one kind of credential: API keys or tokens."""
+
+    def is_cached(self, credential: str, /) -> bool:
+        """Whether `principal` returns without a slow hash, the database or the network."""
         ...
 
     def principal(self, credential: str, /) -> Principal:
-        """Whose it is.
+        """The principal of a credential.
 
         Raises:
-            UnauthenticatedError: Nobody's.
+            UnauthenticatedError: The credential is not valid.
         """
         ...
 
@@ -39,19 +52,15 @@ class Verifier(Protocol):
 class GuardedRoute(APIRoute):
     """A route whose permission stands in its OpenAPI entry under `x-permission`."""
 
-    @property
-    def permission(self) -> str:
-        """What a role has to be allowed; empty: nobody is."""
-        return str((self.openapi_extra or {}).get(PERMISSION, ""))
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Checks, then the handler itself."""
+    def get_route_handler(self) -> Callable[[Request], Coroutine[object, object, Response]]:
+        """The handler behind the checks."""
         handle = super().get_route_handler()
-        permission, known = self.permission, {parameter.alias for parameter in self.dependant.query_params}
+        permission = str((self.openapi_extra or {}).get(PERMISSION, ""))
+        known = {parameter.alias for parameter in self.dependant.query_params}
 
         async def guarded(request: Request) -> Response:
             if permission != "open":
-                request.state.principal = await _admitted(request, permission)
+                request.state.principal = await _authorized(request, permission)
                 _check_query(request, known)
             body = await request.body()
             if body:
@@ -62,26 +71,11 @@ class GuardedRoute(APIRoute):
         return guarded
 
 
-def _check_query(request: Request, known: set[str]) -> None:
-    """A parameter that is mistyped, or given twice, must not be passed over: a reason would be lost."""
-    given = [name for name, _ in request.query_params.multi_items()]
-    if len(given) != len(set(given)) or not known.issuperset(given):
-        raise RefusedError(
-            "a query parameter is unknown or stands twice", expected=", ".join(sorted(known)) or "no query parameter"
-        )
-
-
-def _check_media_type(request: Request) -> None:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise MediaTypeError("the body is not declared as JSON", expected="Content-Type: application/json")
-
-
 def verifier_of(verifiers: Mapping[str, Verifier], credential: str) -> Verifier:
-    """Who can say whose a credential is.
+    """The verifier for a kind of credential.
 
     Raises:
-        UnauthenticatedError: Nobody here.
+        UnauthenticatedError: This kind is not accepted.
     """
     kind = "key" if credential.startswith("bg_") else "token"
     if kind not in verifiers:
@@ -89,22 +83,22 @@ def verifier_of(verifiers: Mapping[str, Verifier], credential: str) -> Verifier:
     return verifiers[kind]
 
 
-async def _admitted(request: Request, permission: str) -> Principal:
-    verifier, credential = _presented(request.app.state.verifiers, request.headers.get("authorization", ""))
-    if verifier.is_quick(credential):
-        return _allowed(verifier.principal(credential), permission)
-    return _allowed(await run_in_threadpool(verifier.principal, credential), permission)
-
-
-def known_at_once(verifiers: Mapping[str, Verifier], authorization: str, permission: str) -> Principal | None:
-    """Who asks, where that is known without waiting; None otherwise.
+def cached_principal(verifiers: Mapping[str, Verifier], authorization: str, permission: str) -> Principal | None:
+    """The principal of an `Authorization` header, if its verifier has it cached; else None.
 
     Raises:
-        UnauthenticatedError: Nobody.
-        ForbiddenError: Somebody who may not.
+        UnauthenticatedError: The credential is missing or not valid.
+        ForbiddenError: The principal lacks the permission.
     """
     verifier, credential = _presented(verifiers, authorization)
-    return _allowed(verifier.principal(credential), permission) if verifier.is_quick(credential) else None
+    return _permitted(verifier.principal(credential), permission) if verifier.is_cached(credential) else None
+
+
+async def _authorized(request: Request, permission: str) -> Principal:
+    verifier, credential = _presented(request.app.state.verifiers, request.headers.get("authorization", ""))
+    if verifier.is_cached(credential):
+        return _permitted(verifier.principal(credential), permission)
+    return _permitted(await run_in_threadpool(verifier.principal, credential), permission)
 
 
 def _presented(verifiers: Mapping[str, Verifier], authorization: str) -> tuple[Verifier, str]:
@@ -114,28 +108,62 @@ def _presented(verifiers: Mapping[str, Verifier], authorization: str) -> tuple[V
     return verifier_of(verifiers, credential), credential
 
 
-def _allowed(principal: Principal, permission: str) -> Principal:
-    if not principal.may(permission):  # ty: ignore[invalid-argument-type] - an unknown one is allowed to nobody
+def _permitted(principal: Principal, permission: str) -> Principal:
+    if not principal.may(permission):
         raise ForbiddenError(f"role {principal.role} of a {principal.kind} may not do this")
     return principal
 
 
-def call_of(request: Request, key: str | None, body: bytes) -> Call:
-    """The call that a request makes."""
-    service, principal, url = request.app.state.service, request.state.principal, request.url
-    return call_from(service, principal, request_id_of(request), key, request.method, url.path, url.query, body)
+def _check_query(request: Request, known: set[str]) -> None:
+    """Refuse a parameter that is mistyped or repeated: ignoring it would lose, for example, a reason."""
+    given = [name for name, _ in request.query_params.multi_items()]
+    if len(given) != len(set(given)) or not known.issuperset(given):
+        raise RefusedError(
+            "a query parameter is unknown or repeated", expected=", ".join(sorted(known)) or "no query parameter"
+        )
+
+
+def _check_media_type(request: Request) -> None:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise MediaTypeError("the body is not declared as JSON", expected="Content-Type: application/json")
+
+
+def strict_json(body: bytes) -> JsonValue:
+    """Parse a body: no NaN or infinity, no repeated key, no lone surrogate, at most 1024 levels.
+
+    Whole numbers beyond 64 bits become floats, which the schemas refuse for integer fields.
+
+    Raises:
+        BadJsonError: The body is not such JSON in UTF-8; the error does not repeat the body.
+    """
+    try:
+        orjson.loads(body)  # refuses what the standard library accepts: NaN, 1e999, lone surrogates, deep nesting
+        return json.loads(body, object_pairs_hook=_unique_keys, parse_int=_bounded_int)
+    except (orjson.JSONDecodeError, RecursionError) as error:
+        where = f" at character {error.pos}" if isinstance(error, orjson.JSONDecodeError) else ": nested too deeply"
+        raise BadJsonError(f"the body is not valid JSON{where}", expected="JSON by RFC 8259, in UTF-8") from None
+
+
+def _unique_keys(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise BadJsonError("a key stands twice in one object", expected="each key once")
+    return found
+
+
+def _bounded_int(digits: str) -> int | float:
+    return int(digits) if len(digits) < 20 else float(digits)
+
+
+def request_id_of(request: Request) -> str:
+    """The id that the endpoint gave a request."""
+    return str(request.scope.get("state", {}).get("request_id", ""))
 
 
 def call_from(
-    service: ScoringService,
-    principal: Principal,
-    request_id: str,
-    key: str | None,
-    method: str,
-    path: str,
-    query: str,
-    body: bytes,
+    service: ScoringService, principal: Principal, request_id: str, key: str | None, target: str, body: bytes
 ) -> Call:
-    """The call that the parts of a request make."""
-    said = f"{method} {path}?{query}\n".encode()
-    return Call(principal, request_id, key, hashlib.sha256(said + body).hexdigest(), service.oldest_answer_us())
+    """A call whose digest covers the target (`METHOD path?query`) and the body."""
+    digest = hashlib.sha256(f"{target}\n".encode() + body).hexdigest()
+    return Call(principal, request_id, key, digest, service.oldest_answer_us())

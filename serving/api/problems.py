@@ -1,9 +1,9 @@
-"""Refusals as RFC 9457 problems: what, never the body that was sent, and never more than 4 kB."""
+"""Errors as RFC 9457 problems of at most 4 kB, which never repeat the body of the request."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -16,7 +16,7 @@ from features.errors import BatchguardError
 from serving.access.principals import ForbiddenError, UnauthenticatedError
 from serving.access.signing import FRESH_S, SESSION_S, SignatureError, SigningPausedError
 from serving.access.tokens import ProviderUnavailableError
-from serving.api.strict_json import BadJsonError
+from serving.api.guard import BadJsonError, MediaTypeError, request_id_of
 from serving.interfaces import EngineError, UnscorableError
 from serving.records.answers import InFlightError, KeyReusedError
 from serving.records.store import RecordsUnavailableError
@@ -25,23 +25,15 @@ from serving.service.errors import ConflictError, ModelGoneError, NotThereError,
 MEDIA_TYPE = "application/problem+json"
 _MOST_ERRORS, _MOST_TEXT = 10, 300
 _RETRY: dict[str, str] = {"retry-after": "1"}
+_STEP_UP = f'Bearer error="insufficient_user_authentication", max_age="{FRESH_S}"'  # RFC 9470
 _log = structlog.get_logger("batchguard.api")
 
 
-class MediaTypeError(BatchguardError):
-    """A body that is declared as something else than JSON."""
-
-
-# Error -> status, title, headers. The title is the same for a kind of problem, the detail speaks of this one.
+# Error -> status, title, headers. The title names the kind of problem, the detail of an answer the single case.
 _KINDS: Sequence[tuple[type[BatchguardError], int, str, Mapping[str, str]]] = (
     (BadJsonError, 400, "The body is not JSON as it is accepted here", {}),
     (SigningPausedError, 429, "Too many refused signatures", {"retry-after": str(SESSION_S)}),
-    (
-        SignatureError,
-        401,
-        "A signature needs more",
-        {"www-authenticate": f'Bearer error="insufficient_user_authentication", max_age="{FRESH_S}"'},
-    ),
+    (SignatureError, 401, "A signature needs more", {"www-authenticate": _STEP_UP}),
     (UnauthenticatedError, 401, "Not authenticated", {"www-authenticate": "Bearer"}),
     (ForbiddenError, 403, "Not allowed", {}),
     (NotThereError, 404, "Not found", {}),
@@ -55,7 +47,7 @@ _KINDS: Sequence[tuple[type[BatchguardError], int, str, Mapping[str, str]]] = (
     (UnscorableError, 422, "Cannot be scored", {}),
     (RecordsUnavailableError, 503, "The records cannot be used now", _RETRY),
     (ProviderUnavailableError, 503, "The identity provider cannot be used now", _RETRY),
-    (EngineError, 503, "No model can speak", _RETRY),
+    (EngineError, 503, "No model can be served", _RETRY),
 )
 
 
@@ -65,11 +57,11 @@ def problem(
     detail: str = "",
     *,
     request_id: str = "",
-    errors: Sequence[Mapping[str, Any]] = (),
+    errors: Sequence[Mapping[str, str]] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """A problem document."""
-    content: dict[str, Any] = {"type": "about:blank", "title": title, "status": status}
+    content: dict[str, object] = {"type": "about:blank", "title": title, "status": status}
     if detail:
         content["detail"] = _printable(detail)
     if request_id:
@@ -82,41 +74,41 @@ def problem(
 
 def install(app: FastAPI) -> None:
     """Answer every error of the app as a problem."""
-    app.add_exception_handler(BatchguardError, _ours)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(BatchguardError, _batchguard_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
 
 
 def of_error(error: BatchguardError, request_id: str) -> Response:
-    """The problem that stands for an error of ours."""
+    """The problem document of an error."""
     for kind, status, title, headers in _KINDS:
         if isinstance(error, kind):
             return problem(status, title, str(error), request_id=request_id, headers=headers)
-    _log.error("unforeseen refusal", kind=type(error).__name__, request_id=request_id)
+    _log.error("unmapped error", kind=type(error).__name__, request_id=request_id)
     return problem(422, "Cannot be carried out", str(error), request_id=request_id)
 
 
-async def _ours(request: Request, error: Exception) -> Response:
+async def _batchguard_error(request: Request, error: Exception) -> Response:
     return of_error(cast("BatchguardError", error), request_id_of(request))
 
 
-async def _invalid(request: Request, error: Exception) -> Response:
-    refused = cast("RequestValidationError", error)  # registered for this type
-    told = [
+async def _validation_error(request: Request, error: Exception) -> Response:
+    invalid = cast("RequestValidationError", error)  # registered for this type
+    errors = [
         {"where": _printable("/".join(str(part) for part in found["loc"]), 100), "what": _printable(found["msg"], 150)}
-        for found in refused.errors()
+        for found in invalid.errors()
     ]
-    return problem(422, "The request does not fit the schema", request_id=request_id_of(request), errors=told)
+    return problem(422, "The request does not fit the schema", request_id=request_id_of(request), errors=errors)
 
 
-async def _http(request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     refused = cast("HTTPException", error)  # registered for this type
     headers = {"allow": _allowed(request)} if refused.status_code == 405 else refused.headers
     return problem(refused.status_code, str(refused.detail), request_id=request_id_of(request), headers=headers)
 
 
 def _allowed(request: Request) -> str:
-    """All methods of an address: several routes may share it."""
+    """All methods of an address, which several routes may share."""
     scope = {"type": "http", "path": request.url.path, "root_path": "", "headers": [], "app": request.app}
     found = [
         method
@@ -126,12 +118,7 @@ def _allowed(request: Request) -> str:
     return ", ".join([*(["HEAD"] if "GET" in found else []), *found])
 
 
-def request_id_of(request: Request) -> str:
-    """Our id of a request."""
-    return str(request.scope.get("state", {}).get("request_id", ""))
-
-
 def _printable(text: str, most: int = _MOST_TEXT) -> str:
-    """Text that JSON can hold whatever was sent, cut."""
+    """Text cut to a length, without lone surrogates."""
     clean = text.encode("utf-8", "replace").decode()
     return clean if len(clean) <= most else clean[: most - 3] + "..."

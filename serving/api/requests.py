@@ -1,13 +1,12 @@
-"""Shapes of what is sent. They are strict: no unknown key, no text for a number, no flag for one either.
+"""Schemas of request bodies. They are strict: no unknown key, no text and no flag for a number.
 
-They say what JSON is accepted; whether a row is true (units, ranges, order of times) is said row by row by the contract
-of the run history.
+They decide what JSON is accepted; the contract of the run history validates each row (units, ranges, order of times).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,14 +15,14 @@ from features.process import OUTCOMES
 from serving.access.signing import MEANINGS
 from serving.api import examples
 from serving.api.fields import MAX_ROWS, PRINTABLE, Id, Moment, Number, Revision, RowTime, Text, example
-from serving.interfaces import PLANT_TABLES, ROW_TABLES
+from serving.interfaces import PLANT_TABLES, ROW_TABLES, Row
 
 
-class _Read(BaseModel):
+class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Batch(_Read):
+class Batch(_Strict):
     """A batch as it is known at its start."""
 
     model_config = example(examples.BATCH)
@@ -41,13 +40,13 @@ class Batch(_Read):
         {}, max_length=200, description="Attributes of the process definition"
     )
 
-    def row(self) -> dict[str, Any]:
-        """As a row of the run history."""
+    def row(self) -> Row:
+        """The batch as a row of the run history."""
         given = self.model_dump(exclude_none=True)
         return given.pop("attributes") | given
 
 
-class _Measured(_Read):
+class _Measured(_Strict):
     parameter: Text
     observed_at: RowTime
     revision: Revision = Field(0, description="Higher for each correction")
@@ -62,7 +61,7 @@ class Observation(_Measured):
     quality: Literal[QUALITIES] | None = None  # ty: ignore[invalid-type-form] - a tuple of names
 
 
-class Event(_Read):
+class Event(_Strict):
     """A phase, deviation, intervention, alarm, calibration, handover, ..."""
 
     kind: Text
@@ -74,7 +73,7 @@ class Event(_Read):
     person_key: Text | None = Field(None, description="Pseudonym, never an identity")
 
 
-class Material(_Read):
+class Material(_Strict):
     """A lot of material that the batch used."""
 
     material: Text
@@ -85,7 +84,7 @@ class Material(_Read):
     consumed_at: RowTime | None = None
 
 
-class Disposition(_Read):
+class Disposition(_Strict):
     """What was decided on the batch."""
 
     revision: Revision = 0
@@ -96,7 +95,7 @@ class Disposition(_Read):
     verified_by: Text | None = None
 
 
-class Rows(_Read):
+class Rows(_Strict):
     """Rows of one batch; any of the four tables."""
 
     model_config = example(examples.ROWS)
@@ -106,14 +105,15 @@ class Rows(_Read):
     materials: list[Material] = Field([], max_length=MAX_ROWS)
     dispositions: list[Disposition] = Field([], max_length=MAX_ROWS)
 
-    def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """By table of the run history, those without rows left out."""
-        return _tables(self, ROW_TABLES)
+    def tables(self) -> dict[str, list[Row]]:
+        """Rows by table of the run history, without empty tables."""
+        return {table: rows for table in ROW_TABLES if (rows := rows_of(self, table))}
 
 
-def _tables(body: BaseModel, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    given = {name: getattr(body, name) for name in names}
-    return {name: [row.model_dump(exclude_none=True) for row in rows] for name, rows in given.items() if rows}
+def rows_of(body: BaseModel, table: str) -> list[Row]:
+    """Rows of a table of the run history, which a body holds under the table's name."""
+    rows: Sequence[BaseModel] = getattr(body, table)
+    return [row.model_dump(exclude_none=True) for row in rows]
 
 
 class LotResult(_Measured):
@@ -123,7 +123,7 @@ class LotResult(_Measured):
     material: Text
 
 
-class RoomSample(_Read):
+class RoomSample(_Strict):
     """A sample of a room: counts of particles or of colonies."""
 
     site_id: Id
@@ -135,32 +135,24 @@ class RoomSample(_Read):
     grade: Literal[GRADES] | None = None  # ty: ignore[invalid-type-form] - a tuple of names
 
 
-class LotResults(_Read):
+class LotResults(_Strict):
     """Results of material lots, of any number of lots."""
 
     model_config = example(examples.LOT_RESULTS)
 
     lot_results: list[LotResult] = Field(min_length=1, max_length=MAX_ROWS)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """As rows of the run history."""
-        return [row.model_dump(exclude_none=True) for row in self.lot_results]
 
-
-class Environment(_Read):
+class Environment(_Strict):
     """Samples of rooms, of any number of rooms and sites."""
 
     model_config = example(examples.ENVIRONMENT)
 
     environment: list[RoomSample] = Field(min_length=1, max_length=MAX_ROWS)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """As rows of the run history."""
-        return [row.model_dump(exclude_none=True) for row in self.environment]
 
-
-class ScoreRequest(_Read):
-    """When the score shall speak of."""
+class ScoreRequest(_Strict):
+    """Options of a score."""
 
     model_config = example({}, {"as_of": "2026-01-31T08:00:00+01:00"}, {"reasons": False})
 
@@ -186,12 +178,12 @@ class InlineRequest(Rows):
     environment: list[RoomSample] = Field([], max_length=MAX_ROWS, description="Of the rooms of its site")
     as_of: Moment | None = None
 
-    def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """By table of the run history, those without rows left out."""
-        return super().tables() | _tables(self, PLANT_TABLES)
+    def tables(self) -> dict[str, list[Row]]:
+        """Rows by table of the run history, without empty tables."""
+        return super().tables() | {table: rows for table in PLANT_TABLES if (rows := rows_of(self, table))}
 
 
-class ReviewRequest(_Read):
+class ReviewRequest(_Strict):
     """What a person decided on a score."""
 
     model_config = example(examples.REVIEW_REQUEST)

@@ -1,90 +1,93 @@
-"""A kept score for people to read: every field of the record, its signatures and what the audit trail tells of it.
+"""A stored score as text for people: every field of the record, its signatures and its audit trail.
 
 The same record gives the same text. The JSON of `GET /v1/scores/{id}` is the electronic copy beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
 
+from serving.audit.trail import Entry
+
+_Json: TypeAlias = Mapping[str, Any]
 _DIGESTS = ("sha256", "process_sha256", "features_sha256", "thresholds_sha256", "intended_use_sha256")
 
 
-def readable(score: Mapping[str, Any], history: Iterable[Mapping[str, Any]]) -> str:
+def readable(score: _Json, history: Iterable[Entry]) -> str:
     """The text of a record.
 
     Args:
-        score: As it is answered, with its `reviews`.
-        history: Entries of the audit trail that tell of it.
+        score: The score as it is answered, with its `reviews`.
+        history: Its entries of the audit trail.
     """
     parts = (
         ("Risk score", _head(score)), ("Decision", _decision(score)), ("Reasons", _reasons(score)),
         ("Data", _data(score)), ("Model", _model(score)), ("Reviews", map(_review, score.get("reviews") or ())),
         ("Audit trail", map(_entry, history)),
     )  # fmt: skip
-    told = [f"{title}\n" + "".join(f"  {line}\n" for line in list(lines) or ["none"]) for title, lines in parts]
-    return "\n".join([*told, "Decision support: a person decides.\n"])
+    texts = [f"{title}\n" + "".join(f"  {line}\n" for line in list(lines) or ["none"]) for title, lines in parts]
+    return "\n".join([*texts, "Decision support: a person decides.\n"])
 
 
-def _head(score: Mapping[str, Any]) -> Iterator[str]:
+def _head(score: _Json) -> Iterator[str]:
     for name in ("score_id", "batch_id", "site_id", "as_of", "scored_at", "scored_for", "request_id", "supersedes"):
-        yield f"{name}: {_said(score.get(name))}"
+        yield f"{name}: {_text(score.get(name))}"
     yield f"elapsed_h: {score['elapsed_h']:g}"
 
 
-def _decision(score: Mapping[str, Any]) -> Iterator[str]:
-    yield f"decision: {_said(score.get('decision'))}"
-    yield f"cause: {_said(score.get('cause'))}"
+def _decision(score: _Json) -> Iterator[str]:
+    yield f"decision: {_text(score.get('decision'))}"
+    yield f"cause: {_text(score.get('cause'))}"
     yield f"probability of failure: {_percent(score['failure_probability'])} (base {_percent(score['base_probability'])})"
     if score.get("interval"):
         yield "interval: " + " to ".join(_percent(end) for end in score["interval"])
-    yield f"outcomes left open: {_listed(score.get('possible'))}"
-    yield f"modes: {_listed(f'{mode} {_percent(p)}' for mode, p in (score.get('modes') or {}).items())}"
+    yield f"outcomes left open: {_joined(score.get('possible'))}"
+    yield f"modes: {_joined(f'{mode} {_percent(p)}' for mode, p in (score.get('modes') or {}).items())}"
     yield from (f"expected: {found.get('sentence') or _fields(found)}" for found in score.get("attributes") or ())
     yield from (f"outside the domain: {found.get('sentence') or _fields(found)}" for found in score.get("domain") or ())
 
 
-def _reasons(score: Mapping[str, Any]) -> Iterator[str]:
+def _reasons(score: _Json) -> Iterator[str]:
     if score["reasons"] is None:
         yield "not asked for"
     for reason in score["reasons"] or ():
         low, high = reason["normal"] or (None, None)
-        value = f"{_said(reason['value'])} {reason['unit']}".strip()
-        yield f"{reason['sentence']} [value {value}; normal {_said(low)} to {_said(high)}; {reason['points']:+.1f} points]"
+        value = f"{_text(reason['value'])} {reason['unit']}".strip()
+        yield f"{reason['sentence']} [value {value}; normal {_text(low)} to {_text(high)}; {reason['points']:+.1f} points]"
 
 
-def _data(score: Mapping[str, Any]) -> Iterator[str]:
-    yield f"missing: {_listed(score['missing'])}"
-    yield f"stale: {_listed(f'{name} ({age_h:g} h)' for name, age_h in score['stale'].items())}"
-    yield f"assays pending: {_listed(score.get('assays_pending'))}"
+def _data(score: _Json) -> Iterator[str]:
+    yield f"missing: {_joined(score['missing'])}"
+    yield f"stale: {_joined(f'{name} ({age_h:g} h)' for name, age_h in score['stale'].items())}"
+    yield f"assays pending: {_joined(score.get('assays_pending'))}"
     yield from (f"sensor at fault: {found.get('sentence') or _fields(found)}" for found in score.get("sensors") or ())
     for name in ("rows_seq", "data_sha256", "inline_sha256", "body_sha256"):
-        yield f"{name}: {_said(score.get(name))}"
+        yield f"{name}: {_text(score.get(name))}"
 
 
-def _model(score: Mapping[str, Any]) -> Iterator[str]:
+def _model(score: _Json) -> Iterator[str]:
     model, stale = score["model"], score.get("stale_model")
     yield f"{model['name']} version {model['version']}, {model['review']}, process {model['process_id']} {score['process_version']}"
-    yield f"a newer release waits since: {_said(stale and stale['since'])}"
-    yield from (f"{name}: {_said(model.get(name))}" for name in _DIGESTS)
-    yield f"code_sha256: {_said(score.get('code_sha256'))}"
+    yield f"a newer release waits since: {_text(stale and stale['since'])}"
+    yield from (f"{name}: {_text(model.get(name))}" for name in _DIGESTS)
+    yield f"code_sha256: {_text(score.get('code_sha256'))}"
 
 
-def _review(review: Mapping[str, Any]) -> str:
-    signed = f"{_said(review['signer_name'])} ({review['reviewer']})"
+def _review(review: _Json) -> str:
+    signed = f"{_text(review['signer_name'])} ({review['reviewer']})"
     return (
-        f"{review['reviewed_at']} {signed}, {_said(review['meaning'])}, signed with {_said(review['signed_with'])}: "
-        f"{review['decision']}, {review['reason']}; deviation {_said(review['deviation'])}; of {review['score_sha256']}"
+        f"{review['reviewed_at']} {signed}, {_text(review['meaning'])}, signed with {_text(review['signed_with'])}: "
+        f"{review['decision']}, {review['reason']}; deviation {_text(review['deviation'])}; of {review['score_sha256']}"
     )
 
 
-def _entry(entry: Mapping[str, Any]) -> str:
-    why = f": {entry['why']}" if entry["why"] else ""
-    return f"{entry['seq']} {entry['at']} {entry['who']} ({entry['role']}) {entry['action']}{why} [{entry['hash']}]"
+def _entry(entry: Entry) -> str:
+    why = f": {entry.why}" if entry.why else ""
+    return f"{entry.seq} {entry.at} {entry.who} ({entry.role}) {entry.action}{why} [{entry.hash}]"
 
 
-def _said(value: object) -> str:
+def _text(value: object) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -92,9 +95,9 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _listed(values: Iterable[str] | Sequence[str] | None) -> str:
+def _joined(values: Iterable[str] | None) -> str:
     return ", ".join(values or ()) or "none"
 
 
-def _fields(found: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {_said(value)}" for name, value in sorted(found.items()))
+def _fields(found: _Json) -> str:
+    return ", ".join(f"{name} {_text(value)}" for name, value in sorted(found.items()))

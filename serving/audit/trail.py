@@ -1,182 +1,151 @@
-"""The audit trail: who did what to which record, what it was and is, when and why. Each entry holds the hash of the one before.
+"""The audit trail: a chain of entries, and the anchor, a file that notes where the chain ended.
 
-An entry is written in the transaction of what it tells of. Whoever rewrites or cuts the chain in the database has to
-do the same to the anchor, a file that should lie where the database's administrator cannot write.
+Each entry says who did what to which record, what it was and is, when and why, and holds the hash of the entry before. An
+entry is written in the transaction of the change that it describes. Whoever rewrites or cuts the chain in the database
+has to change the anchor as well, which should lie where the database's administrator cannot write.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
+import os
+import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import orjson
-from sqlalchemy import Connection, func, insert, select
+import structlog
+from sqlalchemy import Connection, insert, select
 
 from features.canonical import canonical
-from serving.audit.anchor import anchored_in
+from features.errors import StorageError
 from serving.ids import iso
-from serving.records.migrate import guards_missing
 from serving.records.rows import KeptRow
-from serving.records.store import Head, Records, head_of
-from serving.records.tables import GENESIS, api_keys, audit, inline_histories, reviews, rows, scores
+from serving.records.store import Head
+from serving.records.tables import audit
 
-_HASHED = ("seq", "at_us", "who", "role", "action", "object", "old", "new", "why", "request_id", "previous")
-_AT_ONCE = 5_000
+_CHUNK = 5_000
 _INSERT = insert(audit)
+_MAX_LINE = 200  # bytes, at least the length of a line of the anchor
+_PARTIAL_LINE = re.compile(rb"[0-9]+( [0-9a-f]{0,64}( [0-9TZ:.-]*)?)?")
+_log = structlog.get_logger("batchguard.audit")
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts, in which role, by which request."""
+    """The principal of a change, its role, and the id of its request."""
 
     who: str
     role: str
     request_id: str
 
 
+@dataclass(frozen=True)
+class Entry:
+    """One entry as the table `audit` holds it.
+
+    Attributes:
+        seq: Number of the entry, from 1.
+        at_us: Time of the change, microseconds UTC.
+        who: Principal.
+        role: Its role.
+        action: Kind of the change.
+        object: The record, `KIND:ID`.
+        old: Former content as JSON text; None where there is none.
+        new: New content as JSON text; None where there is none.
+        why: Reason; may be empty.
+        request_id: Request that made the change.
+        previous: Hash of the entry before.
+        hash: SHA-256 over all fields above.
+    """
+
+    seq: int
+    at_us: int
+    who: str
+    role: str
+    action: str
+    object: str
+    old: str | None
+    new: str | None
+    why: str
+    request_id: str
+    previous: str
+    hash: str
+
+    @property
+    def at(self) -> str:
+        """Time of the change in ISO 8601."""
+        return iso(self.at_us)
+
+    def to_json(self) -> dict[str, str | int | None]:
+        """The entry for people and other systems: as stored, with the time in ISO 8601."""
+        return {**vars(self), "at": self.at}
+
+
 def append(
-    connection: Connection,
-    now: Head,
-    actor: Actor,
-    action: str,
-    target: str,
-    *,
-    at_us: int,
-    old: object = None,
-    new: object = None,
-    why: str = "",
-) -> None:
+    connection: Connection, now: Head, actor: Actor, action: str, target: str, *, at_us: int,
+    old: object = None, new: object = None, why: str = "",
+) -> None:  # fmt: skip
     """Add an entry at the end of the chain, in a transaction that holds the head."""
-    entry: dict[str, Any] = {
-        "seq": now.audit_seq + 1,
-        "at_us": at_us,
-        "who": actor.who,
-        "role": actor.role,
-        "action": action,
-        "object": target,
-        "old": None if old is None else canonical(old).decode(),
-        "new": None if new is None else canonical(new).decode(),
-        "why": why,
-        "request_id": actor.request_id,
-        "previous": now.audit_hash,
-    }
-    entry["hash"] = entry_hash(entry)
-    connection.execute(_INSERT, entry)
-    now.audit_seq, now.audit_hash = entry["seq"], entry["hash"]
+    hashed = (now.audit_seq + 1, at_us, actor.who, actor.role, action, target, _json(old), _json(new), why,
+              actor.request_id, now.audit_hash)  # fmt: skip
+    entry = Entry(*hashed, hash=_digest(hashed))
+    connection.execute(_INSERT, vars(entry))
+    now.audit_seq, now.audit_hash = entry.seq, entry.hash
 
 
-def entry_hash(entry: Mapping[str, Any]) -> str:
-    """SHA-256 over all of an entry but the hash itself."""
-    return hashlib.sha256(canonical([entry[name] for name in _HASHED])).hexdigest()
+def entry_hash(entry: Entry) -> str:
+    """SHA-256 over all fields of an entry but the hash itself."""
+    return _digest([value for name, value in vars(entry).items() if name != "hash"])
 
 
-def entries(connection: Connection, after: int = 0) -> Iterator[dict[str, Any]]:
-    """All entries in order, from the one behind `after` on."""
+def _digest(hashed: Sequence[str | int | None]) -> str:
+    return hashlib.sha256(canonical(hashed)).hexdigest()
+
+
+def _json(content: object) -> str | None:
+    return None if content is None else canonical(content).decode()
+
+
+def entries(connection: Connection, after: int = 0) -> Iterator[Entry]:
+    """All entries with a number above `after`, in order."""
     while True:
-        found = connection.execute(select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(_AT_ONCE)).all()
+        found = connection.execute(select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(_CHUNK)).all()
         if not found:
             return
-        yield from ({str(name): value for name, value in row._mapping.items()} for row in found)
+        yield from (Entry(*row) for row in found)
         after = found[-1].seq
 
 
-def export(connection: Connection) -> Iterator[dict[str, Any]]:
-    """Entries for people and other systems: as stored, with the time spelled out."""
-    for entry in entries(connection):
-        yield {**entry, "at": iso(entry["at_us"])}
+def history(connection: Connection, target: str) -> list[Entry]:
+    """Entries of one record, in order."""
+    found = connection.execute(select(audit).where(audit.c.object == target).order_by(audit.c.seq))
+    return [Entry(*row) for row in found]
 
 
-def history(connection: Connection, target: str) -> list[dict[str, Any]]:
-    """Entries that tell of one record, in order."""
-    found = connection.execute(select(audit).where(audit.c.object == target).order_by(audit.c.seq)).mappings()
-    return [{**{str(name): value for name, value in row.items()}, "at": iso(row["at_us"])} for row in found]
-
-
-@dataclass(frozen=True)
-class Verified:
-    """What a check of the trail found.
-
-    Attributes:
-        n_entries: Entries read.
-        n_records: Records compared with what the trail says of them.
-        problems: One line each; empty where all is as it was written.
-    """
-
-    n_entries: int
-    n_records: int
-    problems: tuple[str, ...]
-
-
-def verify(records: Records, anchor: Path | None) -> Verified:
-    """Recompute the chain, hold it against the anchor, and hold scores, reviews and rows against the chain.
-
-    Raises:
-        RecordsUnavailableError: The records cannot be read.
-        StorageError: The anchor cannot be read.
-    """
-    problems: list[str] = []
-    said: dict[str, list[str | None]] = {"score": [], "review": [], "rows": []}
-    keys: dict[str, dict[str, Any]] = {}
-    anchored = anchored_in(anchor)
-    with records.read() as connection:
-        expected, previous, n = 1, GENESIS, 0
-        for entry in entries(connection):
-            n += 1
-            problems += _faults(entry, expected, previous)
-            if anchored.pop(entry["seq"], entry["hash"]) != entry["hash"]:
-                problems.append(f"entry {entry['seq']} is not the one of the anchor: the chain was written anew")
-            if entry["action"] in said:
-                said[entry["action"]].append(entry["new"] and _with_actor(entry["action"], entry))
-            elif entry["action"] in ("key_added", "key_revoked"):
-                keys.setdefault(entry["object"], {}).update(orjson.loads(entry["new"]))
-            expected, previous = entry["seq"] + 1, entry["hash"]
-        problems += [f"entry {seq} of the anchor is gone: the chain was cut" for seq in sorted(anchored)]
-        kept = list(_kept(connection))
-        problems += _unsound(connection)
-    problems += _differences({**said, "key": [canonical(key).decode() for key in keys.values()]}, kept)
-    return Verified(n, len(kept), tuple(problems))
-
-
-def _faults(entry: Mapping[str, Any], expected: int, previous: str) -> list[str]:
-    found = []
-    if entry["seq"] != expected:
-        found.append(f"entry {expected} is missing")
-    elif entry["previous"] != previous:
-        found.append(f"entry {entry['seq']} does not follow the one before it")
-    if entry_hash(entry) != entry["hash"]:
-        found.append(f"entry {entry['seq']} was changed")
-    return found
-
-
-def _with_actor(kind: str, entry: Mapping[str, Any]) -> str:
-    """What an entry says of a record; of a score or a review also who made it, and by which request."""
-    return entry["new"] if kind == "rows" else f"{entry['new']} {entry['who']} {entry['request_id']}"
-
-
-def score_digest(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What the trail says of a score: enough to notice any change of its record."""
+def score_digest(row: Mapping[str, object]) -> dict[str, object]:
+    """The part of a score's record that its entry holds; its digest covers the body, so every change shows."""
     names = ("score_id", "batch_id", "site_id", "as_of_us", "scored_us", "rows_seq", "inline_sha256", "model_sha256", "model_stale_us", "body_sha256",
              "supersedes")  # fmt: skip
-    return {name: row[name] for name in names} | _kept_since(row, "code_sha256")
+    return {name: row[name] for name in names} | _present(row, "code_sha256")
 
 
-def review_digest(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What the trail says of a review: all of it but the request."""
-    since = ("signer_name", "meaning", "signed_with")
-    said = {str(name): row[name] for name in row if name not in (*since, "request_id")}
-    return said | _kept_since(row, *since)
+def review_digest(row: Mapping[str, object]) -> dict[str, object]:
+    """The part of a review's record that its entry holds: all of it but the request."""
+    later = ("signer_name", "meaning", "signed_with")
+    return {str(name): row[name] for name in row if name not in (*later, "request_id")} | _present(row, *later)
 
 
-def _kept_since(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """Columns that earlier records do not have; the trail says nothing of them there."""
+def _present(row: Mapping[str, object], *names: str) -> dict[str, object]:
+    """Columns that were added later: earlier records and their entries do not have them."""
     return {name: row[name] for name in names if row.get(name) is not None}
 
 
-def rows_digest(batch_id: str, table: str, kept: Sequence[KeptRow]) -> dict[str, Any]:
-    """What the trail says of rows taken in by one request: how many, from which number on, and their digest."""
+def rows_digest(batch_id: str, table: str, kept: Sequence[KeptRow]) -> dict[str, str | int]:
+    """The content of the entry on rows that one request added: how many, from which number on, and their digest."""
     digest = hashlib.sha256()
     for row in kept:
         digest.update(canonical([row.site_id, row.key]) + row.content.encode() + b"\n")
@@ -184,70 +153,76 @@ def rows_digest(batch_id: str, table: str, kept: Sequence[KeptRow]) -> dict[str,
     return {"batch_id": batch_id, "table": table, "first": first, "n": len(kept), "sha256": digest.hexdigest()}
 
 
-def _kept(connection: Connection) -> Iterator[tuple[str, ...]]:
-    """(kind, what the trail should say, what earlier versions said) of every record.
+class Anchor:
+    """Lines `seq hash time`, at most one per interval, never rewritten.
 
-    A record whose own digest is wrong says something else.
+    Args:
+        path: The file; several processes may share it.
+        interval_us: Shortest time between two lines, and between two attempts if the file cannot be written.
     """
-    for found in connection.execute(select(scores)).mappings():
-        body = hashlib.sha256(found["body"].encode()).hexdigest()
-        said, by = score_digest({**found, "body_sha256": body}), f" {found['principal']} {found['request_id']}"
-        earlier = {name: value for name, value in said.items() if name != "site_id"}
-        yield "score", canonical(said).decode() + by, canonical(earlier).decode() + by
-        if body != found["body_sha256"]:
-            yield "digest of a score", found["score_id"]
-    for found in connection.execute(select(reviews)).mappings():
-        yield "review", f"{canonical(review_digest(found)).decode()} {found['reviewer']} {found['request_id']}"
-    for found in connection.execute(select(api_keys)).mappings():
-        yield "key", canonical({str(name): found[name] for name in found if name != "secret_hash"}).decode()
-    for found in connection.execute(select(inline_histories)).mappings():
-        if hashlib.sha256(found["content"].encode()).hexdigest() != found["sha256"]:
-            yield "inline history", found["sha256"]
-    wanted: list[Any] = [
-        rows.c.request_id,
-        rows.c.batch_id,
-        rows.c.table_name,
-        *(rows.c[name] for name in KeptRow._fields),
-    ]
-    group: list[Any] = []
-    for found in connection.execute(select(*wanted).order_by(rows.c.seq)):
-        if group and (found.request_id, found.batch_id, found.table_name) != tuple(group[0][:3]):
-            yield "rows", *_rows_kept(group)
-            group = []
-        group.append(found)
-    if group:
-        yield "rows", *_rows_kept(group)
+
+    def __init__(self, path: Path, interval_us: int = 1_000_000) -> None:
+        self.path, self._interval_us = path, interval_us
+        self._seq, self._tried_us = 0, -interval_us
+        self._lock = threading.Lock()
+
+    def note(self, now: Head, at_us: int, *, at_once: bool = False) -> None:
+        """Write the end of the chain down, unless that was done within the interval.
+
+        The chain is committed already: if the anchor cannot be written, the log says so and a later call tries again.
+        """
+        with self._lock:
+            if now.audit_seq <= self._seq or (at_us - self._tried_us < self._interval_us and not at_once):
+                return
+            self._tried_us = at_us
+            try:
+                _append_line(self.path, f"{now.audit_seq} {now.audit_hash} {iso(at_us)}\n".encode())
+            except OSError as error:
+                _log.error("anchor not written", path=str(self.path), error=error.strerror)
+                return
+            self._seq = now.audit_seq
 
 
-def _rows_kept(group: list[Any]) -> tuple[str, str]:
-    _, batch_id, table, *_ = group[0]
-    kept = [KeptRow(*found[3:]) for found in group]
-    said = rows_digest(batch_id, table, kept)
-    earlier = hashlib.sha256(b"".join(row.content.encode() + b"\n" for row in kept)).hexdigest()
-    return canonical(said).decode(), canonical(said | {"sha256": earlier}).decode()
+def anchored_in(path: Path | None) -> dict[int, str]:
+    """Hash of the chain's end by its number; empty without an anchor. A last line that is not complete does not count.
 
-
-def _unsound(connection: Connection) -> Iterator[str]:
-    """What no entry tells of: guards that are gone, a head behind its rows, histories that scores rest on and are not there."""
-    gone = guards_missing(connection)
-    if gone:
-        yield f"the guard against change is gone from {', '.join(gone)}"
-    newest = connection.execute(select(func.max(rows.c.seq))).scalar_one() or 0
-    said = head_of(connection).rows_seq
-    if said != newest:
-        yield f"the head says {said} rows, the newest is {newest}"
-    there = select(inline_histories.c.sha256)
-    alone = scores.c.inline_sha256.is_not(None) & scores.c.inline_sha256.not_in(there)
-    for score_id in connection.execute(select(scores.c.score_id).where(alone)).scalars():
-        yield f"the history that score {score_id} was made from is gone"
-
-
-def _differences(said: Mapping[str, list[str | None]], kept: list[tuple[str, ...]]) -> list[str]:
-    found = []
-    for kind in ("score", "digest of a score", "review", "rows", "key", "inline history"):
-        told = {text for text in said.get(kind, []) if text is not None}
-        spelled = [texts for name, *texts in kept if name == kind]
-        there = {next((text for text in texts if text in told), texts[0]) for texts in spelled}
-        found += [f"{kind} without its entry in the trail, or changed since: {text[:120]}" for text in there - told]
-        found += [f"{kind} that the trail tells of is gone or changed: {text[:120]}" for text in told - there]
+    Raises:
+        StorageError: The file holds something else.
+    """
+    if path is None or not path.exists():
+        return {}
+    found = {}
+    complete, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+    for number, line in enumerate(complete.splitlines(), start=1):
+        parts = line.split(" ")
+        if len(parts) != 3 or not parts[0].isdigit() or len(parts[1]) != 64:
+            raise StorageError(f"{path}:{number}: no line of an anchor", remedy="Restore the file from its backup.")
+        found[int(parts[0])] = parts[1]
     return found
+
+
+def _append_line(path: Path, line: bytes) -> None:
+    """Append a complete line or nothing, behind complete lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o640)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        end = _end_of_lines(handle)
+        if os.write(handle, line) < len(line):  # a full disk takes a part of the line
+            os.ftruncate(handle, end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _end_of_lines(handle: int) -> int:
+    """Length of the file; a partial last line, left by a machine that crashed, is cut off."""
+    length = os.fstat(handle).st_size
+    tail = os.pread(handle, _MAX_LINE, max(0, length - _MAX_LINE))
+    partial = tail[tail.rfind(b"\n") + 1 :]
+    if partial and not _PARTIAL_LINE.fullmatch(partial):
+        raise OSError(errno.EINVAL, "the file ends in no line of an anchor")
+    if partial:
+        os.ftruncate(handle, length - len(partial))
+    return length - len(partial)

@@ -1,13 +1,13 @@
-"""A bundle in memory: every byte of it was verified, and nothing is read from its folder again."""
+"""A bundle in memory, verified to its last byte."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
+from pydantic import JsonValue
 
 from features.context import Vocabulary
 from features.digests import process_digest
@@ -22,12 +22,12 @@ THRESHOLDS, INTENDED_USE = "thresholds.json", "intended_use.json"
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle of which every byte was verified.
+    """A verified bundle.
 
     Attributes:
-        sha256: Its address.
-        manifest: What it says of itself.
-        files: Its files by path, as verified: nothing is read from the folder again.
+        sha256: Address of the bundle, the digest of its manifest.
+        manifest: The signed manifest.
+        files: Verified files by path; nothing is read from the folder again.
     """
 
     sha256: str
@@ -39,7 +39,7 @@ class Bundle:
         """The process definition that the model was made for.
 
         Raises:
-            BundleError: It is none of this software's.
+            BundleError: This software cannot read the definition, or reads it otherwise than it was signed.
         """
         try:
             process = ProcessDefinition.model_validate_json(self.files[PROCESS])
@@ -51,7 +51,7 @@ class Bundle:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """Names of the history that the model's features were made with."""
+        """Names of the run history that the model's features were made with."""
         data = orjson.loads(self.files[VOCABULARY])
         return Vocabulary(
             attributes=tuple(data["attributes"]),
@@ -62,12 +62,12 @@ class Bundle:
             phases=tuple(data["phases"]),
         )
 
-    def json(self, path: str) -> dict[str, Any] | None:
-        """What a file says; None where there is none of that name."""
+    def json(self, path: str) -> dict[str, JsonValue] | None:
+        """Content of a JSON file; None if there is no file of that name."""
         return orjson.loads(self.files[path]) if path in self.files else None
 
     def write_predictor(self, folder: Path) -> None:
-        """Write the verified files of the predictor, and the canary, into a folder of our own."""
+        """Write the verified files of the predictor, and the canary, into a folder."""
         own = {path: content for path, content in self.files.items() if path.startswith(f"{PREDICTOR}/")}
         for path, content in {**own, CANARY: self.files[CANARY]}.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)

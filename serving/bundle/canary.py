@@ -1,8 +1,8 @@
-"""The canary: a predictor is loaded and scores a few made-up rows in a process of its own, before it may speak.
+"""The canary: before a predictor serves, a child process loads it and scores a few synthetic rows.
 
-A model file that LightGBM cannot bear aborts or never ends; then only the child dies. The expected scores were
-recorded when the bundle was exported: another version of a library that computes otherwise is noticed, too. The child
-also holds the forest, which scores without LightGBM, against LightGBM itself.
+LightGBM aborts or never ends on some damaged model files; then only the child dies. The expected scores were recorded when
+the bundle was exported, so that a library version that computes otherwise is noticed, too. The child also compares the
+forest, which scores without LightGBM, with LightGBM itself.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -21,6 +21,7 @@ from serving.bundle.manifest import BundleError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pandas._typing import ArrayLike
 
     from models.predictor import Predictor
 
@@ -29,8 +30,8 @@ _ROWS = 8
 
 
 def canary_of(predictor: Predictor) -> bytes:
-    """The probabilities that a predictor gives the made-up rows, as JSON."""
-    return orjson.dumps({"probabilities": [float(p) for p in predictor.predict(_made_up(predictor))]})
+    """The probabilities of the synthetic rows, as JSON."""
+    return orjson.dumps({"probabilities": [float(p) for p in predictor.predict(_synthetic_rows(predictor))]})
 
 
 def run_canary(bundle: Bundle, *, timeout_s: float = TIMEOUT_S) -> None:
@@ -55,17 +56,17 @@ def run_canary(bundle: Bundle, *, timeout_s: float = TIMEOUT_S) -> None:
         raise BundleError(f"the canary of {bundle.sha256[:12]} failed: {last}", remedy="Keep the former release.")
 
 
-def _made_up(predictor: Predictor) -> pd.DataFrame:
-    """Rows that reach many leaves: nothing known, then numbers of growing size, the same every time."""
+def _synthetic_rows(predictor: Predictor) -> pd.DataFrame:
+    """Rows that reach many leaves: all missing, then random numbers of growing size, the same every time."""
     import numpy as np
     import pandas as pd
 
-    encoder, chance = predictor.encoder, np.random.default_rng(20261124)
+    encoder, rng = predictor.encoder, np.random.default_rng(20261124)
     scale = np.geomspace(0.01, 1000, _ROWS - 1)[:, None]
     numbers = np.vstack(
-        [np.full(len(encoder.columns), np.nan), chance.normal(size=(_ROWS - 1, len(encoder.columns))) * scale]
+        [np.full(len(encoder.columns), np.nan), rng.normal(size=(_ROWS - 1, len(encoder.columns))) * scale]
     )
-    columns: dict[str, Any] = {name: numbers[:, place] for place, name in enumerate(encoder.columns)}
+    columns: dict[str, ArrayLike] = {name: numbers[:, place] for place, name in enumerate(encoder.columns)}
     for name, known in encoder.categories.items():
         columns[name] = pd.array([None, *(known[i % len(known)] for i in range(_ROWS - 1))], dtype="str")
     start = pd.Timestamp("2026-01-01T00:00Z").as_unit("us")
@@ -75,29 +76,29 @@ def _made_up(predictor: Predictor) -> pd.DataFrame:
 
 
 def main(folder: Path, sha256: str) -> int:
-    """What the child does; 0 where every score is as it was when the bundle was made."""
+    """Run the child process; 0 if every score equals the recorded one."""
     from models.predictor import Predictor
 
     predictor = Predictor.load(folder / PREDICTOR, sha256=sha256)
     expected = orjson.loads((folder / CANARY).read_bytes())["probabilities"]
-    found = [float(p) for p in predictor.predict(_made_up(predictor))]
+    found = [float(p) for p in predictor.predict(_synthetic_rows(predictor))]
     if found != expected:
         sys.stderr.write(f"scores {found} instead of {expected}\n")
         return 1
-    if not _as_lightgbm(predictor):
-        sys.stderr.write("the trees do not say what LightGBM says of the same rows\n")
+    if not _equals_lightgbm(predictor):
+        sys.stderr.write("the forest scores otherwise than LightGBM\n")
         return 1
     return 0
 
 
-def _as_lightgbm(predictor: Predictor) -> bool:
-    """Whether log-odds are LightGBM's to the bit, and contributions but for rounding."""
+def _equals_lightgbm(predictor: Predictor) -> bool:
+    """Whether the log-odds of the forest equal LightGBM's to the bit, and the contributions up to rounding."""
     import lightgbm as lgb
     import numpy as np
 
-    chance = np.random.default_rng(20261124)
-    inputs = chance.normal(size=(_ROWS, len(predictor.inputs))) * np.geomspace(0.01, 1000, _ROWS)[:, None]
-    inputs[chance.random(inputs.shape) < 0.2] = np.nan
+    rng = np.random.default_rng(20261124)
+    inputs = rng.normal(size=(_ROWS, len(predictor.inputs))) * np.geomspace(0.01, 1000, _ROWS)[:, None]
+    inputs[rng.random(inputs.shape) < 0.2] = np.nan
     boosters = [lgb.Booster(model_str=text) for text in predictor.model_texts]
     raw = np.array([booster.predict(inputs, raw_score=True, num_threads=1) for booster in boosters]).T
     shap = np.mean([booster.predict(inputs, pred_contrib=True, num_threads=1) for booster in boosters], axis=0)

@@ -1,4 +1,4 @@
-"""Files of a bundle, read and written so that nobody can slip another one in: no links, all or nothing."""
+"""Reads and writes the files of a bundle: no links are followed, a folder is complete or absent."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe mus
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:
-    """All files below a folder by path, following no link.
+    """All files below a folder by path; no link is followed.
 
     Raises:
-        BundleError: The folder or something in it is a link, no plain file, too large, or cannot be read.
+        BundleError: The folder or an entry is a link, no plain file, too large, or cannot be read.
     """
     found: dict[str, bytes] = {}
     try:
@@ -62,7 +62,7 @@ def _read_file(handle: int, name: str, path: str) -> bytes:
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder of files that is there as a whole or not at all; one that is there stays as it is."""
+    """Write a folder of files, complete or not at all; an existing folder stays as it is."""
     if folder.exists():
         return
     partial = folder.with_name(f".partial-{secrets.token_hex(8)}")
@@ -76,7 +76,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         try:
             partial.rename(folder)
         except OSError:
-            if not folder.exists():  # somebody else was first with the same content
+            if not folder.exists():  # another process was first with the same content
                 raise
         _sync(folder.parent)
     finally:
@@ -84,7 +84,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Put content in the place of a file at once: a reader sees the former or the new one, also after a crash."""
+    """Replace a file atomically: a reader sees the former or the new content, also after a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".partial-{secrets.token_hex(8)}")
     try:

@@ -1,14 +1,13 @@
-"""The model that speaks: the newest release that passes every check, or the last one that did."""
+"""Loads the serving model: the newest release that passes every check, or the last one that did."""
 
 from __future__ import annotations
 
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -21,12 +20,18 @@ from serving.bundle.canary import run_canary
 from serving.bundle.files import replace_file
 from serving.bundle.manifest import BundleError
 from serving.bundle.store import BundleStore
+from serving.ids import now_us
 from serving.interfaces import EngineError
 
 ACCEPTED = "accepted.json"
-RETRY_US = (
-    600_000_000  # a release that failed its canary is tried again after ten minutes: the machine may have been busy
-)
+RETRY_US = 600_000_000  # after a failed canary: the machine may have been busy
+
+
+class Accepted(TypedDict):
+    """The release that was used last, as `accepted.json` holds it."""
+
+    sha256: str
+    released_us: int
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,10 @@ class ServingModel:
     """A model in use.
 
     Attributes:
-        bundle: Its verified bundle.
-        predictor: Loaded from the verified bytes.
-        stale_since_us: Since when a newer release cannot be used; None: this is the newest.
-        stale_because: Why not.
+        bundle: The verified bundle.
+        predictor: The predictor from the verified bytes.
+        stale_since_us: Since when a newer release cannot be used, microseconds UTC; None: this is the newest.
+        stale_because: The reason; empty if this is the newest.
     """
 
     bundle: Bundle
@@ -47,13 +52,13 @@ class ServingModel:
 
 
 class BundleLoader:
-    """Follows the pointer of a folder of bundles, and never back to a release older than one that it used.
+    """Follows the pointer of a folder of bundles, but never back to a release older than one that it used.
 
     Args:
         store: The bundles.
-        trusted: Keys whose signature counts.
-        clock: Now, in microseconds UTC.
-        canary: Tries a bundle out; raises `BundleError` where it fails.
+        trusted: Public keys whose signatures are trusted.
+        clock: Microseconds UTC.
+        canary: Tests a bundle; raises `BundleError` if it fails.
     """
 
     def __init__(
@@ -61,7 +66,7 @@ class BundleLoader:
         store: BundleStore,
         trusted: tuple[Ed25519PublicKey, ...],
         *,
-        clock: Callable[[], int] = lambda: time.time_ns() // 1000,
+        clock: Callable[[], int] = now_us,
         canary: Callable[[Bundle], None] = run_canary,
     ) -> None:
         self._store, self._trusted, self._clock, self._canary = store, trusted, clock, canary
@@ -71,41 +76,40 @@ class BundleLoader:
         self._lock = threading.Lock()
 
     def trust(self, trusted: tuple[Ed25519PublicKey, ...]) -> None:
-        """Let these keys count from now on; the model in use stays."""
+        """Trust these keys from now on; the model in use stays."""
         self._trusted = trusted
 
     def serving_model(self) -> ServingModel:
-        """The model in use; it costs nothing to ask.
+        """The model in use.
 
         Raises:
             EngineError: None could be loaded yet.
         """
-        serving_model = self._serving_model
-        if serving_model is None:
-            raise EngineError("no model can speak", remedy="Run 'batchguard bundle VERSION', and look at the log.")
-        return serving_model
+        if self._serving_model is None:
+            raise EngineError("no model can be served", remedy="Run 'batchguard bundle VERSION', and read the log.")
+        return self._serving_model
 
     def refresh(self) -> ServingModel:
-        """Look whether there is a newer release, and use it if it passes every check.
+        """Use the newest release if it passes every check, else the model in use or the one that was used last.
 
         Raises:
-            EngineError: It does not, and no earlier one does either.
+            EngineError: None of them can be used.
         """
         with self._lock:
             try:
-                wanted = self._store.pointed()
-                if self._serving_model is not None and wanted == self._serving_model.bundle.sha256:
+                newest = self._store.pointed()
+                if self._serving_model is not None and newest == self._serving_model.bundle.sha256:
                     self._serving_model = replace(self._serving_model, stale_since_us=None, stale_because="")
                     return self._serving_model
-                self._use(self._checked(wanted))
+                self._use(self._checked(newest))
             except BatchguardError as error:
                 self._fall_back(str(error))
             return self.serving_model()
 
     def _use(self, serving_model: ServingModel) -> None:
-        """Note a release as used, then let it speak: what cannot be noted could be followed by an older one."""
+        """Note a release as used, then use it: without the note, an older release could follow it."""
         manifest = serving_model.bundle.manifest
-        accepted = {"sha256": serving_model.bundle.sha256, "released_us": manifest.released_us}
+        accepted: Accepted = {"sha256": serving_model.bundle.sha256, "released_us": manifest.released_us}
         if self._accepted() != accepted:
             try:
                 replace_file(self._store.root / ACCEPTED, orjson.dumps(accepted) + b"\n")
@@ -118,28 +122,28 @@ class BundleLoader:
         self._serving_model = serving_model
 
     def _checked(self, sha256: str) -> ServingModel:
-        """A bundle that may speak; one that was refused just now is not tried again."""
+        """A model that passed every check; a bundle that was refused within `RETRY_US` is not tried again."""
         because, since_us = self._refused.get(sha256, ("", 0))
         if because and self._clock() - since_us < RETRY_US:
             raise BundleError(because)
         bundle = self._store.read(sha256, self._trusted)
         try:
-            self._may_follow(bundle)
+            self._check_release(bundle)
             self._canary(bundle)
             return ServingModel(bundle, load_predictor(bundle))
-        except OSError as error:  # of the disk it is tried out on: nothing is known against the bundle
+        except OSError as error:  # of the disk, not of the bundle
             raise BundleError(f"bundle {sha256[:12]} cannot be tried out: {error.strerror}") from None
-        except BatchguardError as error:  # whole and signed, and still not fit
+        except BatchguardError as error:  # complete and signed, but unfit
             self._refused[sha256] = str(error), self._clock()
             raise
 
-    def _may_follow(self, bundle: Bundle) -> None:
+    def _check_release(self, bundle: Bundle) -> None:
         manifest, short = bundle.manifest, bundle.sha256[:12]
-        newest = max(self._newest_us, self._accepted().get("released_us", 0))
-        if manifest.released_us < newest:
+        accepted = self._accepted()
+        if manifest.released_us < max(self._newest_us, accepted["released_us"] if accepted else 0):
             raise BundleError(
                 f"bundle {short} was released before the one that was used last",
-                remedy="To go back to an earlier version, export it again: that is a release, too.",
+                remedy="To go back to an earlier version, export it again.",
             )
         if manifest.features_sha256 != features_digest():
             raise BundleError(
@@ -150,31 +154,31 @@ class BundleLoader:
             raise BundleError(f"bundle {short} has the process definition of {bundle.process.id!r}")
 
     def _fall_back(self, because: str) -> None:
-        """Go on with the model in use, or at a start with the one that was used last."""
+        """Keep the model in use, or at a start load the one that was used last."""
         if self._serving_model is None:
-            last = self._accepted().get("sha256")
+            last = self._accepted()
             try:
-                serving_model = self._checked(last) if last else None
+                serving_model = self._checked(last["sha256"]) if last else None
             except BatchguardError:
                 serving_model = None
             if serving_model is None:
-                raise EngineError(f"no model can speak: {because}") from None
+                raise EngineError(f"no model can be served: {because}") from None
             self._use(serving_model)
         serving_model = self.serving_model()
         since = self._clock() if serving_model.stale_since_us is None else serving_model.stale_since_us
         self._serving_model = replace(serving_model, stale_since_us=since, stale_because=because)
 
-    def _accepted(self) -> dict[str, Any]:
-        """The release that was used last, empty where that is not known."""
+    def _accepted(self) -> Accepted | None:
+        """The release that was used last; None if that is not known."""
         try:
             found = orjson.loads((self._store.root / ACCEPTED).read_bytes())
             return {"sha256": str(found["sha256"]), "released_us": int(found["released_us"])}
         except (OSError, ValueError, KeyError, TypeError):
-            return {}
+            return None
 
 
 def load_predictor(bundle: Bundle) -> Predictor:
-    """The predictor from the verified bytes, by way of a folder that nobody else can write."""
+    """The predictor from the verified bytes, through a folder that only this user can write."""
     with tempfile.TemporaryDirectory() as name:
         bundle.write_predictor(Path(name))
         predictor = Predictor.load(Path(name) / PREDICTOR, sha256=bundle.manifest.model_sha256)

@@ -1,4 +1,4 @@
-"""What a bundle says of itself: a manifest of SHA-256s, and an Ed25519 signature over its bytes (RFC 8032)."""
+"""The manifest of a bundle: SHA-256s of its files, and an Ed25519 signature over the manifest (RFC 8032)."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class File:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything of a release that is signed.
+    """The signed content of a release.
 
     Attributes:
         name: Registered model.
         version: Its version in the registry.
         review: Whether a person released it.
-        released_us: When it was made a bundle, in microseconds UTC; a later one takes the place of an earlier one.
-        process_id: Process it was made for.
+        released_us: Time of the export, microseconds UTC; a later release replaces an earlier one.
+        process_id: Process that the model was made for.
         process_sha256: Digest of the process definition among the files.
         features_sha256: Digest of the code that has to make its features.
         model_sha256: Digest of the predictor's own manifest.
@@ -62,7 +62,7 @@ class Manifest:
     files: Mapping[str, File]
 
     def to_bytes(self) -> bytes:
-        """The one spelling that is signed and hashed."""
+        """The canonical bytes that are signed and hashed."""
         return canonical({"format": FORMAT, **asdict(self)})
 
     @property
@@ -71,7 +71,7 @@ class Manifest:
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
     def digest_of(self, path: str) -> str | None:
-        """Digest of one of the files; None where there is none of that name."""
+        """Digest of a file; None if there is no file of that name."""
         return self.files[path].sha256 if path in self.files else None
 
     @classmethod
@@ -79,7 +79,7 @@ class Manifest:
         """Read a manifest whose signature was verified.
 
         Raises:
-            BundleError: It is none, or of another format.
+            BundleError: The bytes are no manifest, or one of another format.
         """
         try:
             data = orjson.loads(content)
@@ -95,15 +95,15 @@ class Manifest:
 
 
 def sign(manifest: bytes, key: Ed25519PrivateKey) -> bytes:
-    """64 bytes."""
+    """The signature of a manifest, 64 bytes."""
     return key.sign(manifest)
 
 
 def verify(manifest: bytes, signature: bytes, trusted: Iterable[Ed25519PublicKey]) -> None:
-    """Whether one of the trusted keys signed these bytes.
+    """Check that one of the trusted keys signed these bytes.
 
     Raises:
-        BundleError: None did.
+        BundleError: None of them did.
     """
     for key in trusted:
         try:
@@ -119,10 +119,10 @@ def verify(manifest: bytes, signature: bytes, trusted: Iterable[Ed25519PublicKey
 
 
 def private_key(path: Path) -> Ed25519PrivateKey:
-    """The key of a PEM file that only its owner may read; a local one is made where there is none.
+    """The key of a PEM file that only its owner may read; a missing file is created with a new key.
 
     Raises:
-        StorageError: The file is no Ed25519 key, or others may read it.
+        StorageError: The file holds no Ed25519 key, or others may read it.
     """
     if not path.exists():
         _make_key(path)
@@ -141,7 +141,7 @@ def trusted_keys(folder: Path) -> tuple[Ed25519PublicKey, ...]:
     """The public keys (`*.pub`, PEM) of a folder.
 
     Raises:
-        StorageError: A file is no Ed25519 key, or there is none.
+        StorageError: A file holds no Ed25519 key, or the folder has none.
     """
     keys = []
     for path in sorted(folder.glob("*.pub")):

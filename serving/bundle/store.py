@@ -1,4 +1,7 @@
-"""The folder of bundles: each under its digest, and a pointer to the one that should speak."""
+"""The folder of bundles: each under its digest, and a pointer to the newest release.
+
+A bundle also states the intended use and the thresholds of its model: written at the export, and signed with it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import JsonValue
 
 from features.canonical import canonical
 from features.context import Vocabulary
@@ -20,7 +24,6 @@ from models.scoring.score import Release
 from serving.bundle.bundle import CANARY, INTENDED_USE, PREDICTOR, PROCESS, THRESHOLDS, VOCABULARY, Bundle
 from serving.bundle.canary import canary_of
 from serving.bundle.files import EXPORT_AGAIN, read_folder, replace_file, write_folder
-from serving.bundle.intended_use import intended_use, thresholds
 from serving.bundle.manifest import MANIFEST, SIGNATURE, BundleError, File, Manifest, sign, verify
 
 POINTER = "current"
@@ -38,20 +41,20 @@ class BundleStore:
         predictor: Path,
         release: Release,
         process: ProcessDefinition,
-        words: Vocabulary,
+        vocabulary: Vocabulary,
         key: Ed25519PrivateKey,
         *,
         released_us: int,
     ) -> Bundle:
-        """Make a signed bundle of a predictor's folder and let the pointer name it.
+        """Make a signed bundle of a predictor's folder and point to it.
 
         Args:
             predictor: Folder made by `Predictor.save`.
-            release: Which model it is, and whether a person released it.
-            process: The process it was made for.
-            words: Names of the history that its features were made with.
-            key: Signs.
-            released_us: Now, in microseconds UTC.
+            release: Name and version of the model, and whether a person released it.
+            process: The process that the predictor was made for.
+            vocabulary: Names of the run history that its features were made with.
+            key: The key that signs.
+            released_us: The present time, microseconds UTC.
 
         Raises:
             StorageError: The predictor is damaged, or the disk refuses.
@@ -62,7 +65,7 @@ class BundleStore:
             THRESHOLDS: canonical(thresholds(loaded)),
             INTENDED_USE: canonical(intended_use(loaded, process)),
             PROCESS: canonical(process.model_dump(mode="json", include=set(COUNTED_TABLES))),
-            VOCABULARY: canonical(vars(words)),
+            VOCABULARY: canonical(vars(vocabulary)),
             CANARY: canary_of(loaded),
         }
         manifest = Manifest(
@@ -79,10 +82,10 @@ class BundleStore:
         return Bundle(manifest.sha256, manifest, files)
 
     def pointed(self) -> str:
-        """Digest of the bundle that should speak.
+        """Digest of the newest release.
 
         Raises:
-            BundleError: There is no pointer, or it names nothing.
+            BundleError: The pointer is missing, or is no digest.
         """
         path = self.root / POINTER
         try:
@@ -96,10 +99,10 @@ class BundleStore:
         return content.decode()
 
     def read(self, sha256: str, trusted: Iterable[Ed25519PublicKey]) -> Bundle:
-        """A bundle, verified to its last byte: address, signature, every file, none missing and none more.
+        """A bundle, verified to its last byte: address, signature, every file, none missing and none added.
 
         Raises:
-            BundleError: It is not what was signed.
+            BundleError: The bundle is not what was signed.
         """
         files = read_folder(self.root / sha256)
         content, signature = files.pop(MANIFEST, b""), files.pop(SIGNATURE, b"")
@@ -120,3 +123,40 @@ class BundleStore:
 
 def _file(content: bytes) -> File:
     return File(hashlib.sha256(content).hexdigest(), len(content))
+
+
+def thresholds(predictor: Predictor) -> dict[str, JsonValue]:
+    """The thresholds of the decision, and the error rates behind `undecided`."""
+    return {"thresholds": predictor.thresholds.to_json(), "sets": predictor.decision_sets.to_json()}
+
+
+def intended_use(predictor: Predictor, process: ProcessDefinition) -> dict[str, JsonValue]:
+    """The question, the process, the decision points, the subgroups of training, and the limits of use.
+
+    Args:
+        predictor: The predictor to be released.
+        process: The process that the predictor was made for.
+
+    Returns:
+        Plain JSON values. Subgroups are those of training with their number of batches; for a subgroup with fewer than
+        `min_batches`, or without an entry, the decision is `undecided`.
+    """
+    outcome, domain = process.outcome, predictor.applicability
+    inputs = sorted({feature.parameter for feature in predictor.features})
+    known = {parameter.name: parameter for parameter in process.parameter}
+    return {
+        "question": f"Will the batch in progress fail ({outcome.label_rule or ', '.join(outcome.failed)})?",
+        "use": "Decision support beside the plant's own rules. It never changes a batch's status: a person decides.",
+        "process_id": predictor.process_id,
+        "process_version": predictor.process_version,
+        "decision_points_h": list(process.checkpoints_h),
+        "subgroups": {} if domain is None else {name: dict(sizes) for name, sizes in domain.support.items()},
+        "min_batches": None if domain is None else domain.min_batches,
+        "inputs": [
+            {"parameter": name, "unit": known[name].unit, "range": list(known[name].range)} for name in inputs if name in known
+        ],
+        "limits": [
+            "Outside the inputs' ranges, for subgroups not named here, with too much missing or stale: undecided.",
+            "Not for release or rejection of a batch, and not in the place of an in-process control.",
+        ],
+    }  # fmt: skip

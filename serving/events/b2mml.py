@@ -1,23 +1,24 @@
-"""A score as a B2MML `WorkAlert` (MESA B2MML 0701): built by element name, in the order the standard asks for."""
+"""A score as a B2MML `WorkAlert` (MESA B2MML 0701): built by element name, in the order of the standard."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from lxml import etree
 
+_Json: TypeAlias = Mapping[str, Any]
 NAMESPACE = "http://www.mesa.org/xml/B2MML"
 _PRIORITY = {"high": "1", "elevated": "2", "undecided": "3", "low": "4"}
 _NOT_XML = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 65534, 65535), " ")
 
 
-def work_alert(event_id: str, payload: Mapping[str, Any]) -> bytes:
+def work_alert(event_id: str, payload: _Json) -> bytes:
     """XML of one event.
 
     Args:
         event_id: Of the event; receivers drop a second one with the same id.
-        payload: `serving.events.outbox` payload: kind, time, score.
+        payload: Payload of `serving.events.outbox`: kind, time, score.
     """
     score = payload["score"]
     root = etree.Element(f"{{{NAMESPACE}}}WorkAlert", nsmap={None: NAMESPACE})
@@ -41,13 +42,13 @@ def _add(parent: etree._Element, name: str, text: object) -> etree._Element:
     return element
 
 
-def _message(score: Mapping[str, Any]) -> str:
+def _message(score: _Json) -> str:
     decision = score.get("decision") or "risk"
     first = next((reason["sentence"] for reason in (score.get("reasons") or ())), "no single reason")
     return f"Batch {score['batch_id']}: {decision}, probability of failure {score['failure_probability']:.3f}. {first}"
 
 
-def _properties(score: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+def _properties(score: _Json) -> Iterator[tuple[str, object]]:
     yield "score_id", score["score_id"]
     yield "batch_id", score["batch_id"]
     yield "failure_probability", repr(score["failure_probability"])

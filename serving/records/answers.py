@@ -1,7 +1,7 @@
-"""Answers by idempotency key: the same request gets the stored answer, another one under the same key a refusal.
+"""Answers by idempotency key: a repeated request gets the stored answer, another request under the same key is refused.
 
-An answer counts for as long as the settings say; then its key is as if it had never been used, whether the row is still
-there or not. Rows whose time is over go a few at a time (`purge`). What they told of stays: scores, rows, the audit trail.
+An answer is valid for as long as the settings say; an expired key counts as never used, whether its row is still there or
+not. `purge` removes expired rows a few at a time; scores, rows and the audit trail stay.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ import hashlib
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, tuple_
 
 from features.errors import BatchguardError
 from serving.access.principals import Principal
 from serving.audit.trail import Actor
 from serving.records.tables import answers
 
-_NAMED = (answers.c.principal == bindparam("who")) & (answers.c.key == bindparam("name"))
-_FIND = select(answers).where(_NAMED)
-_FORGET = delete(answers).where(_NAMED)
+_OWN = (answers.c.principal == bindparam("own_principal")) & (answers.c.key == bindparam("own_key"))
+_FIND = select(answers).where(_OWN)
+_DELETE = delete(answers).where(_OWN)
 
 
 class KeyReusedError(BatchguardError):
-    """The key stands for another request."""
+    """The key belongs to another request."""
 
 
 class InFlightError(BatchguardError):
@@ -35,14 +34,14 @@ class InFlightError(BatchguardError):
 
 @dataclass(frozen=True)
 class Call:
-    """One request that may change something.
+    """One request that may change the records.
 
     Attributes:
-        principal: Who asks.
-        request_id: Ours, of this request.
-        key: `Idempotency-Key`; None: the request stands for itself.
+        principal: Sender of the request.
+        request_id: Id that the endpoint gave the request.
+        key: `Idempotency-Key`; None: the answer is not stored.
         request_sha256: Digest of method, path and body.
-        since_us: Answers stored before this time do not count any more.
+        since_us: Answers stored before this time have expired.
     """
 
     principal: Principal
@@ -52,21 +51,21 @@ class Call:
     since_us: int = 0
 
     def part(self, number: int) -> Call:
-        """The call for one of several things that a request asks for, under a key of its own: what was done stays done."""
+        """The call for one of several scores of a request, under a key of its own: a repetition goes on where it ended."""
         if self.key is None:
             return self
-        of_it = hashlib.sha256(f"{self.key}\n{number}".encode()).hexdigest()
-        return replace(self, key=f"part:{of_it}")
+        digest = hashlib.sha256(f"{self.key}\n{number}".encode()).hexdigest()
+        return replace(self, key=f"part:{digest}")
 
     @property
     def actor(self) -> Actor:
-        """Who the audit trail names."""
+        """The actor for the audit trail."""
         return Actor(self.principal.id, self.principal.role, self.request_id)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Status and JSON body of a reply; `replayed` where they were stored before."""
+    """Status and JSON body of a reply; `replayed` if an earlier request got the same."""
 
     status: int
     body: bytes
@@ -74,7 +73,7 @@ class Answer:
 
 
 class InFlight:
-    """Keys whose first request this process is working on."""
+    """Keys whose first request is still in progress in this process."""
 
     def __init__(self) -> None:
         self._keys: set[tuple[str, str]] = set()
@@ -82,7 +81,7 @@ class InFlight:
 
     @contextlib.contextmanager
     def claim(self, call: Call) -> Generator[None]:
-        """Hold a call's key.
+        """Hold the key of a call.
 
         Raises:
             InFlightError: Another thread holds it.
@@ -90,34 +89,33 @@ class InFlight:
         if call.key is None:
             yield
             return
-        mine = (call.principal.id, call.key)
+        own = (call.principal.id, call.key)
         with self._lock:
-            if mine in self._keys:
+            if own in self._keys:
                 raise _in_flight()
-            self._keys.add(mine)
+            self._keys.add(own)
         try:
             yield
         finally:
             with self._lock:
-                self._keys.discard(mine)
+                self._keys.discard(own)
 
 
 def find(connection: Connection, call: Call) -> Answer | None:
-    """The stored answer of this request.
+    """The stored answer of a request; None if there is none, or it has expired.
 
     Raises:
-        KeyReusedError: The key stands for another request.
+        KeyReusedError: The key belongs to another request.
     """
-    return _counting(_stored(connection, call), call)
+    return _valid(_stored(connection, call), call)
 
 
-def _counting(found: Any, call: Call) -> Answer | None:
-    """A stored answer, where it still counts."""
+def _valid(found: Row | None, call: Call) -> Answer | None:
     if found is None or found.answered_us < call.since_us:
         return None
     if found.request_sha256 != call.request_sha256:
         raise KeyReusedError(
-            "this Idempotency-Key stands for another request",
+            "this Idempotency-Key was used for another request",
             expected="a key of its own for each request",
             remedy="Send the same body again, or a new key.",
         )
@@ -125,30 +123,29 @@ def _counting(found: Any, call: Call) -> Answer | None:
 
 
 def keep(connection: Connection, call: Call, answer: Answer, at_us: int) -> Answer:
-    """Store an answer in the transaction of what it tells of.
+    """Store an answer in the transaction of the records that it reports.
 
     Raises:
-        InFlightError: Another process answered this key meanwhile: this transaction has to be given up.
+        InFlightError: Another process answered this key meanwhile: this transaction has to be rolled back.
     """
     if call.key is not None:
         stored = _stored(connection, call)
-        if _counting(stored, call) is not None:
+        if _valid(stored, call) is not None:
             raise _in_flight()
         row = {
             "principal": call.principal.id, "key": call.key, "request_sha256": call.request_sha256,
             "status": answer.status, "body": answer.body.decode(), "answered_us": at_us,
         }  # fmt: skip
-        if stored is not None:  # one whose time is over
-            connection.execute(_FORGET, _named(call))
+        if stored is not None:  # it has expired
+            connection.execute(_DELETE, _own(call))
         connection.execute(insert(answers), row)
     return answer
 
 
 def any_before(connection: Connection, before_us: int) -> bool:
-    """Whether there is an answer that was stored before a time."""
-    return (
-        connection.execute(select(answers.c.key).where(answers.c.answered_us < before_us).limit(1)).first() is not None
-    )
+    """Whether an answer was stored before a time."""
+    expired = select(answers.c.key).where(answers.c.answered_us < before_us).limit(1)
+    return connection.execute(expired).first() is not None
 
 
 def purge(connection: Connection, before_us: int, *, most: int) -> int:
@@ -157,7 +154,7 @@ def purge(connection: Connection, before_us: int, *, most: int) -> int:
     Args:
         connection: A transaction that may write.
         before_us: Microseconds UTC.
-        most: How many at most, so that nobody waits for long.
+        most: Maximum number, which bounds how long other writers wait.
 
     Returns:
         How many were removed.
@@ -169,12 +166,12 @@ def purge(connection: Connection, before_us: int, *, most: int) -> int:
     return len(some)
 
 
-def _named(call: Call) -> dict[str, str | None]:
-    return {"who": call.principal.id, "name": call.key}
+def _own(call: Call) -> dict[str, str | None]:
+    return {"own_principal": call.principal.id, "own_key": call.key}
 
 
-def _stored(connection: Connection, call: Call) -> Any:
-    return None if call.key is None else connection.execute(_FIND, _named(call)).one_or_none()
+def _stored(connection: Connection, call: Call) -> Row | None:
+    return None if call.key is None else connection.execute(_FIND, _own(call)).one_or_none()
 
 
 def _in_flight() -> InFlightError:

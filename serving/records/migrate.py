@@ -1,4 +1,4 @@
-"""Brings a database to the shape this version of the software knows; one process at a time."""
+"""Migrates a database to the schema of this version of the software; one process at a time."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sqlalchemy import Connection
 from features.errors import StorageError
 from serving.records.tables import APPEND_ONLY
 
-_LOCK = 7_218_115  # any number: the same in all processes
+_LOCK = 7_218_115  # any number, the same in all processes
 
 
 def migrate(connection: Connection) -> None:
-    """Run the steps that are missing.
+    """Run the missing migrations.
 
     Raises:
-        StorageError: The database was made by a newer version of the software.
+        StorageError: A newer version of the software made the database.
     """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
@@ -40,7 +40,7 @@ def migrate(connection: Connection) -> None:
 
 
 def guards_missing(connection: Connection) -> list[str]:
-    """Append-only tables without a trigger that keeps their rows from being changed or deleted."""
+    """Append-only tables that lack a trigger against changes or deletions."""
     if connection.dialect.name == "postgresql":
         found = connection.exec_driver_sql("SELECT tgname FROM pg_trigger WHERE tgenabled <> 'D'").scalars()
         wanted = {table: {f"{table}_kept"} for table in APPEND_ONLY}

@@ -1,24 +1,26 @@
-"""Rows of batches as the endpoint took them in: numbered, never changed; a correction is a row of its own."""
+"""Rows of the run history as the endpoint stores them: numbered, never changed; a correction is a row of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, insert, select, text
+from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, text
+from sqlalchemy import Row as SqlRow
 
 from features.canonical import canonical
 from features.contracts import RUN_HISTORY
 from serving.ids import new_id
-from serving.interfaces import StoredRow
+from serving.interfaces import Row, StoredRow
 from serving.records.store import Head
 from serving.records.tables import AROUND, OF_BATCHES, OF_LOTS, quarantine, rows
 
-_AT_ONCE = 20_000
+_CHUNK = 20_000
 _OF_BATCH = (rows.c.batch_id == bindparam("id")) & (rows.c.table_name == "batches")
-_NEWEST = select(rows).where(_OF_BATCH).order_by(rows.c.seq.desc()).limit(1)  # built once: every score asks it
+_NEWEST = select(rows).where(_OF_BATCH).order_by(rows.c.seq.desc()).limit(1)  # built once: every score runs it
+_CONTENT = select(rows.c.seq, rows.c.batch_id, rows.c.table_name, rows.c.content).order_by(rows.c.seq)
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,11 @@ class BatchRow:
     batch_id: str
     site_id: str
     revision: int
-    content: Mapping[str, Any]
+    content: Row
 
 
 class KeptRow(NamedTuple):
-    """What the audit trail vouches for of a row."""
+    """The part of a row that the audit trail covers."""
 
     seq: int
     site_id: str
@@ -40,72 +42,45 @@ class KeptRow(NamedTuple):
     content: str
 
 
+class RejectedRow(NamedTuple):
+    """A row that was rejected: the rule that it broke, the reason, and the row as it was sent."""
+
+    code: str
+    reason: str
+    row: Row
+
+
 def append_rows(
-    connection: Connection,
-    now: Head,
-    batch_id: str,
-    site_id: str,
-    table: str,
-    keyed: Sequence[tuple[str, Mapping[str, Any]]],
-    *,
-    at_us: int,
-    request_id: str,
-) -> list[KeptRow]:
+    connection: Connection, now: Head, batch_id: str, site_id: str, table: str, keyed: Sequence[tuple[str, Row]], *,
+    at_us: int, request_id: str,
+) -> list[KeptRow]:  # fmt: skip
     """Number and store rows of one batch, or of none.
 
     Args:
         connection: A transaction that holds the head.
-        now: The head; its `rows_seq` moves on.
-        batch_id: The batch; empty for a row that belongs to none.
-        site_id: Its site; `*` for a row of all.
+        now: The head; its `rows_seq` is advanced.
+        batch_id: The batch; empty for rows of no batch.
+        site_id: The site; `*` for rows of all sites.
         table: Table of the run history.
         keyed: Key and content of each row.
-        at_us: When.
-        request_id: By which request.
+        at_us: Time of the request, microseconds UTC.
+        request_id: Id of the request.
 
     Returns:
-        The rows as they are kept.
+        The rows as they are stored.
     """
-    made = [(now.rows_seq + i, key, canonical(row).decode()) for i, (key, row) in enumerate(keyed, start=1)]
-    common = {
-        "batch_id": batch_id,
-        "site_id": site_id,
-        "table_name": table,
-        "recorded_us": at_us,
-        "request_id": request_id,
-    }
-    if made:
-        connection.execute(
-            insert(rows), [{**common, "seq": seq, "key": key, "content": content} for seq, key, content in made]
-        )
-        now.rows_seq = made[-1][0]
-    return [KeptRow(seq, site_id, key, content) for seq, key, content in made]
-
-
-def key_of(table: str, row: Mapping[str, Any]) -> str:
-    """Key of a row among those of its batch and table; an open event and the row that tells its end are two rows."""
-    key = [row.get(name) for name in RUN_HISTORY[table].key if name != "batch_id"]
-    ended = [row["ended_at"]] if table == "events" and row.get("ended_at") else []
-    return canonical(key + ended).decode()
-
-
-def owners_of_lots(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
-    """Site whose batch was the first known to have used each of these lots, by the key of a row of materials."""
-    first = select(func.min(rows.c.seq)).where(text(OF_LOTS), rows.c.key.in_(keys)).group_by(rows.c.key)
-    found = connection.execute(select(rows.c.key, rows.c.site_id).where(rows.c.seq.in_(first)))
-    return {row.key: row.site_id for row in found}
+    kept = [KeptRow(now.rows_seq + i, site_id, key, canonical(row).decode()) for i, (key, row) in enumerate(keyed, 1)]
+    common = {"batch_id": batch_id, "table_name": table, "recorded_us": at_us, "request_id": request_id}
+    if kept:
+        connection.execute(insert(rows), [common | row._asdict() for row in kept])
+        now.rows_seq = kept[-1].seq
+    return kept
 
 
 def append_quarantine(
-    connection: Connection,
-    batch_id: str,
-    table: str,
-    rejected: Sequence[tuple[str, str, Mapping[str, Any]]],
-    *,
-    at_us: int,
-    request_id: str,
+    connection: Connection, batch_id: str, table: str, rejected: Sequence[RejectedRow], *, at_us: int, request_id: str
 ) -> None:
-    """Keep rows that were rejected, each with the code and the reason, as they came."""
+    """Store rows that were rejected, each with its code and reason, as they were sent."""
     common = {"batch_id": batch_id, "table_name": table, "recorded_us": at_us, "request_id": request_id}
     if rejected:
         connection.execute(
@@ -115,59 +90,68 @@ def append_quarantine(
         )  # fmt: skip
 
 
+def key_of(table: str, row: Row) -> str:
+    """Key of a row among those of its batch and table; an open event and the row with its end are two rows."""
+    key = [row.get(name) for name in RUN_HISTORY[table].key if name != "batch_id"]
+    ended = [row["ended_at"]] if table == "events" and row.get("ended_at") else []
+    return canonical(key + ended).decode()
+
+
+def owners_of_lots(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
+    """Site of the batch that was the first known user of each lot, by the key of a row of materials."""
+    first = select(func.min(rows.c.seq)).where(text(OF_LOTS), rows.c.key.in_(keys)).group_by(rows.c.key)
+    found = connection.execute(select(rows.c.key, rows.c.site_id).where(rows.c.seq.in_(first)))
+    return {row.key: row.site_id for row in found}
+
+
 def rows_between(connection: Connection, after: int, until: int) -> Iterator[StoredRow]:
-    """Rows in their order, from the one behind `after` up to `until`."""
+    """Rows with numbers above `after` and up to `until`, in order."""
     while True:
-        wanted = select(rows.c.seq, rows.c.batch_id, rows.c.table_name, rows.c.content)
-        found = connection.execute(
-            wanted.where(rows.c.seq > after, rows.c.seq <= until).order_by(rows.c.seq).limit(_AT_ONCE)
-        ).all()
+        part = (rows.c.seq > after) & (rows.c.seq <= until)
+        found = connection.execute(_CONTENT.where(part).limit(_CHUNK)).all()
         if not found:
             return
-        for row in found:
-            yield StoredRow(row.seq, row.batch_id, row.table_name, orjson.loads(row.content))
+        yield from map(_stored, found)
         after = found[-1].seq
 
 
 def rows_about(
     connection: Connection, batch_id: str, after: int, until: int, *, parameter: str | None
 ) -> Iterator[StoredRow]:
-    """All that a score of one batch rests on: every row that is no reading, its own readings, and those that decide outcomes.
+    """All rows that can count for a score of one batch: no reading of another batch, unless it decides an outcome.
 
     Args:
         connection: A transaction.
         batch_id: The batch.
-        after: Rows behind this number.
-        until: Rows up to this number.
-        parameter: Whose readings decide the outcomes of all batches; None: no reading does.
+        after: Rows with higher numbers.
+        until: Rows with numbers up to this one.
+        parameter: The parameter whose readings decide the outcomes of all batches; None: no reading does.
 
     Returns:
-        The rows that are no readings in their order, then the readings in theirs.
+        The rows that are no readings in order, then the readings of the batch, then those of other batches.
     """
     between = (rows.c.seq > after) & (rows.c.seq <= until)
     readings = rows.c.table_name == "observations"
     parts = [between & text(AROUND), between & readings & (rows.c.batch_id == batch_id)]
     if parameter is not None:
-        begin = canonical([parameter]).decode().removesuffix("]") + ","  # how a key of such a reading begins
+        begin = canonical([parameter]).decode().removesuffix("]") + ","  # the beginning of the key of such a reading
         parts.append(between & readings & (rows.c.batch_id != batch_id) & rows.c.key.startswith(begin, autoescape=True))
     for part in parts:
-        found = connection.execute(select(rows).where(part).order_by(rows.c.seq).execution_options(yield_per=_AT_ONCE))
-        for row in found:
-            yield StoredRow(row.seq, row.batch_id, row.table_name, orjson.loads(row.content))
-
-
-def first_told(connection: Connection, batch_ids: Collection[str]) -> dict[str, int]:
-    """Number of the first row of each of these batches."""
-    own = rows.c.batch_id.in_(sorted(batch_ids)) & (rows.c.table_name == "batches")
-    first = select(rows.c.batch_id, func.min(rows.c.seq)).where(own).group_by(rows.c.batch_id)
-    return {str(batch_id): int(seq) for batch_id, seq in connection.execute(first)}
+        found = connection.execute(_CONTENT.where(part).execution_options(yield_per=_CHUNK))
+        yield from map(_stored, found)
 
 
 def own_rows(connection: Connection, batch_id: str, until: int) -> list[StoredRow]:
-    """Observations and events of a batch in their order, up to the one of number `until`."""
-    mine = (rows.c.batch_id == batch_id) & rows.c.table_name.in_(("observations", "events")) & (rows.c.seq <= until)
-    wanted = select(rows.c.seq, rows.c.table_name, rows.c.content).where(mine).order_by(rows.c.seq)
-    return [StoredRow(r.seq, batch_id, r.table_name, orjson.loads(r.content)) for r in connection.execute(wanted)]
+    """Observations and events of a batch with numbers up to `until`, in order."""
+    own: ColumnElement[bool] = (rows.c.batch_id == batch_id) & rows.c.table_name.in_(("observations", "events"))
+    return [_stored(row) for row in connection.execute(_CONTENT.where(own & (rows.c.seq <= until)))]
+
+
+def first_seqs(connection: Connection, batch_ids: Collection[str]) -> dict[str, int]:
+    """Number of the first row of each batch."""
+    own = rows.c.batch_id.in_(sorted(batch_ids)) & (rows.c.table_name == "batches")
+    first = select(rows.c.batch_id, func.min(rows.c.seq)).where(own).group_by(rows.c.batch_id)
+    return {str(batch_id): int(seq) for batch_id, seq in connection.execute(first)}
 
 
 def find_batch(connection: Connection, batch_id: str) -> BatchRow | None:
@@ -177,7 +161,7 @@ def find_batch(connection: Connection, batch_id: str) -> BatchRow | None:
 
 
 def list_batches(connection: Connection, sites: Collection[str] | None, *, after: str, limit: int) -> list[BatchRow]:
-    """Newest rows of the batches of some sites (None: of all), by id, behind an id."""
+    """Newest rows of the batches of some sites (None: of all), by id, for ids above `after`."""
     newest = select(func.max(rows.c.seq)).where(text(OF_BATCHES), rows.c.batch_id > after)
     if sites is not None:
         newest = newest.where(rows.c.site_id.in_(sorted(sites)))
@@ -186,5 +170,9 @@ def list_batches(connection: Connection, sites: Collection[str] | None, *, after
     return [_batch(row) for row in found]
 
 
-def _batch(row: Any) -> BatchRow:
+def _stored(row: SqlRow) -> StoredRow:
+    return StoredRow(row.seq, row.batch_id, row.table_name, orjson.loads(row.content))
+
+
+def _batch(row: SqlRow) -> BatchRow:
     return BatchRow(row.batch_id, row.site_id, int(row.key), orjson.loads(row.content))

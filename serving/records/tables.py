@@ -1,26 +1,14 @@
 """Tables of the records, the same in SQLite and PostgreSQL. Times are microseconds UTC; JSON is text, byte for byte.
 
-Columns say what is stored; `serving/records/migrations` says how a database gets there, with the triggers that keep
-`APPEND_ONLY` tables from being changed. A test compares the two.
+The migrations in `serving/records/migrations` create them, with triggers that refuse changes of `APPEND_ONLY` tables. A
+test compares tables and migrations.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-    text,
-)
+import sqlalchemy as sa
 
-metadata = MetaData(
+metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_name)s",
         "uq": "uq_%(table_name)s_%(column_0_name)s",
@@ -28,166 +16,168 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-_ID, _DIGEST = String(200), String(64)
-# Parts of the rows that have an index of their own: as text, for a planner knows no part by a parameter.
+_ID, _DIGEST = sa.String(200), sa.String(64)
+# Conditions of the partial indexes of rows: as text, because a planner cannot match a condition with a parameter.
 OF_BATCHES, OF_LOTS, AROUND = "table_name = 'batches'", "table_name = 'materials'", "table_name <> 'observations'"
 
 
-def _us(name: str, *, nullable: bool = False) -> Column:
-    return Column(name, BigInteger, nullable=nullable)
+def _us(name: str, *, nullable: bool = False) -> sa.Column:
+    return sa.Column(name, sa.BigInteger, nullable=nullable)
 
 
-rows = Table(
+rows = sa.Table(
     "rows",
     metadata,
-    Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    Column("batch_id", _ID, nullable=False),
-    Column("site_id", _ID, nullable=False),
-    Column("table_name", String(20), nullable=False),
-    Column("key", Text, nullable=False),  # of the contract, as JSON; of a batch: its revision
-    Column("content", Text, nullable=False),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("batch_id", _ID, nullable=False),
+    sa.Column("site_id", _ID, nullable=False),
+    sa.Column("table_name", sa.String(20), nullable=False),
+    sa.Column("key", sa.Text, nullable=False),  # the contract's key as JSON; the revision of a batch
+    sa.Column("content", sa.Text, nullable=False),
     _us("recorded_us"),
-    Column("request_id", _ID, nullable=False),
-    UniqueConstraint("batch_id", "table_name", "key"),
-    # readings are in none of these, and cost nothing: all batches; whose lot is it; what lies around a batch
-    Index("ix_rows_batches", "batch_id", "seq", sqlite_where=text(OF_BATCHES), postgresql_where=text(OF_BATCHES)),
-    Index("ix_rows_around", "seq", sqlite_where=text(AROUND), postgresql_where=text(AROUND)),
-    Index("ix_rows_lot", "key", sqlite_where=text(OF_LOTS), postgresql_where=text(OF_LOTS)),
+    sa.Column("request_id", _ID, nullable=False),
+    sa.UniqueConstraint("batch_id", "table_name", "key"),
+    # no reading is in these indexes: batches, owners of lots, rows around a batch
+    sa.Index(
+        "ix_rows_batches", "batch_id", "seq", sqlite_where=sa.text(OF_BATCHES), postgresql_where=sa.text(OF_BATCHES)
+    ),
+    sa.Index("ix_rows_around", "seq", sqlite_where=sa.text(AROUND), postgresql_where=sa.text(AROUND)),
+    sa.Index("ix_rows_lot", "key", sqlite_where=sa.text(OF_LOTS), postgresql_where=sa.text(OF_LOTS)),
 )
 
-quarantine = Table(
+quarantine = sa.Table(
     "quarantine",
     metadata,
-    Column("id", String(36), primary_key=True),
-    Column("batch_id", _ID, nullable=False),
-    Column("table_name", String(20), nullable=False),
-    Column("code", String(80), nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("content", Text, nullable=False),
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("batch_id", _ID, nullable=False),
+    sa.Column("table_name", sa.String(20), nullable=False),
+    sa.Column("code", sa.String(80), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
     _us("recorded_us"),
-    Column("request_id", _ID, nullable=False),
+    sa.Column("request_id", _ID, nullable=False),
 )
 
-scores = Table(
+scores = sa.Table(
     "scores",
     metadata,
-    Column("score_id", String(36), primary_key=True),
-    Column("batch_id", _ID, nullable=False),
-    Column("site_id", _ID, nullable=False),
+    sa.Column("score_id", sa.String(36), primary_key=True),
+    sa.Column("batch_id", _ID, nullable=False),
+    sa.Column("site_id", _ID, nullable=False),
     _us("as_of_us"),
     _us("scored_us"),
-    Column("rows_seq", BigInteger, nullable=False),  # the newest row that was taken in when it was made
-    Column("inline_sha256", _DIGEST),  # the history it was made from, where that came with the request
-    Column("model_sha256", _DIGEST, nullable=False),
+    sa.Column("rows_seq", sa.BigInteger, nullable=False),  # number of the newest row that the score includes
+    sa.Column("inline_sha256", _DIGEST),  # the history, if it came with the request
+    sa.Column("model_sha256", _DIGEST, nullable=False),
     _us("model_stale_us", nullable=True),  # since when a newer release could not be used
-    Column("body", Text, nullable=False),
-    Column("body_sha256", _DIGEST, nullable=False),
-    Column("supersedes", String(36), ForeignKey("scores.score_id")),
-    Column("request_id", _ID, nullable=False),
-    Column("principal", _ID, nullable=False),
-    Column("code_sha256", _DIGEST),  # of the software that scored; None: before it was kept
-    Index("ix_scores_batch", "batch_id", "as_of_us", "score_id"),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("body_sha256", _DIGEST, nullable=False),
+    sa.Column("supersedes", sa.String(36), sa.ForeignKey("scores.score_id")),
+    sa.Column("request_id", _ID, nullable=False),
+    sa.Column("principal", _ID, nullable=False),
+    sa.Column("code_sha256", _DIGEST),  # of the software that scored; None in early records
+    sa.Index("ix_scores_batch", "batch_id", "as_of_us", "score_id"),
 )
 
-inline_histories = Table(
+inline_histories = sa.Table(
     "inline_histories",
     metadata,
-    Column("sha256", _DIGEST, primary_key=True),
-    Column("content", Text, nullable=False),
+    sa.Column("sha256", _DIGEST, primary_key=True),
+    sa.Column("content", sa.Text, nullable=False),
 )
 
-reviews = Table(
+reviews = sa.Table(
     "reviews",
     metadata,
-    Column("review_id", String(36), primary_key=True),
-    Column("score_id", String(36), ForeignKey("scores.score_id"), nullable=False, index=True),
-    Column("decision", String(20), nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("deviation", _ID),
-    Column("reviewer", _ID, nullable=False),
-    Column("score_sha256", _DIGEST, nullable=False),  # what was reviewed, to the byte
+    sa.Column("review_id", sa.String(36), primary_key=True),
+    sa.Column("score_id", sa.String(36), sa.ForeignKey("scores.score_id"), nullable=False, index=True),
+    sa.Column("decision", sa.String(20), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("deviation", _ID),
+    sa.Column("reviewer", _ID, nullable=False),
+    sa.Column("score_sha256", _DIGEST, nullable=False),  # digest of the reviewed body
     _us("reviewed_us"),
-    Column("request_id", _ID, nullable=False),
-    Column("signer_name", _ID),  # as printed; None in the next three: signed before they were kept
-    Column("meaning", String(20)),
-    Column("signed_with", String(80)),  # which components of the signature were shown
+    sa.Column("request_id", _ID, nullable=False),
+    sa.Column("signer_name", _ID),  # as printed; None here and in the next two: early records
+    sa.Column("meaning", sa.String(20)),
+    sa.Column("signed_with", sa.String(80)),  # components of the signature
 )
 
-answers = Table(
+answers = sa.Table(
     "answers",
     metadata,
-    Column("principal", _ID, primary_key=True),
-    Column("key", _ID, primary_key=True),
-    Column("request_sha256", _DIGEST, nullable=False),
-    Column("status", Integer, nullable=False),
-    Column("body", Text, nullable=False),
+    sa.Column("principal", _ID, primary_key=True),
+    sa.Column("key", _ID, primary_key=True),
+    sa.Column("request_sha256", _DIGEST, nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
     _us("answered_us"),
-    Index("ix_answers_answered_us", "answered_us"),
+    sa.Index("ix_answers_answered_us", "answered_us"),
 )
 
-audit = Table(
+audit = sa.Table(
     "audit",
     metadata,
-    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
     _us("at_us"),
-    Column("who", _ID, nullable=False),
-    Column("role", String(20), nullable=False),
-    Column("action", String(40), nullable=False),
-    Column("object", String(300), nullable=False),
-    Column("old", Text),
-    Column("new", Text),
-    Column("why", Text, nullable=False),
-    Column("request_id", _ID, nullable=False),
-    Column("previous", _DIGEST, nullable=False),
-    Column("hash", _DIGEST, nullable=False),
-    Index("ix_audit_object", "object"),
+    sa.Column("who", _ID, nullable=False),
+    sa.Column("role", sa.String(20), nullable=False),
+    sa.Column("action", sa.String(40), nullable=False),
+    sa.Column("object", sa.String(300), nullable=False),
+    sa.Column("old", sa.Text),
+    sa.Column("new", sa.Text),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("request_id", _ID, nullable=False),
+    sa.Column("previous", _DIGEST, nullable=False),
+    sa.Column("hash", _DIGEST, nullable=False),
+    sa.Index("ix_audit_object", "object"),
 )
 
-head = Table(  # one row: the ends of the chain and of the rows; every writer locks it first
+head = sa.Table(  # one row, which every writer locks first
     "head",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("audit_seq", BigInteger, nullable=False),
-    Column("audit_hash", _DIGEST, nullable=False),
-    Column("rows_seq", BigInteger, nullable=False),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("audit_seq", sa.BigInteger, nullable=False),
+    sa.Column("audit_hash", _DIGEST, nullable=False),
+    sa.Column("rows_seq", sa.BigInteger, nullable=False),
 )
 
-events_out = Table(
+events_out = sa.Table(
     "events_out",
     metadata,
-    Column("event_id", String(36), primary_key=True),
-    Column("kind", String(40), nullable=False),
-    Column("site_id", _ID, nullable=False),
-    Column("payload", Text, nullable=False),
+    sa.Column("event_id", sa.String(36), primary_key=True),
+    sa.Column("kind", sa.String(40), nullable=False),
+    sa.Column("site_id", _ID, nullable=False),
+    sa.Column("payload", sa.Text, nullable=False),
     _us("made_us"),
 )
 
-deliveries = Table(
+deliveries = sa.Table(
     "deliveries",
     metadata,
-    Column("event_id", String(36), ForeignKey("events_out.event_id"), primary_key=True),
-    Column("webhook", String(80), primary_key=True),
-    Column("attempts", Integer, nullable=False),
-    _us("next_us", nullable=True),  # None: nothing more to do
+    sa.Column("event_id", sa.String(36), sa.ForeignKey("events_out.event_id"), primary_key=True),
+    sa.Column("webhook", sa.String(80), primary_key=True),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    _us("next_us", nullable=True),  # None: delivered or given up
     _us("delivered_us", nullable=True),
-    Column("error", String(200), nullable=False),
-    Index("ix_deliveries_next", "next_us"),
+    sa.Column("error", sa.String(200), nullable=False),
+    sa.Index("ix_deliveries_next", "next_us"),
 )
 
-api_keys = Table(
+api_keys = sa.Table(
     "api_keys",
     metadata,
-    Column("key_id", String(16), primary_key=True),
-    Column("name", _ID, nullable=False),
-    Column("kind", String(10), nullable=False),
-    Column("role", String(20), nullable=False),
-    Column("sites", Text, nullable=False),  # JSON list; ["*"]: all
-    Column("secret_hash", Text, nullable=False),
+    sa.Column("key_id", sa.String(16), primary_key=True),
+    sa.Column("name", _ID, nullable=False),
+    sa.Column("kind", sa.String(10), nullable=False),
+    sa.Column("role", sa.String(20), nullable=False),
+    sa.Column("sites", sa.Text, nullable=False),  # JSON list; ["*"]: all
+    sa.Column("secret_hash", sa.Text, nullable=False),
     _us("made_us"),
     _us("expires_us", nullable=True),
     _us("revoked_us", nullable=True),
 )
 
 APPEND_ONLY = ("rows", "quarantine", "scores", "inline_histories", "reviews", "audit", "events_out")
-NEVER_CHANGED = ("answers",)  # they may go when their time is over, and never say anything else
+NEVER_CHANGED = ("answers",)  # expired rows may be deleted, none may be updated
 GENESIS = "0" * 64

@@ -1,1 +1,1 @@
-"""What the endpoint does for a request, the same for every way in. Every answer was committed before it is given."""
+"""Carries out requests, for HTTP and the command line alike. An answer is committed before it is returned."""

@@ -1,84 +1,134 @@
-"""The engine as a cache over the records: it holds what is committed up to a number, or it is built anew."""
+"""The engine as a cache over the records: it holds the committed rows up to a number, or it is built anew.
+
+Scores read the engine side by side; a change has it exclusively.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from sqlalchemy import Connection
 
 from serving.interfaces import Engine, StoredRow
 from serving.live.batches import EvictionPolicy
 from serving.records.rows import own_rows, rows_between
-from serving.records.store import Records
-from serving.service.locks import BusyError, SharedLock
+from serving.records.store import Head, Records
+from serving.service.errors import RefusedError
 
-EngineMaker: TypeAlias = Callable[[Mapping[str, Any] | None], Engine]
+EngineMaker: TypeAlias = Callable[[Mapping[str, object] | None], Engine]
 """Makes an empty engine over the model that a score names; None: over the newest release."""
+EngineSource: TypeAlias = Callable[[], Engine]
+
+
+class BusyError(Exception):
+    """The operation would have to wait."""
+
+
+@dataclass
+class Staleness:
+    """Whether a newer release exists that cannot be used.
+
+    Attributes:
+        since_us: Since when, microseconds UTC; None: the serving model is the newest release.
+        because: The reason and the remedy; empty likewise.
+    """
+
+    since_us: int | None = None
+    because: str = ""
 
 
 def eviction(records: Records, after_days: float) -> EvictionPolicy:
-    """Batches that were silent for some days give up their rows, and get them from the records when they are asked."""
+    """Rows of batches without new rows for some days are evicted, and reloaded from the records when a score needs them."""
 
-    def recall(batch_id: str, until: int) -> list[StoredRow]:
+    def reload(batch_id: str, until: int) -> list[StoredRow]:
         with records.read() as connection:
             return own_rows(connection, batch_id, until)
 
-    return EvictionPolicy(recall, round(after_days * 86_400e6))
+    return EvictionPolicy(reload, round(after_days * 86_400e6))
 
 
-class Change:
-    """A change of the engine that becomes true once its rows are committed."""
+class SharedLock:
+    """Many readers or one writer; a waiting writer goes before new readers. Not reentrant."""
 
-    def __init__(self, catch_up: Callable[[Connection, int], Engine]) -> None:
-        self._catch_up = catch_up
-        self.changed = False
-        self.settled: int | None = None
+    def __init__(self) -> None:
+        self._free = threading.Condition()
+        self._readers = 0
+        self._writing = False
+        self._waiting = 0
 
-    def engine(self, connection: Connection, rows_seq: int) -> Engine:
-        """The engine with all rows up to `rows_seq`, for a writer that holds the head of the records."""
-        found = self._catch_up(connection, rows_seq)
-        self.changed = True
-        return found
+    @contextlib.contextmanager
+    def shared(self, *, waits: bool = True) -> Generator[None]:
+        """Hold the lock beside other readers.
 
-    def settle(self, rows_seq: int) -> None:
-        """The rows up to a number are committed, and held."""
-        self.settled = rows_seq
+        Raises:
+            BusyError: `waits` is false, and a writer holds the lock or waits for it.
+        """
+        with self._free:
+            if not waits and (self._writing or self._waiting):
+                raise BusyError("the engine is being changed")
+            self._free.wait_for(lambda: not self._writing and not self._waiting)
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._free:
+                self._readers -= 1
+                self._free.notify_all()
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Generator[None]:
+        """Hold the lock alone."""
+        with self._free:
+            self._waiting += 1
+            try:
+                self._free.wait_for(lambda: not self._writing and not self._readers)
+            finally:
+                self._waiting -= 1
+            self._writing = True
+        try:
+            yield
+        finally:
+            with self._free:
+                self._writing = False
+                self._free.notify_all()
 
 
 class EngineCache:
     """One engine and the number of the newest row that it holds.
 
     Args:
-        records: The truth.
+        records: The source of the rows.
         make: Makes an empty engine.
-        filled: Called when an engine was built from all rows and has taken its place.
+        on_filled: Called when an engine that was built from all rows has taken its place.
     """
 
-    def __init__(self, records: Records, make: EngineMaker, filled: Callable[[], None] = lambda: None) -> None:
-        self._records, self._make, self._filled = records, make, filled
+    def __init__(self, records: Records, make: EngineMaker, on_filled: Callable[[], None] = lambda: None) -> None:
+        self._records, self._make, self._on_filled = records, make, on_filled
         self._engine: Engine | None = None
         self._held = 0
         self._lock = SharedLock()
 
     @property
     def held(self) -> int:
-        """Number of the newest row that is held."""
+        """Number of the newest row that the engine holds."""
         return self._held
 
     @contextlib.contextmanager
     def reading(self, newest: int | None = None, *, waits: bool = True) -> Generator[tuple[Engine, int]]:
-        """An engine that holds all that was committed, and the number it holds up to.
+        """The engine, and the number of the newest row that it holds.
 
         Args:
-            newest: Number of the newest row that it has to hold; None: of all that is committed now.
-            waits: Whether to wait for a change that goes on, and to read what is not held.
+            newest: Number of the newest row that the engine has to hold; None: of all committed rows.
+            waits: Whether to wait for a change, and to read missing rows.
 
         Raises:
-            BusyError: It would have to wait.
-            RecordsUnavailableError: What was committed cannot be read now.
-            EngineError: No model can speak.
+            BusyError: `waits` is false, and the engine is being changed or lacks rows.
+            RecordsUnavailableError: The rows cannot be read now.
+            EngineError: There is no model to score with.
         """
         newest = self._records.head().rows_seq if newest is None else newest
         while True:
@@ -88,50 +138,68 @@ class EngineCache:
                     return
             if not waits:
                 raise BusyError("rows are being read")
-            with self._lock.alone(), self._records.read() as connection:
+            with self._lock.exclusive(), self._records.read() as connection:
                 self._catch_up(connection, newest)
 
     @contextlib.contextmanager
-    def alone(self) -> Generator[Change]:
-        """Nobody scores meanwhile. An engine that was changed and not settled is thrown away at the end."""
-        with self._lock.alone():
-            change = Change(self._catch_up)
-            try:
-                yield change
-            finally:
-                if change.settled is not None:
-                    self._held = change.settled
-                    if self._engine is not None:
-                        self._engine.evict(self._held)
-                elif change.changed:
-                    self._engine, self._held = None, 0
+    def transaction(self) -> Generator[tuple[Connection, Head, EngineSource]]:
+        """A transaction with exclusive use of the engine, and a function that returns the engine with all committed rows.
 
-    def renew(self, engine: Engine, then: Callable[[], None] = lambda: None) -> None:
-        """Let another engine speak: filled beside the one that still does, and put in its place at once.
+        Rows that are added to this engine have to be stored in the transaction: if it fails, the engine is discarded. A
+        `RefusedError` keeps the engine, which holds nothing of a batch that it rejects.
+
+        Raises:
+            RecordsUnavailableError: The transaction cannot begin or commit.
+        """
+        changed, committed = False, None
+        with self._lock.exclusive():
+            try:
+                with self._records.write() as (connection, now):
+                    held = now.rows_seq
+
+                    def current() -> Engine:
+                        nonlocal changed
+                        engine, changed = self._catch_up(connection, held), True
+                        return engine
+
+                    yield connection, now, current
+                committed = now.rows_seq
+            except RefusedError:
+                committed = held
+                raise
+            finally:
+                if changed and committed is None:
+                    self._engine, self._held = None, 0
+                elif changed and committed is not None and self._engine is not None:
+                    self._held = committed
+                    self._engine.evict(committed)
+
+    def replace(self, engine: Engine, on_replaced: Callable[[], None] = lambda: None) -> None:
+        """Fill another engine beside the present one, then put it in its place.
 
         Args:
             engine: Empty.
-            then: Called when it speaks, before anyone scores with it.
+            on_replaced: Called before the new engine makes its first score.
 
         Raises:
-            RecordsUnavailableError: The rows cannot be read now; the old engine goes on.
+            RecordsUnavailableError: The rows cannot be read now; the present engine stays.
         """
         held = self._records.head().rows_seq
         with self._records.read() as connection:
             engine.rebuild(rows_between(connection, 0, held))
-        with self._lock.alone():
+        with self._lock.exclusive():
             self._engine, self._held = engine, held
-            then()
-            self._filled()
+            on_replaced()
+            self._on_filled()
 
     def _catch_up(self, connection: Connection, until: int) -> Engine:
         is_new = self._engine is None
         if self._engine is None:
             self._engine, self._held = self._make(None), 0
         if until > self._held:
-            engine, self._engine = self._engine, None  # half of the rows are no state
+            engine, self._engine = self._engine, None  # an error leaves no engine with a part of the rows
             engine.rebuild(rows_between(connection, self._held, until))
             self._engine, self._held = engine, until
         if is_new:
-            self._filled()
+            self._on_filled()
         return self._engine

@@ -1,4 +1,4 @@
-"""Why a request is not carried out, beyond access and outages."""
+"""Why the endpoint refuses a request, beyond access and outages."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from features.errors import BatchguardError
 
 
 class NotThereError(BatchguardError):
-    """No such batch or score, as far as this principal can see."""
+    """There is no such batch or score at the principal's sites."""
 
 
 class ConflictError(BatchguardError):
-    """It contradicts what is kept."""
+    """The request contradicts the records."""
 
 
 class ModelGoneError(BatchguardError):
-    """The model that made a score is not here any more, or not with the code that it spoke with."""
+    """The model of a score is not here any more, or needs other feature code."""
 
 
 class TooManyError(BatchguardError):
-    """More at once, or more often, than is answered."""
+    """Too many requests at once."""
 
 
 class RefusedError(BatchguardError):
-    """It cannot be true: a time in the future, a batch that breaks the contract."""
+    """The content cannot be true: a time in the future, a batch that breaks the contract."""

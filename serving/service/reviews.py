@@ -1,12 +1,12 @@
-"""What people decided on scores, and what may be read."""
+"""Reviews of scores, and what may be read: scores, batches, the audit trail of a score."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import structlog
+from pydantic import JsonValue
 from sqlalchemy import insert
 
 from features.canonical import canonical
@@ -26,8 +26,8 @@ _log = structlog.get_logger("batchguard.reviewing")
 
 
 @dataclass(frozen=True)
-class Decided:
-    """What a person decided on a score, why, and the deviation that it is linked with."""
+class ReviewDecision:
+    """A person's decision on a score, its reason, and the id of a linked deviation record."""
 
     decision: str
     reason: str
@@ -35,26 +35,26 @@ class Decided:
 
 
 def review(
-    service: ScoringService, call: Call, score_id: str, decided: Decided, sign: Callable[[], Signature]
+    service: ScoringService, call: Call, score_id: str, decision: ReviewDecision, sign: Callable[[], Signature]
 ) -> Answer:
-    """Keep what a person decided on a score, signed and bound to the score's digest.
+    """Store a person's decision on a score, signed and bound to the score's digest.
 
     Args:
-        service: Does the work.
+        service: Holds the records.
         call: The request.
         score_id: The score.
-        decided: What was decided.
-        sign: Gives the person's signature, or refuses; a refused one is an entry of the audit trail.
+        decision: The decision.
+        sign: Returns the person's signature or refuses it; a refusal is an entry of the audit trail.
 
     Raises:
         NotThereError: There is no such score at the principal's sites.
         AccessError: The signature was refused.
-        RecordsUnavailableError: It could not be kept.
+        RecordsUnavailableError: The review could not be stored.
     """
-    return service.once(call, lambda: _review(service, call, score_id, decided, sign))
+    return service.once(call, lambda: _review(service, call, score_id, decision, sign))
 
 
-def score_with_reviews(service: ScoringService, principal: Principal, score_id: str) -> dict[str, Any]:
+def score_with_reviews(service: ScoringService, principal: Principal, score_id: str) -> dict[str, JsonValue]:
     """A score with its reviews.
 
     Raises:
@@ -65,8 +65,8 @@ def score_with_reviews(service: ScoringService, principal: Principal, score_id: 
         return score_json(row) | {"reviews": [review_json(found) for found in list_reviews(connection, score_id)]}
 
 
-def history_of(service: ScoringService, principal: Principal, score_id: str) -> list[dict[str, Any]]:
-    """What the audit trail tells of a score: made, reviewed, a signature refused.
+def history_of(service: ScoringService, principal: Principal, score_id: str) -> list[trail.Entry]:
+    """The audit trail of a score: made, reviewed, a signature refused.
 
     Raises:
         NotThereError: There is no such score at the principal's sites.
@@ -78,8 +78,8 @@ def history_of(service: ScoringService, principal: Principal, score_id: str) -> 
 
 def scores_of(
     service: ScoringService, principal: Principal, batch_id: str, *, before: str | None, limit: int
-) -> list[dict[str, Any]]:
-    """Scores of a batch, the newest made first, behind an id.
+) -> list[dict[str, JsonValue]]:
+    """Scores of a batch, the newest made first, with ids below `before`.
 
     Raises:
         NotThereError: There is no such batch at the principal's sites.
@@ -90,8 +90,8 @@ def scores_of(
         return [score_json(row) for row in found]
 
 
-def batches_of(service: ScoringService, principal: Principal, *, after: str, limit: int) -> list[dict[str, Any]]:
-    """Batches of the principal's sites, by id, behind an id."""
+def batches_of(service: ScoringService, principal: Principal, *, after: str, limit: int) -> list[dict[str, object]]:
+    """Batches of the principal's sites, by id, with ids above `after`."""
     sites = None if ALL_SITES in principal.sites else principal.sites
     with service.records.read() as connection:
         found = list_batches(connection, sites, after=after, limit=limit)
@@ -99,7 +99,7 @@ def batches_of(service: ScoringService, principal: Principal, *, after: str, lim
 
 
 def _review(
-    service: ScoringService, call: Call, score_id: str, decided: Decided, sign: Callable[[], Signature]
+    service: ScoringService, call: Call, score_id: str, decision: ReviewDecision, sign: Callable[[], Signature]
 ) -> Answer:
     with service.records.read() as connection:
         visible_score(connection, call.principal, score_id)
@@ -107,14 +107,14 @@ def _review(
     with service.records.write() as (connection, now):
         score = visible_score(connection, call.principal, score_id)
         row = {
-            "review_id": new_id(at_us), "score_id": score_id, **asdict(decided), "reviewer": call.principal.id,
+            "review_id": new_id(at_us), "score_id": score_id, **asdict(decision), "reviewer": call.principal.id,
             "score_sha256": score["body_sha256"], "reviewed_us": at_us, "request_id": call.request_id,
             "signer_name": signed.name, "meaning": signed.meaning, "signed_with": signed.signed_with,
         }  # fmt: skip
         connection.execute(insert(reviews), row)
         new = trail.review_digest(row)
         trail.append(
-            connection, now, call.actor, "review", f"score:{score_id}", at_us=at_us, new=new, why=decided.reason
+            connection, now, call.actor, "review", f"score:{score_id}", at_us=at_us, new=new, why=decision.reason
         )
         answer = answers.keep(connection, call, Answer(201, canonical(review_json(row))), at_us)
     service.anchor.note(now, at_us)
@@ -125,7 +125,7 @@ def _signed(service: ScoringService, call: Call, score_id: str, sign: Callable[[
     try:
         return sign()
     except SigningPausedError:
-        raise  # those before it are in the trail
+        raise  # the refusals before this one are in the audit trail
     except AccessError as error:
         _log.warning("signature refused", principal=call.principal.id, score=score_id, because=error.what)
         with service.records.write() as (connection, now):

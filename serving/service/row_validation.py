@@ -1,86 +1,98 @@
-"""Rows on their way in: judged one by one, told one by one."""
+"""Validates rows of a request: those from the future, those that the principal may not send, then the engine's contract."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from features.contracts import RUN_HISTORY
 from serving.ids import iso, microseconds
-from serving.interfaces import Engine, RowVerdict
-from serving.records.rows import key_of
+from serving.interfaces import Engine, Row, RowVerdict
+from serving.records.rows import RejectedRow, key_of
 
-Row = Mapping[str, Any]
-MAX_TOLD = 100  # rejected rows that an answer explains; all are in the quarantine table
+MAX_EXPLAINED = 100  # rejected rows in an answer; all are in the quarantine table
+
+
+class Rejection(TypedDict):
+    """One rejected row in an answer."""
+
+    table: str
+    index: int
+    code: str
+    reason: str
+
+
+class RowsSummary(TypedDict):
+    """Verdicts on the rows of a request: counts, and the first rejected rows with their reasons."""
+
+    accepted: int
+    duplicates: int
+    rejected: int
+    rejections: list[Rejection]
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Rows as they came, each with its verdict."""
+class ValidatedRows:
+    """Rows as they were sent, each with its verdict."""
 
     rows: Sequence[Row]
     verdicts: Sequence[RowVerdict]
 
     def accepted(self, table: str) -> list[tuple[str, Row]]:
-        """Key and content of the rows to keep."""
+        """Key and content of the rows to store."""
         return [(key_of(table, v.row), v.row) for v in self.verdicts if v.row is not None]
 
-    def rejected(self) -> list[tuple[str, str, Row]]:
-        """Code, reason and content of the rows that were rejected."""
+    def rejected(self) -> list[RejectedRow]:
+        """The rows that were rejected."""
         pairs = zip(self.rows, self.verdicts, strict=True)
-        return [(v.code, v.reason, row) for row, v in pairs if v.verdict == "rejected"]
+        return [RejectedRow(v.code, v.reason, row) for row, v in pairs if v.verdict == "rejected"]
 
 
-def judge(
-    engine: Engine,
-    batch_id: str,
-    table: str,
-    rows: Sequence[Row],
-    *,
-    latest_us: int,
-    refused: Callable[[Row], RowVerdict | None] = lambda row: None,
-) -> Judged:
-    """Have an engine judge and take in rows; those from the future, or refused, do not reach it.
+def validate_rows(
+    engine: Engine, batch_id: str, table: str, rows: Sequence[Row], *, latest_us: int,
+    refusal: Callable[[Row], RowVerdict | None] = lambda _: None,
+) -> ValidatedRows:  # fmt: skip
+    """Validate rows, and add the accepted ones to an engine.
 
     Args:
-        engine: Holds all that is committed.
-        batch_id: Their batch; empty for rows that belong to none.
-        table: Their table.
-        rows: As they came.
-        latest_us: What became known later than this is a wrong clock.
-        refused: Why a row is not this principal's to tell; None: it is.
+        engine: Holds all committed rows.
+        batch_id: Batch of the rows; empty for rows of no batch.
+        table: Table of the rows.
+        rows: As they were sent.
+        latest_us: A row that became known later has a wrong clock.
+        refusal: The verdict on a row that the principal may not send; None for other rows.
     """
-    early = [refused(row) or _from_the_future(table, row, latest_us) for row in rows]
-    fine = [row for row, fault in zip(rows, early, strict=True) if fault is None]
-    judged = iter(engine.add(batch_id, table, fine) if fine else [])
-    return Judged(rows, [fault or next(judged) for fault in early])
+    early = [refusal(row) or _from_the_future(table, row, latest_us) for row in rows]
+    remaining = [row for row, fault in zip(rows, early, strict=True) if fault is None]
+    verdicts = iter(engine.add(batch_id, table, remaining) if remaining else [])
+    return ValidatedRows(rows, [fault or next(verdicts) for fault in early])
 
 
-def summary(told: Mapping[str, Judged]) -> dict[str, Any]:
-    """What became of a call's rows: counts, and the first rejected ones with their reasons."""
-    verdicts = [v.verdict for judged in told.values() for v in judged.verdicts]
-    explained = [
+def summary(validated: Mapping[str, ValidatedRows]) -> RowsSummary:
+    """The verdicts on all rows of a request, by table."""
+    verdicts = [v.verdict for rows in validated.values() for v in rows.verdicts]
+    rejections: list[Rejection] = [
         {"table": table, "index": i, "code": v.code, "reason": v.reason[:300]}
-        for table, judged in told.items()
-        for i, v in enumerate(judged.verdicts)
+        for table, rows in validated.items()
+        for i, v in enumerate(rows.verdicts)
         if v.verdict == "rejected"
     ]
     return {
         "accepted": verdicts.count("accepted"),
         "duplicates": verdicts.count("duplicate"),
         "rejected": verdicts.count("rejected"),
-        "rejections": explained[:MAX_TOLD],
+        "rejections": rejections[:MAX_EXPLAINED],
     }
 
 
-def status_of(said: Mapping[str, Any]) -> int:
-    """422 where every row was rejected, else 200."""
-    return 422 if said["rejected"] and not said["accepted"] + said["duplicates"] else 200
+def status_of(counts: RowsSummary) -> int:
+    """422 if every row was rejected, else 200."""
+    return 422 if counts["rejected"] and not counts["accepted"] + counts["duplicates"] else 200
 
 
 def known_us(table: str, row: Row) -> int | None:
-    """When a row could be known, in microseconds UTC; None: it has no such time, or is a batch's own row.
+    """When a row could be known, in microseconds UTC; None if the row has no such time, or is a batch's own row.
 
     A batch's row may be a correction of its start, and would then have counted before.
     """
@@ -95,7 +107,7 @@ def known_us(table: str, row: Row) -> int | None:
 def _from_the_future(table: str, row: Row, latest_us: int) -> RowVerdict | None:
     known = known_us(table, row)
     if known is None or known <= latest_us:
-        return None  # without a time, too: the contract says so better
+        return None  # the engine's contract rejects a row without a time, with a better reason
     return RowVerdict(
         "rejected", "from_the_future",
         f"known at {iso(known)}, which lies in the future; expected at most {iso(latest_us)}. Compare the clocks",

@@ -21,7 +21,7 @@ from models.explain.what_if import WhatIf
 from serving.access.principals import Principal
 from serving.ids import iso, microseconds
 from serving.interfaces import Engine, EngineError, SnapshotView, StoredRow, UnscorableError
-from serving.records.rows import first_told, rows_about
+from serving.records.rows import first_seqs, rows_about
 from serving.records.scores import inline_history, score_before
 from serving.service.errors import ConflictError, ModelGoneError, RefusedError, TooManyError
 from serving.service.row_validation import known_us
@@ -74,12 +74,12 @@ def what_if(service: ScoringService, principal: Principal, score_id: str) -> Ans
 @contextlib.contextmanager
 def _turn(service: ScoringService) -> Generator[None]:
     """Not all threads of the endpoint may work on such questions: scores come first."""
-    if not service.asking.acquire(blocking=False):
+    if not service.query_slots.acquire(blocking=False):
         raise TooManyError("others are asking what takes longer than a score", remedy="Ask again in a second.")
     try:
         yield
     finally:
-        service.asking.release()
+        service.query_slots.release()
 
 
 def _comparable(score: Score, earlier: Score) -> Score:
@@ -189,5 +189,5 @@ def _fresh(connection: Connection, later: Iterable[StoredRow], score: Score) -> 
             at_us = microseconds(str(row.row["started_at"]))
             began[row.batch_id] = min(at_us, began.get(row.batch_id, at_us))
     after = {batch_id for batch_id, at_us in began.items() if at_us > score["as_of_us"]}
-    first = first_told(connection, after)
+    first = first_seqs(connection, after)
     return {batch_id for batch_id in after if first[batch_id] > score["rows_seq"]}

@@ -28,8 +28,8 @@ from serving.records.rows import rows_between
 from serving.records.scores import decision_before, find_score, inline_history, score_json, superseded
 from serving.records.store import Head, head_of
 from serving.records.tables import inline_histories, scores
+from serving.service.engine_cache import BusyError
 from serving.service.errors import NotThereError, RefusedError
-from serving.service.locks import BusyError
 from serving.service.scoring_service import ScoringService, visible_batch
 
 _INSERT = insert(scores)
@@ -182,11 +182,12 @@ def _kept(service: ScoringService, call: Call, made: _Made, *, at_once: bool = F
         _emit(service, connection, row, made.score.decision)
         return _keep(connection, now, call, row)
 
-    def told(now: Head) -> None:
+    def committed(now: Head) -> None:
         service.anchor.note(now, row["scored_us"])
-        service.told()
+        if service.hooks:
+            service.on_events()
 
-    return service.records.soon(keep, told)
+    return service.records.submit(keep, committed)
 
 
 def _score_inline(service: ScoringService, call: Call, batch_id: str, as_of_us: int | None, history: History) -> Answer:

@@ -1,4 +1,4 @@
-"""What every request needs: the records, the memory over them, who is told, what time it is."""
+"""The state that every request needs: records, engine, models, webhooks, clock."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 from sqlalchemy import Connection
 
 from serving.access.principals import Principal
-from serving.audit.anchor import Anchor
+from serving.audit.trail import Anchor
 from serving.ids import now_us
 from serving.records import answers
 from serving.records.answers import Answer, Call, InFlight
 from serving.records.rows import BatchRow, find_batch
 from serving.records.scores import find_score
 from serving.records.store import Records
-from serving.service.engine_cache import EngineCache, EngineMaker
+from serving.service.engine_cache import EngineCache, EngineMaker, Staleness
 from serving.service.errors import NotThereError
 from serving.settings import Webhook
 
-_TIDIED = 200  # answers removed at once: a few milliseconds
+PURGED_AT_ONCE = 200  # answers of one transaction, which takes a few milliseconds
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,15 @@ class ScoringService:
         records: Prepared.
         make_engine: Makes an empty engine over a model.
         engine_cache: The engine that scores, over the same records.
-        anchor: Where the end of the audit chain is written to.
-        hooks: Who is told of scores.
+        anchor: Notes the end of the audit chain.
+        hooks: Webhooks that receive events.
         max_future_us: How far ahead of the clock a row may have become known.
         clock: Microseconds UTC.
-        answers_last_us: For how long an idempotency key stands for its answer.
-        told: Called after events were committed.
-        asking: How many may work at once on what takes longer than a score.
-        stale_because: Why a newer release cannot be used, and what to do; empty: the newest one speaks.
-        stale_since_us: Since when a newer release cannot be used; None: the newest one speaks.
+        answer_ttl_us: How long an idempotency key stands for its answer.
+        on_events: Called after events were committed.
+        staleness: Whether a newer release cannot be used; `serving.model_releases` updates it.
+        query_slots: How many queries that take longer than a score may run at once.
+        in_flight: Idempotency keys of requests in progress.
     """
 
     records: Records
@@ -50,41 +50,36 @@ class ScoringService:
     hooks: Sequence[Webhook] = ()
     max_future_us: int = 300_000_000
     clock: Callable[[], int] = now_us
-    answers_last_us: int = 90 * 86_400_000_000
-    told: Callable[[], None] = lambda: None
-    stale_since_us: Callable[[], int | None] = lambda: None
-    stale_because: Callable[[], str] = lambda: ""
-    asking: threading.Semaphore = field(default_factory=lambda: threading.BoundedSemaphore(2))
+    answer_ttl_us: int = 90 * 86_400_000_000
+    on_events: Callable[[], None] = lambda: None
+    staleness: Staleness = field(default_factory=Staleness)
+    query_slots: threading.Semaphore = field(default_factory=lambda: threading.BoundedSemaphore(2))
     in_flight: InFlight = field(default_factory=InFlight)
 
     def once(self, call: Call, work: Callable[[], Answer]) -> Answer:
-        """The stored answer of a request that was answered before, else that of the work.
+        """The stored answer of a repeated request, else the answer of the work.
 
         Raises:
-            KeyReusedError: The key stands for another request.
-            InFlightError: The key's first request is not answered yet.
+            KeyReusedError: The key belongs to another request.
+            InFlightError: The first request of the key is in progress.
         """
         with self.in_flight.claim(call):
-            found = self.answered(call)
+            if call.key is None:
+                return work()
+            with self.records.read() as connection:
+                found = answers.find(connection, call)
             return work() if found is None else found
 
-    def answered(self, call: Call) -> Answer | None:
-        """The stored answer of a request that was answered before; None: it was not, or has no key.
-
-        Raises:
-            KeyReusedError: The key stands for another request.
-        """
-        if call.key is None:
-            return None
-        with self.records.read() as connection:
-            return answers.find(connection, call)
+    def stale_since_us(self) -> int | None:
+        """Since when a newer release cannot be used, microseconds UTC; None: the serving model is the newest."""
+        return self.staleness.since_us
 
     def oldest_answer_us(self) -> int:
-        """Answers stored before this time do not count any more."""
-        return self.clock() - self.answers_last_us
+        """Answers stored before this time have expired."""
+        return self.clock() - self.answer_ttl_us
 
-    def tidy(self) -> int:
-        """Remove some of the answers whose time is over; records and the audit trail stay as they are.
+    def purge_expired(self) -> int:
+        """Remove some expired answers; all other records stay.
 
         Returns:
             How many were removed.
@@ -94,12 +89,12 @@ class ScoringService:
         """
         with self.records.read() as connection:
             if not answers.any_before(connection, self.oldest_answer_us()):
-                return 0  # nothing to hold the writers up for
+                return 0  # without the lock of writers
         with self.records.write() as (connection, _):
-            return answers.purge(connection, self.oldest_answer_us(), most=_TIDIED)
+            return answers.purge(connection, self.oldest_answer_us(), most=PURGED_AT_ONCE)
 
     def close(self) -> None:
-        """Write the end of the chain to the anchor and let go of the database."""
+        """Note the end of the chain in the anchor and close the records."""
         self.anchor.note(self.records.head(), self.clock(), at_once=True)
         self.records.close()
 
@@ -108,19 +103,19 @@ def visible_batch(connection: Connection, principal: Principal, batch_id: str) -
     """A batch of one of the principal's sites.
 
     Raises:
-        NotThereError: There is none; one of another site looks the same.
+        NotThereError: There is none, or it is at another site, which looks the same.
     """
     found = find_batch(connection, batch_id)
     if found is None or not principal.sees(found.site_id):
-        raise NotThereError(f"no batch {batch_id!r}", remedy="PUT it first, or ask its site.")
+        raise NotThereError(f"no batch {batch_id!r}", remedy="PUT it first, or use a key of its site.")
     return found
 
 
 def visible_score(connection: Connection, principal: Principal, score_id: str) -> Mapping[str, Any]:
-    """A score of a batch of one of the principal's sites.
+    """A score of a batch at one of the principal's sites.
 
     Raises:
-        NotThereError: There is none; one of another site looks the same.
+        NotThereError: There is none, or it is of another site, which looks the same.
     """
     found = find_score(connection, score_id)
     if found is None or not principal.sees(found["site_id"]):

@@ -8,8 +8,9 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from features.contracts import BATCH_SUMMARY, BATCHES, OBSERVATIONS, RISK_SCORE, RUN_HISTORY, SNAPSHOT
+from features.contracts import BATCH_SUMMARY, BATCHES, OBSERVATIONS, RUN_HISTORY, SNAPSHOT
 from models.registry import CHALLENGER, CHAMPION, RegisteredModel, Registry
+from models.scoring.score import Score
 from pipelines.defs.automation import END, START, every_month
 from pipelines.defs.location import definitions
 from pipelines.defs.resources import PlantResource, months_since
@@ -100,12 +101,20 @@ def test_every_table_has_the_columns_of_its_contract(defs) -> None:
     specs = assets_by_name(defs)
     tables = {
         "batch_summaries": BATCH_SUMMARY, "snapshot_features": SNAPSHOT, "in_progress_features": SNAPSHOT,
-        "test_set": SNAPSHOT, "training_set": SNAPSHOT, "risk_scores": RISK_SCORE,
+        "test_set": SNAPSHOT, "training_set": SNAPSHOT,
     }  # fmt: skip
-    assert {name for name, spec in specs.items() if COLUMN_SCHEMA in spec.metadata} == set(tables)
-    assert {name for name, spec in specs.items() if "deltalake" in spec.kinds} == set(tables) | {"run_history"}
+    assert {name for name, spec in specs.items() if COLUMN_SCHEMA in spec.metadata} == set(tables) | {"risk_scores"}
+    assert {name for name, spec in specs.items() if "deltalake" in spec.kinds} == {
+        *tables,
+        "risk_scores",
+        "run_history",
+    }
     for name, table in tables.items():
         assert [column.name for column in specs[name].metadata[COLUMN_SCHEMA].columns] == list(table.names)
+    scores = {column.name: column for column in specs["risk_scores"].metadata[COLUMN_SCHEMA].columns}
+    assert list(scores) == list(Score.model_fields)
+    assert scores["failure_probability"].constraints.other == [">= 0", "<= 1"]
+    assert [name for name in ("cause", "elapsed_h") if scores[name].constraints.nullable] == ["cause"]
     shown = {n.removeprefix("columns of ") for n in specs["run_history"].metadata if n.startswith("columns of ")}
     assert shown == set(RUN_HISTORY)
 

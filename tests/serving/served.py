@@ -1,7 +1,7 @@
 """A real endpoint of the small plant in a process of its own, on loopback."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from benchmarks.serving.process import Served, free_port
@@ -14,7 +14,7 @@ from tests.serving.small_plant import SmallPlant
 @contextlib.contextmanager
 def served(
     folder: Path, plant: SmallPlant, *, role: str = "mes", config: str = "", records_url: str = "", **more
-) -> Iterator[Served]:
+) -> Generator[Served]:
     models, data_dir = folder / "models", folder / "data"
     models.mkdir(exist_ok=True)
     data_dir.mkdir(exist_ok=True)

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Never
@@ -12,7 +13,7 @@ import orjson
 import pytest
 
 from features.canonical import canonical
-from serving.audit.anchor import Anchor
+from serving.audit.trail import Anchor
 from serving.bundle.manifest import BundleError
 from serving.ids import microseconds
 from serving.interfaces import EngineError
@@ -42,16 +43,14 @@ class Place:
 
 
 @pytest.fixture
-def place(small_plant, sqlite_shape, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "serving.bundle.loader.run_canary", lambda bundle: None
-    )  # its child process has tests of its own
-    monkeypatch.setattr("serving.model_releases.run_canary", lambda bundle: None)
+def place(small_plant, sqlite_shape, tmp_path, monkeypatch) -> Iterator[Place]:
+    monkeypatch.setattr("serving.bundle.loader.run_canary", lambda _: None)  # its child process has tests of its own
+    monkeypatch.setattr("serving.model_releases.run_canary", lambda _: None)
     root, keys = tmp_path / "bundles", tmp_path / "keys"
     small_plant.bundle(root, keys, "1")
     models, records = ModelReleases(root, keys), Records(sqlite_url(sqlite_shape, tmp_path))
     service = ScoringService(records, models.make, EngineCache(records, models.make), Anchor(tmp_path / "anchor"), clock=lambda: NOON,
-                stale_since_us=models.stale_since_us)  # fmt: skip
+                staleness=models.staleness)  # fmt: skip
     intake.put_batch(service, call(), "B1", BATCH, "")
     intake.add_rows(service, call(), "B1", {"observations": [reading(h, 7.0) for h in range(1, 6)]})
     yield Place(small_plant, root, keys, models, service)
@@ -61,7 +60,7 @@ def place(small_plant, sqlite_shape, tmp_path, monkeypatch):
 def test_a_newer_release_speaks_of_the_same_rows_and_older_scores_are_still_made_again(place) -> None:
     first = place.score()
     place.release("2")
-    place.models.look(place.service.engine_cache)
+    place.models.check_for_release(place.service.engine_cache)
     second = place.score()
     assert (first["model"]["version"], second["model"]["version"]) == ("1", "2")
     assert second["failure_probability"] == first["failure_probability"]
@@ -74,22 +73,22 @@ def test_a_damaged_release_leaves_the_last_one_speaking_and_says_so(place) -> No
     content = model.read_bytes()
     for damaged in (content[:1000], content.replace(b"leaf_value=", b"leaf_value=9", 1), b""):
         model.write_bytes(damaged)
-        place.models.look(place.service.engine_cache)
+        place.models.check_for_release(place.service.engine_cache)
         score = place.score()
         assert (score["model"]["version"], score["stale_model"]["age_s"] <= 0) == ("1", True)
         assert score_requests.replay(place.service, score["score_id"]).is_equal
     model.write_bytes(content)
-    place.models.look(place.service.engine_cache)
+    place.models.check_for_release(place.service.engine_cache)
     assert (place.score()["model"]["version"], place.score()["stale_model"]) == ("2", None)
 
 
 def test_an_older_release_does_not_come_back_by_its_pointer(place) -> None:
     old = place.models.store.pointed()
     place.release("2")
-    place.models.look(place.service.engine_cache)
+    place.models.check_for_release(place.service.engine_cache)
     (place.root / "current").write_text(old)
-    place.models.look(place.service.engine_cache)
-    assert (place.score()["model"]["version"], place.models.stale_since_us() is None) == ("2", False)
+    place.models.check_for_release(place.service.engine_cache)
+    assert (place.score()["model"]["version"], place.models.staleness.since_us is None) == ("2", False)
 
 
 def test_another_process_definition_is_followed_where_the_rows_that_are_held_keep_it(place) -> None:
@@ -97,8 +96,8 @@ def test_another_process_definition_is_followed_where_the_rows_that_are_held_kee
     head = place.plant.process.process.model_copy(update={"planned_duration_h": 25.0})
     changed = replace(place.plant, process=place.plant.process.model_copy(update={"process": head}))
     changed.bundle(place.root, place.keys, "2")
-    place.models.look(place.service.engine_cache)
-    assert (place.score()["model"]["version"], place.models.stale_since_us()) == ("2", None)
+    place.models.check_for_release(place.service.engine_cache)
+    assert (place.score()["model"]["version"], place.models.staleness.since_us) == ("2", None)
 
 
 def test_a_process_definition_that_held_rows_break_is_not_followed_and_one_line_says_so(place, capsys) -> None:
@@ -106,10 +105,10 @@ def test_a_process_definition_that_held_rows_break_is_not_followed_and_one_line_
     gone = place.plant.process.model_copy(update={"parameter": place.plant.process.parameter[1:]})
     replace(place.plant, process=gone).bundle(place.root, place.keys, "2")
     for _ in range(3):
-        place.models.look(place.service.engine_cache)
+        place.models.check_for_release(place.service.engine_cache)
     score = place.score()
     assert (score["model"]["version"], score["stale_model"] is None) == ("1", False)
-    assert "a stored row is refused" in place.models.stale_because()
+    assert "a stored row is refused" in place.models.staleness.because
     assert capsys.readouterr().out.count("a stored row is refused") == 1
 
 
@@ -124,9 +123,9 @@ def test_a_release_that_fails_its_canary_is_tried_once_and_not_at_every_look(pla
     monkeypatch.setattr(place.models._loader, "_canary", canary)
     place.release("2")
     for _ in range(5):
-        place.models.look(place.service.engine_cache)
+        place.models.check_for_release(place.service.engine_cache)
     assert tried == ["2"]
-    assert "the canary died" in place.models.stale_because()
+    assert "the canary died" in place.models.staleness.because
 
 
 def test_a_release_speaks_in_the_end_though_the_records_were_away_when_it_was_found(place, monkeypatch) -> None:
@@ -134,12 +133,12 @@ def test_a_release_speaks_in_the_end_though_the_records_were_away_when_it_was_fo
     place.release("2")
     with monkeypatch.context() as away:
         away.setattr(
-            place.service.engine_cache, "renew", lambda *_: (_ for _ in ()).throw(RecordsUnavailableError("away"))
+            place.service.engine_cache, "replace", lambda *_: (_ for _ in ()).throw(RecordsUnavailableError("away"))
         )
-        place.models.look(place.service.engine_cache)
-    assert (place.score()["model"]["version"], place.models.stale_since_us() is None) == ("1", False)
-    place.models.look(place.service.engine_cache)
-    assert (place.score()["model"]["version"], place.models.stale_since_us()) == ("2", None)
+        place.models.check_for_release(place.service.engine_cache)
+    assert (place.score()["model"]["version"], place.models.staleness.since_us is None) == ("1", False)
+    place.models.check_for_release(place.service.engine_cache)
+    assert (place.score()["model"]["version"], place.models.staleness.since_us) == ("2", None)
 
 
 def test_stored_rows_that_no_longer_keep_the_definition_leave_no_model_to_speak(place) -> None:
@@ -175,7 +174,7 @@ def test_assays_without_a_result_are_named_until_it_is_available(place) -> None:
 
 def test_a_release_by_an_unknown_key_does_not_speak(place, tmp_path) -> None:
     place.plant.bundle(place.root, tmp_path / "others", "2")
-    place.models.look(place.service.engine_cache)
+    place.models.check_for_release(place.service.engine_cache)
     assert place.score()["model"]["version"] == "1"
 
 
@@ -190,7 +189,7 @@ def test_scores_go_on_while_models_change_and_each_is_made_again(place) -> None:
     thread.start()
     for version in ("2", "3", "4"):
         place.release(version)
-        place.models.look(place.service.engine_cache)
+        place.models.check_for_release(place.service.engine_cache)
     stop.set()
     thread.join()
     assert place.score()["model"]["version"] == "4"
@@ -222,9 +221,10 @@ def test_an_engine_that_is_made_again_needs_no_folder(place) -> None:
     """A commit fails while the whole folder is gone: the rows are read again, the model is the one in memory."""
     first = place.score()
     shutil.rmtree(place.root)
-    place.models.look(place.service.engine_cache)
-    with place.service.engine_cache.alone() as change, place.service.records.write() as (connection, now):
-        change.engine(connection, now.rows_seq)  # and never settled: thrown away
+    place.models.check_for_release(place.service.engine_cache)
+    with pytest.raises(RuntimeError), place.service.engine_cache.transaction() as (_, _, engine):
+        engine()
+        raise RuntimeError  # nothing is committed: the engine is discarded
     second = place.score()
     assert (second["model"], second["failure_probability"]) == (first["model"], first["failure_probability"])
     assert second["stale_model"] is not None
@@ -233,11 +233,11 @@ def test_an_engine_that_is_made_again_needs_no_folder(place) -> None:
 def test_a_folder_put_back_from_a_backup_does_not_bring_an_older_release_back(place, tmp_path) -> None:
     shutil.copytree(place.root, tmp_path / "backup")
     place.release("2")
-    place.models.look(place.service.engine_cache)
+    place.models.check_for_release(place.service.engine_cache)
     shutil.rmtree(place.root)
     shutil.copytree(tmp_path / "backup", place.root)
-    place.models.look(place.service.engine_cache)
-    assert (place.score()["model"]["version"], place.models.stale_since_us() is None) == ("2", False)
+    place.models.check_for_release(place.service.engine_cache)
+    assert (place.score()["model"]["version"], place.models.staleness.since_us is None) == ("2", False)
 
 
 def test_a_release_whose_rows_could_not_be_read_is_taken_at_the_next_look(place, monkeypatch) -> None:
@@ -247,13 +247,13 @@ def test_a_release_whose_rows_could_not_be_read_is_taken_at_the_next_look(place,
     def unavailable(_: object) -> None:
         raise RecordsUnavailableError("the records cannot be used now")
 
-    monkeypatch.setattr(place.service.engine_cache, "renew", unavailable)
-    place.models.look(place.service.engine_cache)
-    assert (place.score()["model"]["version"], place.models.stale_since_us() is None) == ("1", False)
+    monkeypatch.setattr(place.service.engine_cache, "replace", unavailable)
+    place.models.check_for_release(place.service.engine_cache)
+    assert (place.score()["model"]["version"], place.models.staleness.since_us is None) == ("1", False)
     monkeypatch.undo()
-    monkeypatch.setattr("serving.bundle.loader.run_canary", lambda bundle: None)
-    place.models.look(place.service.engine_cache)
-    assert (place.score()["model"]["version"], place.models.stale_since_us()) == ("2", None)
+    monkeypatch.setattr("serving.bundle.loader.run_canary", lambda _: None)
+    place.models.check_for_release(place.service.engine_cache)
+    assert (place.score()["model"]["version"], place.models.staleness.since_us) == ("2", None)
 
 
 def test_a_release_that_fails_in_a_way_that_nobody_thought_of_leaves_the_former_one(place, monkeypatch) -> None:
@@ -263,9 +263,9 @@ def test_a_release_that_fails_in_a_way_that_nobody_thought_of_leaves_the_former_
     def unforeseen(_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(place.service.engine_cache, "renew", unforeseen)
-    place.models.look(place.service.engine_cache)
-    assert (place.score()["model"]["version"], place.models.stale_since_us() is None) == ("1", False)
+    monkeypatch.setattr(place.service.engine_cache, "replace", unforeseen)
+    place.models.check_for_release(place.service.engine_cache)
+    assert (place.score()["model"]["version"], place.models.staleness.since_us is None) == ("1", False)
 
 
 def test_the_watch_loads_the_model_before_anybody_asks(place) -> None:
@@ -274,7 +274,7 @@ def test_the_watch_loads_the_model_before_anybody_asks(place) -> None:
     watch = ReleaseWatcher(models, engine_cache, every_s=60.0)
     watch.start()
     for _ in range(500):
-        if models.stale_since_us() is None and models._serving_model is not None:
+        if models.staleness.since_us is None and models._serving_model is not None:
             break
         time.sleep(0.01)
     watch.stop()

@@ -9,14 +9,16 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from sqlalchemy import func, select
 
 from benchmarks.serving.process import ROOT, Served
 from serving.api.responses import Score
-from serving.audit import trail
+from serving.audit import verification
 from serving.commands import RecordsAdmin
 from serving.records.tables import rows, scores
 from tests.serving.served import served
@@ -25,8 +27,10 @@ from tests.serving.services import BATCH, reading
 pytestmark = pytest.mark.slow
 
 
-def example():
+def example() -> ModuleType:
     spec = importlib.util.spec_from_file_location("mes_client", ROOT / "examples" / "mes_client.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["mes_client"] = module
     spec.loader.exec_module(module)
@@ -34,13 +38,13 @@ def example():
 
 
 @pytest.fixture(scope="module")
-def endpoint(small_plant, tmp_path_factory):
+def endpoint(small_plant, tmp_path_factory) -> Iterator[Served]:
     with served(tmp_path_factory.mktemp("served"), small_plant, config="body_timeout_s = 1.0\n") as found:
         yield found
 
 
 @pytest.fixture
-def client(endpoint):
+def client(endpoint) -> object:
     return example().Client(endpoint.url, endpoint.key)
 
 
@@ -89,7 +93,7 @@ def test_a_load_balancer_may_ask_for_the_head_alone(endpoint) -> None:
         assert (answer.status, answer.read(), answer.headers["content-type"]) == (200, b"", "application/json")
 
 
-def test_a_refusal_is_shown_as_no_score(endpoint, client, capsys, monkeypatch) -> None:
+def test_a_refusal_is_shown_as_no_score(endpoint, capsys, monkeypatch) -> None:
     monkeypatch.setenv("BATCHGUARD_KEY", endpoint.key)
     assert example().main(endpoint.url, "B7", "south", "force_kn", "5", "kN") == 2
     assert capsys.readouterr().out.startswith("NO SCORE for B7: 403")
@@ -141,7 +145,7 @@ def test_a_body_that_trickles_in_is_refused(endpoint) -> None:
 def test_a_server_that_is_killed_loses_and_doubles_nothing(small_plant, tmp_path) -> None:
     """Clients repeat under the same key until they are answered; what was answered is there, once."""
     module = example()
-    module.WAITS_S = (0.2,) * 100
+    module.__dict__["WAITS_S"] = (0.2,) * 100
     answered: list[tuple[int, str]] = []
 
     def work(first: int) -> None:
@@ -167,7 +171,7 @@ def test_a_server_that_is_killed_loses_and_doubles_nothing(small_plant, tmp_path
         with RecordsAdmin(endpoint.data_dir) as admin, admin.records.read() as connection:
             kept = set(connection.execute(select(scores.c.score_id)).scalars())
             n_rows = connection.execute(select(func.count()).where(rows.c.table_name == "observations")).scalar_one()
-            assert trail.verify(admin.records, admin.settings.anchor).problems == ()
+            assert verification.verify(admin.records, admin.settings.anchor).problems == ()
     assert len(answered) == 30
     assert kept == {score_id for _, score_id in answered}
     assert n_rows == 30

@@ -26,7 +26,7 @@ def test_the_environment_names_the_database(tmp_path) -> None:
         ("max_body_bytes = 5", "max_body_bytes"),
         ("nonsense", "cannot be read as TOML"),
         ('[[webhook]]\nname = "a"\nurl = "ftp://x"\nsecret_file = "s"', "url"),
-        (HOOK + HOOK, "two webhooks of one name"),
+        (HOOK + HOOK, "two webhooks have one name"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_named(tmp_path, text, said) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 from benchmarks.record import figure
 from benchmarks.serving.outages.mes import Told
 from features.canonical import canonical
-from serving.audit import trail
+from serving.audit import verification
 from serving.ids import iso, microseconds
 from serving.model_releases import ModelReleases
 from serving.records.rows import rows_between
@@ -73,7 +73,7 @@ class Judge:
                     if row["score_id"] not in before.score_ids}  # fmt: skip
             wrong = _unlike(told, kept) + self._not_made_again(connection, kept.values())
             readings = _readings(connection, before.rows_seq)
-        problems = len(trail.verify(records, self.anchor).problems)
+        problems = len(verification.verify(records, self.anchor).problems)
         records.close()
         sent = Counter(told.readings)
         lost = len(told.scores.keys() - kept.keys()) + (sent - readings).total()

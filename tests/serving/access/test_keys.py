@@ -1,8 +1,8 @@
 import pytest
 from sqlalchemy import select
 
-from serving.access.keys import KeyRing, add_key, list_keys, revoke_key
-from serving.access.principals import AccessError, UnauthenticatedError
+from serving.access.keys import add_key, list_keys, revoke_key
+from serving.access.principals import AccessError, KeyRing, UnauthenticatedError
 from serving.audit import trail
 from serving.audit.trail import Actor
 from serving.ids import now_us
@@ -11,8 +11,8 @@ from serving.records.tables import api_keys
 ADMIN = Actor("cli:root", "admin", "cli")
 
 
-def add(records, **more):
-    given = {"name": "MES", "kind": "service", "role": "mes", "sites": ["north"], "expires_us": None} | more
+def add(records, **more) -> tuple[str, str]:
+    given: dict = {"name": "MES", "kind": "service", "role": "mes", "sites": ["north"], "expires_us": None} | more
     return add_key(records, **given, actor=ADMIN)
 
 
@@ -63,10 +63,10 @@ def test_wrong_keys_are_all_refused_alike(records) -> None:
 def test_a_key_is_verified_once_and_remembered(records, monkeypatch) -> None:
     _, key = add(records)
     ring = KeyRing(records)
-    assert not ring.is_quick(key)
+    assert not ring.is_cached(key)
     first = ring.principal(key)
-    monkeypatch.setattr("serving.access.keys._verifies", lambda *_: pytest.fail("verified again"))
-    assert ring.is_quick(key)
+    monkeypatch.setattr("serving.access.principals._verifies", lambda *_: pytest.fail("verified again"))
+    assert ring.is_cached(key)
     assert ring.principal(key) == first
 
 
@@ -74,7 +74,8 @@ def test_a_key_is_verified_once_and_remembered(records, monkeypatch) -> None:
 def test_a_service_never_gets_a_role_that_decides(records, role) -> None:
     with pytest.raises(AccessError, match="person"):
         add(records, role=role)
-    assert add(records, role=role, kind="person")
+    key_id, _ = add(records, role=role, kind="person")
+    assert [key.key_id for key in list_keys(records)] == [key_id]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_revoking_is_told_once(records) -> None:
         with pytest.raises(AccessError):
             revoke_key(records, wrong, why="again", actor=ADMIN)
     with records.read() as connection:
-        assert [(e["action"], e["who"], e["why"]) for e in trail.entries(connection)] == [
+        assert [(e.action, e.who, e.why) for e in trail.entries(connection)] == [
             ("key_added", "cli:root", ""),
             ("key_revoked", "cli:root", "lost"),
         ]

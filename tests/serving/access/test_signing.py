@@ -36,12 +36,12 @@ def verified(credential: str) -> Principal:
 
 
 @pytest.fixture
-def clock():
+def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def signing(clock):
+def signing(clock) -> Signing:
     return Signing(verified, clock)
 
 
@@ -65,8 +65,8 @@ def test_a_session_ends_and_both_are_asked_for_again(signing, clock) -> None:
     ("signer", "credential", "said"),
     [
         ("key:a1", None, "needs your secret"), ("key:a1", "", "needs your secret"), (None, "anna", "names its signer"),
-        ("key:b2", "anna", "somebody else"), ("key:a1", "boris", "not of the person"), ("key:a1", "guess", "not known"),
-        ("key:a1", "robot", "not of the person"),
+        ("key:b2", "anna", "somebody else"), ("key:a1", "boris", "belongs to somebody"), ("key:a1", "guess", "not known"),
+        ("key:a1", "robot", "belongs to somebody"),
     ],
 )  # fmt: skip
 def test_a_component_that_is_missing_or_of_somebody_else_is_refused(signing, signer, credential, said) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from httpx2 import Response
 
 from serving.access.principals import Principal, UnauthenticatedError
 from serving.api.app import make_app
@@ -24,7 +25,7 @@ PRINCIPALS = {"mes": MES, "north": NORTH, "south": SOUTH, "reviewer": REVIEWER, 
 class Names:
     """Takes `bg_NAME` for the principal of that name."""
 
-    def is_quick(self, credential: str) -> bool:
+    def is_cached(self, _: str) -> bool:
         return True
 
     def principal(self, credential: str) -> Principal:
@@ -40,7 +41,7 @@ class Api:
     service: ScoringService
     client: TestClient
 
-    def __call__(self, method: str, path: str, *, who: str = "mes", headers: dict | None = None, **more):
+    def __call__(self, method: str, path: str, *, who: str = "mes", headers: dict | None = None, **more) -> Response:
         return self.client.request(
             method, path, headers={"authorization": f"Bearer bg_{who}"} | (headers or {}), **more
         )

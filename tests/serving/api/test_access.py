@@ -3,9 +3,9 @@
 import pytest
 from fastapi.routing import iter_route_contexts
 
-from serving.access.principals import ALLOWED, ROLES, Principal
+from serving.access.principals import PERMISSIONS, ROLES, Principal
 from serving.api.guard import GuardedRoute
-from tests.serving.api.conftest import PRINCIPALS
+from tests.serving.api.conftest import PRINCIPALS, Api
 from tests.serving.services import BATCH
 
 AIR = {"site_id": "north", "metric": "viable_air_cfu_m3", "observed_at": "2026-02-28T00:00:00Z", "value": 3.0}
@@ -44,13 +44,15 @@ WHO = {
 
 
 @pytest.fixture
-def api(shared_api):
+def api(shared_api) -> Api:
     return shared_api
 
 
-def routes(app):
+def routes(app) -> dict:
     return {
-        (method, context.path): context for context in iter_route_contexts(app.routes) for method in context.methods
+        (method, context.path): context
+        for context in iter_route_contexts(app.routes)
+        for method in context.methods or ()
     }
 
 
@@ -60,7 +62,7 @@ def test_every_route_is_guarded_and_listed_here(api) -> None:
     assert all(isinstance(context.original_route, GuardedRoute) for context in found.values())
 
 
-def filled(path):
+def filled(path) -> str:
     return path.replace("{batch_id}", "B1").replace("{score_id}", "0" * 36).replace("{name}", "soup")
 
 
@@ -96,7 +98,7 @@ def test_a_service_that_was_given_a_signing_role_still_cannot_sign(monkeypatch, 
 
 def test_an_unknown_permission_is_allowed_to_nobody() -> None:
     assert not any(principal.may("fly") for principal in PRINCIPALS.values())
-    assert "open" not in ALLOWED
+    assert "open" not in PERMISSIONS
 
 
 def test_sites_do_not_see_each_other(api) -> None:

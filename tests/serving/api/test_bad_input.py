@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from tests.serving.api.conftest import Api
 from tests.serving.services import BATCH, reading
 
 ROWS = "/v1/batches/B1/observations"
@@ -13,7 +14,7 @@ JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture
-def api(shared_api):
+def api(shared_api) -> Api:
     shared_api("PUT", "/v1/batches/B1", json=BATCH)
     return shared_api
 

@@ -1,13 +1,15 @@
 """The quick way to a score and FastAPI's own say the same."""
 
 import threading
+from collections.abc import Callable
 from typing import Never
 
 import pytest
+from httpx2 import Response
 
 from serving.interfaces import UnscorableError
 from serving.service import score_requests
-from serving.service.locks import BusyError
+from serving.service.engine_cache import BusyError
 from tests.serving.api.conftest import make_api
 from tests.serving.counting_engine import CountingEngine
 from tests.serving.services import BATCH, reading
@@ -51,7 +53,7 @@ async def _busy(*_, **__) -> Never:
 
 
 @pytest.fixture
-def both(records, tmp_path, monkeypatch):
+def both(records, tmp_path, monkeypatch) -> Callable[..., tuple[Response, Response]]:
     """An endpoint that takes the quick way, and what it says the ordinary way."""
     api = make_api(records, tmp_path)
     assert api("PUT", "/v1/batches/B1", json=BATCH).status_code == 201
@@ -59,7 +61,7 @@ def both(records, tmp_path, monkeypatch):
         "POST", "/v1/batches/B1/observations", json={"observations": [reading(1, 5.0), reading(2, 7.0)]}
     ).is_success
 
-    def ask(path, **request):
+    def ask(path, **request) -> tuple[Response, Response]:
         quick = api("POST", path, **request)
         if "headers" in request and "idempotency-key" in request["headers"]:
             request = request | {
@@ -124,7 +126,7 @@ def test_a_request_that_was_answered_gets_its_answer_though_it_could_no_longer_b
 
 def test_while_rows_are_taken_in_the_ordinary_way_waits_for_them(api) -> None:
     assert api("PUT", "/v1/batches/B1", json=BATCH).status_code == 201
-    with api.service.engine_cache.alone():
+    with api.service.engine_cache.transaction():
         answers = []
         asks = threading.Thread(target=lambda: answers.append(api("POST", SCORES)))
         asks.start()

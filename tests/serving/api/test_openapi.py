@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import jsonschema_rs
 import pytest
 
@@ -7,11 +9,11 @@ from tests.serving.services import BATCH, reading
 
 
 @pytest.fixture(scope="module")
-def description(shared_api):
+def description(shared_api) -> dict:
     return openapi(shared_api.app)
 
 
-def operations(description):
+def operations(description) -> Iterator[tuple[str, dict]]:
     for path, methods in description["paths"].items():
         for method, operation in methods.items():
             yield f"{method.upper()} {path}", operation

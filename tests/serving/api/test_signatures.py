@@ -1,20 +1,24 @@
 """A review over HTTP: signed anew, bound to the score, refused with what is missing, told in the audit trail."""
 
+from collections.abc import Callable
+
 import orjson
 import pytest
+from httpx2 import Response
 
-from serving.audit import trail
+from serving.audit import trail, verification
+from tests.serving.api.conftest import Api
 from tests.serving.services import BATCH
 
 WANTED = {"decision": "act", "reason": "second sample ordered", "meaning": "review"}
 
 
 @pytest.fixture
-def reviewing(api):
+def reviewing(api) -> tuple[Api, dict, Callable[..., Response]]:
     api("PUT", "/v1/batches/B1", json=BATCH)
     made = api("POST", "/v1/batches/B1/scores").json()
 
-    def send(*, signer="user:anna", shown="bg_reviewer", who="reviewer", key=None, **more):
+    def send(*, signer="user:anna", shown="bg_reviewer", who="reviewer", key=None, **more) -> Response:
         headers = {name: value for name, value in (("signature-credential", shown), ("idempotency-key", key)) if value}
         body = WANTED | more | ({"signer": signer} if signer else {})
         return api("POST", f"/v1/scores/{made['score_id']}/reviews", who=who, json=body, headers=headers)
@@ -31,7 +35,7 @@ def test_a_signed_review_shows_name_meaning_time_and_what_was_signed(reviewing) 
     }  # fmt: skip
     assert send(signer=None).json()["signed_with"] == "login"
     assert len(api("GET", f"/v1/scores/{made['score_id']}").json()["reviews"]) == 2
-    assert trail.verify(api.service.records, None).problems == ()
+    assert verification.verify(api.service.records, None).problems == ()
 
 
 def test_a_signature_that_lacks_something_is_a_challenge_and_an_entry_of_the_trail(reviewing) -> None:
@@ -41,8 +45,8 @@ def test_a_signature_that_lacks_something_is_a_challenge_and_an_entry_of_the_tra
         assert refused.headers["www-authenticate"] == 'Bearer error="insufficient_user_authentication", max_age="300"'
         assert "bg_" not in refused.text
     with api.service.records.read() as connection:
-        told = [e for e in trail.entries(connection) if e["action"] == "signature_refused"]
-    assert [(e["who"], e["object"]) for e in told] == [("user:anna", f"score:{made['score_id']}")] * 4
+        told = [e for e in trail.entries(connection) if e.action == "signature_refused"]
+    assert [(e.who, e.object) for e in told] == [("user:anna", f"score:{made['score_id']}")] * 4
     assert api("GET", f"/v1/scores/{made['score_id']}").json()["reviews"] == []
     assert send(shown="bg_nobody").status_code == 401
     paused = send()
@@ -65,8 +69,10 @@ def test_the_trail_tells_of_every_part_of_a_signature(reviewing) -> None:
     api, _, send = reviewing
     send()
     with api.service.records.read() as connection:
-        [entry] = [e for e in trail.entries(connection) if e["action"] == "review"]
-    assert {"signer_name", "meaning", "signed_with", "score_sha256", "reviewed_us"} <= orjson.loads(entry["new"]).keys()
+        [entry] = [e for e in trail.entries(connection) if e.action == "review"]
+    assert {"signer_name", "meaning", "signed_with", "score_sha256", "reviewed_us"} <= orjson.loads(
+        entry.new or ""
+    ).keys()
 
 
 def test_the_history_of_a_score_is_its_part_of_the_chain(reviewing) -> None:
@@ -80,7 +86,7 @@ def test_the_history_of_a_score_is_its_part_of_the_chain(reviewing) -> None:
     ]  # fmt: skip
     assert told[0]["new"]["body_sha256"] == made["body_sha256"]
     with api.service.records.read() as connection:
-        chain = {e["seq"]: e["hash"] for e in trail.entries(connection)}
+        chain = {e.seq: e.hash for e in trail.entries(connection)}
     assert all(chain[e["seq"]] == e["hash"] for e in told)
 
 

@@ -2,6 +2,7 @@ from typing import Never
 
 import pytest
 
+from tests.serving.api.conftest import Api
 from tests.serving.services import BATCH, reading
 
 SCORES = "/v1/batches/B1/scores"
@@ -11,7 +12,7 @@ SHOWN = {"signature-credential": "bg_reviewer"}
 
 
 @pytest.fixture
-def running(api):
+def running(api) -> Api:
     assert api("PUT", "/v1/batches/B1", json=BATCH).status_code == 201
     assert api("POST", ROWS, json={"observations": [reading(1, 5.0), reading(2, 7.0)]}).json()["accepted"] == 2
     return api

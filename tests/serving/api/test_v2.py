@@ -1,22 +1,25 @@
 import json
 
 import pytest
+from httpx2 import Response
 
+from serving.records.answers import Answer
 from serving.records.store import RecordsUnavailableError
 from serving.service import score_requests
+from tests.serving.api.conftest import Api
 from tests.serving.services import BATCH, reading
 
 INFER = "/v2/models/soup/infer"
 
 
 @pytest.fixture
-def api(shared_api):
+def api(shared_api) -> Api:
     shared_api("PUT", "/v1/batches/B1", json=BATCH)
     shared_api("POST", "/v1/batches/B1/observations", json={"observations": [reading(1, 5.0), reading(2, 7.0)]})
     return shared_api
 
 
-def tensor(name, *data, **more):
+def tensor(name, *data, **more) -> dict:
     return {"name": name, "datatype": "BYTES", "shape": [len(data)], "data": list(data)} | more
 
 
@@ -45,7 +48,7 @@ def test_an_attempt_that_ended_half_way_goes_on_where_it_ended(api, monkeypatch)
     """The second score fails once: the next attempt gives the first one again, and makes the second."""
     score, failed = score_requests.score, []
 
-    def once_broken(service, call, batch_id, as_of_us):
+    def once_broken(service, call, batch_id, as_of_us) -> Answer:
         if batch_id == "B2" and not failed:
             failed.append(call)
             raise RecordsUnavailableError("away")
@@ -55,7 +58,7 @@ def test_an_attempt_that_ended_half_way_goes_on_where_it_ended(api, monkeypatch)
     api("PUT", "/v1/batches/B2", json=BATCH)
     before = {s["score_id"] for s in api("GET", "/v1/batches/B1/scores").json()["scores"]}
 
-    def send():
+    def send() -> Response:
         return api(
             "POST", INFER, json={"inputs": [tensor("batch_id", "B1", "B2")]}, headers={"idempotency-key": "half"}
         )

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from features.errors import StorageError
-from serving.audit import trail
-from serving.audit.anchor import Anchor, anchored_in
+from serving.audit import verification
+from serving.audit.trail import Anchor, anchored_in
 from serving.records.store import Head
 from tests.serving.services import NOON
 
@@ -25,7 +25,7 @@ def test_the_anchor_notes_once_an_interval_and_never_goes_back(tmp_path) -> None
 def test_an_anchor_that_is_none_is_said(records, tmp_path) -> None:
     (tmp_path / "anchor").write_text("1 short\n")
     with pytest.raises(StorageError, match="anchor:1"):
-        trail.verify(records, tmp_path / "anchor")
+        verification.verify(records, tmp_path / "anchor")
 
 
 def test_an_anchor_that_cannot_be_written_stops_nobody(tmp_path) -> None:

@@ -1,11 +1,21 @@
 from serving.api.examples import HISTORY, REVIEW, SCORE
 from serving.audit.readable_copy import readable
+from serving.audit.trail import Entry
+from serving.ids import microseconds
 
+SHOWN = HISTORY["entries"][0]
+ENTRY = Entry(
+    **{name: SHOWN[name] for name in ("seq", "who", "role", "action", "why", "request_id", "previous", "hash")},
+    at_us=microseconds(SHOWN["at"]), object=f"score:{SCORE['score_id']}", old=None, new=None,
+)  # fmt: skip
 EXPECTED_LINES = [
     "  probability of failure: 43.7 % (base 6.2 %)",
     "  interval: 28.0 % to 61.0 %",
     "  modes: M6 31.0 %",
-    "  Glucose 2.1 mmol/L, below normal 3 to 25: +21.4 points [value 2.1 mmol/L; normal 3 to 25; +21.4 points]",
+    (
+        "  Glucose, newest value: 2.1 mmol/L (normal 3 to 25, usual 8.4-12.6 at this hour), 2 h ago; +21.4 points"
+        " [value 2.1 mmol/L; normal 3 to 25; +21.4 points]"
+    ),
     "  missing: cd25_pct",
     "  stale: vcd_e6_ml (31.5 h)",
     "  assays pending: cd25_pct, sterility_growth",
@@ -14,9 +24,10 @@ EXPECTED_LINES = [
 
 
 def test_a_record_is_told_line_by_line_with_values_and_normal_ranges() -> None:
-    text = readable(SCORE | {"reviews": [REVIEW]}, HISTORY["entries"])
+    text = readable(SCORE | {"reviews": [REVIEW]}, [ENTRY])
     lines = text.splitlines()
     assert [line for line in EXPECTED_LINES if line not in lines] == []
+    assert any(line.startswith(f"  {SHOWN['seq']} {SHOWN['at']} {SHOWN['who']} (mes) score [") for line in lines)
     assert any("Anna Weiss (user:anna), review, signed with id and login" in line for line in lines)
 
 

@@ -1,12 +1,13 @@
+from dataclasses import replace
+
 import orjson
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from serving.access.keys import add_key, revoke_key
-from serving.audit import trail
-from serving.audit.anchor import Anchor
-from serving.audit.trail import Actor
+from serving.audit import trail, verification
+from serving.audit.trail import Actor, Anchor
 from serving.records.tables import APPEND_ONLY, metadata
 from serving.service import intake, reviews, score_requests
 from serving.settings import Webhook
@@ -21,7 +22,7 @@ def write(records, n=3) -> None:
             trail.append(connection, now, ACTOR, "note", f"thing:{i}", at_us=i, new={"i": i})
 
 
-def bypassed(records, *statements):
+def bypassed(records, *statements) -> None:
     """As someone with the rights of the database's owner: the triggers are taken away first, and put back."""
     with records.engine.connect() as connection, connection.begin():
         if connection.dialect.name == "postgresql":
@@ -35,15 +36,14 @@ def bypassed(records, *statements):
         if connection.dialect.name == "sqlite":
             for guard in guards:
                 connection.exec_driver_sql(guard.sql)
-    return trail
 
 
 def test_each_entry_holds_the_hash_of_the_one_before(records) -> None:
     write(records)
     with records.read() as connection:
         found = list(trail.entries(connection))
-    assert [e["previous"] for e in found] == ["0" * 64, *(e["hash"] for e in found[:-1])]
-    assert trail.verify(records, None) == trail.Verified(3, 0, ())
+    assert [e.previous for e in found] == ["0" * 64, *(e.hash for e in found[:-1])]
+    assert verification.verify(records, None) == verification.Verification(3, 0, ())
 
 
 def test_no_record_is_changed_or_removed(records, tmp_path) -> None:
@@ -53,7 +53,9 @@ def test_no_record_is_changed_or_removed(records, tmp_path) -> None:
     intake.add_rows(service, call(), "B1", {"observations": [reading(1, 5.0), reading(2, 5.0, unit="mol")]})
     score_requests.score_inline(service, call(), "B1", NOON, {"batches": [{"batch_id": "B1", **BATCH}]})
     made = orjson.loads(score_requests.score(service, call(), "B1", NOON).body)
-    reviews.review(service, call(REVIEWER), made["score_id"], reviews.Decided("agree", "looks right", None), signed)
+    reviews.review(
+        service, call(REVIEWER), made["score_id"], reviews.ReviewDecision("agree", "looks right", None), signed
+    )
     for table in APPEND_ONLY:
         name = metadata.tables[table].columns.keys()[0]
         for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET {name} = {name}"):  # noqa: S608 - our own names
@@ -71,7 +73,7 @@ def test_no_record_is_changed_or_removed(records, tmp_path) -> None:
 def test_a_changed_or_missing_entry_is_found(records, statement, said) -> None:
     write(records)
     bypassed(records, statement)
-    assert said in trail.verify(records, None).problems
+    assert said in verification.verify(records, None).problems
 
 
 @pytest.mark.parametrize(
@@ -92,16 +94,16 @@ def test_what_decides_who_sees_and_what_a_score_rests_on_is_held_against_the_tra
     intake.add_rows(service, call(), "B1", {"observations": [reading(1, 5.0)]})
     score_requests.score_inline(service, call(), "B1", NOON, {"batches": [{"batch_id": "B1", **BATCH}]})
     score_requests.score(service, call(), "B1", NOON)
-    assert trail.verify(records, None).problems == ()
+    assert verification.verify(records, None).problems == ()
     bypassed(records, statement)
-    assert any(said in problem for problem in trail.verify(records, None).problems)
+    assert any(said in problem for problem in verification.verify(records, None).problems)
 
 
 def test_a_guard_that_was_taken_away_is_missed(records) -> None:
     name = "rows_no_update" if records.engine.dialect.name == "sqlite" else "rows_kept ON rows"
     with records.engine.connect() as connection, connection.begin():
         connection.exec_driver_sql(f"DROP TRIGGER {name}")
-    assert trail.verify(records, None).problems == ("the guard against change is gone from rows",)
+    assert verification.verify(records, None).problems == ("the guard against change is gone from rows",)
 
 
 def test_a_chain_that_was_cut_is_found_by_the_anchor_alone(records, tmp_path) -> None:
@@ -109,8 +111,8 @@ def test_a_chain_that_was_cut_is_found_by_the_anchor_alone(records, tmp_path) ->
     write(records)
     anchor.note(records.head(), NOON)
     bypassed(records, "DELETE FROM audit WHERE seq = 3")
-    assert trail.verify(records, None).problems == ()
-    assert trail.verify(records, anchor.path).problems == ("entry 3 of the anchor is gone: the chain was cut",)
+    assert verification.verify(records, None).problems == ()
+    assert verification.verify(records, anchor.path).problems == ("entry 3 of the anchor is gone: the chain was cut",)
 
 
 def test_a_chain_written_anew_is_found_by_the_anchor_alone(records, tmp_path) -> None:
@@ -119,10 +121,10 @@ def test_a_chain_written_anew_is_found_by_the_anchor_alone(records, tmp_path) ->
     anchor.note(records.head(), NOON)
     with records.read() as connection:
         last = list(trail.entries(connection))[-1]
-    forged = trail.entry_hash({**last, "why": "another"})
+    forged = trail.entry_hash(replace(last, why="another"))
     bypassed(records, f"UPDATE audit SET why = 'another', hash = '{forged}' WHERE seq = 3")  # noqa: S608
-    assert trail.verify(records, None).problems == ()
-    assert trail.verify(records, anchor.path).problems == (
+    assert verification.verify(records, None).problems == ()
+    assert verification.verify(records, anchor.path).problems == (
         "entry 3 is not the one of the anchor: the chain was written anew",
     )
 
@@ -151,13 +153,14 @@ def test_a_record_that_is_not_what_the_trail_says_is_found(records, tmp_path, st
     root = trail.Actor("local:root", "operator", "r4")
     key_id, _ = add_key(records, name="M", kind="service", role="mes", sites=["north"], expires_us=None, actor=root)
     revoke_key(records, key_id, why="lost", actor=root)
-    assert trail.verify(records, None).problems == ()
+    assert verification.verify(records, None).problems == ()
     bypassed(records, statement)
-    assert trail.verify(records, None).problems
+    assert verification.verify(records, None).problems
 
 
 def test_an_export_says_the_time_in_words(records) -> None:
     write(records, 1)
     with records.read() as connection:
-        [entry] = trail.export(connection)
-    assert (entry["at"], entry["object"]) == ("1970-01-01T00:00:00.000000Z", "thing:0")
+        [entry] = trail.entries(connection)
+    exported = entry.to_json()
+    assert (exported["at"], exported["object"]) == ("1970-01-01T00:00:00.000000Z", "thing:0")

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from features.context import Vocabulary
 from features.errors import StorageError
+from features.process import ProcessDefinition
 from models.folder import MANIFEST as PREDICTOR_MANIFEST
 from models.scoring.score import Release
 from serving.bundle.bundle import Bundle
@@ -32,7 +33,7 @@ class Place:
 
     store: BundleStore
     predictor: Path
-    process: object
+    process: ProcessDefinition
     key: Ed25519PrivateKey
     now: int = 0
     tried: list[str] = field(default_factory=list)
@@ -44,7 +45,7 @@ class Place:
         )  # fmt: skip
 
     def loader(self, **more) -> BundleLoader:
-        given = {"clock": lambda: self.now, "canary": lambda bundle: self.tried.append(bundle.sha256)} | more
+        given: dict = {"clock": lambda: self.now, "canary": lambda bundle: self.tried.append(bundle.sha256)} | more
         return BundleLoader(self.store, (self.key.public_key(),), **given)
 
 
@@ -106,7 +107,7 @@ FILES = ["predictor/model.0.txt", f"predictor/{PREDICTOR_MANIFEST}", "process.js
 def test_a_damaged_file_is_refused_before_anything_is_loaded(place, name, damage) -> None:
     bundle = place.export()
     damage(place.store.root / bundle.sha256 / name)
-    with pytest.raises(EngineError, match="no model can speak"):
+    with pytest.raises(EngineError, match="no model can be served"):
         place.loader().refresh()
     assert place.tried == []
 
@@ -122,7 +123,7 @@ def test_a_folder_that_is_a_link_is_refused(place, tmp_path) -> None:
     bundle = place.export()
     (place.store.root / bundle.sha256).rename(tmp_path / "real")
     (place.store.root / bundle.sha256).symlink_to(tmp_path / "real")
-    with pytest.raises(EngineError, match="no model can speak"):
+    with pytest.raises(EngineError, match="no model can be served"):
         place.loader().refresh()
 
 
@@ -236,7 +237,7 @@ def test_a_full_disk_keeps_the_former_release_only_as_long_as_it_is_full(place, 
     def cannot(*_: object) -> None:
         raise full
 
-    canary = [lambda bundle: None]
+    canary = [lambda _: None]
     loader = place.loader(canary=lambda bundle: canary[0](bundle))
     place.export()
     loader.refresh()
@@ -244,7 +245,7 @@ def test_a_full_disk_keeps_the_former_release_only_as_long_as_it_is_full(place, 
     canary[0] = cannot
     assert loader.refresh().bundle.manifest.version == "1"
     assert "cannot be tried out: No space left" in loader.serving_model().stale_because
-    canary[0] = lambda bundle: None
+    canary[0] = lambda _: None
     monkeypatch.setattr("serving.bundle.loader.replace_file", cannot)
     assert loader.refresh().bundle.manifest.version == "1"
     assert "cannot be noted as used: No space left" in loader.serving_model().stale_because
@@ -275,7 +276,7 @@ def test_a_note_of_the_last_release_that_cannot_be_read_is_none(place, content) 
 
 def test_without_any_bundle_there_is_nobody_to_speak(place) -> None:
     loader = place.loader()
-    with pytest.raises(EngineError, match="no model can speak"):
+    with pytest.raises(EngineError, match="no model can be served"):
         loader.refresh()
     with pytest.raises(EngineError):
         loader.serving_model()
@@ -297,7 +298,7 @@ def test_a_truncated_model_under_a_good_signature_kills_only_the_child(place, tr
     text = trained.predictor.model_texts[0]
     broken = replace(trained.predictor, model_texts=(text[: len(text) // 2],))
     broken.save(tmp_path / "broken")
-    monkeypatch.setattr("serving.bundle.store.canary_of", lambda predictor: b'{"probabilities": []}')
+    monkeypatch.setattr("serving.bundle.store.canary_of", lambda _: b'{"probabilities": []}')
     place.predictor = tmp_path / "broken"
     bundle = place.export()
     with pytest.raises(BundleError, match="failed"):

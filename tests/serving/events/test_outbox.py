@@ -2,6 +2,7 @@ import base64
 import hashlib
 import hmac
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import orjson
@@ -10,17 +11,17 @@ from lxml import etree
 from sqlalchemy import select
 
 from serving.events.b2mml import NAMESPACE, work_alert
-from serving.events.outbox import MAX_ATTEMPTS, Receiver, WebhookDispatcher, signature, wait_s
-from serving.events.webhooks import post
+from serving.events.webhooks import MAX_ATTEMPTS, WebhookDispatcher, post, signature, wait_s
 from serving.records.tables import deliveries
 from serving.service import intake, score_requests
+from serving.service.scoring_service import ScoringService
 from serving.settings import Webhook
 from tests.serving.services import BATCH, NOON, call, make_service, reading
 
 SECRET = b"s" * 32
 
 
-def hook(folder, name="mes", **more):
+def hook(folder, name="mes", **more) -> Webhook:
     return Webhook(name=name, url="http://127.0.0.1:9/in?x=1", secret_file=folder / "secret", **more)
 
 
@@ -30,7 +31,7 @@ class Post:
     def __init__(self, *answers) -> None:
         self.answers, self.sent = list(answers), []
 
-    def __call__(self, url, body, headers):
+    def __call__(self, url, body, headers) -> int:
         self.sent.append((url, body, headers))
         answer = self.answers.pop(0) if self.answers else 204
         if isinstance(answer, Exception):
@@ -38,7 +39,7 @@ class Post:
         return answer
 
 
-def scored(records, folder, hooks, *values):
+def scored(records, folder, hooks, *values) -> ScoringService:
     service = make_service(records, folder, hooks=hooks)
     intake.put_batch(service, call(), "B1", BATCH, "")
     for hour, value in enumerate(values, start=1):
@@ -47,11 +48,11 @@ def scored(records, folder, hooks, *values):
     return service
 
 
-def dispatcher(records, send, hooks, now=NOON):
-    return WebhookDispatcher(records, [Receiver(h, SECRET) for h in hooks], send, clock=lambda: now)
+def dispatcher(records, send, hooks, now=NOON) -> WebhookDispatcher:
+    return WebhookDispatcher(records, [(h, SECRET) for h in hooks], send, clock=lambda: now)
 
 
-def kinds(send):
+def kinds(send) -> list[str]:
     return [orjson.loads(body)["kind"] for _, body, _ in send.sent]
 
 
@@ -153,7 +154,7 @@ def test_text_that_xml_cannot_hold_becomes_blank() -> None:
 def test_a_courier_delivers_by_itself_and_stops(records, tmp_path) -> None:
     hooks, send, arrived = [hook(tmp_path)], Post(), threading.Event()
     service = scored(records, tmp_path, hooks)
-    carrier = WebhookDispatcher(records, [Receiver(h, SECRET) for h in hooks], lambda *a: arrived.set() or send(*a))
+    carrier = WebhookDispatcher(records, [(h, SECRET) for h in hooks], lambda *a: arrived.set() or send(*a))
     carrier.start(idle_s=30)
     score_requests.score(service, call(), "B1", NOON)
     carrier.wake()
@@ -163,7 +164,7 @@ def test_a_courier_delivers_by_itself_and_stops(records, tmp_path) -> None:
 
 
 @pytest.fixture
-def receiver():
+def receiver() -> Iterator[tuple[str, list]]:
     class Receive(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             got.append((self.path, self.rfile.read(int(self.headers["content-length"])), self.headers["webhook-id"]))
@@ -171,7 +172,7 @@ def receiver():
             self.send_header("location", "/elsewhere")
             self.end_headers()
 
-        def log_message(self, *_) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the base class names it
             pass
 
     got = []

@@ -1,6 +1,7 @@
 """A database of an earlier shape, with records in it, becomes one of the newest shape, and says what it said before."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 import serving.records.migrate as migrate
 from features.canonical import canonical
-from serving.audit import trail
+from serving.audit import trail, verification
 from serving.records.scores import list_reviews, review_json, score_json
 from serving.records.store import Records, head_of
 from serving.records.tables import answers, metadata, reviews, scores
@@ -33,7 +34,7 @@ SAID_OF_A_SCORE = ("score_id", "batch_id", "as_of_us", "scored_us", "rows_seq", 
 
 
 @pytest.fixture
-def earlier(empty_url):
+def earlier(empty_url) -> Iterator[Records]:
     """A database as the first version made it and filled it."""
     records, config = Records(empty_url), Config()
     config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
@@ -70,7 +71,7 @@ def test_an_earlier_database_gets_the_newest_shape_and_its_trail_still_holds(ear
         score = connection.execute(select(scores)).mappings().one()
         [review] = list_reviews(connection, "s")
     assert (score_json(score)["code_sha256"], review_json(review)["signer_name"]) == (None, None)
-    assert trail.verify(earlier, None).problems == ()
+    assert verification.verify(earlier, None).problems == ()
 
 
 def test_after_it_answers_may_go_and_records_may_not(earlier) -> None:

@@ -3,12 +3,13 @@ import sqlite3
 import sys
 import threading
 import time
+from collections.abc import Callable, Generator
 from typing import Never
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
 from features.errors import StorageError
@@ -33,7 +34,7 @@ def test_records_of_a_newer_version_are_refused(records) -> None:
         records.prepare()
 
 
-def test_a_failed_transaction_leaves_no_trace(records) -> Never:
+def test_a_failed_transaction_leaves_no_trace(records) -> None:
     with pytest.raises(RuntimeError), records.write() as (_, now):
         now.rows_seq = 7
         raise RuntimeError
@@ -119,19 +120,24 @@ def test_what_was_committed_is_on_the_disk(records) -> None:
             assert connection.execute(text("SHOW synchronous_commit")).scalar_one() == "on"
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    while not condition():
+        time.sleep(0.001)
+
+
 def test_what_waits_for_one_commit_shares_the_next_and_a_failure_takes_nobody_along(records) -> None:
     """The first holds the commit back until nine others wait: one of them fails, and the eight are committed without it."""
     waiting, commits, begin = threading.Event(), [], records._begin
-    results: dict[int, object] = {}
+    results: dict[int, int | ValueError] = {}
 
     @contextlib.contextmanager
-    def counted(options):
+    def counted(options) -> Generator[Connection]:
         commits.append(options)
         with begin(options) as connection:
             yield connection
 
     def work(i) -> None:
-        def count(_, now):
+        def count(_, now) -> int:
             if i == 0:
                 waiting.wait(5)
             now.rows_seq += 1
@@ -140,25 +146,23 @@ def test_what_waits_for_one_commit_shares_the_next_and_a_failure_takes_nobody_al
             return now.rows_seq
 
         try:
-            results[i] = records.soon(count).result()
+            results[i] = records.submit(count).result()
         except ValueError as error:
             results[i] = error
 
     records._begin = counted
     threads = [threading.Thread(target=work, args=(i,)) for i in range(10)]
     threads[0].start()
-    while not commits:
-        time.sleep(0.001)
+    wait_for(lambda: bool(commits))
     for thread in threads[1:]:
         thread.start()
-    while len(records._queue) < 9:
-        time.sleep(0.001)
+    wait_for(lambda: len(records._queue) == 9)
     waiting.set()
     for thread in threads:
         thread.join()
     assert len(commits) == 3  # the first; nine, of which one fails; eight
     assert isinstance(results.pop(5), ValueError)
-    assert sorted(results.values()) == list(range(1, 10))
+    assert set(results.values()) == set(range(1, 10))
     assert records.head().rows_seq == 9
 
 
@@ -168,12 +172,12 @@ def test_who_gives_up_or_fails_after_the_commit_keeps_no_answer_from_the_others(
     def broken(_) -> Never:
         raise ValueError
 
-    def count(_, now):
+    def count(_, now) -> int:
         now.rows_seq += 1
         return now.rows_seq
 
-    first = records.soon(lambda *_: waiting.wait(5))
-    gives_up, fails, last = records.soon(count), records.soon(count, broken), records.soon(count)
+    first = records.submit(lambda *_: waiting.wait(5))
+    gives_up, fails, last = records.submit(count), records.submit(count, broken), records.submit(count)
     assert not gives_up.cancel()  # what the event loop does with the future of a call that was cancelled
     waiting.set()
     assert first.result(5)
@@ -189,4 +193,4 @@ def test_work_whose_commit_fails_was_not_done(records, monkeypatch) -> None:
 
     monkeypatch.setattr(records, "_begin", broken)
     with pytest.raises(RecordsUnavailableError):
-        records.soon(lambda connection, now: "done").result()
+        records.submit(lambda *_: "done").result()

@@ -1,9 +1,12 @@
 """The real engine over real records: what it gave up comes back from them, and nobody can tell."""
 
+from collections.abc import Callable
+
 import orjson
 import pytest
 
-from serving.audit.anchor import Anchor
+from serving.audit.trail import Anchor
+from serving.engine import LiveEngine
 from serving.ids import iso, microseconds
 from serving.model_releases import ModelReleases
 from serving.service import intake, score_requests
@@ -17,12 +20,10 @@ FORCE = {"parameter": "force_kn", "unit": "kN"}
 
 
 @pytest.fixture
-def service_of(small_plant, records, tmp_path, monkeypatch):
+def service_of(small_plant, records, tmp_path, monkeypatch) -> Callable[..., ScoringService]:
     """Makes endpoints over the same records: with an engine that forgets after half a day, or never."""
-    monkeypatch.setattr(
-        "serving.bundle.loader.run_canary", lambda bundle: None
-    )  # its child process has tests of its own
-    monkeypatch.setattr("serving.model_releases.run_canary", lambda bundle: None)
+    monkeypatch.setattr("serving.bundle.loader.run_canary", lambda _: None)  # its child process has tests of its own
+    monkeypatch.setattr("serving.model_releases.run_canary", lambda _: None)
     root, keys = tmp_path / "bundles", tmp_path / "keys"
     small_plant.bundle(root, keys, "1")
 
@@ -61,6 +62,7 @@ def without_ids(scored: dict) -> dict:
 
 def holding(service: ScoringService) -> set[str]:
     with service.engine_cache.reading() as (engine, _):
+        assert isinstance(engine, LiveEngine)
         return set(engine._state.holding)
 
 

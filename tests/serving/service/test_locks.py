@@ -1,6 +1,6 @@
 import threading
 
-from serving.service.locks import SharedLock
+from serving.service.engine_cache import SharedLock
 
 
 def test_readers_share_and_a_writer_is_alone() -> None:
@@ -16,7 +16,7 @@ def test_readers_share_and_a_writer_is_alone() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    with lock.alone():
+    with lock.exclusive():
         late = threading.Thread(target=lambda: seen.append("late") if lock.shared().__enter__() is None else None)
         late.start()
         late.join(0.1)
@@ -30,7 +30,7 @@ def test_many_writers_lose_no_count() -> None:
 
     def add() -> None:
         for _ in range(200):
-            with lock.alone():
+            with lock.exclusive():
                 value = n[0]
                 n[0] = value + 1
             with lock.shared():

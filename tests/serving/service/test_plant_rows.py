@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import cast
 
 import numpy as np
 import orjson
@@ -25,14 +26,16 @@ from models.cohort.labels import label_log
 from models.scoring.newest import utc
 from models.scoring.score import Model, Score
 from pipelines.simulator import SimulationSettings, simulate
-from serving.audit import trail
+from serving.audit import trail, verification
+from serving.interfaces import Engine
 from serving.live.rows import plain_rows
 from serving.live.state import PlantState
 from serving.records.store import Records
 from serving.records.tables import quarantine, rows
 from serving.service import intake, score_requests
 from serving.service.engine_cache import EngineCache
-from serving.service.plant_rows import add_plant_rows
+from serving.service.intake import add_plant_rows
+from serving.service.scoring_service import ScoringService
 from tests.serving.conftest import sqlite_url
 from tests.serving.services import BATCH, MES, NORTH, SOUTH, call, make_service
 
@@ -55,7 +58,7 @@ AIR = {
 
 
 @pytest.fixture
-def service(records, tmp_path):
+def service(records, tmp_path) -> ScoringService:
     found = make_service(records, tmp_path)
     for batch_id, site_id, lot in (
         ("N1", "north", "L1"),
@@ -69,7 +72,7 @@ def service(records, tmp_path):
     return found
 
 
-def tell(service, table, *told, principal=MES, **more):
+def tell(service, table, *told, principal=MES, **more) -> dict:
     return orjson.loads(add_plant_rows(service, call(principal, **more), table, told).body)
 
 
@@ -85,7 +88,7 @@ def test_a_row_is_accepted_once_and_another_of_its_key_is_rejected_with_the_reas
         kept = connection.execute(select(rows).where(rows.c.table_name == table)).one()
         assert len(connection.execute(select(quarantine)).all()) == 2
     assert (kept.batch_id, kept.site_id) == ("", {"lot_results": "*", "environment": "north"}[table])
-    assert trail.verify(records, None).problems == ()
+    assert verification.verify(records, None).problems == ()
 
 
 def test_a_retest_is_a_row_of_a_higher_revision_and_the_future_is_refused(service) -> None:
@@ -106,11 +109,11 @@ def test_a_restart_knows_them_and_the_trail_tells_of_them(service, records, tmp_
     assert tell(again, "lot_results", LOT, request_id="r3")["duplicates"] == 1
     assert tell(again, "environment", AIR, request_id="r4")["duplicates"] == 1
     with records.read() as connection:
-        said = [e for e in trail.entries(connection) if e["object"].startswith("plant:")]
-    assert [(e["object"], e["action"], orjson.loads(e["new"])["n"]) for e in said] == [
+        said = [e for e in trail.entries(connection) if e.object.startswith("plant:")]
+    assert [(e.object, e.action, orjson.loads(e.new or "")["n"]) for e in said] == [
         ("plant:lot_results", "rows", 1), ("plant:environment", "rows", 2),
     ]  # fmt: skip
-    assert trail.verify(records, None).problems == ()
+    assert verification.verify(records, None).problems == ()
 
 
 def test_a_site_tells_of_its_own_rooms_only(service) -> None:
@@ -203,7 +206,7 @@ def test_the_score_of_a_batch_that_used_the_lot_changes_as_the_bulk_features_do(
         vocabulary({**history, "events": pd.DataFrame({"kind": [], "code": []}, dtype="str")}, CART),
         Records(sqlite_url(sqlite_shape, tmp_path)),
     )
-    service = make_service(records, tmp_path, make=lambda _: StateEngine(words), now_us=2**51)
+    service = make_service(records, tmp_path, make=lambda _: cast("Engine", StateEngine(words)), now_us=2**51)
     for row in plain_rows(history["batches"]):
         intake.put_batch(service, call(request_id=row["batch_id"]), row["batch_id"], row, "")
     for batch_id, own in history["materials"].groupby("batch_id"):
@@ -229,7 +232,7 @@ def test_the_score_of_a_batch_that_used_the_lot_changes_as_the_bulk_features_do(
     after = score()
     changed = {name for name, value in after["modes"].items() if value != before["modes"].get(name)}
     assert {name.split(".")[0] for name in changed} >= {"vector_titre_tu_ml", "environment"}
-    again = replace(service, engine_cache=EngineCache(records, lambda _: StateEngine(words)))
+    again = replace(service, engine_cache=EngineCache(records, lambda _: cast("Engine", StateEngine(words))))
     assert canonical(
         orjson.loads(score_requests.score(again, ask, last["batch_id"], as_of.value // 1000).body)["modes"]
     ) == canonical(after["modes"])

@@ -6,8 +6,9 @@ import orjson
 import pytest
 from sqlalchemy import select
 
+from models.scoring.score import Score
 from serving.access.principals import ForbiddenError
-from serving.audit import trail
+from serving.audit import trail, verification
 from serving.bundle.digests import code_digest
 from serving.ids import microseconds
 from serving.interfaces import UnscorableError
@@ -16,24 +17,25 @@ from serving.records.store import RecordsUnavailableError
 from serving.records.tables import quarantine, scores
 from serving.service import intake, reviews, score_requests
 from serving.service.errors import ConflictError, NotThereError, RefusedError
-from tests.serving.counting_engine import make_counting_engine
+from serving.service.scoring_service import ScoringService
+from tests.serving.counting_engine import CountingEngine
 from tests.serving.services import BATCH, NORTH, REVIEWER, SOUTH, call, make_service, reading, signed
 
 EVENING = microseconds("2026-03-01T20:00:00Z")
 
 
 @pytest.fixture
-def service(records, tmp_path):
+def service(records, tmp_path) -> ScoringService:
     found = make_service(records, tmp_path)
     intake.put_batch(found, call(), "B1", BATCH, "")
     return found
 
 
-def add(service, *rows, principal=NORTH, key=None, body=""):
+def add(service, *rows, principal=NORTH, key=None, body="") -> dict:
     return orjson.loads(intake.add_rows(service, call(principal, key, body), "B1", {"observations": rows}).body)
 
 
-def score(service, as_of_us=EVENING, **more):
+def score(service, as_of_us=EVENING, **more) -> dict:
     return orjson.loads(score_requests.score(service, call(**more), "B1", as_of_us).body)
 
 
@@ -68,7 +70,7 @@ def test_a_score_counts_what_was_available_and_no_more(service) -> None:
     assert score(service, microseconds("2026-03-01T21:00:00Z"))["failure_probability"] == pytest.approx(2 / 3)
 
 
-def test_a_correction_makes_a_new_score_that_supersedes_and_nothing_is_deleted(service, records) -> None:
+def test_a_correction_makes_a_new_score_that_supersedes_and_nothing_is_deleted(service) -> None:
     add(service, reading(1, 5.0))
     first = score(service)
     add(service, reading(2, 7.0))
@@ -77,7 +79,7 @@ def test_a_correction_makes_a_new_score_that_supersedes_and_nothing_is_deleted(s
     assert reviews.score_with_reviews(service, NORTH, first["score_id"]) == {**first, "reviews": []}
 
 
-def test_each_score_is_superseded_once_though_they_are_kept_in_another_order_than_made(service, records) -> None:
+def test_each_score_is_superseded_once_though_they_are_kept_in_another_order_than_made(service) -> None:
     """Several at once: one that was made before the newest one kept is kept after it."""
     ends = []
     for seconds in (0, 10, 3, 7):
@@ -109,11 +111,11 @@ def test_keys_of_two_principals_do_not_meet(service) -> None:
 def test_a_key_in_flight_is_refused(records, tmp_path) -> None:
     entered, go_on = threading.Event(), threading.Event()
 
-    class Slow(type(make_counting_engine())):
-        def score(self, batch_id, as_of_us, **more):
+    class Slow(CountingEngine):
+        def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> Score:
             entered.set()
             go_on.wait(5)
-            return super().score(batch_id, as_of_us)
+            return super().score(batch_id, as_of_us, reasons=reasons)
 
     service = make_service(records, tmp_path, make=lambda _: Slow())
     intake.put_batch(service, call(), "B1", BATCH, "")
@@ -134,11 +136,11 @@ def test_two_processes_with_one_key_keep_one_score(records, tmp_path) -> None:
     work = second.in_flight  # between looking and storing, the other process answers
     made = []
 
-    class Meanwhile(type(make_counting_engine())):
-        def score(self, batch_id, as_of_us, **more):
+    class Meanwhile(CountingEngine):
+        def score(self, batch_id: str, as_of_us: int, *, reasons: bool = True) -> Score:
             if not made:
                 made.append(score_requests.score(first, call(key="k"), "B1", EVENING))
-            return super().score(batch_id, as_of_us)
+            return super().score(batch_id, as_of_us, reasons=reasons)
 
     second = make_service(records, tmp_path, make=lambda _: Meanwhile(), in_flight=work)
     with pytest.raises(InFlightError):
@@ -211,9 +213,9 @@ def test_a_batch_put_again_changes_nothing_and_a_correction_is_a_revision(servic
     corrected = intake.put_batch(service, call(), "B1", BATCH | {"line": "a"}, "typing error")
     assert orjson.loads(corrected.body) == {"batch_id": "B1", "revision": 1, "verdict": "accepted"}
     with records.read() as connection:
-        entry = [e for e in trail.entries(connection) if e["action"] == "batch"][-1]
-    assert "line" not in orjson.loads(entry["old"])
-    assert (orjson.loads(entry["new"])["line"], entry["why"]) == ("a", "typing error")
+        entry = [e for e in trail.entries(connection) if e.action == "batch"][-1]
+    assert "line" not in orjson.loads(entry.old or "")
+    assert (orjson.loads(entry.new or "")["line"], entry.why) == ("a", "typing error")
 
 
 def test_the_future_and_the_time_before_the_start_are_not_scored(service) -> None:
@@ -227,7 +229,7 @@ def test_a_review_is_bound_to_the_score_it_speaks_of(service) -> None:
     made = score(service)
     told = orjson.loads(
         reviews.review(
-            service, call(REVIEWER), made["score_id"], reviews.Decided("agree", "looks right", "DEV-1"), signed
+            service, call(REVIEWER), made["score_id"], reviews.ReviewDecision("agree", "looks right", "DEV-1"), signed
         ).body
     )
     assert (told["reviewer"], told["score_sha256"]) == ("user:anna", made["body_sha256"])
@@ -242,7 +244,7 @@ def test_the_end_of_an_event_is_told_later_kept_and_still_there_after_a_restart(
         assert orjson.loads(said.body)[verdict] == 1
     again = make_service(records, tmp_path)
     assert orjson.loads(intake.add_rows(again, call(), "B1", {"events": [ended]}).body)["duplicates"] == 1
-    assert trail.verify(records, None).problems == ()
+    assert verification.verify(records, None).problems == ()
 
 
 def test_a_history_that_another_site_sent_by_the_same_id_is_not_listed_with_the_batch(service) -> None:
@@ -261,8 +263,8 @@ def test_pages_follow_each_other(service) -> None:
     for _ in range(5):
         made.append(score(service)["score_id"])
     first = reviews.scores_of(service, NORTH, "B1", before=None, limit=3)
-    rest = reviews.scores_of(service, NORTH, "B1", before=first[-1]["score_id"], limit=3)
-    assert sorted(s["score_id"] for s in [*first, *rest]) == sorted(made)
+    rest = reviews.scores_of(service, NORTH, "B1", before=str(first[-1]["score_id"]), limit=3)
+    assert sorted(str(s["score_id"]) for s in [*first, *rest]) == sorted(made)
 
 
 def test_no_answer_without_a_commit_and_the_next_request_finds_nothing_of_it(service, records) -> None:
@@ -281,4 +283,4 @@ def test_no_answer_without_a_commit_and_the_next_request_finds_nothing_of_it(ser
     assert add(service, reading(1, 7.0))["accepted"] == 1
     assert score(service)["failure_probability"] == 1.0
     assert intake.put_batch(service, call(), "B9", BATCH, "").status == 201
-    assert trail.verify(records, None).problems == ()
+    assert verification.verify(records, None).problems == ()

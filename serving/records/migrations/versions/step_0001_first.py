@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
 
@@ -24,7 +22,7 @@ def upgrade() -> None:
     (_postgresql if op.get_bind().dialect.name == "postgresql" else _sqlite)()
 
 
-def _text(name: str, kind: Any, *, nullable: bool = False) -> sa.Column:
+def _text(name: str, kind: sa.types.TypeEngine | type[sa.types.TypeEngine], *, nullable: bool = False) -> sa.Column:
     return sa.Column(name, kind, nullable=nullable)
 
 
