@@ -38,7 +38,7 @@ test: .venv/.ready ## the whole test suite
 check: .venv/.ready ## lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/ty check features models serving pipelines
+	$(BIN)/ty check features models serving pipelines tests benchmarks examples
 
 format: .venv/.ready ## format the code
 	$(BIN)/ruff check --fix .

@@ -49,8 +49,8 @@ def compared(name: str, against: str, times: np.ndarray) -> dict[str, object]:
 def main() -> None:
     booster, rows = made_up()
     forest = Forest.of([booster.model_to_string()])
-    shap = booster.predict(rows, pred_contrib=True, num_threads=1)[:, :-1]
-    same = booster.predict(rows, raw_score=True, num_threads=1) == forest.log_odds(rows)[:, 0]
+    shap = np.asarray(booster.predict(rows, pred_contrib=True, num_threads=1))[:, :-1]
+    same = np.asarray(booster.predict(rows, raw_score=True, num_threads=1)) == forest.log_odds(rows)[:, 0]
     far = float(np.abs(forest.contributions(rows) - shap).max())
     why = in_turns(forest.contributions, lambda row: booster.predict(row, pred_contrib=True, num_threads=1), rows)
     raw = in_turns(forest.log_odds, lambda row: booster.predict(row, raw_score=True, num_threads=1), rows)

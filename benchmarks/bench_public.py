@@ -177,7 +177,8 @@ def tree_scores(rows: pd.DataFrame, others: pd.DataFrame, failed: pd.Series) -> 
     bins = Bins(table, Plan(), failed_share=float(failed.mean()))
     y = table.rows["batch_id"].map(failed).to_numpy(bool)
     booster, _ = bins.fit(bins.rows(np.arange(len(y)), y), Settings())
-    return booster.predict(table.encoder.encode(others), raw_score=True, num_threads=1), table.rows["weight"].iloc[0]
+    raw = booster.predict(table.encoder.encode(others), raw_score=True, num_threads=1)
+    return np.asarray(raw), table.rows["weight"].iloc[0]
 
 
 def auroc_within(scores: pd.DataFrame, method: str) -> float:
@@ -193,7 +194,8 @@ def auroc_within(scores: pd.DataFrame, method: str) -> float:
 
 def figures_of(found: pd.DataFrame) -> list[dict[str, object]]:
     """Mean over the repeats, with the 2.5-97.5 % of the repeats beside it; bounds are asked of the blend only."""
-    return [_figure(str(m), float(h), rows) for (m, h), rows in found.groupby(["method", "checkpoint_h"], sort=False)]
+    groups = found.groupby(["method", "checkpoint_h"], sort=False)
+    return [_figure(*rows[["method", "checkpoint_h"]].iloc[0], rows) for _, rows in groups]
 
 
 def _figure(method: str, hours: float, rows: pd.DataFrame) -> dict[str, object]:

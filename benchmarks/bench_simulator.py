@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -71,9 +70,30 @@ def peak_memory_gb(n_batches: int) -> float:
     return float(done.stdout) * 1024 / 1e9
 
 
-def ranged(name: str, values: list[float], unit: str, **more: Any) -> dict[str, object]:
+def ranged(
+    name: str,
+    values: list[float],
+    unit: str,
+    *,
+    n: int,
+    bound: float | None = None,
+    side: str = "min",
+    against: str = "",
+    note: str = "",
+) -> dict[str, object]:
     """A figure from repeats: the median, with their range."""
-    return figure(name, float(np.median(values)), unit, low=min(values), high=max(values), **more)
+    return figure(
+        name,
+        float(np.median(values)),
+        unit,
+        low=min(values),
+        high=max(values),
+        n=n,
+        bound=bound,
+        side=side,
+        against=against,
+        note=note,
+    )
 
 
 def main() -> None:

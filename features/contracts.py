@@ -298,6 +298,42 @@ LABELS = Table(
     month_of="none",
 )
 
+BATCH_SUMMARY = Table(
+    "batch_summary",
+    ("batch_id", "parameter", "bin", "late", "valid_from"),
+    (
+        _id("batch_id", "The batch"),
+        _id("parameter", "Name in the process definition"),
+        Column(
+            "bin",
+            "integer",
+            "Bin of `observed_at`, counted from the batch's start; 0 is before it",
+            required=True,
+            low=0,
+        ),
+        Column(
+            "late", "flag", "Whether the rows became available in a later bin than they were observed in", required=True
+        ),
+        Column("valid_from", "integer", "First bin in which the summary counts", required=True),
+        Column("valid_until", "integer", "First bin in which the summary no longer counts", required=True),
+        Column("n", "integer", "Readings, without bad ones", required=True, low=0),
+        Column("n_bad", "integer", "Readings flagged bad", required=True, low=0),
+        Column("n_below", "integer", "Readings below the normal range", required=True, low=0),
+        Column("n_above", "integer", "Readings above the normal range", required=True, low=0),
+        _time("first_at", "When the first reading was observed"),
+        _time("last_at", "When the last reading was observed"),
+        Column("mean", "number", "Mean of the readings, in the parameter's unit"),
+        Column("m2", "number", "Sum of squared deviations from the mean", low=0),
+        Column("min", "number", "Smallest reading"),
+        Column("max", "number", "Largest reading"),
+        Column("first", "number", "First reading"),
+        Column("last", "number", "Last reading"),
+        Column("t_mean", "number", "Mean time of the readings since the batch's start", unit="h"),
+        Column("t_m2", "number", "Sum of squared deviations from the mean time", unit="h²", low=0),
+        Column("tv", "number", "Sum of products of the deviations of time and reading"),
+    ),
+)
+
 SNAPSHOT = Table(
     "snapshot",
     ("batch_id", "checkpoint_h"),

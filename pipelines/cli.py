@@ -1,4 +1,4 @@
-"""The command line. It parses, calls one function of another room, and prints; `--help` imports nothing heavy."""
+"""The command line: options in, one call of another package, lines out; `--help` imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from features.errors import BatchguardError
 from pipelines.endpoint_command import audit, keys, replay, serve_command
+from pipelines.options import DataOption, HistoryOption, ProcessOption
 from pipelines.settings import Settings
 from pipelines.simulator.command import simulate_command
 
@@ -23,20 +24,19 @@ err = Console(stderr=True, width=_WIDTH, soft_wrap=True, highlight=False)
 
 _P = ParamSpec("_P")
 
-ProcessOption = Annotated[Path, typer.Option("--process", help="Process definition, a TOML file.")]
-HistoryOption = Annotated[Path, typer.Option("--history", help="History folder: one file per table.")]
-DataOption = Annotated[Path, typer.Option("--data-dir", help="Where everything batchguard makes is kept.")]
-QuarantineOption = Annotated[
-    int, typer.Option("--max-quarantined", min=0, help="Broken rows that you have looked at and accept.")
-]
+QuarantineOption = Annotated[int, typer.Option("--max-quarantined", min=0, help="Broken rows that you accept to lose.")]
 AsOfOption = Annotated[
-    str, typer.Option("--as-of", help="'history' (its newest moment), 'now', or an ISO time with offset.")
+    str,
+    typer.Option(
+        "--as-of",
+        help="Moment of scoring: 'history' (newest moment in the run history), 'now', or an ISO time with offset.",
+    ),
 ]
-TrialsOption = Annotated[int, typer.Option("--trials", min=1, help="Trials of the tuning.")]
+TrialsOption = Annotated[int, typer.Option("--trials", min=1, help="Number of trials of the hyperparameter search.")]
 
 
 def one_line_errors(command: Callable[_P, None]) -> Callable[_P, None]:
-    """Errors a person can act on become one line and exit code 1."""
+    """Print an error that a person can act on as one line and exit with code 1."""
 
     @wraps(command)
     def guarded(*args: _P.args, **kwargs: _P.kwargs) -> None:
@@ -55,12 +55,12 @@ def run(
     process: ProcessOption,
     history: HistoryOption,
     data_dir: DataOption = Path("var"),
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the result here, too.")] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="File for the result as JSON.")] = None,
     max_quarantined: QuarantineOption = 0,
     as_of: AsOfOption = "history",
     trials: TrialsOption = 12,
 ) -> None:
-    """Ingest, make features, train, evaluate and score, in one go, through the Dagster assets."""
+    """Ingest, make features, train, evaluate and score: all Dagster assets in one run."""
     from pipelines.main_job import prepare, run_job, with_months_of_source
     from pipelines.plant import Plant
     from pipelines.result import can_be_written, result_of, show, write_json
@@ -82,7 +82,7 @@ def run(
 def train(
     process: ProcessOption, history: HistoryOption, data_dir: DataOption = Path("var"), trials: TrialsOption = 12
 ) -> None:
-    """Make and validate a challenger from the history that is stored."""
+    """Train and validate a challenger from the stored run history."""
     _job("retrain", Settings(process, history, data_dir, as_of="history", trials=trials))
 
 
@@ -95,15 +95,18 @@ def score(
     max_quarantined: QuarantineOption = 0,
     as_of: AsOfOption = "now",
     score_id: Annotated[
-        str | None, typer.Option("--replay", help="Only make this score of the endpoint again, to the bit.")
+        str | None,
+        typer.Option(
+            "--replay", help="Id of a score of the endpoint: only recompute this score and compare its bytes."
+        ),
     ] = None,
 ) -> None:
-    """Ingest what is new and score the batches in progress, or make a score of the endpoint again."""
+    """Ingest new rows and score the batches in progress, or replay one score of the endpoint."""
     if score_id is not None:
         replay(score_id, process, data_dir)
         return
     if history is None:
-        raise typer.BadParameter("a history folder is needed", param_hint="--history")
+        raise typer.BadParameter("a history folder is required", param_hint="--history")
     from pipelines.plant import Plant
     from pipelines.result import show_scores
 
@@ -130,7 +133,7 @@ def bundle(
         typer.Option("--key", help="Ed25519 private key, PEM. Default: a local one, made at the first use."),
     ] = None,
 ) -> None:
-    """Export a version as a signed bundle that the endpoint loads."""
+    """Export a model version as a signed bundle that the endpoint loads."""
     from pipelines.bundle_export import export
 
     made = export(Settings(process, Path(), data_dir), version, key)
@@ -142,9 +145,9 @@ def bundle(
 @one_line_errors
 def init(
     history: HistoryOption,
-    out_path: Annotated[Path | None, typer.Option("--out", help="Write here instead of printing.")] = None,
+    out_path: Annotated[Path | None, typer.Option("--out", help="New file to write; absent: print.")] = None,
 ) -> None:
-    """Write a first process definition from a history folder, for a person to finish."""
+    """Draft a process definition from a history folder, for a person to finish."""
     from pipelines.sources.draft import draft
 
     text = draft(history)
@@ -154,7 +157,7 @@ def init(
         raise BatchguardError(f"{out_path} exists", remedy="Name another file: nothing was overwritten.")
     else:
         out_path.write_text(text, encoding="utf-8")
-        out.print(f"{out_path}: finish it where it says 'check', then 'batchguard run'")
+        out.print(f"{out_path}: finish the lines that begin with 'check:', then start 'batchguard run'")
 
 
 @app.command()
@@ -164,10 +167,13 @@ def convert(
     source: Annotated[Path, typer.Option("--from", help="Folder with the public files.")],
     target: Annotated[Path, typer.Option("--out", help="History folder to write.")],
     in_progress: Annotated[
-        int, typer.Option("--in-progress", min=0, help="Cut the newest N batches off on their way (tablet1005).")
+        int,
+        typer.Option(
+            "--in-progress", min=0, help="Truncate the newest N batches so that they are in progress (tablet1005 only)."
+        ),
     ] = 0,
 ) -> None:
-    """Turn a public data set into a history folder: worked examples of bringing your own data."""
+    """Convert a public data set to a history folder: worked examples for your own data."""
     from pipelines.sources.convert import CONVERTERS
 
     if name not in CONVERTERS:
@@ -188,7 +194,7 @@ def verify(process: ProcessOption, data_dir: DataOption = Path("var")) -> None:
     from pipelines.risk_scores import damaged_predictors
 
     plant = Plant(Settings(process, Path(), data_dir))
-    plant.table("batches")  # a wrong folder holds nothing that could be damaged
+    plant.table("batches")  # raises for a folder without a run history
     problems = [p for store in (plant.history, plant.features, plant.scores) for p in store.verify()]
     damaged = [p.line for p in problems if not p.harmless] + damaged_predictors(plant)
     for line in [*damaged, *(p.line for p in problems if p.harmless)]:
@@ -210,7 +216,7 @@ def dev(
     dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
 ) -> None:
-    """Start the Dagster UI with its daemon and the MLflow UI on loopback; Ctrl-C stops both."""
+    """Run the Dagster UI with its daemon and the MLflow UI on loopback until Ctrl-C."""
     from pipelines.dev import serve
     from pipelines.main_job import prepare, with_months_of_source
 
@@ -228,7 +234,7 @@ for group, name in ((keys, "keys"), (audit, "audit")):
 
 
 class Steps:
-    """Progress: the newest line with a spinner, or plain lines where there is no terminal."""
+    """Progress lines with elapsed seconds; with a spinner in a terminal."""
 
     def __enter__(self) -> Callable[[str], None]:
         import time

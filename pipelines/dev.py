@@ -1,4 +1,4 @@
-"""Both web pages of a developer's machine, started and stopped together."""
+"""The web UIs of Dagster and MLflow, started and stopped together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from features.errors import BatchguardError
 from pipelines.settings import Settings
 
 STOP_WITHIN_S = 20
-STRAGGLERS_S = 5  # of these, for what the two programs leave behind
+STRAGGLERS_S = 5  # of these, for child processes that outlive the two programs
 
 
 def serve(settings: Settings, *, dagster_port: int, mlflow_port: int, say: Callable[[str], None]) -> None:
@@ -25,42 +25,17 @@ def serve(settings: Settings, *, dagster_port: int, mlflow_port: int, say: Calla
     """
     environment = os.environ | settings.to_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     settings.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
+    python = (sys.executable, "-m")
     commands = {
-        "Dagster": [
-            sys.executable,
-            "-m",
-            "dagster",
-            "dev",
-            "-m",
-            "pipelines.definitions",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(dagster_port),
-        ],
+        "Dagster": [*python, *f"dagster dev -m pipelines.definitions -h 127.0.0.1 -p {dagster_port}".split()],
         "MLflow": [
-            sys.executable,
-            "-m",
-            "mlflow",
-            "server",
-            "--backend-store-uri",
-            settings.mlflow_uri,
-            "--default-artifact-root",
-            settings.mlflow_artifacts.as_uri(),
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(mlflow_port),
-            "--workers",
-            "1",
+            *python, *f"mlflow server --host 127.0.0.1 --port {mlflow_port} --workers 1".split(),
+            "--backend-store-uri", settings.mlflow_uri, "--default-artifact-root", settings.mlflow_artifacts.as_uri(),
         ],
-    }
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # a script that starts this with & would have Ctrl-C ignored, and below too
+    }  # fmt: skip
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell that starts this with & ignores SIGINT, also in children
         signal.signal(number, _interrupt)
-    # each in a group of its own: one Ctrl-C reaches this process, which then stops both in order
+    # each in its own process group: Ctrl-C reaches this process only, which then stops both in order
     running = {
         name: subprocess.Popen(command, env=environment, start_new_session=True) for name, command in commands.items()
     }
@@ -91,7 +66,7 @@ def _stop(processes: list[subprocess.Popen]) -> None:
     for process in processes:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(max(0.1, deadline - time.monotonic()))
-    # Dagster's servers of code outlive their parent for a while: nothing is left behind in its group
+    # Dagster's code servers outlive their parent for a while: end the whole group
     groups = [process.pid for process in processes]
     deadline = time.monotonic() + STRAGGLERS_S
     left = _signalled(groups, signal.SIGTERM)
@@ -104,10 +79,10 @@ def _stop(processes: list[subprocess.Popen]) -> None:
 
 
 def _signalled(groups: list[int], number: int) -> list[int]:
-    """Groups of processes that were still there to get the signal; 0 only asks."""
-    there = []
+    """Send a signal to process groups and return those that exist; signal 0 only checks."""
+    existing = []
     for group in groups:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(group, number)
-            there.append(group)
-    return there
+            existing.append(group)
+    return existing

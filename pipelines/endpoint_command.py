@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from features.errors import BatchguardError
+from pipelines.options import DataOption, ProcessOption
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
     from serving.commands import RecordsAdmin
 
-ProcessOption = Annotated[Path, typer.Option("--process", help="Process definition, a TOML file.")]
-DataOption = Annotated[Path, typer.Option("--data-dir", help="Where everything batchguard makes is kept.")]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Settings of the endpoint; absent: endpoint.toml in the data directory.")
 ]

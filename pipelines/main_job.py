@@ -8,32 +8,30 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from features.errors import BatchguardError
 from pipelines.plant import Plant
-from pipelines.settings import PHONE_HOME_OFF, Settings
+from pipelines.settings import PACKAGED, PHONE_HOME_OFF, Settings
 
 if TYPE_CHECKING:
     import dagster as dg
     from dagster_shared.error import SerializableErrorInfo
 
-_FIRST_YEAR = 1900  # earlier starts are errors of the source; the ingest names them, as they are in no partition
-DAGSTER_YAML = Path(__file__).resolve().parents[1] / "dagster.yaml"
+_FIRST_YEAR = 1900  # earlier starts are errors of the source, which the ingest reports
 
 
 def prepare(settings: Settings) -> Settings:
-    """Make the data directory and the home of Dagster in it, with telemetry off.
+    """Make the data directory and DAGSTER_HOME in it, with telemetry off.
 
     Raises:
         BatchguardError: The process definition or the as-of time cannot be used (nothing was made then), or the data
             directory cannot be made.
     """
     plant = Plant(settings)
-    plant.process  # noqa: B018 - read it: nothing is made for a broken definition
+    plant.process  # noqa: B018 - a broken definition raises before anything is made
     if settings.as_of != "history":
         plant.as_of()
     home = settings.dagster_home
@@ -46,19 +44,23 @@ def prepare(settings: Settings) -> Settings:
     link = home / "dagster.yaml"
     if not link.exists():
         link.unlink(missing_ok=True)
-        link.symlink_to(DAGSTER_YAML)
+        link.symlink_to((PACKAGED / "dagster.yaml").resolve())
     os.environ.update(PHONE_HOME_OFF | {"DAGSTER_HOME": str(home.absolute())} | settings.to_environment())
     return settings
 
 
 def with_months_of_source(settings: Settings) -> Settings:
-    """The settings with their first month set to that of the oldest batch in the source."""
+    """The settings with their first month set to that of the oldest batch in the source.
+
+    Raises:
+        SourceError: The source is missing or its batches cannot be read.
+    """
     from pipelines.sources.folder import HistoryFolder
 
     oldest: list[pd.Timestamp] = []
     source = HistoryFolder(settings.history)
     if "batches" not in source.tables():
-        return settings  # the ingest says so, in its own words
+        return settings  # the ingest reports it
     for chunk, _ in source.read("batches"):
         if "started_at" in chunk:
             started = pd.to_datetime(chunk["started_at"].astype("str"), utc=True, errors="coerce", format="ISO8601")
@@ -73,11 +75,11 @@ def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:
     Args:
         settings: Already prepared.
         job: Name of the job.
-        say: Takes every line of progress.
+        say: Receives every line of progress.
 
     Raises:
         BatchguardError: An asset refused its input, or a blocking check did not pass.
-        RuntimeError: An asset failed for a reason nobody foresaw; with the place where it happened.
+        RuntimeError: An asset failed for another reason; with its stack.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -88,7 +90,7 @@ def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:
         from pipelines.defs.resources import months_since
 
         defs = definitions(settings)
-        with dg.DagsterInstance.get() as instance, _listening(say):
+        with dg.DagsterInstance.get() as instance, _progress_to(say):
             result = defs.resolve_job_def(job).execute_in_process(
                 instance=instance,
                 tags=every_month(months_since(settings.first_month)) if job != "monitor" else {},
@@ -98,14 +100,14 @@ def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:
     failures = [event for event in result.all_events if event.is_step_failure]
     causes = [_cause(event.step_failure_data.error, str(event.step_key)) for event in failures]
     refused = [_refusal(check) for check in result.get_asset_check_evaluations() if check.blocking and not check.passed]
-    for kind in (AssetError, CheckError, Exception):  # the asset's own words say most, a stack least
+    for kind in (AssetError, CheckError, Exception):  # most specific first
         for error in [*causes, *refused]:
             if isinstance(error, kind):
                 raise error
 
 
 class AssetError(BatchguardError):
-    """An asset refused its input; the message is the asset's own."""
+    """An asset refused its input; the message is the asset's."""
 
 
 class CheckError(BatchguardError):
@@ -117,15 +119,15 @@ def _refusal(check: dg.AssetCheckEvaluation) -> CheckError:
     asset = check.asset_key.to_user_string()
     return CheckError(
         f"check {check.check_name!r} of {asset!r} did not pass: {found}",
-        remedy=f"Nothing was made of {asset!r}; the last good version stands.",
+        remedy=f"Nothing downstream of {asset!r} was made; the last good version stands.",
     )
 
 
 def _cause(error: SerializableErrorInfo | None, step: str) -> Exception:
-    """The error behind a failed step: our own ones as their line, others with where they happened."""
+    """The error behind a failed step: a `BatchguardError` as one line, any other with its stack."""
     ours = {c.__name__ for c in _subclasses(BatchguardError)}
     chain = list(_chain(error))
-    for link in chain:  # ours may itself have a foreign cause, so the first of ours speaks
+    for link in chain:  # the first of ours: its cause may be foreign
         if link.cls_name in ours:
             return AssetError(link.message.strip().split(": ", 1)[-1])
     if not chain:
@@ -146,16 +148,16 @@ def _subclasses(base: type) -> Iterator[type]:
 
 
 @contextmanager
-def _listening(say: Callable[[str], None]) -> Generator[None]:
-    class Teller(logging.Handler):
+def _progress_to(say: Callable[[str], None]) -> Generator[None]:
+    class Forwarder(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             meta = getattr(record, "dagster_meta", {}) or {}
-            if meta.get("dagster_event") is None and record.levelno < logging.ERROR:  # errors have their own line
+            if meta.get("dagster_event") is None and record.levelno < logging.ERROR:  # errors are raised
                 say(str(meta.get("orig_message") or record.getMessage()))
 
-    logger, teller = logging.getLogger("batchguard.progress"), Teller()
-    logger.addHandler(teller)
+    logger, handler = logging.getLogger("batchguard.progress"), Forwarder()
+    logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(teller)
+        logger.removeHandler(handler)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from features.errors import BatchguardError
 
@@ -16,6 +16,18 @@ PHONE_HOME_OFF = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+PACKAGED = Path(str(resources.files("pipelines")))  # dagster.yaml and processes/, in a checkout and in a wheel
+DEMO = {"PROCESS": "cart", "HISTORY": "var/demo/plant/history", "DATA_DIR": "var/demo", "AS_OF": "history"}
+
+
+def process_file(name: str) -> Path:
+    """The process definition that a name stands for.
+
+    Args:
+        name: Path of a TOML file, or the id of a process that is part of the package, such as `cart`.
+    """
+    path, packaged = Path(name), PACKAGED / "processes" / f"{name}.toml"
+    return packaged if not path.exists() and packaged.is_file() else path
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,7 @@ class Settings:
         as_of: `now`, `history` (the newest moment in the run history) or an ISO time with offset.
         trials: Trials of the tuning.
         timezone: Time zone of the schedules.
+        owner: Owner of the Dagster assets, `team:NAME` or an e-mail address.
     """
 
     process: Path
@@ -41,35 +54,54 @@ class Settings:
     as_of: str = "now"
     trials: int = 12
     timezone: str = "UTC"
+    owner: str = "team:process-monitoring"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Settings from `BATCHGUARD_*` variables.
+        """Settings from `BATCHGUARD_*` variables; those of the demo where neither process nor history is named.
 
         Raises:
-            BatchguardError: A number is not a number.
+            BatchguardError: Only one of process and history is named, or a number is not a number.
         """
-        given = {name: environment.get(f"BATCHGUARD_{name.upper()}") for name in cls.__dataclass_fields__}
-        values: dict[str, Any] = {name: text for name, text in given.items() if text}
-        for name in ("process", "history", "data_dir"):
-            values[name] = Path(
-                str(
-                    values.get(name)
-                    or {"process": "processes/cart.toml", "history": "var/demo/plant/history", "data_dir": "var"}[name]
+        given = {name: text for name in _names() if (text := environment.get(f"BATCHGUARD_{name}"))}
+        if not {"PROCESS", "HISTORY"} & set(given):
+            given = DEMO | given
+        for name, other in (("PROCESS", "HISTORY"), ("HISTORY", "PROCESS")):
+            if name not in given:
+                raise BatchguardError(
+                    f"BATCHGUARD_{name} is not set, but BATCHGUARD_{other} is", remedy="Set both, or neither: the demo."
                 )
-            )
-        for name in ("max_quarantined", "trials"):
-            if name in values:
-                values[name] = _whole_number(f"BATCHGUARD_{name.upper()}", str(values[name]))
-        return cls(**values)
+        return cls(
+            process=process_file(given["PROCESS"]),
+            history=Path(given["HISTORY"]),
+            data_dir=Path(given.get("DATA_DIR", cls.data_dir)),
+            first_month=given.get("FIRST_MONTH", cls.first_month),
+            max_quarantined=_whole_number(given, "MAX_QUARANTINED", cls.max_quarantined),
+            as_of=given.get("AS_OF", cls.as_of),
+            trials=_whole_number(given, "TRIALS", cls.trials),
+            timezone=given.get("TIMEZONE", cls.timezone),
+            owner=given.get("OWNER", cls.owner),
+        )
 
     def to_environment(self) -> dict[str, str]:
         """The variables that `from_environment` reads these settings back from."""
-        absolute = {"process", "history", "data_dir"}
+        values = [getattr(self, name.lower()) for name in _names()]
         return {
-            f"BATCHGUARD_{name.upper()}": str(Path(value).absolute() if name in absolute else value)
-            for name, value in ((n, getattr(self, n)) for n in self.__dataclass_fields__)
+            f"BATCHGUARD_{name}": str(value.absolute() if isinstance(value, Path) else value)
+            for name, value in zip(_names(), values, strict=True)
         }
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether the history is the one that `make demo` simulates."""
+        return self.history == Path(DEMO["HISTORY"])
+
+    def in_a_line(self) -> str:
+        """Process, history and data directory; for the demo also how to name another plant."""
+        line = f"process {self.process}, history {self.history}, data in {self.data_dir}"
+        how = "BATCHGUARD_PROCESS and BATCHGUARD_HISTORY name another plant"
+        made = "" if self.history.exists() else ", which 'make demo' makes"
+        return f"{line}: the demo{made}; {how}" if self.is_demo else line
 
     @property
     def dagster_home(self) -> Path:
@@ -87,7 +119,12 @@ class Settings:
         return (self.data_dir / "mlartifacts").absolute()
 
 
-def _whole_number(name: str, text: str) -> int:
+def _names() -> list[str]:
+    return [field.name.upper() for field in fields(Settings)]
+
+
+def _whole_number(given: Mapping[str, str], name: str, default: int) -> int:
+    text = given.get(name, str(default))
     if not text.isdigit():
-        raise BatchguardError(f"{name} is {text!r}", expected="a whole number, 0 or more")
+        raise BatchguardError(f"BATCHGUARD_{name} is {text!r}", expected="a whole number, 0 or more")
     return int(text)

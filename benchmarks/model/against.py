@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.baselines.compare import METHODS
 from benchmarks.model.alarms import SHARES
-from benchmarks.model.measures import Measure
+from benchmarks.model.measures import Counts, Measure
 from benchmarks.model.plant import Ground, Say
 from benchmarks.model.stages import AT_H
 from features.errors import BatchguardError
@@ -89,7 +89,7 @@ def as_scores(theirs: pd.DataFrame, rows: pd.DataFrame, ground: Ground) -> pd.Da
 def _row(name: str, scores: pd.DataFrame, observable: pd.Index) -> list[Measure]:
     out = []
     for row in recall_at_shares(trajectories(scores).counting(observable), SHARES, resamples=10).to_dict("records"):
-        at, counts = f"{name}, at {row['share']:.0%}", {"n": int(row["n"]), "n_failed": int(row["n_failed"])}
+        at, counts = f"{name}, at {row['share']:.0%}", Counts(n=int(row["n"]), n_failed=int(row["n_failed"]))
         out += [
             Measure(SECTION, f"{at}, recall", row["recall"], **counts),
             Measure(SECTION, f"{at}, warned 48 h ahead", row["warned"], **counts),
@@ -116,7 +116,7 @@ def _paired(name: str, ours: pd.DataFrame, theirs: pd.DataFrame, observable: pd.
     mine, other = (trajectories(scores).counting(observable) for scores in (ours, theirs))
     for share in SHARES:
         found = paired_difference(mine, other, share).set_index("figure")
-        counts = {"n": int(found["n"].iloc[0]), "n_failed": int(found["n_failed"].iloc[0])}
+        counts = Counts(n=int(found["n"].iloc[0]), n_failed=int(found["n_failed"].iloc[0]))
         at = f"{name}, at {share:.0%}"
         asked = 0.0 if name == TO_BEAT and share == SHARES[0] else None
         for figure, words in (("recall", "recall"), ("warned", "warned 48 h ahead")):

@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmarks.baselines.mspc import spe_contributions
 from benchmarks.model.cases import UNEXPLAINED, affected_in_training
-from benchmarks.model.measures import Measure
+from benchmarks.model.measures import Counts, Measure
 from benchmarks.model.plant import Ground
 from benchmarks.model.scored import Scored
 from models.evaluation.alarms import first_alarms, threshold_at_share
@@ -34,7 +34,7 @@ SHARE = 0.05
 def fidelity(ground: Ground, scores: Scored, known: pd.DataFrame) -> list[Measure]:
     """Top-1 and top-3 shares at the first alarm of the caused failures, and the time it took."""
     alarms = alarmed_causes(scores, known)
-    n = {"n": int(known["failed"].sum()), "n_failed": len(alarms)}
+    n = Counts(n=int(known["failed"].sum()), n_failed=len(alarms))
     named = reasons(scores, alarms)
     strict, wide = (
         list(alarms["affected"]),
@@ -127,7 +127,7 @@ def _by_mode(alarms: pd.DataFrame, named: list[list[str]], right: list, wide: li
     out = []
     for mode in sorted(alarms["mode"].unique(), key=lambda name: int(name[1:])):
         keep = np.flatnonzero(alarms["mode"] == mode)
-        of = {"n": len(keep), "n_failed": len(keep)}
+        of = Counts(n=len(keep), n_failed=len(keep))
         for words, true in (("strict", right), ("with the mapping", wide)):
             parts = [named[i] for i in keep], [true[i] for i in keep]
             out += [Measure(f"{SECTION}, by mode", f"{mode}, top {k}, {words}", _share(*parts, k), **of) for k in TOP]

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.model.measures import Measure
+from benchmarks.model.measures import Counts, Measure
 from benchmarks.model.plant import PROCESS, Ground, Say, ground, simulate
 from features.errors import ContractError
 from features.process import load_process
@@ -45,7 +45,7 @@ def leaks(clean: Ground, snapshots: pd.DataFrame, folder: Path, say: Say = print
     say(f"seed {clean.seed}: planting leaks in {BATCHES} batches")
     honest, caught = _checked(clean, snapshots), _checked_in(source, folder / "both", RESULT, say)
     other = _checked_in(source, folder / "other", OTHER_RESULT, say)
-    one = {"n": 1}
+    one = Counts(n=1)
     return [
         Measure(SECTION, "available_at before observed_at: refused at ingest", float(_refused(source, folder / "one")), **one, bound=1.0),
         Measure(SECTION, f"{RESULT} said to be known at the start: caught by its values", float(not caught.passed), n=caught.n_batches,

@@ -5,9 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any
+from typing import Any, TypedDict
 
 from benchmarks.record import figure
+
+
+class Counts(TypedDict, total=False):
+    """Batches that a figure rests on, and the failed ones among them."""
+
+    n: int
+    n_failed: int
 
 
 @dataclass(frozen=True)
@@ -45,14 +52,15 @@ class Measure:
             return None
         return self.value >= self.bound if self.side == "min" else self.value <= self.bound
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """As plain JSON values; NaN is null."""
         return asdict(self) | {"value": None if math.isnan(self.value) else self.value}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Measure:
         """Back from `to_json`."""
-        return cls(**data | {"value": math.nan if data["value"] is None else data["value"]})
+        value = math.nan if data["value"] is None else float(data["value"])
+        return cls(**{name: found for name, found in data.items() if name != "value"}, value=value)
 
 
 def together(plants: list[list[Measure]]) -> list[dict[str, object]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.model.cases import UNEXPLAINED, observable_by
-from benchmarks.model.measures import Measure
+from benchmarks.model.measures import Counts, Measure
 from features.process import ProcessDefinition
 from models.evaluation.calibration import calibration_by_band, recalibration
 from models.evaluation.costs import cost_curve
@@ -63,14 +63,14 @@ def calibrated(rows: pd.DataFrame) -> list[Measure]:
     """Calibration error pooled and by maturity band, with slope and intercept."""
     failed, p = rows["failed"].to_numpy(bool), rows["failure_probability"].to_numpy(float)
     batch = rows["batch_id"].to_numpy()
-    n = {"n": rows["batch_id"].nunique(), "n_failed": rows.loc[failed, "batch_id"].nunique()}
+    n = Counts(n=rows["batch_id"].nunique(), n_failed=rows.loc[failed, "batch_id"].nunique())
     floor = calibration_floor(p, batch=batch)
     line = recalibration(failed, p, batch, resamples=_RESAMPLES)
     pooled = Measure(CALIBRATED, "ECE over all scores", expected_calibration_error(failed, p), **n, bound=0.02, side="max",
                      note=f"a perfect model on so few batches: {floor:.3f}")  # fmt: skip
     out = [pooled, *(_line("over all scores", line, name, n) for name in ("slope", "intercept"))]
     for row in calibration_by_band(rows, resamples=_RESAMPLES).to_dict("records"):
-        counts = {"n": int(row["n_batches"]), "n_failed": int(row["n_failed"])}
+        counts = Counts(n=int(row["n_batches"]), n_failed=int(row["n_failed"]))
         out.append(
             Measure(CALIBRATED, f"{row['band']}, ECE above the sampling floor", row["ece"] - row["ece_floor"], **counts, bound=0.02,
                     side="max", note=f"ECE {row['ece']:.3f}, floor {row['ece_floor']:.3f}, stated {row['stated']:.3f}, came {row['base_rate']:.3f}"))  # fmt: skip
@@ -78,7 +78,7 @@ def calibrated(rows: pd.DataFrame) -> list[Measure]:
     return out
 
 
-def _line(where: str, row: dict, name: str, counts: dict[str, int]) -> Measure:
+def _line(where: str, row: dict, name: str, counts: Counts) -> Measure:
     note = f"one plant's 95 % interval {row[f'{name}_low']:.2f} to {row[f'{name}_high']:.2f}"
     return Measure(CALIBRATED, f"{where}, {name}", row[name], **counts, note=note)
 
@@ -87,7 +87,7 @@ def covered(rows: pd.DataFrame) -> list[Measure]:
     """Coverage of nominal 90 % sets per class, and of the attributes' 90 % intervals."""
     out = []
     for row in set_coverage(rows).to_dict("records"):
-        counts = {"n": int(row["n_batches"]), "n_failed": int(row["n_failed"])}
+        counts = Counts(n=int(row["n_batches"]), n_failed=int(row["n_failed"]))
         distance = abs(row["coverage"] - 0.9)
         name = f"{row['band']}, 90 % sets hold the outcome, {row['outcome']} batches"
         out.append(Measure(SETS, name, row["coverage"], **counts))
@@ -104,7 +104,7 @@ def covered(rows: pd.DataFrame) -> list[Measure]:
 def decided(rows: pd.DataFrame) -> list[Measure]:
     """Share undecided at day 7 and why, literal sets of both classes, and changes of mind."""
     at = rows[rows["checkpoint_h"] == DAY_7_H]
-    counts = {"n": len(at), "n_failed": int(at["failed"].sum())}
+    counts = Counts(n=len(at), n_failed=int(at["failed"].sum()))
     open_ = float((at["decision"] == "undecided").mean())
     out = [Measure(DECISIONS, "undecided at day 7", open_, **counts, bound=0.15, side="max")]
     causes = undecided_causes(at.assign(cause=at["cause"].str.split("; ").str[0]))
@@ -128,7 +128,7 @@ def costs(rows: pd.DataFrame, process: ProcessDefinition, thresholds: Thresholds
     if process.cost is None:
         return []
     row = cost_curve(rows, process.cost, np.array([thresholds.high]), resamples=_RESAMPLES).iloc[0]
-    counts = {"n": int(row["n"]), "n_failed": int(row["n_failed"])}
+    counts = Counts(n=int(row["n"]), n_failed=int(row["n_failed"]))
     note = "assumes that a batch alarmed in time is saved"
     return [
         Measure(COSTS, f"saved against {name} alarming", float(row[f"saved_against_{name}"]), f"{process.cost.currency} a batch", **counts,

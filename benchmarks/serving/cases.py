@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import schemathesis
@@ -14,6 +13,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import checks as known
 from schemathesis.core.failures import FailureGroup
+from schemathesis.core.result import Ok
+from schemathesis.schemas import APIOperation
 
 from benchmarks.record import figure
 from benchmarks.serving.place import HOUR_US, Place, batch, observations
@@ -70,13 +71,16 @@ def run_cases(app: FastAPI, credential: Credential, n_per_operation: int) -> Cou
     schema.app = app
     answers: Counter = Counter()
     for result in schema.get_all_operations():
+        assert isinstance(result, Ok), "the description of a route cannot be read"
         operation = result.ok()
         for mode in (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE):
             _run(credential, operation, mode, n_per_operation, answers)
     return answers
 
 
-def _run(credential: Credential, operation: Any, mode: Any, n: int, answers: Counter) -> None:
+def _run(
+    credential: Credential, operation: APIOperation, mode: schemathesis.GenerationMode, n: int, answers: Counter
+) -> None:
     who = "reviewer" if operation.path.endswith("reviews") else "admin" if operation.path == "/metrics" else "mes"
     headers = {"Authorization": f"Bearer {credential(who)}"}
     try:
@@ -85,7 +89,7 @@ def _run(credential: Credential, operation: Any, mode: Any, n: int, answers: Cou
         @given(case=strategy)
         @settings(max_examples=n, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
                   suppress_health_check=list(HealthCheck))  # fmt: skip
-        def send(case: Any) -> None:
+        def send(case: schemathesis.Case) -> None:
             response = case.call(headers=headers)
             answers[response.status_code] += 1
             case.validate_response(response, checks=CHECKS, headers=headers)

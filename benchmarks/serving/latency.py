@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -180,7 +180,7 @@ def turn_of_the_disk(folder: Path) -> float:
 
 
 @contextlib.contextmanager
-def mlflow_serve(place: Place, form: str) -> Iterator[tuple[int, bytes]]:
+def mlflow_serve(place: Place, form: str) -> Generator[tuple[int, bytes]]:
     """MLflow's own server of the booster, and a request for one row."""
     import mlflow.lightgbm
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +54,7 @@ class Endpoint:
 @contextlib.contextmanager
 def endpoint(
     place: Place, records: Path | str, config: str = "", *, models: Path | None = None, **environment: str
-) -> Iterator[Endpoint]:
+) -> Generator[Endpoint]:
     """Start one over a fresh database.
 
     Args:

@@ -4,10 +4,17 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from features.contracts import BATCH_SUMMARY, SNAPSHOT
 from pipelines.defs.resources import PlantResource, in_one_run
+from pipelines.defs.schemas import column_schema
 from pipelines.feature_tables import PlantContext, read_dictionary, write_in_progress, write_snapshots, write_summaries
 from pipelines.leakage import check_leakage
 from pipelines.plant import Plant
+
+_CHECKS = {
+    "keys": "Batch and checkpoint are unique.",
+    "leakage": "Sampled snapshots are the same when they are computed from the rows available at their time only.",
+}
 
 
 def batch_summaries(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -19,9 +26,11 @@ def batch_summaries(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefiniti
         backfill_policy=in_one_run(),
         deps=["run_history"],
         group_name="features",
+        kinds={"parquet", "deltalake"},
+        metadata=column_schema(BATCH_SUMMARY),
     )
     def asset(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
-        """One mergeable summary per batch, parameter and bin of time."""
+        """One mergeable summary per batch, parameter and bin of time; months whose inputs are unchanged are skipped."""
         place = plant.open()
         commit = write_summaries(place, _months(context, place))
         rows = place.features.rows("batch_summaries")
@@ -48,12 +57,17 @@ def snapshot_features(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefini
         backfill_policy=in_one_run(),
         deps=["batch_summaries", "run_history"],
         group_name="features",
-        check_specs=[dg.AssetCheckSpec(name, asset="snapshot_features", blocking=True) for name in ("keys", "leakage")],
+        kinds={"parquet", "deltalake"},
+        metadata=column_schema(SNAPSHOT),
+        check_specs=[
+            dg.AssetCheckSpec(name, asset="snapshot_features", blocking=True, description=description)
+            for name, description in _CHECKS.items()
+        ],
     )
     def asset(
         context: dg.AssetExecutionContext, plant: PlantResource
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-        """All that was known of each batch at each checkpoint."""
+        """All that was known of each batch at each checkpoint, with the feature dictionary; unchanged months are skipped."""
         place = plant.open()
         around = PlantContext.of(place)
         commit = write_snapshots(place, _months(context, place), around)
@@ -85,9 +99,17 @@ def snapshot_features(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefini
     return asset
 
 
-@dg.asset(deps=["batch_summaries", "run_history"], group_name="scoring")
+@dg.asset(
+    deps=["run_history"],
+    group_name="scoring",
+    kinds={"parquet", "deltalake"},
+    metadata=column_schema(SNAPSHOT),
+)
 def in_progress_features(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
-    """All that is known of each batch in progress, as of now."""
+    """All that is known of each batch in progress at the moment of scoring, with the feature dictionary.
+
+    Summarised from the observations of these batches: the stored summaries hold rows that became available later.
+    """
     place = plant.open()
     as_of = place.as_of()
     frame = write_in_progress(place, PlantContext.of(place), as_of)

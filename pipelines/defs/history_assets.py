@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from features.contracts import RUN_HISTORY
 from features.errors import ContractError, SourceError
 from pipelines.defs.resources import PlantResource, in_one_run
+from pipelines.defs.schemas import table_schema
 from pipelines.history import ingest
 from pipelines.sources.folder import HistoryFolder
 
@@ -18,12 +20,24 @@ def run_history(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         partitions_def=months,
         backfill_policy=in_one_run(),
         group_name="history",
-        check_specs=[dg.AssetCheckSpec("contract", asset="run_history", blocking=True)],
+        kinds={"parquet", "deltalake"},
+        metadata={f"columns of {name}": table_schema(table) for name, table in RUN_HISTORY.items()},
+        check_specs=[
+            dg.AssetCheckSpec(
+                "contract",
+                asset="run_history",
+                blocking=True,
+                description="No more rows break the contract of their table than a person has accepted.",
+            )
+        ],
     )
     def asset(
         context: dg.AssetExecutionContext, plant: PlantResource
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-        """Seven tables of what the plant recorded, checked row by row; broken rows are in quarantine."""
+        """Seven tables of what the plant recorded, checked row by row; broken rows are in the quarantine table.
+
+        A source whose files did not change is not read again.
+        """
         place = plant.open()
         whole = len(context.partition_keys) == len(months.get_partition_keys())
         try:
@@ -42,8 +56,9 @@ def run_history(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
             raise
         outside = sorted(set(place.history.months("batches")) - set(months.get_partition_keys()))
         if outside:
+            first, last = months.get_first_partition_key(), months.get_last_partition_key()
             raise SourceError(
-                f"batches start in {outside[0]}, outside the partitions from {months.get_first_partition_key()} to {months.get_last_partition_key()}",
+                f"batches start in {outside[0]}, outside the partitions from {first} to {last}",
                 remedy="Set BATCHGUARD_FIRST_MONTH to the month of the first batch; starts in the future are errors of the source.",
             )
         yield dg.AssetCheckResult(

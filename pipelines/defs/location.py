@@ -15,9 +15,9 @@ from pipelines.settings import Settings  # noqa: E402
 PROGRESS = "batchguard.progress"
 
 
-@dg.logger(config_schema={}, description="What the assets say, and nothing else, for the command line.")
+@dg.logger(config_schema={}, description="Progress lines of the assets, for the command line.")
 def progress_logger(_: dg.InitLoggerContext) -> logging.Logger:
-    """The logger that the command line listens to."""
+    """The logger whose lines the command line prints."""
     logger = logging.getLogger(PROGRESS)
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -27,18 +27,20 @@ def progress_logger(_: dg.InitLoggerContext) -> logging.Logger:
 def definitions(settings: Settings) -> dg.Definitions:
     """Everything Dagster runs, for one process of one plant."""
     months = months_since(settings.first_month)
+    assets = [
+        history_assets.run_history(months),
+        feature_assets.batch_summaries(months),
+        feature_assets.snapshot_features(months),
+        feature_assets.in_progress_features,
+        training_assets.test_set,
+        training_assets.training_set,
+        training_assets.challenger,
+        score_assets.serving_model,
+        score_assets.risk_scores,
+        score_assets.score_monitoring,
+    ]
     return dg.Definitions(
-        assets=[
-            history_assets.run_history(months),
-            feature_assets.batch_summaries(months),
-            feature_assets.snapshot_features(months),
-            feature_assets.in_progress_features,
-            training_assets.test_set,
-            training_assets.training_set,
-            training_assets.challenger,
-            score_assets.risk_scores,
-            score_assets.score_monitoring,
-        ],
+        assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets),
         jobs=list(automation.JOBS),
         schedules=automation.schedules(months, settings.timezone),
         resources={"plant": PlantResource.of(settings)},

@@ -1,5 +1,8 @@
 """The plant as a Dagster resource, and the monthly partitions of its history."""
 
+from dataclasses import asdict
+from pathlib import Path
+
 import dagster as dg
 
 from pipelines.plant import Plant
@@ -7,7 +10,7 @@ from pipelines.settings import Settings
 
 
 class PlantResource(dg.ConfigurableResource):
-    """Settings as the Dagster UI shows them; `open` gives the plant itself."""
+    """`pipelines.settings.Settings` as the Dagster UI shows them; `open` gives the plant itself."""
 
     process: str
     history: str
@@ -17,17 +20,27 @@ class PlantResource(dg.ConfigurableResource):
     as_of: str
     trials: int
     timezone: str
+    owner: str
 
     @classmethod
     def of(cls, settings: Settings) -> "PlantResource":
-        """The resource that stands for these settings."""
-        names = Settings.__dataclass_fields__
-        return cls(**{n: v if isinstance(v := getattr(settings, n), int) else str(v) for n in names})
+        """The resource of these settings."""
+        return cls(**{name: str(v) if isinstance(v, Path) else v for name, v in asdict(settings).items()})
 
     def open(self) -> Plant:
         """The plant of these settings."""
-        names = Settings.__dataclass_fields__
-        return Plant(Settings.from_environment({f"BATCHGUARD_{n.upper()}": str(getattr(self, n)) for n in names}))
+        settings = Settings(
+            process=Path(self.process),
+            history=Path(self.history),
+            data_dir=Path(self.data_dir),
+            first_month=self.first_month,
+            max_quarantined=self.max_quarantined,
+            as_of=self.as_of,
+            trials=self.trials,
+            timezone=self.timezone,
+            owner=self.owner,
+        )
+        return Plant(settings)
 
 
 def months_since(first_month: str) -> dg.MonthlyPartitionsDefinition:
@@ -36,5 +49,5 @@ def months_since(first_month: str) -> dg.MonthlyPartitionsDefinition:
 
 
 def in_one_run() -> dg.BackfillPolicy:
-    """Any range of months in one run: the rooms skip the months that have not changed."""
+    """Any range of months in one run; the assets skip months whose inputs are unchanged."""
     return dg.BackfillPolicy.single_run()

@@ -5,11 +5,34 @@ from collections.abc import Iterator
 import dagster as dg
 
 from pipelines.defs.resources import PlantResource
+from pipelines.defs.schemas import score_schema
 from pipelines.monitoring import monitor
 from pipelines.risk_scores import publish_scores
+from pipelines.risk_scores import serving_model as find_serving_model
+
+_CHECKS = {
+    "drift": "The most important features of the batches in progress are distributed as in the training set.",
+    "freshness": "Something arrived within the last day.",
+}
 
 
-@dg.asset(deps=["in_progress_features", "challenger"], group_name="scoring")
+@dg.asset(deps=["challenger"], group_name="model", kinds={"mlflow"})
+def serving_model(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
+    """The registered version that scores: the champion, which only a person changes, or else the challenger."""
+    model = find_serving_model(plant.open())
+    context.log.info(f"serving model: version {model.version} ({model.review})")
+    return dg.MaterializeResult(
+        metadata={"version": model.version, "sha256": model.sha256, "review": model.review},
+        data_version=dg.DataVersion(model.sha256),
+    )
+
+
+@dg.asset(
+    deps=["in_progress_features", "run_history", "serving_model"],
+    group_name="scoring",
+    kinds={"parquet", "deltalake"},
+    metadata=score_schema(),
+)
 def risk_scores(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
     """One record per batch in progress: probability, decision, reasons, missing and stale data, and the model."""
     scores, model = publish_scores(plant.open())
@@ -21,9 +44,13 @@ def risk_scores(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.M
 
 
 @dg.asset(
-    deps=["risk_scores", "training_set"],
+    deps=["in_progress_features", "run_history", "serving_model", "training_set"],
     group_name="scoring",
-    check_specs=[dg.AssetCheckSpec(name, asset="score_monitoring") for name in ("drift", "freshness")],
+    kinds={"python"},
+    check_specs=[
+        dg.AssetCheckSpec(name, asset="score_monitoring", description=description)
+        for name, description in _CHECKS.items()
+    ],
 )
 def score_monitoring(
     context: dg.AssetExecutionContext, plant: PlantResource

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from features.contracts import SNAPSHOT
 from models.evaluation.evaluate import Evaluation
 from models.registry import RegisteredModel
 from pipelines.defs.resources import PlantResource
+from pipelines.defs.schemas import column_schema
+from pipelines.feature_tables import read_dictionary
 from pipelines.training import (
     check_seal,
     make_challenger,
@@ -16,10 +19,20 @@ from pipelines.training import (
     write_training_set,
 )
 
+_CHECKS = {
+    "sealed_test": "No batch or subject is in both sets, and every label of the training set was known at the cut.",
+    "target_leakage": "No feature is a release result in disguise.",
+}
 
-@dg.asset(deps=["snapshot_features"], group_name="model")
+
+@dg.asset(
+    deps=["run_history", "snapshot_features"],
+    group_name="model",
+    kinds={"parquet", "deltalake"},
+    metadata=column_schema(SNAPSHOT),
+)
 def test_set(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
-    """The newest quarter of the dispositioned batches, sealed before anything is looked at."""
+    """Snapshots of the newest quarter of the dispositioned batches, sealed before any training."""
     place = plant.open()
     verified(place)
     seal = write_test_set(place)
@@ -32,20 +45,23 @@ def test_set(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.Mate
 
 
 @dg.asset(
-    deps=["snapshot_features", "test_set"],
+    deps=["run_history", "snapshot_features", "test_set"],
     group_name="model",
+    kinds={"parquet", "deltalake"},
+    metadata=column_schema(SNAPSHOT),
     check_specs=[
-        dg.AssetCheckSpec(name, asset="training_set", blocking=True) for name in ("sealed_test", "target_leakage")
+        dg.AssetCheckSpec(name, asset="training_set", blocking=True, description=description)
+        for name, description in _CHECKS.items()
     ],
 )
 def training_set(
     context: dg.AssetExecutionContext, plant: PlantResource
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-    """Older batches whose outcome was known before the test began, without the test's subjects."""
+    """Snapshots of the batches whose outcome was known before the test set begins, without subjects of the test set."""
     place = plant.open()
     failed, seal = write_training_set(place)
-    stored = place.features.read("training_set", columns=["batch_id"]).to_pandas()
-    check = check_seal(stored, seal, place.table("batches"), place.labels())
+    stored = place.features.read("training_set")
+    check = check_seal(stored.select(["batch_id"]).to_pandas(), seal, place.table("batches"), place.labels())
     yield dg.AssetCheckResult(
         check_name="sealed_test", passed=check.passed, metadata={"test_sha256": seal.sha256, "breaches": str(check)}
     )
@@ -61,28 +77,38 @@ def training_set(
     for line in known.suspicious[:3]:
         context.log.info(f"to be explained: {line}")
     context.log.info(f"training set of {len(failed)} batches, {int(failed.sum())} of them failed")
-    yield dg.MaterializeResult(metadata={"batches": len(failed), "failed": int(failed.sum()), "snapshots": len(stored)})
+    yield dg.MaterializeResult(
+        metadata={
+            "batches": len(failed),
+            "failed": int(failed.sum()),
+            "snapshots": len(stored),
+            **column_schema(SNAPSHOT, read_dictionary(place), stored.schema),
+        }
+    )
 
 
 @dg.multi_asset(
     specs=[
         dg.AssetSpec(
             "challenger",
-            deps=["training_set", "test_set"],
+            # it trains from the snapshots; the checks of the training set have to pass first
+            deps=["run_history", "snapshot_features", "test_set", "training_set"],
             group_name="model",
+            kinds={"lightgbm", "mlflow"},
             description="A calibrated predictor, registered as challenger; a person releases it.",
         ),
         dg.AssetSpec(
             "validation_report",
-            deps=["test_set"],
+            deps=["challenger", "run_history", "snapshot_features", "test_set"],
             group_name="model",
-            description="Its figures on the sealed test, computed once.",
+            kinds={"html", "mlflow"},
+            description="Figures of the challenger on the sealed test set, computed once per predictor.",
         ),
     ],
     name="challenger_and_report",
 )
 def challenger(context: dg.AssetExecutionContext, plant: PlantResource) -> Iterator[dg.MaterializeResult]:
-    """Train, judge once on the sealed test, report, register."""
+    """Train, evaluate once on the sealed test set, report, register."""
     place = plant.open()
     model, evaluation = make_challenger(place, context.log.info)
     context.log.info(f"model {model.name} version {model.version} ({', '.join(model.aliases)}, {model.review})")

@@ -198,7 +198,13 @@ def _engine(url: str) -> Engine:
         if parsed.get_backend_name() == "sqlite":
             return _sqlite(parsed)
         if parsed.get_backend_name() == "postgresql":
-            return _postgresql(parsed)
+            try:
+                return _postgresql(parsed)
+            except ImportError as error:  # the driver is LGPL, so it is an extra
+                raise StorageError(
+                    f"records in PostgreSQL need a driver that is not installed ({error})",
+                    remedy="Run pip install 'batchguard[postgresql]'.",
+                ) from None
     raise StorageError(
         "BATCHGUARD_RECORDS_URL cannot be used", expected="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE"
     )

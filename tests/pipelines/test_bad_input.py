@@ -10,11 +10,12 @@ from pipelines.plant import Plant
 from pipelines.storage import Store
 from tests.pipelines.small_plant import Place
 
+Spoil = Callable[[Place], object]
 TABLES = ("batches", "observations", "dispositions", "materials")
 
 
-def edit(table, row, **values) -> Callable[[Place], None]:
-    def change(place) -> None:
+def edit(table: str, row: int, **values: str) -> Spoil:
+    def change(place: Place) -> None:
         frame = place.read(table)
         for name, value in values.items():
             frame.loc[row, name] = value
@@ -23,7 +24,7 @@ def edit(table, row, **values) -> Callable[[Place], None]:
     return change
 
 
-def without(table, column) -> Callable[[Place], None]:
+def without(table: str, column: str) -> Spoil:
     return lambda place: place.replace(table, place.read(table).drop(columns=column))
 
 
@@ -85,7 +86,7 @@ def test_bad_input_is_one_line_and_the_last_good_version_stands(case, clone, run
     assert versions(clone) == before
 
 
-def versions(place) -> dict[str, int]:
+def versions(place: Place) -> dict[str, int]:
     kept = Store(place.data_dir / "history" / "small")
     return {name: kept.version(name) for name in TABLES}
 

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,10 +11,10 @@ from models.registry import Registry
 from pipelines.plant import Plant
 from pipelines.storage import Store
 from pipelines.training import verified
-from tests.pipelines.small_plant import N_BATCHES
+from tests.pipelines.small_plant import N_BATCHES, Place
 
 
-def stored(place):
+def stored(place: Place) -> dict[str, tuple[int, str]]:
     """Digest and version of every stored table."""
     found = {}
     for kind in ("history", "features", "scores"):
@@ -129,7 +130,7 @@ def test_nothing_is_trained_from_damaged_data(clone, run) -> None:
     assert len(Registry(clone.data_dir)._versions("small")) == 1
 
 
-def flip_a_byte(place):
+def flip_a_byte(place: Place) -> Path:
     path = Plant(place.settings()).history.files("observations", ["2025-02"])[0]
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1

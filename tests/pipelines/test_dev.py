@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import socket
@@ -6,22 +7,24 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipelines.dev import STOP_WITHIN_S
+from tests.pipelines.small_plant import Place
 
 START_WITHIN_S = 120
 
 
-def free_port():
+def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
 
 
-def answers(port, deadline):
+def answers(port: int, deadline: float) -> int | None:
     """Status of a page, once its server answers."""
     while time.monotonic() < deadline:
         try:
@@ -32,7 +35,16 @@ def answers(port, deadline):
     return None
 
 
-def processes_about(text):
+def loaded_assets(port: int) -> dict[str, int]:
+    """Assets of each code location that Dagster has loaded."""
+    query = "{repositoriesOrError {... on RepositoryConnection {nodes {location {name} assetNodes {id}}}}}"
+    body, kind = json.dumps({"query": query}).encode(), {"content-type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/graphql", body, kind)) as reply:
+        nodes = json.load(reply)["data"]["repositoriesOrError"]["nodes"]
+    return {node["location"]["name"]: len(node["assetNodes"]) for node in nodes}
+
+
+def processes_about(text: str) -> list[int]:
     """Ids of the processes whose command line or environment names a folder."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
@@ -47,7 +59,7 @@ def processes_about(text):
 
 
 @pytest.fixture
-def started(clone):
+def started(clone) -> Iterator[tuple[subprocess.Popen, tuple[int, int], Place]]:
     ports = free_port(), free_port()
     options = ["--as-of", "history", "--dagster-port", str(ports[0]), "--mlflow-port", str(ports[1])]
     with (clone.root / "dev.log").open("wb") as log:
@@ -66,6 +78,7 @@ def test_both_pages_start_and_stop_together_and_leave_no_process(started) -> Non
     process, ports, place = started
     deadline = time.monotonic() + START_WITHIN_S
     assert [answers(port, deadline) for port in ports] == [200, 200], (place.root / "dev.log").read_text()[-2000:]
+    assert loaded_assets(ports[0]) == {"pipelines.definitions": 11}
     assert len(processes_about(str(place.root))) >= 3
     begin = time.monotonic()
     process.send_signal(signal.SIGINT)

@@ -85,6 +85,20 @@ def test_a_number_in_the_environment_that_is_none_is_refused(text) -> None:
         Settings.from_environment({"BATCHGUARD_TRIALS": text})
 
 
+@pytest.mark.parametrize(("named", "other"), [("PROCESS", "HISTORY"), ("HISTORY", "PROCESS")])
+def test_a_process_without_a_history_or_a_history_without_a_process_is_refused(named, other) -> None:
+    with pytest.raises(BatchguardError, match=f"BATCHGUARD_{other} is not set, but BATCHGUARD_{named} is"):
+        Settings.from_environment({f"BATCHGUARD_{named}": "x"})
+
+
+def test_without_process_and_history_the_settings_are_those_of_the_demo() -> None:
+    demo = Settings.from_environment({})
+    assert demo.is_demo
+    assert demo.process.name == "cart.toml"
+    assert demo.process.is_file()
+    assert (demo.data_dir, demo.as_of) == (Path("var/demo"), "history")
+
+
 def test_partitions_begin_with_the_oldest_batch(fresh) -> None:
     batches = fresh.read("batches")
     batches.loc[60, "started_at"] = "2024-12-01T00:30:00+01:00"  # November, in UTC

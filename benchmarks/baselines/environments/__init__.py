@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,7 +44,7 @@ def python_of(plant: Plant, name: str) -> Path:
 
 
 @contextmanager
-def workspace(plant: Plant) -> Iterator[Path]:
+def workspace(plant: Plant) -> Generator[Path]:
     """A folder for the files that go to and fro, removed afterwards."""
     with TemporaryDirectory(dir=_temporary(plant)) as folder:
         yield Path(folder)

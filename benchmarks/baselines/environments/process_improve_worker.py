@@ -8,7 +8,7 @@ import sys
 import warnings
 
 import pandas as pd
-from process_improve.batch import BatchMonitor, BatchPCA
+from process_improve.batch import BatchMonitor, BatchPCA  # ty: ignore[import-not-found] - of its own environment
 
 
 def batches_of(path: str) -> dict[str, pd.DataFrame]:

@@ -7,7 +7,7 @@ import sys
 import warnings
 
 import pandas as pd
-from tsfresh.feature_extraction import MinimalFCParameters, extract_features
+from tsfresh.feature_extraction import MinimalFCParameters, extract_features  # ty: ignore[import-not-found] - of its own environment
 
 CHUNK = 250  # batches at a time: tsfresh copies what it is given several times
 

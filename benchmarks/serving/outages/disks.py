@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,8 +39,15 @@ CONFIG = "look_every_s = 0.1\n"
 class Disk(Protocol):
     """One that can be filled and freed."""
 
-    folder: Path
-    kind: str
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """What it is, for the note."""
+        ...
 
     def fill(self, found: Endpoint, left: int) -> None:
         """Leave so many bytes and no more."""
@@ -95,7 +102,7 @@ class Limited:
 
 
 @contextlib.contextmanager
-def small_disk(root: Path) -> Iterator[Disk]:
+def small_disk(root: Path) -> Generator[Disk]:
     """A full file system where the machine allows to mount one, else a limit of the kernel."""
     folder = root / "disk"
     folder.mkdir()
@@ -110,7 +117,7 @@ def small_disk(root: Path) -> Iterator[Disk]:
             subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def figures_of(place: Place) -> Iterator[dict[str, Any]]:
+def figures_of(place: Place) -> Generator[dict[str, Any]]:
     """Everything on the small disk at once."""
     with small_disk(place.root) as disk:
         there = replace(place, root=disk.folder)

@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 from benchmarks.serving.place import HOUR_US, NAMES
@@ -158,7 +158,7 @@ def under(
 
 
 @contextlib.contextmanager
-def _at_work(clients: list[Client]) -> Iterator[list[Client]]:
+def _at_work(clients: list[Client]) -> Generator[list[Client]]:
     stop = threading.Event()
     threads = [threading.Thread(target=client.work, args=(stop,)) for client in clients]
     for thread in threads:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -123,14 +123,14 @@ def _measured(
 
 
 @contextlib.contextmanager
-def _gone(database: Path) -> Iterator[None]:
+def _gone(database: Path) -> Generator[None]:
     aside = database.rename(database.with_suffix(".aside"))
     yield
     aside.rename(database)
 
 
 @contextlib.contextmanager
-def _held(database: Path) -> Iterator[None]:
+def _held(database: Path) -> Generator[None]:
     with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as lock:
         lock.execute("BEGIN EXCLUSIVE")
         yield
@@ -138,7 +138,7 @@ def _held(database: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _damaged(database: Path) -> Iterator[None]:
+def _damaged(database: Path) -> Generator[None]:
     content = database.read_bytes()
     database.write_bytes(content[: len(content) // 3])
     yield
@@ -146,7 +146,7 @@ def _damaged(database: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _busy(database: Path) -> Iterator[None]:
+def _busy(database: Path) -> Generator[None]:
     """Somebody else holds it four fifths of the time."""
     stop = threading.Event()
 

@@ -36,8 +36,8 @@ def check(
         x: Row of the encoder's matrix, shape (k,).
         row: The same snapshot by feature name, for categories that the encoder has no code for and constant columns.
         checkpoint_h: Hours since the start.
-        missing: Parameters of the model without a value (`models.explain.completeness.missing`).
-        stale: Parameters older than usual, with their age in hours (`models.explain.completeness.stale`).
+        missing: Parameters of the model without a value (`models.scoring.alignment.FeatureAligner.missing`).
+        stale: Parameters older than usual, with their age in hours (`models.scoring.alignment.FeatureAligner.stale`).
 
     Raises:
         ContractError: `x` is not a row of this predictor's matrix.

@@ -58,8 +58,8 @@ def fit_applicability(
         features: Dictionary of the snapshots' columns.
         encoder: Of the predictor.
         failed: Outcomes known at training, indexed by batch_id; a batch counts for its subgroups when it is here.
-        missing: Per row of `snapshots`, `models.explain.reasons.missing`.
-        stale: Per row, `models.explain.reasons.stale`.
+        missing: Per row of `snapshots`, `models.scoring.alignment.FeatureAligner.missing`.
+        stale: Per row, `models.scoring.alignment.FeatureAligner.stale`.
         plan: How; None takes the defaults.
 
     Raises:

@@ -1,5 +1,6 @@
 import contextlib
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -54,6 +55,13 @@ def test_writers_come_one_after_the_other(records) -> None:
     for thread in threads:
         thread.join()
     assert records.head().rows_seq == 40
+
+
+def test_without_its_driver_postgresql_names_the_extra(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # as if it were not installed
+    with pytest.raises(StorageError, match=r"pip install 'batchguard\[postgresql\]'") as error:
+        Records("postgresql://nobody@127.0.0.1:9/none")
+    assert len(str(error.value).splitlines()) == 1
 
 
 def test_a_locked_database_is_told_within_seconds(sqlite_shape, tmp_path) -> None:
