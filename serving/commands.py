@@ -14,8 +14,8 @@ import orjson
 
 from features.errors import BatchguardError
 from serving.access.keys import KeyRecord, add_key, list_keys, revoke_key
-from serving.audit import trail, verification
-from serving.audit.trail import Actor, Anchor
+from serving.audit import chain, verification
+from serving.audit.chain import Actor, Anchor
 from serving.ids import iso, new_id, now_us
 from serving.main import CONFIG, DATA_DIR, MODELS
 from serving.model_releases import KEYS, ModelReleases
@@ -157,7 +157,7 @@ class RecordsAdmin:
     def export(self) -> Iterator[str]:
         """The audit trail, one JSON object a line."""
         with self.records.read() as connection:
-            for entry in trail.entries(connection):
+            for entry in chain.entries(connection):
                 yield orjson.dumps(entry.to_json()).decode()
 
     def replay(self, score_id: str, models: Path) -> tuple[bool, str]:

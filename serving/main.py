@@ -13,7 +13,7 @@ from serving.access.tokens import Tokens
 from serving.api.app import make_app
 from serving.api.guard import Verifier
 from serving.api.middleware import log_json
-from serving.audit.trail import Anchor
+from serving.audit.chain import Anchor
 from serving.events.webhooks import WebhookDispatcher, post
 from serving.model_releases import KEYS, ModelReleases, ReleaseWatcher
 from serving.records.store import Records

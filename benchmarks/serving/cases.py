@@ -20,7 +20,7 @@ from benchmarks.record import figure
 from benchmarks.serving.place import HOUR_US, Place, batch, observations
 from serving.access.keys import add_key
 from serving.api.app import openapi
-from serving.audit.trail import Actor
+from serving.audit.chain import Actor
 from serving.ids import now_us
 from serving.main import assemble
 from serving.model_releases import KEYS

@@ -14,7 +14,7 @@ from benchmarks.serving.http import ask, request
 from benchmarks.serving.place import ASKED_H, HOUR_US, Place, batch, observations
 from benchmarks.serving.process import Served, free_port
 from serving.access.keys import add_key
-from serving.audit.trail import Actor
+from serving.audit.chain import Actor
 from serving.commands import RecordsAdmin
 from serving.ids import iso, now_us
 

@@ -11,8 +11,8 @@ import orjson
 from sqlalchemy import insert, select, update
 
 from serving.access.principals import ALL_SITES, HASHER, AccessError, checked
-from serving.audit import trail
-from serving.audit.trail import Actor
+from serving.audit import chain
+from serving.audit.chain import Actor
 from serving.ids import ID_PATTERN, now_us
 from serving.records.store import Records
 from serving.records.tables import api_keys
@@ -58,7 +58,7 @@ def add_key(
     record = asdict(KeyRecord(key_id, name, checked_kind, checked_role, site_list, at_us, expires_us))
     with records.write() as (connection, now):
         connection.execute(insert(api_keys), {**record, "secret_hash": HASHER.hash(secret)})
-        trail.append(connection, now, actor, "key_added", f"key:{key_id}", at_us=at_us, new=record)
+        chain.append(connection, now, actor, "key_added", f"key:{key_id}", at_us=at_us, new=record)
     return key_id, f"bg_{key_id}_{secret}"
 
 
@@ -86,5 +86,5 @@ def revoke_key(records: Records, key_id: str, *, why: str, actor: Actor) -> None
         if found.revoked_us is not None:
             raise AccessError(f"key {key_id!r} is revoked already")
         connection.execute(update(api_keys).where(own).values(revoked_us=at_us))
-        trail.append(connection, now, actor, "key_revoked", f"key:{key_id}", at_us=at_us,
+        chain.append(connection, now, actor, "key_revoked", f"key:{key_id}", at_us=at_us,
                      old={"revoked_us": None}, new={"revoked_us": at_us}, why=why)  # fmt: skip

@@ -143,7 +143,7 @@ class AuditEntry(BaseModel):
 
 
 class ScoreHistory(BaseModel):
-    """What the audit trail tells of a score."""
+    """The entries of the audit trail about a score."""
 
     model_config = example(examples.HISTORY)
 

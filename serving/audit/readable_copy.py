@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from serving.audit.trail import Entry
+from serving.audit.chain import Entry
 
 _Json: TypeAlias = Mapping[str, Any]
 _DIGESTS = ("sha256", "process_sha256", "features_sha256", "thresholds_sha256", "intended_use_sha256")

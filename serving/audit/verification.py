@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import Connection, Row, func, select
 
 from features.canonical import canonical
-from serving.audit.trail import Entry, anchored_in, entries, entry_hash, review_digest, rows_digest, score_digest
+from serving.audit.chain import Entry, anchored_in, entries, entry_hash, review_digest, rows_digest, score_digest
 from serving.records.migrate import guards_missing
 from serving.records.rows import KeptRow
 from serving.records.store import Records, head_of

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select, tuple
 
 from features.errors import BatchguardError
 from serving.access.principals import Principal
-from serving.audit.trail import Actor
+from serving.audit.chain import Actor
 from serving.records.tables import answers
 
 _OWN = (answers.c.principal == bindparam("own_principal")) & (answers.c.key == bindparam("own_key"))

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from features.canonical import canonical
 from serving.access.principals import ALL_SITES, ForbiddenError, Principal
-from serving.audit import trail
+from serving.audit import chain
 from serving.interfaces import Row, RowVerdict
 from serving.records import answers
 from serving.records.answers import Answer, Call
@@ -154,7 +154,7 @@ def _store_batch(
     revision = before.revision + 1 if before else 0
     target, old = f"batch:{batch_id}", before.content if before else None
     by_site = {str(verdict.row["site_id"]): [(str(revision), verdict.row)]}
-    trail.append(connection, now, call.actor, "batch", target, at_us=at_us, old=old, new=verdict.row, why=why)
+    chain.append(connection, now, call.actor, "batch", target, at_us=at_us, old=old, new=verdict.row, why=why)
     _store_rows(connection, now, call, batch_id, "batches", by_site, at_us=at_us)
     return revision
 
@@ -171,12 +171,12 @@ def _store_rows(
         for kept in append_rows(connection, now, batch_id, site, table, keyed, at_us=at_us, request_id=request_id)
     ]
     if stored:
-        new = trail.rows_digest(batch_id, table, stored)
-        trail.append(connection, now, call.actor, "rows", target, at_us=at_us, new=new)
+        new = chain.rows_digest(batch_id, table, stored)
+        chain.append(connection, now, call.actor, "rows", target, at_us=at_us, new=new)
     append_quarantine(connection, batch_id, table, rejected, at_us=at_us, request_id=request_id)
     if rejected:
         codes = {"table": table, "n": len(rejected), "codes": sorted({row.code for row in rejected})}
-        trail.append(connection, now, call.actor, "rows_rejected", target, at_us=at_us, new=codes)
+        chain.append(connection, now, call.actor, "rows_rejected", target, at_us=at_us, new=codes)
 
 
 def _refusal(

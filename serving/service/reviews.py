@@ -12,7 +12,7 @@ from sqlalchemy import insert
 from features.canonical import canonical
 from serving.access.principals import ALL_SITES, AccessError, Principal
 from serving.access.signing import Signature, SigningPausedError
-from serving.audit import trail
+from serving.audit import chain
 from serving.ids import new_id
 from serving.records import answers
 from serving.records import scores as stored
@@ -65,7 +65,7 @@ def score_with_reviews(service: ScoringService, principal: Principal, score_id: 
         return score_json(row) | {"reviews": [review_json(found) for found in list_reviews(connection, score_id)]}
 
 
-def history_of(service: ScoringService, principal: Principal, score_id: str) -> list[trail.Entry]:
+def history_of(service: ScoringService, principal: Principal, score_id: str) -> list[chain.Entry]:
     """The audit trail of a score: made, reviewed, a signature refused.
 
     Raises:
@@ -73,7 +73,7 @@ def history_of(service: ScoringService, principal: Principal, score_id: str) -> 
     """
     with service.records.read() as connection:
         visible_score(connection, principal, score_id)
-        return trail.history(connection, f"score:{score_id}")
+        return chain.history(connection, f"score:{score_id}")
 
 
 def scores_of(
@@ -112,8 +112,8 @@ def _review(
             "signer_name": signed.name, "meaning": signed.meaning, "signed_with": signed.signed_with,
         }  # fmt: skip
         connection.execute(insert(reviews), row)
-        new = trail.review_digest(row)
-        trail.append(
+        new = chain.review_digest(row)
+        chain.append(
             connection, now, call.actor, "review", f"score:{score_id}", at_us=at_us, new=new, why=decision.reason
         )
         answer = answers.keep(connection, call, Answer(201, canonical(review_json(row))), at_us)
@@ -129,6 +129,6 @@ def _signed(service: ScoringService, call: Call, score_id: str, sign: Callable[[
     except AccessError as error:
         _log.warning("signature refused", principal=call.principal.id, score=score_id, because=error.what)
         with service.records.write() as (connection, now):
-            trail.append(connection, now, call.actor, "signature_refused", f"score:{score_id}", at_us=service.clock(),
+            chain.append(connection, now, call.actor, "signature_refused", f"score:{score_id}", at_us=service.clock(),
                          why=error.what)  # fmt: skip
         raise

@@ -203,7 +203,7 @@ def _counts(row: StoredRow, as_of_us: int, fresh: set[str]) -> bool:
 
 
 def _fresh(connection: Connection, later: Iterable[StoredRow], score: Score) -> set[str]:
-    """Batches that were told of after a score, and began after the moment that it speaks of."""
+    """Batches whose first row came after a score, and that began after the moment of the score."""
     began: dict[str, int] = {}
     for row in later:
         if row.table == "batches":

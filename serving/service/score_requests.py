@@ -17,7 +17,7 @@ from features.canonical import canonical
 from features.errors import BatchguardError
 from models.scoring.score import Score
 from serving.access.principals import ForbiddenError
-from serving.audit import trail
+from serving.audit import chain
 from serving.bundle.digests import code_digest
 from serving.events import outbox
 from serving.ids import iso, new_id
@@ -220,8 +220,8 @@ def _row(service: ScoringService, call: Call, made: _Made) -> dict[str, Any]:
 
 def _keep(connection: Connection, now: Head, call: Call, row: dict[str, Any]) -> Answer:
     connection.execute(_INSERT, row)
-    target, new = f"score:{row['score_id']}", trail.score_digest(row)
-    trail.append(connection, now, call.actor, "score", target, at_us=row["scored_us"], new=new)
+    target, new = f"score:{row['score_id']}", chain.score_digest(row)
+    chain.append(connection, now, call.actor, "score", target, at_us=row["scored_us"], new=new)
     return answers.keep(connection, call, Answer(200, canonical(score_json(row))), row["scored_us"])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.serving.process import Served, free_port
 from serving.access.keys import add_key
-from serving.audit.trail import Actor
+from serving.audit.chain import Actor
 from serving.commands import RecordsAdmin
 from tests.serving.small_plant import SmallPlant
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import create_engine, text
 
-from benchmarks.serving.outages.judging import Judge
+from benchmarks.serving.outages.consistency import Judge
 from benchmarks.serving.outages.mes import Client, under
 from benchmarks.serving.place import Place
 from benchmarks.serving.postgresql import PostgreSQL, start_postgresql

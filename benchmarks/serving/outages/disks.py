@@ -19,7 +19,7 @@ import psutil
 
 from benchmarks.record import figure
 from benchmarks.serving.http import ask
-from benchmarks.serving.outages.judging import Judge
+from benchmarks.serving.outages.consistency import Judge
 from benchmarks.serving.outages.mes import Client, under
 from benchmarks.serving.place import Place, release
 from benchmarks.serving.server import Endpoint, endpoint

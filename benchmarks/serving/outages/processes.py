@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from benchmarks.serving.outages.judging import Judge
+from benchmarks.serving.outages.consistency import Judge
 from benchmarks.serving.outages.mes import Client, under
 from benchmarks.serving.place import Place
 from benchmarks.serving.postgresql import start_postgresql

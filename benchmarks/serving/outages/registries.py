@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.serving.outages.judging import Judge
+from benchmarks.serving.outages.consistency import Judge
 from benchmarks.serving.outages.mes import Client, under
 from benchmarks.serving.place import NAMES, PROCESS, Place, made_up
 from benchmarks.serving.process import ROOT

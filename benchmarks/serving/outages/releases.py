@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.record import figure
 from benchmarks.serving.http import ask
-from benchmarks.serving.outages.judging import Judge
+from benchmarks.serving.outages.consistency import Judge
 from benchmarks.serving.outages.mes import under
 from benchmarks.serving.place import Place, release
 from benchmarks.serving.server import Endpoint, endpoint

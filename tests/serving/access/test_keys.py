@@ -3,8 +3,8 @@ from sqlalchemy import select
 
 from serving.access.keys import add_key, list_keys, revoke_key
 from serving.access.principals import AccessError, KeyRing, UnauthenticatedError
-from serving.audit import trail
-from serving.audit.trail import Actor
+from serving.audit import chain
+from serving.audit.chain import Actor
 from serving.ids import now_us
 from serving.records.tables import api_keys
 
@@ -27,7 +27,7 @@ def test_the_secret_is_nowhere(records) -> None:
     secret = key.removeprefix(f"bg_{key_id}_")
     with records.read() as connection:
         row = connection.execute(select(api_keys)).one()
-        entries = str(list(trail.entries(connection)))
+        entries = str(list(chain.entries(connection)))
     assert row.secret_hash.startswith("$argon2id$")
     assert secret not in str(row) + entries + str(list_keys(records))
     assert row.secret_hash not in entries + str(list_keys(records))
@@ -103,7 +103,7 @@ def test_revoking_is_told_once(records) -> None:
         with pytest.raises(AccessError):
             revoke_key(records, wrong, why="again", actor=ADMIN)
     with records.read() as connection:
-        assert [(e.action, e.who, e.why) for e in trail.entries(connection)] == [
+        assert [(e.action, e.who, e.why) for e in chain.entries(connection)] == [
             ("key_added", "cli:root", ""),
             ("key_revoked", "cli:root", "lost"),
         ]

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from httpx2 import Response
 
-from serving.audit import trail, verification
+from serving.audit import chain, verification
 from tests.serving.api.conftest import Api
 from tests.serving.services import BATCH
 
@@ -45,7 +45,7 @@ def test_a_signature_that_lacks_something_is_a_challenge_and_an_entry_of_the_tra
         assert refused.headers["www-authenticate"] == 'Bearer error="insufficient_user_authentication", max_age="300"'
         assert "bg_" not in refused.text
     with api.service.records.read() as connection:
-        told = [e for e in trail.entries(connection) if e.action == "signature_refused"]
+        told = [e for e in chain.entries(connection) if e.action == "signature_refused"]
     assert [(e.who, e.object) for e in told] == [("user:anna", f"score:{made['score_id']}")] * 4
     assert api("GET", f"/v1/scores/{made['score_id']}").json()["reviews"] == []
     assert send(shown="bg_nobody").status_code == 401
@@ -69,7 +69,7 @@ def test_the_trail_tells_of_every_part_of_a_signature(reviewing) -> None:
     api, _, send = reviewing
     send()
     with api.service.records.read() as connection:
-        [entry] = [e for e in trail.entries(connection) if e.action == "review"]
+        [entry] = [e for e in chain.entries(connection) if e.action == "review"]
     assert {"signer_name", "meaning", "signed_with", "score_sha256", "reviewed_us"} <= orjson.loads(
         entry.new or ""
     ).keys()
@@ -86,8 +86,8 @@ def test_the_history_of_a_score_is_its_part_of_the_chain(reviewing) -> None:
     ]  # fmt: skip
     assert told[0]["new"]["body_sha256"] == made["body_sha256"]
     with api.service.records.read() as connection:
-        chain = {e.seq: e.hash for e in trail.entries(connection)}
-    assert all(chain[e["seq"]] == e["hash"] for e in told)
+        hashes = {e.seq: e.hash for e in chain.entries(connection)}
+    assert all(hashes[e["seq"]] == e["hash"] for e in told)
 
 
 def test_the_copy_for_people_holds_every_field_of_the_record(reviewing) -> None:

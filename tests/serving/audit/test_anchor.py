@@ -6,7 +6,7 @@ import pytest
 
 from features.errors import StorageError
 from serving.audit import verification
-from serving.audit.trail import Anchor, anchored_in
+from serving.audit.chain import Anchor, anchored_in
 from serving.records.store import Head
 from tests.serving.services import NOON
 

@@ -1,6 +1,6 @@
 from serving.api.examples import HISTORY, REVIEW, SCORE
+from serving.audit.chain import Entry
 from serving.audit.readable_copy import readable
-from serving.audit.trail import Entry
 from serving.ids import microseconds
 
 SHOWN = HISTORY["entries"][0]

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 import serving.records.migrate as migrate
 from features.canonical import canonical
-from serving.audit import trail, verification
+from serving.audit import chain, verification
 from serving.records.scores import list_reviews, review_json, score_json
 from serving.records.store import Records, head_of
 from serving.records.tables import answers, metadata, reviews, scores
@@ -52,12 +52,12 @@ def earlier(empty_url) -> Iterator[Records]:
             "answered_us": 2,
         }
         connection.execute(insert(answers), old)
-        now, actor = head_of(connection), trail.Actor("key:mes", "mes", "r")
+        now, actor = head_of(connection), chain.Actor("key:mes", "mes", "r")
         said = {name: SCORE[name] for name in SAID_OF_A_SCORE}
-        trail.append(connection, now, actor, "score", "score:s", at_us=2, new=said)
+        chain.append(connection, now, actor, "score", "score:s", at_us=2, new=said)
         of_review = {name: value for name, value in REVIEW.items() if name != "request_id"}
-        anna = trail.Actor("user:anna", "reviewer", "r")
-        trail.append(connection, now, anna, "review", "score:s", at_us=3, new=of_review)
+        anna = chain.Actor("user:anna", "reviewer", "r")
+        chain.append(connection, now, anna, "review", "score:s", at_us=3, new=of_review)
         moved = {"seq": now.audit_seq, "hash": now.audit_hash}
         connection.execute(text("UPDATE head SET audit_seq = :seq, audit_hash = :hash"), moved)
     yield records

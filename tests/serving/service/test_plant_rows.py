@@ -26,7 +26,7 @@ from models.cohort.labels import label_log
 from models.scoring.newest import utc
 from models.scoring.score import Model, Score
 from pipelines.simulator import SimulationSettings, simulate
-from serving.audit import trail, verification
+from serving.audit import chain, verification
 from serving.interfaces import Engine
 from serving.live.rows import plain_rows
 from serving.live.state import PlantState
@@ -109,7 +109,7 @@ def test_a_restart_knows_them_and_the_trail_tells_of_them(service, records, tmp_
     assert tell(again, "lot_results", LOT, request_id="r3")["duplicates"] == 1
     assert tell(again, "environment", AIR, request_id="r4")["duplicates"] == 1
     with records.read() as connection:
-        said = [e for e in trail.entries(connection) if e.object.startswith("plant:")]
+        said = [e for e in chain.entries(connection) if e.object.startswith("plant:")]
     assert [(e.object, e.action, orjson.loads(e.new or "")["n"]) for e in said] == [
         ("plant:lot_results", "rows", 1), ("plant:environment", "rows", 2),
     ]  # fmt: skip

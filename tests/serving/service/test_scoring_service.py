@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from models.scoring.score import Score
 from serving.access.principals import ForbiddenError
-from serving.audit import trail, verification
+from serving.audit import chain, verification
 from serving.bundle.digests import code_digest
 from serving.ids import microseconds
 from serving.interfaces import UnscorableError
@@ -213,7 +213,7 @@ def test_a_batch_put_again_changes_nothing_and_a_correction_is_a_revision(servic
     corrected = intake.put_batch(service, call(), "B1", BATCH | {"line": "a"}, "typing error")
     assert orjson.loads(corrected.body) == {"batch_id": "B1", "revision": 1, "verdict": "accepted"}
     with records.read() as connection:
-        entry = [e for e in trail.entries(connection) if e.action == "batch"][-1]
+        entry = [e for e in chain.entries(connection) if e.action == "batch"][-1]
     assert "line" not in orjson.loads(entry.old or "")
     assert (orjson.loads(entry.new or "")["line"], entry.why) == ("a", "typing error")
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import orjson
 import pytest
 
-from benchmarks.serving.outages.judging import Before, Judge
+from benchmarks.serving.outages.consistency import Before, Judge
 from benchmarks.serving.outages.mes import Client, Told
-from serving.audit.trail import Anchor
+from serving.audit.chain import Anchor
 from serving.records.store import Records
 from serving.service import intake, score_requests
 from serving.service.engine_cache import EngineCache

@@ -6,8 +6,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from serving.access.keys import add_key, revoke_key
-from serving.audit import trail, verification
-from serving.audit.trail import Actor, Anchor
+from serving.audit import chain, verification
+from serving.audit.chain import Actor, Anchor
 from serving.records.tables import APPEND_ONLY, metadata
 from serving.service import intake, reviews, score_requests
 from serving.settings import Webhook
@@ -19,7 +19,7 @@ ACTOR = Actor("key:1", "mes", "r1")
 def write(records, n=3) -> None:
     for i in range(n):
         with records.write() as (connection, now):
-            trail.append(connection, now, ACTOR, "note", f"thing:{i}", at_us=i, new={"i": i})
+            chain.append(connection, now, ACTOR, "note", f"thing:{i}", at_us=i, new={"i": i})
 
 
 def bypassed(records, *statements) -> None:
@@ -41,7 +41,7 @@ def bypassed(records, *statements) -> None:
 def test_each_entry_holds_the_hash_of_the_one_before(records) -> None:
     write(records)
     with records.read() as connection:
-        found = list(trail.entries(connection))
+        found = list(chain.entries(connection))
     assert [e.previous for e in found] == ["0" * 64, *(e.hash for e in found[:-1])]
     assert verification.verify(records, None) == verification.Verification(3, 0, ())
 
@@ -120,8 +120,8 @@ def test_a_chain_written_anew_is_found_by_the_anchor_alone(records, tmp_path) ->
     write(records)
     anchor.note(records.head(), NOON)
     with records.read() as connection:
-        last = list(trail.entries(connection))[-1]
-    forged = trail.entry_hash(replace(last, why="another"))
+        last = list(chain.entries(connection))[-1]
+    forged = chain.entry_hash(replace(last, why="another"))
     bypassed(records, f"UPDATE audit SET why = 'another', hash = '{forged}' WHERE seq = 3")  # noqa: S608
     assert verification.verify(records, None).problems == ()
     assert verification.verify(records, anchor.path).problems == (
@@ -150,7 +150,7 @@ def test_a_record_that_is_not_what_the_trail_says_is_found(records, tmp_path, st
     intake.put_batch(service, call(request_id="r1"), "B1", BATCH, "")
     intake.add_rows(service, call(request_id="r2"), "B1", {"observations": [reading(1, 7.0)]})
     score_requests.score(service, call(MES, request_id="r3"), "B1", NOON)
-    root = trail.Actor("local:root", "operator", "r4")
+    root = chain.Actor("local:root", "operator", "r4")
     key_id, _ = add_key(records, name="M", kind="service", role="mes", sites=["north"], expires_us=None, actor=root)
     revoke_key(records, key_id, why="lost", actor=root)
     assert verification.verify(records, None).problems == ()
@@ -161,6 +161,6 @@ def test_a_record_that_is_not_what_the_trail_says_is_found(records, tmp_path, st
 def test_an_export_says_the_time_in_words(records) -> None:
     write(records, 1)
     with records.read() as connection:
-        [entry] = trail.entries(connection)
+        [entry] = chain.entries(connection)
     exported = entry.to_json()
     assert (exported["at"], exported["object"]) == ("1970-01-01T00:00:00.000000Z", "thing:0")
