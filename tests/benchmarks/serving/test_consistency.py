@@ -1,7 +1,7 @@
 """The judge of outages finds what is lost, doubled and wrong: a benchmark that cannot fail shows nothing."""
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -86,7 +86,7 @@ def test_a_score_that_is_not_made_again_to_the_bit_is_wrong(place) -> None:
     def other(model):
         engine = make(model)
         engine.score, score = (
-            lambda *asked, **more: replace(score(*asked, **more), failure_probability=0.123),
+            lambda *asked, **more: score(*asked, **more).model_copy(update={"failure_probability": 0.123}),
             engine.score,
         )
         return engine
