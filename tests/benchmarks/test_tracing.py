@@ -1,3 +1,4 @@
+import importlib
 import sys
 import threading
 from pathlib import Path
@@ -42,7 +43,7 @@ def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         monkeypatch.syspath_prepend(str(path.parent))
-    import door
+    door = importlib.import_module("door")
 
     yield door
     for name in ("door", "store", "tree"):

@@ -1,8 +1,11 @@
+from typing import cast
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from benchmarks.baselines import mspc
+from pipelines.plant import Plant
 from tests.benchmarks.baselines.small import held_values
 
 
@@ -45,7 +48,7 @@ def test_contributions_sum_to_the_residual_and_name_the_pair(plant_of_pairs, mon
     monkeypatch.setattr(mspc, "signals", lambda plant: plant_of_pairs)
     monkeypatch.setattr(mspc, "_fit_best", lambda plant, train, name: model)
     at = pd.DataFrame({"batch_id": ["B0", "B7"], "checkpoint_h": [6.0, 2.0]})
-    found = mspc.spe_contributions(None, None, at)
+    found = mspc.spe_contributions(cast("Plant", None), pd.Series(dtype=bool), at)
     rows = np.array([0, 7])
     squared = (mspc.model_input(model, plant_of_pairs, rows, np.inf) @ model.vectors) ** 2
     spe = mspc._statistics(model, squared)["spe"]
