@@ -10,7 +10,7 @@ from tests.benchmarks.baselines.small import SmallPlant
 GOOD = [(f"G{i}", "temperature_c", 1 + i % 2, 1 + i % 2, 36.5 + i / 10, 36.5 + i / 10) for i in range(10)]
 
 
-def highest(*rows):
+def highest(*rows) -> pd.Series:
     plant = SmallPlant([*GOOD, *rows])
     train = pd.Series(False, pd.Index([row[0] for row in GOOD]))
     found = normal_range.scores(cast("Plant", plant), train, ("X",))
