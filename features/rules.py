@@ -59,7 +59,7 @@ def convert_units(typed: Typed, process: ProcessDefinition, faults: list[Fault])
     faults += _known_parameters(names, name_codes, process)
     values = typed["value"].to_numpy().copy()
     bad = (typed["quality"] == BAD_QUALITY).to_numpy() if "quality" in typed else np.zeros(len(values), bool)
-    wanted = np.array(units, dtype=object)[unit_codes] if len(units) else np.zeros(0, dtype=object)
+    wanted = np.array([*units, ""], dtype=object)[unit_codes]
     if not len(values):
         return converted
     pairs = name_codes.astype(np.int64) * (len(units) + 1) + unit_codes

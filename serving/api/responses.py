@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from models.explain.changes import Changes
-from models.explain.what_if import WhatIf
 from models.scoring import score
 from serving.api import examples
 from serving.api.fields import example
+from serving.service import score_queries
 
 
 class Taken(BaseModel):
@@ -113,31 +112,18 @@ class Score(score.Score):
     reviews: list[Review] | None = None
 
 
-class ScoreNamed(BaseModel):
-    """A score by its id, and what it said."""
-
-    score_id: str
-    batch_id: str
-    as_of: str
-    failure_probability: float
-    model_sha256: str
-
-
-class ScoreChanges(ScoreNamed):
+@dataclass(frozen=True)
+class ScoreChanges(score_queries.ScoreChanges):
     """What changed since an earlier score: `points` of the rows sum to the change of the risk, in percentage points."""
 
-    model_config = example(examples.CHANGES)
-
-    since: ScoreNamed | None = Field(description="The earlier score; null: there is none")
-    changes: Changes | None = Field(description="`hours`, `before`, `probability`, `rows`, `sentence`")
+    __pydantic_config__ = example(examples.CHANGES)
 
 
-class ScoreWhatIf(ScoreNamed):
+@dataclass(frozen=True)
+class ScoreWhatIf(score_queries.ScoreWhatIf):
     """What could still be done: `changes`, smallest first; what was `left_out`, and why; a `sentence`."""
 
-    model_config = example(examples.WHAT_IF)
-
-    what_if: WhatIf
+    __pydantic_config__ = example(examples.WHAT_IF)
 
 
 class AuditEntry(BaseModel):

@@ -8,6 +8,7 @@ from typing import Annotated
 import orjson
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import JsonValue
+from pydantic_core import to_jsonable_python
 
 from serving.access.signing import Signature, Signing
 from serving.api import examples, fields, replies, requests, responses
@@ -141,7 +142,8 @@ def changes(request: Request, score_id: ScoreId, since: Since = None) -> Respons
 
     It takes longer than a score. 409: that model is not here any more. 429: too many such queries at once.
     """
-    return as_json(score_queries.changes(service_of(request), request.state.principal, score_id, since))
+    found = score_queries.changes(service_of(request), request.state.principal, score_id, since)
+    return as_json(to_jsonable_python(found))
 
 
 @router.get("/scores/{score_id}/what-if", response_model=responses.ScoreWhatIf, openapi_extra=_READ, responses=_QUERIES)
@@ -150,7 +152,8 @@ def what_if(request: Request, score_id: ScoreId) -> Response:
 
     It takes longer than a score. 409: that model is not here any more. 429: too many such queries at once.
     """
-    return as_json(score_queries.what_if(service_of(request), request.state.principal, score_id))
+    found = score_queries.what_if(service_of(request), request.state.principal, score_id)
+    return as_json(to_jsonable_python(found))
 
 
 @router.get("/batches", response_model=responses.BatchPage, openapi_extra=_READ, responses=READS)

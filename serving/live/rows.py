@@ -121,17 +121,14 @@ def _kind(value: object, place: int) -> str:
     """Kind of column that holds a value without loss; a value that no column holds is a kind of its own."""
     if value is None:
         return ""
-    if type(value) is int and abs(value) < EXACT:
-        return "number"
-    if type(value) in (float, str, bool):
-        return "number" if type(value) is float else type(value).__name__
+    if type(value) in (float, str, bool) or (type(value) is int and abs(value) < EXACT):
+        return type(value).__name__
     return f"{type(value).__name__} {place}"
 
 
 def _series(values: list[object]) -> pd.Series:
-    """A column for the rules: of numbers where all are, else of objects as they came."""
-    numbers = all(type(value) in (int, float) or value is None for value in values)
-    return pd.Series(values, dtype=None if numbers and any(value is not None for value in values) else "object")
+    """A column for the rules: objects as they came but for floats, since pandas makes integers beside gaps floats."""
+    return pd.Series(values, dtype="float64" if {*map(type, values)} - {type(None)} == {float} else "object")
 
 
 def _unknown_columns(table: Table, rows: Sequence[Row], process: ProcessDefinition) -> dict[int, RowVerdict]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
 import orjson
-from pydantic import JsonValue, TypeAdapter
+from pydantic import Field
 from sqlalchemy import Connection
 
 from models.explain.changes import Changes
@@ -28,11 +28,35 @@ from serving.service.row_validation import known_us
 from serving.service.scoring_service import ScoringService, visible_score
 
 Score = Mapping[str, Any]
-Answer = dict[str, JsonValue]
-_CHANGES, _WHAT_IF = TypeAdapter(Changes), TypeAdapter(WhatIf)
 
 
-def changes(service: ScoringService, principal: Principal, score_id: str, since: str | None) -> Answer:
+@dataclass(frozen=True)
+class ScoreNamed:
+    """A score by its id, with its probability."""
+
+    score_id: str
+    batch_id: str
+    as_of: str
+    failure_probability: float
+    model_sha256: str
+
+
+@dataclass(frozen=True)
+class ScoreChanges(ScoreNamed):
+    """What changed since an earlier score: `points` of the rows sum to the change of the risk, in percentage points."""
+
+    since: Annotated[ScoreNamed | None, Field(description="The earlier score; null: there is none")]
+    changes: Annotated[Changes | None, Field(description="`hours`, `before`, `probability`, `rows`, `sentence`")]
+
+
+@dataclass(frozen=True)
+class ScoreWhatIf(ScoreNamed):
+    """What could still be done: `changes`, smallest first; what was `left_out`, and why; a `sentence`."""
+
+    what_if: WhatIf
+
+
+def changes(service: ScoringService, principal: Principal, score_id: str, since: str | None) -> ScoreChanges:
     """What changed since the score before, or since a given one, parameter by parameter.
 
     Raises:
@@ -49,14 +73,14 @@ def changes(service: ScoringService, principal: Principal, score_id: str, since:
             if since is not None:
                 earlier = _comparable(score, visible_score(connection, principal, since))
         if earlier is None:
-            return {**_named(score), "since": None, "changes": None}
+            return ScoreChanges(**vars(_named(score)), since=None, changes=None)
         views = _Views(service, score)
         found = {row["score_id"]: views.of(row) for row in sorted((earlier, score), key=lambda row: row["rows_seq"])}
         moved = found[score["score_id"]].changes_since(found[earlier["score_id"]])
-        return {**_named(score), "since": _named(earlier), "changes": _CHANGES.dump_python(moved, mode="json")}
+        return ScoreChanges(**vars(_named(score)), since=_named(earlier), changes=moved)
 
 
-def what_if(service: ScoringService, principal: Principal, score_id: str) -> Answer:
+def what_if(service: ScoringService, principal: Principal, score_id: str) -> ScoreWhatIf:
     """The smallest change of what can still be changed that would end the alarm, or that there is none.
 
     Raises:
@@ -68,7 +92,7 @@ def what_if(service: ScoringService, principal: Principal, score_id: str) -> Ans
         with service.records.read() as connection:
             score = visible_score(connection, principal, score_id)
         found = _Views(service, score).of(score).what_if()
-        return {**_named(score), "what_if": _WHAT_IF.dump_python(found, mode="json")}
+        return ScoreWhatIf(**vars(_named(score)), what_if=found)
 
 
 @contextlib.contextmanager
@@ -94,12 +118,9 @@ def _comparable(score: Score, earlier: Score) -> Score:
     return earlier
 
 
-def _named(score: Score) -> Answer:
-    said = orjson.loads(score["body"])
-    return {
-        "score_id": score["score_id"], "batch_id": score["batch_id"], "as_of": iso(score["as_of_us"]),
-        "failure_probability": said["failure_probability"], "model_sha256": score["model_sha256"],
-    }  # fmt: skip
+def _named(score: Score) -> ScoreNamed:
+    probability = orjson.loads(score["body"])["failure_probability"]
+    return ScoreNamed(score["score_id"], score["batch_id"], iso(score["as_of_us"]), probability, score["model_sha256"])
 
 
 class _Views:

@@ -55,7 +55,7 @@ def test_an_mes_gets_a_score_with_reasons_and_the_command_line_makes_it_again(en
     assert high["failure_probability"] > low["failure_probability"]
     assert high["reasons"][0]["sentence"].startswith("Compression force")
     assert high["model"]["review"] == "unreviewed"
-    assert Score.model_validate(high, strict=True).decision in ("low", "elevated", "high", "undecided")
+    assert Score.model_validate_json(json.dumps(high), strict=True).decision in ("low", "elevated", "high", "undecided")
     with RecordsAdmin(endpoint.data_dir) as admin:
         assert admin.replay(high["score_id"], endpoint.models)[0]
         assert admin.verify().problems == ()

@@ -106,8 +106,8 @@ class Judge:
                 engine.rebuild(rows_between(connection, held, row["rows_seq"]))
                 held = row["rows_seq"]
                 reasons = orjson.loads(row["body"])["reasons"] is not None
-                again = engine.score(row["batch_id"], row["as_of_us"], reasons=reasons).to_json()
-                wrong += canonical(again) != canonical(orjson.loads(row["body"]))
+                again = engine.score(row["batch_id"], row["as_of_us"], reasons=reasons)
+                wrong += canonical(again.to_json()).decode() != row["body"]
         return wrong
 
 

@@ -12,10 +12,7 @@ EXPECTED_LINES = [
     "  probability of failure: 43.7 % (base 6.2 %)",
     "  interval: 28.0 % to 61.0 %",
     "  modes: M6 31.0 %",
-    (
-        "  Glucose, newest value: 2.1 mmol/L (normal 3 to 25, usual 8.4-12.6 at this hour), 2 h ago; +21.4 points"
-        " [value 2.1 mmol/L; normal 3 to 25; +21.4 points]"
-    ),
+    f"  {SCORE['reasons'][0]['sentence']} [value 2.1 mmol/L; normal 3 to 25; +21.4 points]",
     "  missing: cd25_pct",
     "  stale: vcd_e6_ml (31.5 h)",
     "  assays pending: cd25_pct, sterility_growth",

@@ -80,6 +80,14 @@ def test_only_a_row_that_is_plain_in_every_way_passes_at_a_glance(row, at_a_glan
     assert (_plainly_spelled(0, plain | row, KNOWN, ["b"]) is not None) == at_a_glance
 
 
+def test_a_whole_number_for_a_unit_is_refused_alike_alone_and_in_company() -> None:
+    plain = {"batch_id": "b", "parameter": "ph", "observed_at": "2025-03-01T08:00:00Z", "value": 7.0}
+    company = [plain | {"unit": 3}, plain | {"observed_at": "2025-03-01 08:00:00"}, plain | {"unit": 2.5}]
+    together = parse_readings(company, PROCESS, ["b"]).rejected
+    alone = [parse_readings([row], PROCESS, ["b"]).rejected[0].code for row in company]
+    assert [together[i].code for i in range(3)] == alone == ["unit_mismatch", "naive_time", "not_text"]
+
+
 def test_a_flag_is_no_number_whatever_stands_beside_it() -> None:
     plain = {"batch_id": "b", "parameter": "ph", "observed_at": "2025-03-01T08:00:00Z"}
     company = [plain | {"value": 99.0}, plain | {"value": True}, plain | {"value": 2**60}, plain | {"value": "7"}]

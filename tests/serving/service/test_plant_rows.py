@@ -208,7 +208,8 @@ def test_the_score_of_a_batch_that_used_the_lot_changes_as_the_bulk_features_do(
     )
     service = make_service(records, tmp_path, make=lambda _: cast("Engine", StateEngine(words)), now_us=2**51)
     for row in plain_rows(history["batches"]):
-        intake.put_batch(service, call(request_id=str(row["batch_id"])), str(row["batch_id"]), row, "")
+        batch_id = str(row["batch_id"])
+        intake.put_batch(service, call(request_id=batch_id), batch_id, row, "")
     for batch_id, own in history["materials"].groupby("batch_id"):
         intake.add_rows(service, call(request_id=f"m{batch_id}"), str(batch_id), {"materials": plain_rows(own)})
     last = history["batches"].sort_values("started_at").iloc[-1]
