@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 OURS = ("features", "models", "serving", "pipelines")
 COUNTED = (
@@ -71,7 +70,7 @@ class Tracer:
         name = filename.removeprefix(self._root)
         return name if name != filename and name.split("/")[0] in OURS else None
 
-    def __call__(self, frame: FrameType, event: str, _: Any) -> None:
+    def __call__(self, frame: FrameType, event: str, _: object) -> None:
         """The trace function; None: it wants no events within the frame."""
         if self._trace is None or event != "call" or _is_resumed(frame):
             return

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from features.errors import BatchguardError
@@ -33,23 +34,22 @@ def result_of(plant: Plant) -> dict[str, Any]:
         raise RuntimeError(f"no challenger of {plant.process.id!r} after training")
     evaluation = registry.evaluation(model)
     overall = evaluation.overall
-    return _plain(
-        {
-            "process": plant.process.id,
-            "data": data_of(plant),
-            "test": {
-                "n_batches": overall["n"], "n_failed": overall["n_failed"], "base_rate": overall["base_rate"],
-                "auroc": overall["auroc"], "auroc_ci": [overall["auroc_low"], overall["auroc_high"]],
-                "auprc": overall["auprc"], "brier": overall["brier"], "ece": overall["ece"], "ece_floor": overall["ece_floor"],
-                "auroc_of_timing": overall.get("auroc_of_timing", math.nan),
-                "taken_at": "each batch's last checkpoint before its outcome was known",
-            },
-            "by_checkpoint": [{name: row[name] for name in CHECKPOINT_FIGURES} for row in evaluation.checkpoints.to_dict("records")],
-            "random_split": _claims(evaluation.splits),
-            "model": {"name": model.name, "version": model.version, "sha256": model.sha256, "review": model.review},
-            "scores": [score.to_json() for score in newest_scores(plant)],
-        }
-    )  # fmt: skip
+    result = {
+        "process": plant.process.id,
+        "data": data_of(plant),
+        "test": {
+            "n_batches": overall["n"], "n_failed": overall["n_failed"], "base_rate": overall["base_rate"],
+            "auroc": overall["auroc"], "auroc_ci": [overall["auroc_low"], overall["auroc_high"]],
+            "auprc": overall["auprc"], "brier": overall["brier"], "ece": overall["ece"], "ece_floor": overall["ece_floor"],
+            "auroc_of_timing": overall.get("auroc_of_timing", math.nan),
+            "taken_at": "each batch's last checkpoint before its outcome was known",
+        },
+        "by_checkpoint": [{name: row[name] for name in CHECKPOINT_FIGURES} for row in evaluation.checkpoints.to_dict("records")],
+        "random_split": _claims(evaluation.splits),
+        "model": {"name": model.name, "version": model.version, "sha256": model.sha256, "review": model.review},
+        "scores": [score.to_json() for score in newest_scores(plant)],
+    }  # fmt: skip
+    return {name: _plain(value) for name, value in result.items()}
 
 
 def data_of(plant: Plant) -> dict[str, Any]:
@@ -114,13 +114,13 @@ def can_be_written(path: Path) -> None:
         raise BatchguardError(f"{path}: {error.strerror}", remedy="Name a file that can be written.") from None
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Only what JSON can say: NaN becomes null."""
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, list):
         return [_plain(v) for v in value]
-    if hasattr(value, "item"):
+    if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and math.isnan(value) else value
 

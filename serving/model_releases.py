@@ -82,7 +82,7 @@ class ModelReleases:
                 engine_cache.replace(self._engine(newest), lambda: self._serve(newest))
                 _log.info("a newer model serves", bundle=newest.bundle.sha256)
             self.staleness.since_us, self.staleness.because = None, ""
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a release, the former one serves on
             self.staleness.since_us = now_us() if self.staleness.since_us is None else self.staleness.since_us
             self._mark_stale(str(error) if isinstance(error, BatchguardError) else type(error).__name__)
 
@@ -183,5 +183,5 @@ class ReleaseWatcher:
             self._models.check_for_release(self._engine_cache)
             try:
                 self._purge()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the thread lives on and tries again
                 _log.warning("purge postponed", kind=type(error).__name__)

@@ -81,6 +81,7 @@ def make_place(root: Path) -> Place:
 def filled_engine(place: Place, started_us: int) -> LiveEngine:
     """An engine that holds what `Endpoint.fill` sends of a batch `B1` in its first hours."""
     engine = ModelReleases(place.bundles, place.data_dir / KEYS).make(None)
+    assert isinstance(engine, LiveEngine)
     engine.put_batch({"batch_id": "B1", **batch(started_us)})
     for hour in range(FILLED_H):
         rows = observations(started_us, hour * 60, 60, np.random.default_rng(hour))

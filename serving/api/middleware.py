@@ -72,7 +72,7 @@ class Telemetry:
 
         try:
             await self._app(scope, receive, send_with_id)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - every error becomes an answer, and its kind is logged
             answer = _error_response(error, request_id)
             if not status:
                 await answer(scope, receive, send_with_id)

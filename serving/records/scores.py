@@ -70,7 +70,7 @@ def list_reviews(connection: Connection, score_id: str) -> list[Mapping[str, Any
     return list(connection.execute(found).mappings())
 
 
-def inline_history(connection: Connection, sha256: str) -> Any:
+def inline_history(connection: Connection, sha256: str) -> dict[str, list[dict[str, Any]]]:
     """The history that came with a stateless score."""
     where = inline_histories.c.sha256 == sha256
     return orjson.loads(connection.execute(select(inline_histories.c.content).where(where)).scalar_one())

@@ -128,7 +128,7 @@ class Records:
             def resolve(committed: Head) -> None:
                 try:
                     on_commit(committed)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - the caller gets it from the future
                     done.set_exception(error)
                 else:
                     done.set_result(result)
@@ -154,7 +154,7 @@ class Records:
                 for current in group:
                     resolvers.append(current.run(connection, now))
                 current = None  # an error from here on is one of all
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - each submission gets it from its future
             if current is None or (isinstance(error, RecordsUnavailableError) and not _is_of_one(error)):
                 for submission in group:
                     submission.fail(error)

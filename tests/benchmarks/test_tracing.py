@@ -1,6 +1,9 @@
+import importlib
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -36,20 +39,20 @@ def grow():
 
 
 @pytest.fixture
-def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     for name, text in SOURCES.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         monkeypatch.syspath_prepend(str(path.parent))
-    import door
+    door = importlib.import_module("door")
 
     yield door
     for name in ("door", "store", "tree"):
         sys.modules.pop(name, None)
 
 
-def test_calls_into_another_directory_are_counted_over_libraries_and_in_other_threads(door, tmp_path):
+def test_calls_into_another_directory_are_counted_over_libraries_and_in_other_threads(door, tmp_path) -> None:
     tracer = Tracer(tmp_path)
     with tracer.installed():
         door.come(threading.Thread)  # is not recorded

@@ -33,7 +33,7 @@ def rows_of_all_kinds(plant) -> pd.DataFrame:
 
 
 @pytest.fixture(params=["plain", "foreseen"])
-def made(request, plant, trained, foreseen_plant, foreseen):
+def made(request, plant, trained, foreseen_plant, foreseen) -> tuple[pd.DataFrame, Predictor]:
     """Rows and predictor: without and with forecasts of release attributes."""
     plant, made = (plant, trained) if request.param == "plain" else (foreseen_plant, foreseen)
     return rows_of_all_kinds(plant), made.predictor

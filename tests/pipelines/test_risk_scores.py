@@ -1,5 +1,7 @@
 """The second score of a batch, and what changed since the first."""
 
+from datetime import timedelta
+
 import pandas as pd
 
 from models.scoring.score import Score
@@ -24,7 +26,7 @@ def test_the_first_score_of_a_plant_has_nothing_to_compare_with(ran) -> None:
 def test_the_next_score_says_what_changed_in_points_that_add_up(clone) -> None:
     plant = Plant(clone.settings())
     first = {score.batch_id: score for score in read_scores(plant.scores)}
-    later = plant.newest_moment + pd.Timedelta(hours=3)
+    later = plant.newest_moment + timedelta(hours=3)
     second = scored_at(plant, later)
     assert set(second) & set(first)
     for batch in set(second) & set(first):
@@ -37,7 +39,7 @@ def test_the_next_score_says_what_changed_in_points_that_add_up(clone) -> None:
 
 def test_the_same_moment_again_still_compares_with_the_moment_before(clone) -> None:
     plant = Plant(clone.settings())
-    later = plant.newest_moment + pd.Timedelta(hours=3)
+    later = plant.newest_moment + timedelta(hours=3)
     scored_at(plant, later)
     again = last_scored(plant, plant.features.read("in_progress_features").to_pandas())
     assert again is not None
@@ -46,10 +48,9 @@ def test_the_same_moment_again_still_compares_with_the_moment_before(clone) -> N
 
 def test_published_scores_are_stored_as_they_were_made(clone) -> None:
     plant = Plant(clone.settings())
-    made = scored_at(plant, plant.newest_moment + pd.Timedelta(hours=3))
+    made = scored_at(plant, plant.newest_moment + timedelta(hours=3))
     stored = [score for score in read_scores(plant.scores) if score.as_of == next(iter(made.values())).as_of]
     assert {score.batch_id: score for score in stored} == made
-    scored_at(plant, plant.newest_moment + pd.Timedelta(hours=3))
-    assert len([s for s in read_scores(plant.scores) if s.as_of == stored[0].as_of]) == len(
-        made
-    )  # once published: kept once
+    scored_at(plant, plant.newest_moment + timedelta(hours=3))
+    kept = [score for score in read_scores(plant.scores) if score.as_of == stored[0].as_of]
+    assert len(kept) == len(made)  # a record is published once

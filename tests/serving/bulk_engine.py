@@ -187,7 +187,7 @@ def _plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(name): _plain(value) for name, value in row.items() if not pd.isna(value) and value != ""}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return value.isoformat() if isinstance(value, pd.Timestamp) else value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -48,7 +49,7 @@ class Place:
     key: Ed25519PrivateKey
 
     def engine(self) -> LiveEngine:
-        return LiveEngine(BundleLoader(self.store, (self.key.public_key(),), canary=lambda bundle: None).refresh())
+        return LiveEngine(BundleLoader(self.store, (self.key.public_key(),), canary=lambda _: None).refresh())
 
     def full(self, only: set[str] | None = None) -> LiveEngine:
         """An engine that was told the whole history."""
@@ -59,7 +60,7 @@ class Place:
     def stored(self, only: set[str] | None = None) -> list[StoredRow]:
         rows = [(name, row) for name, frame in self.tables.items() for row in plain_rows(frame)]
         kept = [(n, r) for n, r in rows if only is None or n != "observations" or r["batch_id"] in only]
-        return [StoredRow(i, row.get("batch_id", ""), name, row) for i, (name, row) in enumerate(kept)]
+        return [StoredRow(i, str(row.get("batch_id", "")), name, row) for i, (name, row) in enumerate(kept)]
 
     def snapshot(
         self, rows: pd.DataFrame, known_by: pd.Timestamp | None = None
@@ -95,7 +96,7 @@ def place(tmp_path_factory) -> Place:
         tables[name] = check_rows(raw[name], RUN_HISTORY[name], process, source=name).kept
     words = vocabulary(tables, process)
     store, key = BundleStore(folder / "bundles"), Ed25519PrivateKey.generate()
-    untrained = Place(process, tables, words, None, store, key)  # type: ignore[arg-type]
+    untrained = Place(process, tables, words, cast("Predictor", None), store, key)
     labels = label_log(process, tables["dispositions"])
     rows, features = untrained.snapshot(checkpoint_rows(tables["batches"], labels, process))
     predictor = train(process, rows, features, tables["batches"], labels, plan=QUICK).predictor
@@ -133,7 +134,7 @@ def test_inline_history_scores_as_the_same_rows_kept_and_leaves_nothing_behind(p
     inline = {
         name: [r for r in plain_rows(frame) if r.get("batch_id") == batch_id] for name, frame in place.tables.items()
     }
-    moment = pd.Timestamp(inline["batches"][0]["started_at"]).value // 1000 + 6 * HOUR
+    moment = pd.Timestamp(str(inline["batches"][0]["started_at"])).value // 1000 + 6 * HOUR
     alone = place.engine()
     before = engine.score(batch_id, moment)
     found = engine.score_inline(inline, batch_id, moment)
@@ -168,7 +169,7 @@ def test_scores_in_many_threads_are_equal_to_the_bit_while_rows_of_others_come_i
         try:
             for _ in range(30):
                 found.add(canonical(engine.score("B119", moment).to_json() | {"data_sha256": ""}))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a thread's error is looked at below
             failures.append(error)
 
     threads = [threading.Thread(target=score) for _ in range(4)]

@@ -158,7 +158,7 @@ BROKEN: dict[str, tuple[Callable[[Changed], object], str]] = {
     ),
 }
 COMPATIBLE: dict[str, Callable[[Changed], object]] = {
-    "nothing": lambda c: None,
+    "nothing": lambda _: None,
     "a new path": lambda c: c.whole["paths"].update({"/v3/scores": {"get": {"responses": {}}}}),
     "a new status": lambda c: c.operation(*PUT)["responses"].update({"429": {"description": "Too many"}}),
     "a new optional parameter": lambda c: c.operation(*SCORE)["parameters"].append(

@@ -67,7 +67,8 @@ def _of_content(compared: Compared, before: Schema, now: Schema, at: str) -> Ite
             yield f"{at} as {kind} is gone"
             continue
         schemas = content.get("schema", ANYTHING), now["content"][kind].get("schema", ANYTHING)
-        yield from compared.misfits(*(schemas if compared.way == "request" else reversed(schemas)), at)
+        former, present = schemas if compared.way == "request" else schemas[::-1]
+        yield from compared.misfits(former, present, at)
 
 
 def _parameters(operation: Schema) -> dict[tuple[str, str], Schema]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def add_key(data_dir: Path, role: str = "mes") -> str:
 
 
 @contextlib.contextmanager
-def endpoint(data_dir: Path, key: str, process_id: str) -> Iterator[TestClient]:
+def endpoint(data_dir: Path, key: str, process_id: str) -> Generator[TestClient]:
     """A client of the whole endpoint over a data directory, in this process, as somebody with a key."""
     app = assemble(load_settings(data_dir), data_dir / "bundles" / process_id, data_dir / "keys")
     with TestClient(app, headers={"authorization": f"Bearer {key}"}, raise_server_exceptions=False) as client:

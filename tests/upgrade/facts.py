@@ -56,7 +56,7 @@ def records(database: Path) -> dict[str, Any]:
             "sha256_of_bodies": [hashlib.sha256(text.encode()).hexdigest() for text in bodies]}  # fmt: skip
 
 
-def still_said(former: Any, now: Any, at: str = "") -> list[str]:
+def still_said(former: object, now: object, at: str = "") -> list[str]:
     """What a former JSON value said and a present one does not, one line each; the present one may say more."""
     if isinstance(former, dict) and isinstance(now, dict):
         gone = [f"{at}/{name} is gone" for name in former if name not in now]

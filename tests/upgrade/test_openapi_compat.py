@@ -7,12 +7,12 @@ from tests.upgrade.compat import problems
 from tests.upgrade.current import description
 
 
-def test_a_client_of_0_1_0_goes_on_working(tmp_path):
+def test_a_client_of_0_1_0_goes_on_working(tmp_path) -> None:
     assert problems(FORMER, description(tmp_path)) == []
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_breaks_a_client_is_reported(name):
+def test_what_breaks_a_client_is_reported(name) -> None:
     change, told = BROKEN[name]
     changed = Changed()
     change(changed)
@@ -21,11 +21,11 @@ def test_what_breaks_a_client_is_reported(name):
 
 
 @pytest.mark.parametrize("name", COMPATIBLE)
-def test_what_a_client_does_not_notice_is_not_reported(name):
+def test_what_a_client_does_not_notice_is_not_reported(name) -> None:
     changed = Changed()
     COMPATIBLE[name](changed)
     assert problems(FORMER, changed.whole) == []
 
 
-def test_the_description_of_0_1_0_is_the_whole_one():
+def test_the_description_of_0_1_0_is_the_whole_one() -> None:
     assert (len(FORMER["paths"]), sum(len(operations) for operations in FORMER["paths"].values())) == (22, 23)

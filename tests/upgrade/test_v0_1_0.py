@@ -90,14 +90,14 @@ def as_a_record(row: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def test_every_stored_file_is_as_it_was_written_and_every_table_is_read(plant):
+def test_every_stored_file_is_as_it_was_written_and_every_table_is_read(plant) -> None:
     told = run("verify", *options(plant))
     assert (told.exit_code, told.stderr) == (0, "")
     assert stored(plant / f"{PROCESS}.toml", plant / "var") == EXPECTED["tables"]
 
 
 @pytest.mark.slow
-def test_later_scores_join_the_former_ones_which_stay_as_they_were(plant):
+def test_later_scores_join_the_former_ones_which_stay_as_they_were(plant) -> None:
     told = run("score", *options(plant), "--history", plant / "history", "--as-of", LATER)
     if told.exit_code:
         assert is_one_line_that_says_what_to_do(told.stderr)
@@ -110,7 +110,7 @@ def test_later_scores_join_the_former_ones_which_stay_as_they_were(plant):
     assert run("verify", *options(plant)).exit_code == 0
 
 
-def test_the_records_answer_what_they_answered(read):
+def test_the_records_answer_what_they_answered(read) -> None:
     for path, former in EXPECTED["reads"].items():
         answer = read.client.get(path)
         if path == "/v1/model" and answer.status_code == 503:  # its bundle cannot speak any more
@@ -121,14 +121,14 @@ def test_the_records_answer_what_they_answered(read):
         assert set(former.splitlines()) <= set(read.client.get(f"/v1/scores/{score_id}/copy").text.splitlines())
 
 
-def test_a_request_that_was_answered_gets_the_same_answer_again(read):
+def test_a_request_that_was_answered_gets_the_same_answer_again(read) -> None:
     asked = EXPECTED["repeated"]
     headers = {"content-type": "application/json", "idempotency-key": asked["key"]}
     again = read.client.request(asked["method"], asked["path"], content=json.dumps(asked["body"]), headers=headers)
     assert (again.status_code, again.headers.get("idempotent-replayed"), again.text) == (200, "true", asked["answer"])
 
 
-def test_reading_changes_nothing_but_the_shape_of_the_database(read):
+def test_reading_changes_nothing_but_the_shape_of_the_database(read) -> None:
     assert read.client.get(f"/v1/scores/{SCORES['inline']}").status_code == 200
     former, now = EXPECTED["records"], records(read.database)
     assert {name: now["counts"].get(name) for name in former["counts"]} == former["counts"]
@@ -136,7 +136,7 @@ def test_reading_changes_nothing_but_the_shape_of_the_database(read):
     assert [score["body_sha256"] for score in now["scores"]] == now["sha256_of_bodies"] == former["sha256_of_bodies"]
 
 
-def test_what_is_worked_out_from_a_score_is_the_same_or_needs_the_code_of_then(read):
+def test_what_is_worked_out_from_a_score_is_the_same_or_needs_the_code_of_then(read) -> None:
     for path, former in EXPECTED["worked_out"].items():
         answer = read.client.get(path)
         if answer.status_code in (409, 503):  # it spoke with other code; no model speaks now
@@ -145,13 +145,13 @@ def test_what_is_worked_out_from_a_score_is_the_same_or_needs_the_code_of_then(r
             assert (answer.status_code, still_said(former, answer.json())) == (200, [])
 
 
-def test_the_keys_are_those_that_were_made(plant, read):
+def test_the_keys_are_those_that_were_made(plant, read) -> None:
     assert run("keys", "list", "--data-dir", plant / "var").output.splitlines() == EXPECTED["keys"]
     other = {"authorization": f"Bearer {EXPECTED['api_key'][:-1]}x"}
     assert read.client.get("/v1/batches", headers=other).status_code == 401
 
 
-def test_the_trail_is_whole_is_exported_as_it_was_and_goes_on(plant):
+def test_the_trail_is_whole_is_exported_as_it_was_and_goes_on(plant) -> None:
     data = ("--data-dir", plant / "var")
     entries, n = (FORMER / "audit.jsonl").read_text().splitlines(), EXPECTED["records"]["head"]["audit_seq"]
     verified = run("audit", "verify", *data)
@@ -165,7 +165,7 @@ def test_the_trail_is_whole_is_exported_as_it_was_and_goes_on(plant):
     assert (changed["seq"], changed["previous"]) == (n + 1, EXPECTED["records"]["head"]["audit_hash"])
 
 
-def test_the_anchor_of_then_shows_a_chain_that_was_cut(plant):
+def test_the_anchor_of_then_shows_a_chain_that_was_cut(plant) -> None:
     anchor = plant / "var" / "audit.anchor"
     seq, _, rest = anchor.read_text().splitlines()[-1].split(maxsplit=2)
     assert int(seq) == EXPECTED["records"]["head"]["audit_seq"]
@@ -175,7 +175,7 @@ def test_the_anchor_of_then_shows_a_chain_that_was_cut(plant):
 
 
 @pytest.mark.parametrize("kind", SCORES)
-def test_a_score_of_then_is_made_again_or_one_line_says_by_what(plant, kind):
+def test_a_score_of_then_is_made_again_or_one_line_says_by_what(plant, kind) -> None:
     told = run("score", "--replay", SCORES[kind], *options(plant))
     if told.exit_code == 0:
         assert "the same to the bit" in told.output
@@ -184,7 +184,7 @@ def test_a_score_of_then_is_made_again_or_one_line_says_by_what(plant, kind):
 
 
 @pytest.mark.slow
-def test_the_bundle_of_then_speaks_or_says_that_it_has_to_be_exported_again_and_then_speaks(plant):
+def test_the_bundle_of_then_speaks_or_says_that_it_has_to_be_exported_again_and_then_speaks(plant) -> None:
     scores, as_of = "/v1/batches/E1/scores", EXPECTED["repeated"]["body"]["as_of"]
     with endpoint(plant / "var", EXPECTED["api_key"], PROCESS) as client:
         first = client.post(scores, json={"as_of": as_of})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from sqlalchemy import Connection, select
@@ -16,7 +16,7 @@ from benchmarks.serving.outages.mes import Told
 from features.canonical import canonical
 from serving.audit import verification
 from serving.ids import iso, microseconds
-from serving.model_releases import ModelReleases
+from serving.interfaces import Engine
 from serving.records.rows import rows_between
 from serving.records.scores import score_json
 from serving.records.store import Records
@@ -31,6 +31,14 @@ class Before:
     score_ids: frozenset[str]
 
 
+class Engines(Protocol):
+    """What makes an engine over a model: `serving.model_releases.ModelReleases`."""
+
+    def make(self, model: Mapping[str, object] | None) -> Engine:
+        """An empty engine over the model that a score names."""
+        ...
+
+
 @dataclass(frozen=True)
 class Judge:
     """Compares, with the models that made the scores.
@@ -38,12 +46,12 @@ class Judge:
     Attributes:
         url: The records.
         anchor: Their anchor; None: not looked at.
-        models: Bundles that may have spoken.
+        models: Engines over the models that made scores.
     """
 
     url: str
     anchor: Path | None
-    models: ModelReleases
+    models: Engines
 
     def before(self) -> Before:
         """Where the records stand now."""

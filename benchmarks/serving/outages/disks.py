@@ -65,7 +65,7 @@ class Mounted:
     folder: Path
     kind: str = f"a tmpfs of {SIZE_MB} MB"
 
-    def fill(self, found: Endpoint, left: int) -> None:
+    def fill(self, found: Endpoint, left: int) -> None:  # noqa: ARG002 - of the protocol
         """Write until it takes no more, then give back what is to be left."""
         with (self.folder / "filler").open("ab", buffering=0) as file, contextlib.suppress(OSError):
             while True:
@@ -75,7 +75,7 @@ class Mounted:
                 file.write(bytes(4096))
         os.truncate(self.folder / "filler", max(0, (self.folder / "filler").stat().st_size - left))
 
-    def free(self, found: Endpoint) -> None:
+    def free(self, found: Endpoint) -> None:  # noqa: ARG002 - of the protocol
         """Remove what filled it."""
         (self.folder / "filler").unlink()
 

@@ -89,7 +89,7 @@ def figures_of(place: Place) -> Iterator[dict[str, Any]]:
         yield _takes_over(found, shelf)
 
 
-def _ways(shelf: Shelf) -> dict[str, Callable[[], None]]:
+def _ways(shelf: Shelf) -> dict[str, Callable[[], None]]:  # noqa: C901 - ways beside each other, a line or two each
     def damaged(change: Callable[[Path, bytes], object]) -> Callable[[], None]:
         def once() -> None:
             model = next((shelf.put(shelf.newer) / "predictor").glob("model*.txt"))

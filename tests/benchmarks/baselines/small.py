@@ -29,21 +29,21 @@ class SmallPlant:
         self._stopped = stopped_after_h or {}
         self._ids = sorted({row[0] for row in summaries})
 
-    def read(self, name, columns):
+    def read(self, _: str, columns: list[str]) -> pa.Table:
         rows = pd.DataFrame(self._summaries, columns=["batch_id", "parameter", "bin", "valid_from", "mean", "last"])
         rows = rows.assign(late=rows["valid_from"] > rows["bin"], valid_until=FOREVER, n=1)
         return pa.Table.from_pandas(
             rows[columns], pa.schema([SUMMARIES.field(c) for c in columns]), preserve_index=False
         )
 
-    def table(self, name):
+    def table(self, name: str) -> pd.DataFrame:
         if name == "dispositions":
             decided = [START + pd.Timedelta(hours=self._stopped.get(b, 1000)) for b in self._ids]
             return pd.DataFrame({"batch_id": self._ids, "decided_at": decided})
         return pd.DataFrame({"batch_id": self._ids, "started_at": START, "process_version": "1", "site_id": "S"})
 
 
-def held_values(values, *, is_sensor, versions=None):
+def held_values(values, *, is_sensor, versions: list[str] | None = None) -> Signals:
     """Signals of an array (batches, parameters, H) of hours 1, 2, ..."""
     values = np.asarray(values, np.float32)
     n, parameters, hours = values.shape

@@ -8,7 +8,7 @@ from features.errors import BatchguardError
 
 
 @pytest.fixture
-def workers(tmp_path, monkeypatch):
+def workers(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(environments, "HERE", tmp_path)
     (tmp_path / "copy_worker.py").write_text("import sys, pathlib\npathlib.Path(sys.argv[2]).write_text(sys.argv[1])\n")
     (tmp_path / "broken_worker.py").write_text("import no_such_package\n")
@@ -20,7 +20,8 @@ def test_workers_run_side_by_side_and_are_waited_for(workers) -> None:
     assert [(workers / name).read_text() for name in "12"] == ["a", "b"]
 
 
-def test_a_package_that_cannot_be_imported_is_named(workers) -> None:
+@pytest.mark.usefixtures("workers")
+def test_a_package_that_cannot_be_imported_is_named() -> None:
     with pytest.raises(BatchguardError, match="broken failed: ModuleNotFoundError: No module named 'no_such_package'"):
         environments.run_script(Path(sys.executable), "broken", [[]])
 

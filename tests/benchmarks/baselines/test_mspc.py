@@ -1,13 +1,17 @@
+from typing import Literal, cast
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from benchmarks.baselines import mspc
+from benchmarks.baselines.signals import Signals
+from pipelines.plant import Plant
 from tests.benchmarks.baselines.small import held_values
 
 
 @pytest.fixture
-def plant_of_pairs():
+def plant_of_pairs() -> Signals:
     """300 batches of three parameters, the first two move together; batch 0 breaks that from hour 4."""
     rng = np.random.default_rng(5)
     common = rng.normal(size=(300, 1, 8))
@@ -18,11 +22,11 @@ def plant_of_pairs():
     return held_values(values, is_sensor=[True, True, True])
 
 
-def fitted(data):
+def fitted(data: Signals) -> mspc.Model:
     return mspc.fit(data, np.arange(1, 300), mspc.Choice("of the batch", np.inf, 0.6))
 
 
-def over_limit(data, model, rows, name):
+def over_limit(data: Signals, model: mspc.Model, rows: np.ndarray, name: Literal["t2", "spe"]) -> np.ndarray:
     squared = (mspc.model_input(model, data, rows, model.choice.clip) @ model.vectors) ** 2
     return mspc._over_limit(model, squared, data, rows, name)
 
@@ -42,10 +46,10 @@ def test_a_twentieth_of_the_good_batches_is_above_the_limit_of_an_hour(plant_of_
 
 def test_contributions_sum_to_the_residual_and_name_the_pair(plant_of_pairs, monkeypatch) -> None:
     model = fitted(plant_of_pairs)
-    monkeypatch.setattr(mspc, "signals", lambda plant: plant_of_pairs)
-    monkeypatch.setattr(mspc, "_fit_best", lambda plant, train, name: model)
+    monkeypatch.setattr(mspc, "signals", lambda _: plant_of_pairs)
+    monkeypatch.setattr(mspc, "_fit_best", lambda *_: model)
     at = pd.DataFrame({"batch_id": ["B0", "B7"], "checkpoint_h": [6.0, 2.0]})
-    found = mspc.spe_contributions(None, None, at)
+    found = mspc.spe_contributions(cast("Plant", None), pd.Series(dtype=bool), at)
     rows = np.array([0, 7])
     squared = (mspc.model_input(model, plant_of_pairs, rows, np.inf) @ model.vectors) ** 2
     spe = mspc._statistics(model, squared)["spe"]

@@ -1,16 +1,19 @@
+from typing import cast
+
 import pandas as pd
 import pytest
 
 from benchmarks.baselines import normal_range
+from pipelines.plant import Plant
 from tests.benchmarks.baselines.small import SmallPlant
 
 GOOD = [(f"G{i}", "temperature_c", 1 + i % 2, 1 + i % 2, 36.5 + i / 10, 36.5 + i / 10) for i in range(10)]
 
 
-def highest(*rows):
+def highest(*rows) -> pd.Series:
     plant = SmallPlant([*GOOD, *rows])
     train = pd.Series(False, pd.Index([row[0] for row in GOOD]))
-    found = normal_range.scores(plant, train, ("X",))
+    found = normal_range.scores(cast("Plant", plant), train, ("X",))
     return found.set_index("checkpoint_h")["score"]
 
 

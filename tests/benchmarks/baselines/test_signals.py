@@ -7,7 +7,7 @@ from tests.benchmarks.baselines.small import SmallPlant, held_values
 NAN = float("nan")
 
 
-def seen(summaries, parameter, **more):
+def seen(summaries, parameter: str, **more) -> list[float]:
     data = signals(SmallPlant(summaries, **more))
     return data.values[0, data.parameters.index(parameter)].tolist()
 

@@ -8,7 +8,7 @@ from benchmarks.model.cases import LOST, affected_in_training, cases, observable
 END = pd.Timestamp("2026-01-10", tz="UTC")
 
 
-def fault(batch, mode, outcome, without, affected="ph", first=None):
+def fault(batch, mode, outcome, without, affected="ph", first=None) -> dict[str, object]:
     return {
         "batch_id": batch,
         "mode": mode,
@@ -32,7 +32,7 @@ FAULTS = [
 
 
 @pytest.fixture
-def ground():
+def ground() -> SimpleNamespace:
     ids = tuple("ABCDEFG")
     outcomes = {f["batch_id"]: f["outcome"] for f in FAULTS} | {"G": "released"}
     dispositions = pd.DataFrame({"batch_id": list(outcomes), "revision": 0, "outcome": list(outcomes.values())})

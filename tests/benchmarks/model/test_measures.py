@@ -6,7 +6,7 @@ from benchmarks.model.measures import Measure, together
 from benchmarks.model.tables import tables
 
 
-def of(value, **more):
+def of(value, **more) -> Measure:
     return Measure("S", "recall", value, n=100, n_failed=10, **more)
 
 

@@ -1,22 +1,35 @@
 """The judge of outages finds what is lost, doubled and wrong: a benchmark that cannot fail shows nothing."""
 
 import copy
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from typing import cast
 
 import orjson
 import pytest
 
 from benchmarks.serving.outages.consistency import Before, Judge
 from benchmarks.serving.outages.mes import Client, Told
+from benchmarks.serving.server import Endpoint
+from models.scoring.score import Score
 from serving.audit.chain import Anchor
+from serving.interfaces import Engine
 from serving.records.store import Records
 from serving.service import intake, score_requests
 from serving.service.engine_cache import EngineCache
 from serving.service.scoring_service import ScoringService
-from tests.serving.counting_engine import make_counting_engine
+from tests.serving.counting_engine import CountingEngine, make_counting_engine
 from tests.serving.services import BATCH, MES, NOON, call, reading
+
+
+@dataclass(frozen=True)
+class Engines:
+    empty: Callable[[], Engine]
+
+    def make(self, model: Mapping[str, object] | None) -> Engine:
+        assert model is not None
+        return self.empty()
 
 
 @dataclass(frozen=True)
@@ -41,15 +54,15 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path) -> Iterator[Place]:
     url = f"sqlite:///{tmp_path / 'records.db'}"
     records = Records(url)
     records.prepare()
     service = ScoringService(records, make_counting_engine, EngineCache(records, make_counting_engine), Anchor(tmp_path / "anchor"),
                 clock=lambda: NOON)  # fmt: skip
     intake.put_batch(service, call(request_id="r0"), "B1", BATCH, "")
-    judge = Judge(url, tmp_path / "anchor", SimpleNamespace(make=make_counting_engine))
-    made = Place(judge, service, judge.before(), Client(SimpleNamespace()))
+    judge = Judge(url, tmp_path / "anchor", Engines(CountingEngine))
+    made = Place(judge, service, judge.before(), Client(cast("Endpoint", None)))
     for hour in (1, 2):
         made.add(hour, 5.0)
         made.score()
@@ -81,17 +94,11 @@ def test_a_score_that_was_told_otherwise_is_wrong(place) -> None:
 
 
 def test_a_score_that_is_not_made_again_to_the_bit_is_wrong(place) -> None:
-    make = make_counting_engine
+    class Other(CountingEngine):
+        def _score(self, *asked, **more) -> Score:
+            return super()._score(*asked, **more).model_copy(update={"failure_probability": 0.123})
 
-    def other(model):
-        engine = make(model)
-        engine.score, score = (
-            lambda *asked, **more: score(*asked, **more).model_copy(update={"failure_probability": 0.123}),
-            engine.score,
-        )
-        return engine
-
-    judge = Judge(place.judge.url, None, SimpleNamespace(make=other))
+    judge = Judge(place.judge.url, None, Engines(Other))
     note = judge.figure("x", 1, Told([place.client], [0.5]), place.before)["note"]
     assert "lost 0, doubled 0, wrong 2" in note
 

@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 
 from features.errors import TrainingError
-from models.evaluation.sealed_test import ADDITIVE, score_test, sealed_rows
+from models.evaluation.sealed_test import ADDITIVE, Scored, score_test, sealed_rows
 from models.evaluation.trajectories import COLUMNS
 from models.predictor import Predictor
 from models.scoring.assessment import assess_frame
 from tests.models.plant import FLAT
 
 
-def scored(plant, trained, log=None, **known):
+def scored(plant, trained, log=None, **known) -> Scored:
     log = plant.log if log is None else log
     return score_test(
         plant.process, trained.predictor, plant.snapshots, plant.features, plant.batches, log, trained.seal, **known

@@ -1,7 +1,7 @@
 import math
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,16 +10,16 @@ from features.errors import ContractError
 from models.explain.changes import BASE, ScoreParts, changes
 from models.scoring.newest import Newest
 
-NOON = pd.Timestamp("2026-03-01 12:00", tz="UTC")
-BEFORE = NOON - pd.Timedelta(hours=12)
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+BEFORE = NOON - timedelta(hours=12)
 
 
-def scored(as_of: pd.Timestamp, base: float, contributions: dict[str, float], **newest: Newest) -> ScoreParts:
+def scored(as_of: datetime, base: float, contributions: dict[str, float], **newest: Newest) -> ScoreParts:
     risk = 1 / (1 + math.exp(-(base + sum(contributions.values()))))
     return ScoreParts(as_of, risk, base, contributions, newest)
 
 
-def glucose(value: float | None, at: pd.Timestamp | None) -> Newest:
+def glucose(value: float | None, at: datetime | None) -> Newest:
     return Newest("Glucose", "mmol/L", value, at, False)
 
 
@@ -56,7 +56,7 @@ def test_a_result_that_arrived_is_said_as_such() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        (glucose(6.4, BEFORE), glucose(6.4, BEFORE + pd.Timedelta(milliseconds=2)), "(still 6.4 mmol/L)"),
+        (glucose(6.4, BEFORE), glucose(6.4, BEFORE + timedelta(milliseconds=2)), "(still 6.4 mmol/L)"),
         (glucose(6.4, BEFORE), glucose(6.4, NOON), "(newest again 6.4 mmol/L)"),
         (glucose(6.4, BEFORE), glucose(None, None), "(no value any more, was 6.4 mmol/L)"),
         (glucose(None, None), glucose(None, None), "(no value yet)"),

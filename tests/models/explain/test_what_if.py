@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,13 +13,20 @@ from tests.models.explain.counterfactuals import FEATURES, PROCESS, is_possible,
 OF_PARAMETERS = {"ph": "ph.last_6h.mean", "flow": "flow.since_start.last", "sugar": "sugar.since_start.last"}
 
 
-def linear(**weights: float):
+def limits_of(name: str) -> tuple[float, float]:
+    low, high = PROCESS[name].normal
+    assert low is not None
+    assert high is not None
+    return low, high
+
+
+def linear(**weights: float) -> Callable[[pd.DataFrame], np.ndarray]:
     """Risk from levels: a weight per unit above the middle of the normal range, through the logistic curve."""
 
     def predict(rows: pd.DataFrame) -> np.ndarray:
         z = np.zeros(len(rows))
         for name, weight in weights.items():
-            low, high = PROCESS[name].normal
+            low, high = limits_of(name)
             z += weight * (rows[OF_PARAMETERS[name]].to_numpy(float) - (low + high) / 2)
         return 1 / (1 + np.exp(-z))
 
@@ -153,7 +162,7 @@ def test_a_change_stays_inside_normal_and_does_what_it_says(ph, flow, sugar, a, 
     for change in found.changes:
         assert change.probability < threshold <= found.probability
         for move in change.moves:
-            low, high = PROCESS[move.parameter].normal
+            low, high = limits_of(move.parameter)
             assert low <= move.to <= high
     assert all(is_possible(tried, p) for frame in seen[1:2] for _, tried in frame.iterrows() for p in ("ph", "flow"))
     if not found.changes and found.probability >= threshold:  # then no corner of the grid does either

@@ -1,5 +1,6 @@
 import itertools
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import logit
 
 from features.process import Cost, DecisionRule
+from models.learners.applicability.domain import Domain
 from models.learners.conformal import Conformal
 from models.scoring.decision import BOTH_POSSIBLE, Thresholds, decide, fit_thresholds
 from tests.models.plant import utc
@@ -33,7 +35,9 @@ LIKE_FAILURES = Verdict(inside=False, within_known_failures=True, causes=(OUTSID
 def of(p: float, *, may_fail: bool, domain: Verdict | None) -> tuple[str, str]:
     bound = -np.inf if may_fail else np.inf
     sets = Conformal((0.0,), (bound,), (np.inf,))
-    decisions, causes = decide(logit(np.array([p])), np.zeros(1), AT, sets, None if domain is None else [domain])
+    decisions, causes = decide(
+        logit(np.array([p])), np.zeros(1), AT, sets, None if domain is None else [cast("Domain", domain)]
+    )
     return decisions[0], causes[0]
 
 

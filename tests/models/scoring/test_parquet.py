@@ -1,6 +1,7 @@
 """The score record and its stored form have one declaration."""
 
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -68,6 +69,7 @@ def test_a_row_that_is_no_score_is_refused(wrong: dict[str, object]) -> None:
 def test_as_json_times_carry_their_offset_and_numbers_are_kept() -> None:
     plain = FULL.to_json()
     assert plain["as_of"] == "2026-03-01T12:00:00.000000Z"
-    assert plain["reasons"][0]["newest_at"] == "2026-03-01T12:00:00+00:00"
-    assert plain["reasons"][0]["normal"] == [4.0, None]
+    reasons: Any = plain["reasons"]
+    assert reasons[0]["newest_at"] == "2026-03-01T12:00:00+00:00"
+    assert reasons[0]["normal"] == [4.0, None]
     assert scores_of([plain]) == [FULL]

@@ -1,6 +1,7 @@
 """What changed and what could still be done: as the bulk scorer says it, from memory or from stored rows alike."""
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 
 import orjson
@@ -20,24 +21,23 @@ from serving.service.scoring_service import ScoringService
 from tests.serving.bulk_engine import BulkEngine, _frame
 from tests.serving.conftest import sqlite_url
 from tests.serving.services import BATCH, MES, NOON, NORTH, SOUTH, call, make_service, reading
+from tests.serving.small_plant import SmallPlant
 
 RELEASE = Release("soup", "1")
 OWN = BATCH | {"line": "a"}
 
 
 @pytest.fixture(scope="module")
-def plant(small_plant):
+def plant(small_plant) -> SmallPlant:
     force, *others = small_plant.process.parameter
     movable = force.model_copy(update={"controllable": True})
     return replace(small_plant, process=small_plant.process.model_copy(update={"parameter": (movable, *others)}))
 
 
 @pytest.fixture
-def service(plant, sqlite_shape, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "serving.bundle.loader.run_canary", lambda bundle: None
-    )  # its child process has tests of its own
-    monkeypatch.setattr("serving.model_releases.run_canary", lambda bundle: None)
+def service(plant, sqlite_shape, tmp_path, monkeypatch) -> Iterator[ScoringService]:
+    monkeypatch.setattr("serving.bundle.loader.run_canary", lambda _: None)  # its child process has tests of its own
+    monkeypatch.setattr("serving.model_releases.run_canary", lambda _: None)
     plant.bundle(tmp_path / "bundles", tmp_path / "keys", "1")
     models, records = (
         ModelReleases(tmp_path / "bundles", tmp_path / "keys"),
