@@ -131,12 +131,30 @@ def _snapshot_inputs(plant: Plant, month: str, rows: pd.DataFrame, context: Plan
 
 
 def write_in_progress(plant: Plant, context: PlantContext, as_of: pd.Timestamp) -> pd.DataFrame:
-    """Snapshots as of a moment of the batches that had no disposition and no label by then."""
-    tables, labels = context.tables, context.labels
+    """Store `snapshots_as_of` of the batches in progress, and their dictionary."""
+    frame, features = snapshots_as_of(plant, context, as_of)
+    _write_dictionary(plant, features)
+    inputs = digest([plant.data_version(), str(as_of), process_digest(plant.process), features_digest()])
+    _write_frame(plant, "in_progress_features", frame, inputs)
+    return frame
+
+
+def snapshots_as_of(
+    plant: Plant, context: PlantContext, as_of: pd.Timestamp, batch_ids: Sequence[str] | None = None
+) -> tuple[pd.DataFrame, tuple[Feature, ...]]:
+    """Snapshots at a moment, and the dictionary of their columns; nothing that became available later counts.
+
+    Args:
+        plant: Stored run history.
+        context: Of the same run history.
+        as_of: The moment, UTC.
+        batch_ids: Batches that had started by then; None: those that had no disposition and no label by then.
+    """
+    tables, labels, batches = context.tables, context.labels, context.tables["batches"]
     decided = set(tables["dispositions"].loc[tables["dispositions"]["decided_at"] <= as_of, "batch_id"])
     decided |= set(labels.loc[labels["label_available_at"] <= as_of, "batch_id"])
-    batches = tables["batches"]
-    rows = rows_as_of(batches[~batches["batch_id"].isin(decided)], as_of)
+    wanted = ~batches["batch_id"].isin(decided) if batch_ids is None else batches["batch_id"].isin(list(batch_ids))
+    rows = rows_as_of(batches[wanted], as_of)
     running = batches[batches["batch_id"].isin(rows["batch_id"])]
     months = sorted(running["started_at"].dt.strftime("%Y-%m").unique())
     readers = row_groups(plant.history.files("observations", months), as_of)
@@ -145,10 +163,7 @@ def write_in_progress(plant: Plant, context: PlantContext, as_of: pd.Timestamp) 
         rows, pa.Table.from_batches(made, SUMMARIES), tables, labels, plant.process, context.vocabulary
     )
     validate(frame, SNAPSHOT)
-    _write_dictionary(plant, features)
-    inputs = digest([plant.data_version(), str(as_of), process_digest(plant.process), features_digest()])
-    _write_frame(plant, "in_progress_features", frame, inputs)
-    return frame
+    return frame, features
 
 
 def _write_frame(plant: Plant, table: str, frame: pd.DataFrame, inputs: str) -> None:

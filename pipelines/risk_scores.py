@@ -36,6 +36,20 @@ def serving_model(plant: Plant) -> RegisteredModel:
     return model
 
 
+def identity_of(plant: Plant, model: RegisteredModel) -> Model:
+    """A registered model as its scores name it."""
+    review = "released" if model.review == "released" else "unreviewed"
+    return Model(
+        model.name,
+        model.version,
+        model.sha256,
+        review,
+        plant.process.id,
+        process_digest(plant.process),
+        features_digest(),
+    )
+
+
 def damaged_predictors(plant: Plant) -> list[str]:
     """One line per predictor that is not what it was: those by digest, and those the registry's aliases name."""
     registry = Registry(plant.settings.data_dir)
@@ -96,11 +110,7 @@ def publish_scores(plant: Plant) -> tuple[list[Score], RegisteredModel]:
             f"{model.version} knows outcomes",
             remedy="Score a later moment: at that one, the model would know the future.",
         )
-    identity = Model(
-        model.name, model.version, predictor.sha256, "released" if model.review == "released" else "unreviewed",
-        predictor.process_id, process_digest(plant.process), features_digest(),
-    )  # fmt: skip
-    scorer = SnapshotScorer(predictor, plant.process, identity, read_dictionary(plant))
+    scorer = SnapshotScorer(predictor, plant.process, identity_of(plant, model), read_dictionary(plant))
     scores = score_snapshots(scorer, snapshots, data_sha256=plant.data_version(), before=last_scored(plant, snapshots))
     scores_of([score.model_dump() for score in scores])  # each within the bounds of the record
     append_scores(plant.scores, scores)

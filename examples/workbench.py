@@ -1,0 +1,45 @@
+"""Work with a stored plant in Python: features at a time, scores, reasons, figures.
+
+Run `make demo` first, then `.venv/bin/python examples/workbench.py --process processes/cart.toml --data-dir var/demo`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pipelines import workbench
+
+
+def main() -> None:
+    """Print the batches in progress, why they are at risk, and how the predictor did on other batches."""
+    parser = argparse.ArgumentParser(description="features at a time, scores, reasons and figures of a stored plant")
+    parser.add_argument("--process", type=Path, required=True)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    given = parser.parse_args()
+    plant = workbench.open_plant(given.process, given.data_dir)
+    loaded = workbench.load_predictor(plant)
+
+    snapshots, features = workbench.features_as_of(plant, plant.newest_moment)
+    print(
+        f"{len(snapshots)} batches in progress at {plant.newest_moment:%Y-%m-%d %H:%M} UTC, {len(features)} features each"
+    )
+    for score in workbench.score(loaded, plant, snapshots, features):
+        first = score.reasons[0].sentence if score.reasons else "no reason"
+        print(f"  {score.batch_id}: {score.failure_probability:.0%}, {score.decision}; {first}")
+
+    points = workbench.explain(loaded, snapshots, features)
+    largest = points.abs().mean().nlargest(3).index
+    print("percentage points of the parameters that matter most here:")
+    print(points[largest].round(1).to_string())
+
+    sealed = workbench.sealed_evaluation(plant).overall
+    print(
+        f"sealed test of version {loaded.model.version}: AUROC {sealed['auroc']:.2f} "
+        f"({sealed['auroc_low']:.2f} to {sealed['auroc_high']:.2f}), {sealed['n_failed']:.0f} of {sealed['n']:.0f} batches failed"
+    )
+    print("Figures on simulated batches verify the software; they validate no model.")
+
+
+if __name__ == "__main__":
+    main()

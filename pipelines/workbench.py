@@ -1,0 +1,158 @@
+"""Functions for people who work with a stored plant in Python: features at a time, a predictor, scores, reasons, figures.
+
+Everything here calls what the assets call, and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+
+from features.dictionary import Feature
+from features.errors import BatchguardError
+from models.cohort.labels import labels_as_of
+from models.evaluation.evaluate import Evaluation
+from models.evaluation.figures import figures
+from models.predictor import Predictor
+from models.registry import RegisteredModel, Registry
+from models.scoring.assessment import assess_frame
+from models.scoring.score import Model, Score
+from models.scoring.snapshots import SnapshotScorer, score_snapshots
+from pipelines.feature_tables import PlantContext, snapshots_as_of
+from pipelines.plant import Plant
+from pipelines.risk_scores import identity_of, serving_model
+from pipelines.settings import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedPredictor:
+    """A predictor from the registry.
+
+    Attributes:
+        predictor: Frozen, checked byte by byte.
+        model: Its identity, as its scores name it.
+        cut: The predictor knows no outcome that became known from this moment on.
+    """
+
+    predictor: Predictor
+    model: Model
+    cut: pd.Timestamp
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How scores compare with the outcomes known today, one row per score.
+
+    Attributes:
+        values: `models.evaluation.figures.figures`: `n`, `n_batches`, `n_failed`, `auroc` with `_low` and `_high`, `brier`, ...
+        n_known_at_training: Batches whose outcome was known before the predictor's cut. If not 0, the figures are no test.
+    """
+
+    values: dict[str, float]
+    n_known_at_training: int
+
+
+def open_plant(process: Path, data_dir: Path) -> Plant:
+    """The stored history, features, scores and models of a process in a data directory."""
+    return Plant(Settings(process, Path(), data_dir, as_of="history"))
+
+
+def features_as_of(
+    plant: Plant, as_of: datetime, batch_ids: Sequence[str] | None = None
+) -> tuple[pd.DataFrame, tuple[Feature, ...]]:
+    """Features of batches with everything known at a moment, and nothing later.
+
+    Args:
+        plant: From `open_plant`.
+        as_of: The moment, with an offset.
+        batch_ids: Which batches; None: those in progress at that moment.
+
+    Returns:
+        `features.contracts.SNAPSHOT`, one row per batch that had started, NaN where nothing was known; and the
+        dictionary of its feature columns.
+
+    Raises:
+        BatchguardError: The moment has no offset, or a named batch is not in the run history.
+    """
+    if as_of.tzinfo is None:
+        raise BatchguardError(f"as_of {as_of} has no offset", expected="for example 2026-01-31T08:00+01:00")
+    context = PlantContext.of(plant)
+    unknown = set(batch_ids or ()) - set(context.tables["batches"]["batch_id"])
+    if unknown:
+        raise BatchguardError(
+            f"batch {min(unknown)} is not in the run history", remedy="Ingest its rows, or correct the id."
+        )
+    moment = pd.to_datetime([as_of], utc=True).as_unit("us")[0]
+    return snapshots_as_of(plant, context, moment, batch_ids)
+
+
+def load_predictor(plant: Plant, version: str | None = None) -> LoadedPredictor:
+    """A version of the registry; None: the one whose scores count.
+
+    Raises:
+        StorageError: There is no such version, or its files were changed.
+    """
+    registry, model = Registry(plant.settings.data_dir), _registered(plant, version)
+    return LoadedPredictor(registry.predictor(model), identity_of(plant, model), registry.seal(model).cut)
+
+
+def score(loaded: LoadedPredictor, plant: Plant, snapshots: pd.DataFrame, features: tuple[Feature, ...]) -> list[Score]:
+    """Scores of snapshots, by batch and time, as the asset `risk_scores` makes them.
+
+    Raises:
+        ContractError: The snapshots lack a feature of the predictor, or hold an infinite value.
+    """
+    scorer = SnapshotScorer(loaded.predictor, plant.process, loaded.model, features)
+    return score_snapshots(scorer, snapshots, data_sha256=plant.data_version())
+
+
+def explain(loaded: LoadedPredictor, snapshots: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:
+    """Percentage points that each parameter adds to the probability.
+
+    Returns:
+        Indexed by `batch_id` and `as_of` in the snapshots' order, one column per parameter; a row sums to
+        100 times the probability less the base probability of its hour.
+    """
+    parameters = [feature.parameter for feature in loaded.predictor.features]
+    parts = [pd.DataFrame(found.points) for found in assess_frame(loaded.predictor, snapshots, features)]
+    points = pd.concat(parts).T.groupby(parameters, sort=True).sum().T
+    return points.set_index(pd.MultiIndex.from_frame(snapshots[["batch_id", "as_of"]]))
+
+
+def evaluate(plant: Plant, loaded: LoadedPredictor, scores: Sequence[Score]) -> Figures:
+    """Compare scores with the outcomes that are known today; censored batches and those without an outcome are left out.
+
+    Figures over batches whose outcome the predictor knew are no test of it: the result counts these batches.
+
+    Raises:
+        BatchguardError: The scored batches with an outcome do not hold both failures and successes.
+    """
+    labels = labels_as_of(plant.labels())
+    labels = labels[~labels["censored"].astype(bool)]
+    rows = pd.DataFrame(
+        {"batch_id": [s.batch_id for s in scores], "failure_probability": [s.failure_probability for s in scores]}
+    )
+    rows = rows[rows["batch_id"].isin(labels.index)]
+    rows = rows.assign(failed=rows["batch_id"].map(labels["failed"]).astype(bool))
+    if rows["failed"].nunique() != 2:
+        raise BatchguardError(
+            f"{len(rows)} of {len(scores)} scores are of batches with an outcome, {int(rows['failed'].sum())} of them failed",
+            expected="failures and successes",
+            remedy="Score more batches, at an earlier moment.",
+        )
+    known = labels.index[labels["first_available_at"] < loaded.cut]
+    return Figures(figures(rows), int(rows.loc[rows["batch_id"].isin(known), "batch_id"].nunique()))
+
+
+def sealed_evaluation(plant: Plant, version: str | None = None) -> Evaluation:
+    """The evaluation on the sealed test that was made with a version; the test is not read again."""
+    return Registry(plant.settings.data_dir).evaluation(_registered(plant, version))
+
+
+def _registered(plant: Plant, version: str | None) -> RegisteredModel:
+    registry = Registry(plant.settings.data_dir)
+    return serving_model(plant) if version is None else registry.by_version(plant.process.id, version)
