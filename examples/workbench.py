@@ -6,9 +6,14 @@ Run `make demo` first, then `.venv/bin/python examples/workbench.py --process pr
 from __future__ import annotations
 
 import argparse
+from datetime import timedelta
 from pathlib import Path
 
+from features.errors import BatchguardError
 from pipelines import workbench
+from pipelines.plant import Plant
+
+MOMENTS, APART = 6, timedelta(days=14)
 
 
 def main() -> None:
@@ -33,12 +38,32 @@ def main() -> None:
     print("percentage points of the parameters that matter most here:")
     print(points[largest].round(1).to_string())
 
+    print(earlier_figures(plant, loaded))
     sealed = workbench.sealed_evaluation(plant).overall
     print(
         f"sealed test of version {loaded.model.version}: AUROC {sealed['auroc']:.2f} "
         f"({sealed['auroc_low']:.2f} to {sealed['auroc_high']:.2f}), {sealed['n_failed']:.0f} of {sealed['n']:.0f} batches failed"
     )
     print("Figures on simulated batches verify the software; they validate no model.")
+
+
+def earlier_figures(plant: Plant, loaded: workbench.LoadedPredictor) -> str:
+    """Figures of scores made at earlier moments, when the batches were in progress, in a line."""
+    scores = []
+    for back in range(1, MOMENTS + 1):
+        snapshots, features = workbench.features_as_of(plant, loaded.cut - back * APART)
+        if len(snapshots):
+            scores += workbench.score(loaded, plant, snapshots, features)
+    try:
+        found = workbench.evaluate(plant, loaded, scores)
+    except BatchguardError as error:
+        return f"earlier moments: {error}"
+    v, known = found.values, found.n_known_at_training
+    return (
+        f"earlier moments: AUROC {v['auroc']:.2f} ({v['auroc_low']:.2f} to {v['auroc_high']:.2f}), Brier {v['brier']:.2f}, "
+        f"{v['n_failed']:.0f} of {v['n_batches']:.0f} batches failed; "
+        + (f"{known} outcomes were known before its cut: no test" if known else "no outcome was known before its cut")
+    )
 
 
 if __name__ == "__main__":

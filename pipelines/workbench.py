@@ -15,6 +15,7 @@ import pandas as pd
 from features.dictionary import Feature
 from features.errors import BatchguardError
 from models.cohort.labels import labels_as_of
+from models.cohort.table import before_the_label
 from models.evaluation.evaluate import Evaluation
 from models.evaluation.figures import figures
 from models.predictor import Predictor
@@ -36,11 +37,13 @@ class LoadedPredictor:
         predictor: Frozen, checked byte by byte.
         model: Its identity, as its scores name it.
         cut: The predictor knows no outcome that became known from this moment on.
+        sealed: Batches of its sealed test.
     """
 
     predictor: Predictor
     model: Model
     cut: pd.Timestamp
+    sealed: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,8 @@ def load_predictor(plant: Plant, version: str | None = None) -> LoadedPredictor:
         StorageError: There is no such version, or its files were changed.
     """
     registry, model = Registry(plant.settings.data_dir), _registered(plant, version)
-    return LoadedPredictor(registry.predictor(model), identity_of(plant, model), registry.seal(model).cut)
+    seal = registry.seal(model)
+    return LoadedPredictor(registry.predictor(model), identity_of(plant, model), seal.cut, frozenset(seal.batch_ids))
 
 
 def score(loaded: LoadedPredictor, plant: Plant, snapshots: pd.DataFrame, features: tuple[Feature, ...]) -> list[Score]:
@@ -124,28 +128,45 @@ def explain(loaded: LoadedPredictor, snapshots: pd.DataFrame, features: tuple[Fe
 
 
 def evaluate(plant: Plant, loaded: LoadedPredictor, scores: Sequence[Score]) -> Figures:
-    """Compare scores with the outcomes that are known today; censored batches and those without an outcome are left out.
+    """Compare scores with the outcomes that are known today.
 
-    Figures over batches whose outcome the predictor knew are no test of it: the result counts these batches.
+    Censored batches, batches without an outcome and scores made when the outcome was already known are left out. Figures
+    over batches whose outcome the predictor knew are no test of it: the result counts these batches.
 
     Raises:
-        BatchguardError: The scored batches with an outcome do not hold both failures and successes.
+        BatchguardError: A score is of another model or of a batch of the sealed test, or there are not both failures and
+            successes.
     """
-    labels = labels_as_of(plant.labels())
+    _refuse_foreign(loaded, scores)
+    log = plant.labels()
+    labels = labels_as_of(log)
     labels = labels[~labels["censored"].astype(bool)]
-    rows = pd.DataFrame(
-        {"batch_id": [s.batch_id for s in scores], "failure_probability": [s.failure_probability for s in scores]}
-    )
-    rows = rows[rows["batch_id"].isin(labels.index)]
+    given = [(s.batch_id, pd.Timestamp(s.as_of), s.failure_probability) for s in scores]
+    rows = pd.DataFrame(given, columns=["batch_id", "as_of", "failure_probability"])
+    rows = before_the_label(rows[rows["batch_id"].isin(labels.index)], log)
     rows = rows.assign(failed=rows["batch_id"].map(labels["failed"]).astype(bool))
     if rows["failed"].nunique() != 2:
         raise BatchguardError(
-            f"{len(rows)} of {len(scores)} scores are of batches with an outcome, {int(rows['failed'].sum())} of them failed",
+            f"{len(rows)} of {len(scores)} scores came before an outcome, {int(rows['failed'].sum())} of them before a failure",
             expected="failures and successes",
             remedy="Score more batches, at an earlier moment.",
         )
     known = labels.index[labels["first_available_at"] < loaded.cut]
     return Figures(figures(rows), int(rows.loc[rows["batch_id"].isin(known), "batch_id"].nunique()))
+
+
+def _refuse_foreign(loaded: LoadedPredictor, scores: Sequence[Score]) -> None:
+    for one in scores:
+        if one.model.sha256 != loaded.model.sha256:
+            raise BatchguardError(
+                f"the score of batch {one.batch_id} is of model version {one.model.version}",
+                expected=f"version {loaded.model.version}, the loaded one",
+            )
+        if one.batch_id in loaded.sealed:
+            raise BatchguardError(
+                f"batch {one.batch_id} is in the sealed test of model version {loaded.model.version}, which is scored once",
+                remedy="Take its figures from sealed_evaluation, and leave its batches out here.",
+            )
 
 
 def sealed_evaluation(plant: Plant, version: str | None = None) -> Evaluation:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def test_points_of_all_parameters_explain_the_distance_from_the_base(opened: Pla
 def test_figures_count_failures_and_the_batches_that_the_predictor_knew(opened: Plant) -> None:
     loaded = workbench.load_predictor(opened)
     rows = opened.features.read("snapshot_features").to_pandas()
-    rows = rows[rows["checkpoint_h"] == 12]
+    rows = rows[(rows["checkpoint_h"] == 12) & ~rows["batch_id"].isin(loaded.sealed)]
     _, features = workbench.features_as_of(opened, opened.newest_moment)
     scores = workbench.score(loaded, opened, rows, features)
     found = workbench.evaluate(opened, loaded, scores)
@@ -74,8 +75,37 @@ def test_figures_count_failures_and_the_batches_that_the_predictor_knew(opened: 
     assert found.values["n"] == len(decided) < len(rows)
     assert found.values["n_failed"] == (decided["outcome"] == "rejected").sum()
     assert found.n_known_at_training == (decided["decided_at"] < loaded.cut).sum() > 0
-    with pytest.raises(BatchguardError, match="0 of 3 scores are of batches with an outcome, 0 of them failed"):
+    with pytest.raises(BatchguardError, match="0 of 3 scores came before an outcome, 0 of them before a failure"):
         workbench.evaluate(opened, loaded, read_scores(opened.scores))
+
+
+def test_figures_of_four_batches_worked_by_hand(opened: Plant) -> None:
+    loaded, made = workbench.load_predictor(opened), read_scores(opened.scores)[0]
+    decided = opened.table("dispositions").sort_values("decided_at")
+    decided = decided[decided["decided_at"] < loaded.cut]
+    two = {outcome: rows["batch_id"].head(2).tolist() for outcome, rows in decided.groupby("outcome")}
+    early = opened.table("batches")["started_at"].min().to_pydatetime()
+    p = dict(zip(two["rejected"] + two["released"], [0.8, 0.3, 0.2, 0.4], strict=True))
+    scores = [made.model_copy(update={"batch_id": b, "as_of": early, "failure_probability": x}) for b, x in p.items()]
+    late = scores[0].model_copy(
+        update={"as_of": decided["decided_at"].max().to_pydatetime(), "failure_probability": 1.0}
+    )
+    found = workbench.evaluate(opened, loaded, [*scores, late])  # the last one was made when the outcome was known
+    assert (found.values["n"], found.values["n_failed"], found.n_known_at_training) == (4, 2, 4)
+    assert found.values["auroc"] == 0.75  # of four pairs only 0.3 and 0.4 stand the wrong way round
+    assert found.values["brier"] == pytest.approx((0.2**2 + 0.7**2 + 0.2**2 + 0.4**2) / 4)
+
+
+def test_the_sealed_test_is_not_read_again_and_scores_of_another_model_are_refused(opened: Plant) -> None:
+    loaded, made = workbench.load_predictor(opened), read_scores(opened.scores)[0]
+    sealed = made.model_copy(update={"batch_id": min(loaded.sealed)})
+    with pytest.raises(BatchguardError, match="is in the sealed test of model version 1, which is scored once"):
+        workbench.evaluate(opened, loaded, [sealed])
+    other = made.model_copy(update={"model": replace(made.model, version="7", sha256="0" * 64)})
+    with pytest.raises(BatchguardError, match="is of model version 7; expected version 1, the loaded one"):
+        workbench.evaluate(opened, loaded, [other])
+    stored = workbench.sealed_evaluation(opened)
+    assert set(stored.scores["batch_id"]) <= loaded.sealed
 
 
 def test_the_example_runs_on_a_plant_and_states_what_its_figures_are_worth(ran: Ran) -> None:
@@ -85,4 +115,6 @@ def test_the_example_runs_on_a_plant_and_states_what_its_figures_are_worth(ran: 
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("3 batches in progress")
+    assert "earlier moments: AUROC" in done.stdout
+    assert "no test" in done.stdout
     assert done.stdout.rstrip().endswith("they validate no model.")
