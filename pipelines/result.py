@@ -83,13 +83,11 @@ def _claims(splits: pd.DataFrame) -> dict[str, Any]:
 def newest_scores(plant: Plant) -> list[Score]:
     """Scores of the newest time, highest risk first; empty where nothing is in progress."""
     now = plant.features.read("in_progress_features", columns=["batch_id", "as_of"]).to_pandas()
-    moments = dict(zip(now["batch_id"], now["as_of"], strict=True))
-    version = plant.data_version()
-    scores = {
-        s.batch_id: s
-        for s in read_scores(plant.scores)
-        if s.data_sha256 == version and moments.get(s.batch_id) == s.as_of
-    }
+    if now.empty:
+        return []
+    running, version = set(now["batch_id"]), plant.data_version()
+    stored = read_scores(plant.scores, as_of=now["as_of"].max())  # all of one moment
+    scores = {s.batch_id: s for s in stored if s.data_sha256 == version and s.batch_id in running}
     return sorted(scores.values(), key=lambda score: (-score.failure_probability, score.batch_id))
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from models.scoring.parquet import from_table, to_table
 from models.scoring.score import Score, scores_of
@@ -27,16 +29,21 @@ def append_scores(store: Store, scores: Sequence[Score]) -> None:
         store.append(TABLE, None, to_table(scores), key=KEY)
 
 
-def read_scores(store: Store) -> list[Score]:
-    """All stored scores, in the order in which they were stored.
+def read_scores(store: Store, *, as_of: pd.Timestamp | None = None) -> list[Score]:
+    """Stored scores, in the order in which they were stored: all, or those of one moment.
 
     Raises:
         StorageError: A file does not have the bytes that were written.
     """
+    wanted = None if as_of is None else pc.field("as_of") == pa.scalar(as_of, pa.timestamp("us", tz="UTC"))
     former = TABLE if _is_former(store) else FORMER
-    scores = scores_of([_present(row) for row in store.read(former).to_pylist()]) if store.exists(former) else []
+    scores = (
+        scores_of([_present(row) for row in store.read(former, filters=wanted).to_pylist()])
+        if store.exists(former)
+        else []
+    )
     if former != TABLE and store.exists(TABLE):
-        scores += from_table(store.read(TABLE))
+        scores += from_table(store.read(TABLE, filters=wanted))
     return scores
 
 
