@@ -130,7 +130,7 @@ def batchguard(root: Path) -> int:
 
 
 def duckdb_sql(root: Path) -> int:
-    import duckdb  # ty: ignore[import-not-found] - of the group `bench`
+    import duckdb
 
     files = [str(p) for p in Store(root).files("observations")]
     with duckdb.connect() as db:
@@ -143,7 +143,7 @@ def duckdb_sql(root: Path) -> int:
 
 
 def polars_streaming(root: Path) -> int:
-    import polars as pl  # ty: ignore[import-not-found] - of the group `bench`
+    import polars as pl
 
     v, t = pl.col("value"), pl.col("observed_at")
     lazy = (
