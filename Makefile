@@ -33,7 +33,7 @@ dev: .venv/.ready ## Dagster UI with its daemon and MLflow UI on loopback, on th
 	$(BIN)/batchguard dev $(DEMO) --as-of history
 
 test: .venv/.ready ## the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: .venv/.ready ## lint, format, types
 	$(BIN)/ruff check .
