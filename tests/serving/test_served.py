@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -99,11 +99,20 @@ def test_a_refusal_is_shown_as_no_score(endpoint, capsys, monkeypatch) -> None:
     assert capsys.readouterr().out.startswith("NO SCORE for B7: 403")
 
 
+def lines_of(endpoint: Served, wanted: Callable[[dict], bool]) -> list[dict]:
+    """The log's lines that are wanted, once there is one: a line is written after its request was answered."""
+    for _ in range(6_000):
+        lines = [json.loads(line) for line in endpoint.log.splitlines() if line.startswith("{") and line.endswith("}")]
+        if found := [line for line in lines if wanted(line)]:
+            return found
+        time.sleep(0.01)
+    raise AssertionError(endpoint.log)
+
+
 def test_the_log_has_ids_and_no_payloads(endpoint, client) -> None:
     client.put_batch("B2", BATCH | {"subject_key": "subject-4711"})
-    lines = [json.loads(line) for line in endpoint.log.splitlines() if line.startswith("{")]
-    [said] = [line for line in lines if line.get("route") == "/v1/batches/{batch_id}" and line["status"] == 201][-1:]
-    assert {"request_id", "principal", "ms", "timestamp"} <= set(said)
+    [line] = lines_of(endpoint, lambda line: line.get("route") == "/v1/batches/{batch_id}" and line["status"] == 201)[-1:]
+    assert {"request_id", "principal", "ms", "timestamp"} <= set(line)
     assert "subject-4711" not in endpoint.log
     assert endpoint.key not in endpoint.log
 
