@@ -8,11 +8,14 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from features.errors import BatchguardError
+from features.errors import BatchguardError, StorageError
+from models.registry import Registry
+from pipelines.identity import check_identity
 from pipelines.plant import Plant
 from pipelines.settings import PACKAGED, PHONE_HOME_OFF, Settings
 
@@ -36,6 +39,8 @@ def prepare(settings: Settings) -> Settings:
         plant.as_of()
     home = settings.dagster_home
     try:
+        check_identity(settings.data_dir, plant.process)
+        Registry(settings.data_dir).bring_artifacts_home()
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BatchguardError(
@@ -90,7 +95,7 @@ def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:
         from pipelines.defs.resources import months_since
 
         defs = definitions(settings)
-        with dg.DagsterInstance.get() as instance, _progress_to(say):
+        with _readable(settings.dagster_home), dg.DagsterInstance.get() as instance, _progress_to(say):
             result = defs.resolve_job_def(job).execute_in_process(
                 instance=instance,
                 tags=every_month(months_since(settings.first_month)) if job != "monitor" else {},
@@ -104,6 +109,22 @@ def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:
         for error in [*causes, *refused]:
             if isinstance(error, kind):
                 raise error
+
+
+@contextmanager
+def _readable(home: Path) -> Generator[None]:
+    """A damaged database of Dagster's own run history as one line with its remedy."""
+    from sqlalchemy.exc import DatabaseError
+
+    try:
+        yield
+    except DatabaseError as error:
+        if not any(word in str(error.orig) for word in ("not a database", "malformed", "disk image")):
+            raise
+        raise StorageError(
+            f"{home}: Dagster's run history cannot be read: {error.orig}",
+            remedy=f"Move {home} away: it holds the log of former runs only, and a new one is made.",
+        ) from error
 
 
 class AssetError(BatchguardError):
