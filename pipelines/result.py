@@ -62,6 +62,7 @@ def data_of(plant: Plant) -> dict[str, Any]:
         "rows_in": report.rows_in, "rows_kept": report.rows_kept, "rows_quarantined": report.rows_quarantined,
         "batches": plant.history.rows("batches"), "failed": int(labels["failed"].sum()),
         "censored": int(labels["censored"].sum()), "data_version": plant.data_version(),
+        "findings": report.findings(), "conversions": report.conversions(),
     }  # fmt: skip
 
 

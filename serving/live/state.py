@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from features.canonical import canonical
+from features.checks import lookalike_reason
 from features.context import Vocabulary
 from features.context.asof import known_us
 from features.contracts import QUALITIES, RUN_HISTORY
@@ -25,7 +26,7 @@ from serving.interfaces import RowVerdict, StoredRow, UnscorableError
 from serving.live.batches import NEVER, EvictionPolicy, HeldBatches, OwnRows, check_all_kept
 from serving.live.context import Context, PreparedContext
 from serving.live.readings import ParsedReadings, parse_readings
-from serving.live.rows import CONTRADICTS, REPEATED, PlainRow, Row, TypedRows, typed
+from serving.live.rows import PlainRow, Row, TypedRows, contradicts, repeated, typed
 from serving.live.tables import HeldRows, no_rows
 
 _CONTEXT_TABLES = ("batches", "materials", "lot_results", "environment", "dispositions")
@@ -93,8 +94,11 @@ class PlantState:
         rows = typed(RUN_HISTORY["batches"], [row], self._process)
         if rows.rejected:
             return rows.rejected[0]
-        if self._tables["batches"].get(rows.plain[0]["batch_id"]) == rows.plain[0]:
-            return REPEATED
+        batch_id = str(rows.plain[0]["batch_id"])
+        if self._tables["batches"].get(batch_id) == rows.plain[0]:
+            return repeated(RUN_HISTORY["batches"])
+        if other := self._batches.lookalike(batch_id):
+            return RowVerdict("rejected", "id_differs_by_case", lookalike_reason(batch_id, other))
         with self._changing:
             self._insert("batches", rows)
         return RowVerdict("accepted", row=rows.plain[0])
@@ -106,11 +110,11 @@ class PlantState:
             without = {i: _OTHER_BATCH for i, row in enumerate(rows) if row.get("batch_id", batch_id) != batch_id}
             rows = [{**row, "batch_id": batch_id} for row in rows]
         if table == "observations":
-            parsed = parse_readings(rows, self._process, self._batches.ids, without=without)
+            parsed = parse_readings(rows, self._process, self._batches.starts, without=without)
             with self._changing:
                 verdicts = self._insert_readings(parsed)
         else:
-            found = typed(contract, rows, self._process, self._batches.ids, without=without)
+            found = typed(contract, rows, self._process, self._batches.starts, without=without)
             with self._changing:
                 verdicts = self._insert_new(table, batch_id, found)
         return [verdicts[place] for place in range(len(rows))]
@@ -144,7 +148,7 @@ class PlantState:
             check_all_kept(parsed.rejected)
             self._insert_readings(parsed)
         elif rows:
-            found = typed(RUN_HISTORY[table], rows, self._process)
+            found = typed(RUN_HISTORY[table], rows, self._process, stored=True)
             check_all_kept(found.rejected)
             self._insert(table, found)
 
@@ -299,7 +303,8 @@ class PlantState:
 def _verdict(verdict: int, row: PlainRow) -> RowVerdict:
     if verdict == ACCEPTED:
         return RowVerdict("accepted", row=row)
-    return REPEATED if verdict == DUPLICATE else CONTRADICTS
+    table = RUN_HISTORY["observations"]
+    return repeated(table) if verdict == DUPLICATE else contradicts(table)
 
 
 def _digest(table: str, row: PlainRow) -> int:

@@ -27,7 +27,7 @@ from serving.records.rows import (
     append_quarantine,
     append_rows,
     find_batch,
-    key_of,
+    key_of_lot,
     owners_of_lots,
 )
 from serving.records.store import Head
@@ -38,7 +38,7 @@ from serving.service.scoring_service import ScoringService, visible_batch
 
 _Store: TypeAlias = Callable[[Connection, Head, int, EngineSource], Answer]
 NO_BATCH = ""
-_CHUNK = 500  # lots of one query
+_CHUNK = 200  # lots of one query
 _OTHER_SITE = RowVerdict(
     "rejected", "other_site", "the site is not one of this principal's; expected one of its own. Have that site send it"
 )
@@ -188,12 +188,12 @@ def _refusal(
     if table == "environment":
         return lambda row: None if principal.sees(str(row["site_id"])) else _OTHER_SITE
     own = _own_lots(connection, principal, rows)
-    return lambda row: None if key_of("materials", row) in own else _OTHER_LOT
+    return lambda row: None if key_of_lot(row) in own else _OTHER_LOT
 
 
 def _own_lots(connection: Connection, principal: Principal, rows: Iterable[Row]) -> set[str]:
     """Keys of the lots of the principal's sites."""
-    keys, own = sorted({key_of("materials", row) for row in rows}), set()
+    keys, own = sorted({key_of_lot(row) for row in rows}), set()
     for first in range(0, len(keys), _CHUNK):
         owners = owners_of_lots(connection, keys[first : first + _CHUNK])
         own |= {key for key, site_id in owners.items() if principal.sees(site_id)}
