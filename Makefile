@@ -6,6 +6,8 @@ DEMO = --process processes/cart.toml --history $(PLANT)/history --data-dir $(DAT
 BIN = .venv/bin
 export UV_PYTHON_DOWNLOADS = never
 export UV_PROJECT_ENVIRONMENT = .venv
+# a plant's network may have a certificate authority of its own, which the system trusts and uv's own list does not
+export UV_SYSTEM_CERTS ?= true
 
 .PHONY: help install demo dev serve test check format bench bench-features bench-simulator bench-results bench-public bench-forest bench-house bench-serving bench-model clean
 
