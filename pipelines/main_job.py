@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import warnings
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -81,6 +79,7 @@ def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:
         BatchguardError: An asset refused its input, or a blocking check did not pass.
         RuntimeError: An asset failed for another reason; with its stack.
     """
+    say("loading Dagster and the libraries")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import dagster as dg
@@ -88,10 +87,11 @@ def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:
         from pipelines.defs.automation import every_month
         from pipelines.defs.location import definitions
         from pipelines.defs.resources import months_since
+        from pipelines.progress import progress_to
 
-        defs = definitions(settings)
-        with dg.DagsterInstance.get() as instance, _progress_to(say):
-            result = defs.resolve_job_def(job).execute_in_process(
+        resolved = definitions(settings).resolve_job_def(job)
+        with dg.DagsterInstance.get() as instance, progress_to(say, len(resolved.nodes)):
+            result = resolved.execute_in_process(
                 instance=instance,
                 tags=every_month(months_since(settings.first_month)) if job != "monitor" else {},
                 run_config={"loggers": {"progress": {}}},
@@ -145,19 +145,3 @@ def _subclasses(base: type) -> Iterator[type]:
     yield base
     for child in base.__subclasses__():
         yield from _subclasses(child)
-
-
-@contextmanager
-def _progress_to(say: Callable[[str], None]) -> Generator[None]:
-    class Forwarder(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            meta = getattr(record, "dagster_meta", {}) or {}
-            if meta.get("dagster_event") is None and record.levelno < logging.ERROR:  # errors are raised
-                say(str(meta.get("orig_message") or record.getMessage()))
-
-    logger, handler = logging.getLogger("batchguard.progress"), Forwarder()
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
