@@ -16,7 +16,7 @@ from pipelines.endpoint_command import audit, keys, replay, serve_command
 from pipelines.options import DataOption, HistoryOption, ProcessOption
 from pipelines.ports import check_free
 from pipelines.settings import Settings
-from pipelines.simulator.command import simulate_command
+from pipelines.simulate_command import simulate_command
 from pipelines.text_lines import wrapped
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
