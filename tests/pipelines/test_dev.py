@@ -79,7 +79,7 @@ def test_an_address_is_printed_only_when_a_page_comes_from_it() -> None:
             self.send_response(self.status)
             self.end_headers()
 
-        def log_message(self, *_) -> None:
+        def log_message(self, format: str, *args) -> None:  # noqa: A002 - as in the base class
             """Print nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
