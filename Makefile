@@ -3,6 +3,7 @@ PYTHON ?= python3
 DATA_DIR ?= var/demo
 PLANT = $(DATA_DIR)/plant
 DEMO = --process processes/cart.toml --history $(PLANT)/history --data-dir $(DATA_DIR)
+SIMULATE ?= --batches 600 --in-progress 12 --base-rate 0.08 --seed 56
 DAGSTER_PORT ?= 3000
 MLFLOW_PORT ?= 5000
 PORT ?= 8080
@@ -28,7 +29,7 @@ install: .venv/.ready ## install everything into .venv, versions pinned by uv.lo
 
 # A plant with some trouble: 7.8 % of its batches fail, and a bad lot is among those in progress (docs/simulator.md).
 $(PLANT)/history: | .venv/.ready
-	$(BIN)/batchguard simulate --batches 600 --in-progress 12 --base-rate 0.08 --seed 56 --out $(PLANT)
+	$(BIN)/batchguard simulate $(SIMULATE) --out $(PLANT)
 
 demo: .venv/.ready $(PLANT)/history ## simulate a plant, train, score its batches in progress
 	$(BIN)/batchguard run $(DEMO) --as-of history --json $(DATA_DIR)/result.json
