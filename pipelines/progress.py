@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 PROGRESS = "batchguard.progress"  # logger of the lines
+FEW = 12
 Say = Callable[[str], None]
 
 DOING = {
@@ -25,10 +27,10 @@ DOING = {
 
 
 def in_tenths(say: Say) -> Callable[[str, int, int], None]:
-    """Say "what: done of all" for every unit where there are few, and about ten times where there are many."""
+    """Say "what: done of all" for every unit of a dozen, and at most ten times where there are more."""
 
     def report(what: str, done: int, of: int) -> None:
-        every = max(1, of // 10)
+        every = 1 if of <= FEW else math.ceil(of / 10)
         if done == of or done % every == 0:
             say(f"{what}: {done} of {of}")
 

@@ -17,7 +17,7 @@ from tests.pipelines.test_dev import free_port
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 OTHERS = [ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted(ROOT.glob("docs/*/*.md"))]
 SMALL = (
-    "--batches 90 --in-progress 3 --base-rate 0.3 --sensor-interval-min 60 --sites 1 --seed 3 --since 2025-01-01T00:00Z"
+    "--batches 60 --in-progress 3 --base-rate 0.3 --sensor-interval-min 60 --sites 1 --seed 3 --since 2025-09-01T00:00Z"
 )
 SYSTEM = "/usr/local/bin:/usr/bin:/bin"
 WITHIN_S = 1_500  # of a page; only a page that hangs takes so long

@@ -131,7 +131,10 @@ def test_folds_trials_and_months_are_counted(ran) -> None:
     assert output.index("tuning: 1 of 2") < output.index("fitting the predictor") < output.index("step 8 of 10")
 
 
-@pytest.mark.parametrize(("of", "lines"), [(4, [1, 2, 3, 4]), (12, [*range(1, 13)]), (45, [*range(4, 45, 4), 45])])
+@pytest.mark.parametrize(
+    ("of", "lines"),
+    [(4, [1, 2, 3, 4]), (12, [*range(1, 13)]), (36, [*range(4, 37, 4)]), (13, [2, 4, 6, 8, 10, 12, 13])],
+)
 def test_few_units_have_a_line_each_and_many_about_ten(of, lines) -> None:
     said: list[str] = []
     report = in_tenths(said.append)
