@@ -3,9 +3,15 @@ PYTHON ?= python3
 DATA_DIR ?= var/demo
 PLANT = $(DATA_DIR)/plant
 DEMO = --process processes/cart.toml --history $(PLANT)/history --data-dir $(DATA_DIR)
+SIMULATE ?= --batches 600 --in-progress 12 --base-rate 0.08 --seed 56
+DAGSTER_PORT ?= 3000
+MLFLOW_PORT ?= 5000
+PORT ?= 8080
 BIN = .venv/bin
 export UV_PYTHON_DOWNLOADS = never
 export UV_PROJECT_ENVIRONMENT = .venv
+# a plant's network may have a certificate authority of its own, which the system trusts and uv's own list does not
+export UV_SYSTEM_CERTS ?= true
 
 .PHONY: help install demo dev serve test check format bench bench-features bench-simulator bench-results bench-public bench-forest bench-house bench-sources bench-serving bench-model clean
 
@@ -23,14 +29,15 @@ install: .venv/.ready ## install everything into .venv, versions pinned by uv.lo
 
 # A plant with some trouble: 7.8 % of its batches fail, and a bad lot is among those in progress (docs/simulator.md).
 $(PLANT)/history: | .venv/.ready
-	$(BIN)/batchguard simulate --batches 600 --in-progress 12 --base-rate 0.08 --seed 56 --out $(PLANT)
+	$(BIN)/batchguard simulate $(SIMULATE) --out $(PLANT)
 
 demo: .venv/.ready $(PLANT)/history ## simulate a plant, train, score its batches in progress
-	$(BIN)/batchguard run $(DEMO) --json $(DATA_DIR)/result.json
+	$(BIN)/batchguard run $(DEMO) --as-of history --json $(DATA_DIR)/result.json
 
 dev: .venv/.ready ## Dagster UI with its daemon and MLflow UI on loopback, on the demo's data; Ctrl-C stops both
+	@$(BIN)/python -m pipelines.ports DAGSTER_PORT=$(DAGSTER_PORT) MLFLOW_PORT=$(MLFLOW_PORT)
 	@test -d $(PLANT)/history || $(MAKE) --no-print-directory demo
-	$(BIN)/batchguard dev $(DEMO) --as-of history
+	$(BIN)/batchguard dev $(DEMO) --as-of history --dagster-port $(DAGSTER_PORT) --mlflow-port $(MLFLOW_PORT)
 
 test: .venv/.ready ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal
@@ -75,8 +82,9 @@ bench-serving: .venv/.ready ## the scoring endpoint: latency, outages, slow clie
 	$(BIN)/python -m benchmarks.bench_serving
 
 serve: .venv/.ready ## the scoring endpoint on loopback, on the demo's data; Ctrl-C stops it
+	@$(BIN)/python -m pipelines.ports PORT=$(PORT)
 	@test -d $(DATA_DIR)/mlartifacts || $(MAKE) --no-print-directory demo
-	$(BIN)/batchguard serve --process processes/cart.toml --data-dir $(DATA_DIR)
+	$(BIN)/batchguard serve --process processes/cart.toml --data-dir $(DATA_DIR) --port $(PORT)
 
 clean: ## remove the demo's data
 	rm -rf $(DATA_DIR)

@@ -14,8 +14,10 @@ from rich.console import Console
 from features.errors import BatchguardError
 from pipelines.endpoint_command import audit, keys, replay, serve_command
 from pipelines.options import DataOption, HistoryOption, ProcessOption
+from pipelines.ports import check_free
 from pipelines.settings import Settings
-from pipelines.simulator.command import simulate_command
+from pipelines.simulate_command import simulate_command
+from pipelines.text_lines import wrapped
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 _WIDTH = None if sys.stdout.isatty() else 140  # a file or a pipe has no width of its own
@@ -72,9 +74,10 @@ def run(
     trials: TrialsOption = 12,
 ) -> None:
     """Ingest, make features, train, evaluate and score: all Dagster assets in one run."""
+    from pipelines.console import show
     from pipelines.main_job import prepare, run_job, with_months_of_source
     from pipelines.plant import Plant
-    from pipelines.result import can_be_written, result_of, show, write_json
+    from pipelines.result import can_be_written, result_of, write_json
 
     settings = Settings(
         process,
@@ -127,8 +130,8 @@ def score(
         return
     if history is None:
         raise typer.BadParameter("a history folder is required", param_hint="--history")
+    from pipelines.console import show_scores
     from pipelines.plant import Plant
-    from pipelines.result import show_scores
 
     settings = Settings(
         process, history, data_dir, max_quarantined=max_quarantined, accept_removed=accept_removed, as_of=as_of
@@ -238,10 +241,11 @@ def dev(
     max_quarantined: QuarantineOption = None,
     accept_removed: RemovedOption = False,
     as_of: AsOfOption = "now",
-    dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
-    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+    dagster_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Dagster UI.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the MLflow UI.")] = 5000,
 ) -> None:
     """Run the Dagster UI with its daemon and the MLflow UI on loopback until Ctrl-C."""
+    check_free({"--dagster-port": dagster_port, "--mlflow-port": mlflow_port})
     from pipelines.dev import serve
     from pipelines.main_job import prepare, with_months_of_source
 
@@ -272,9 +276,10 @@ class Steps:
             self._status.start()
 
         def say(line: str) -> None:
-            out.print(f"{time.perf_counter() - begin:6.1f} s  {line}", markup=False)
+            for part in wrapped(line, out.width, first=f"{time.perf_counter() - begin:6.1f} s  ", following=" " * 12):
+                out.print(part, markup=False)
             if self._status:
-                self._status.update("working")
+                self._status.update(line.strip())
 
         return say
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from features.errors import BatchguardError
 from pipelines.settings import Settings
 
 STOP_WITHIN_S = 20
+ANSWER_S = 2.0  # a page that takes longer is asked for again
 STRAGGLERS_S = 5  # of these, for child processes that outlive the two programs
 
 
@@ -39,9 +41,12 @@ def serve(settings: Settings, *, dagster_port: int, mlflow_port: int, say: Calla
     running = {
         name: subprocess.Popen(command, env=environment, start_new_session=True) for name, command in commands.items()
     }
-    say(f"Dagster  http://127.0.0.1:{dagster_port}\nMLflow   http://127.0.0.1:{mlflow_port}\nCtrl-C stops both.")
+    say("starting Dagster and MLflow; their addresses follow as soon as they answer; Ctrl-C stops both")
+    silent = {"Dagster": dagster_port, "MLflow": mlflow_port}
     try:
         while all(process.poll() is None for process in running.values()):
+            for name in [name for name, port in silent.items() if _answers(port)]:
+                say(f"{name:7}  http://127.0.0.1:{silent.pop(name)}")
             time.sleep(0.5)
         ended = next(name for name, process in running.items() if process.poll() is not None)
         raise BatchguardError(
@@ -52,6 +57,18 @@ def serve(settings: Settings, *, dagster_port: int, mlflow_port: int, say: Calla
         say("stopping")
     finally:
         _stop(list(running.values()))
+
+
+def _answers(port: int) -> bool:
+    """Whether a page comes from a port on loopback."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_S)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status < http.client.BAD_REQUEST
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def _interrupt(*_: object) -> None:

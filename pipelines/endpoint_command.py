@@ -10,6 +10,7 @@ import typer
 
 from features.errors import BatchguardError
 from pipelines.options import DataOption, ProcessOption
+from pipelines.ports import check_free
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def serve_command(
     tls_client_ca: Annotated[Path | None, typer.Option(help="Clients need a certificate of this authority.")] = None,
 ) -> None:
     """Serve scores to an MES: HTTP on loopback, until Ctrl-C."""
+    check_free({"--port": port}, host)  # before the imports, which take seconds
     from serving.commands import Listen, serve
 
     listen = Listen(host, port, listen_anywhere, tls_cert, tls_key, tls_client_ca)

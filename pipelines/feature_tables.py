@@ -32,6 +32,12 @@ SUMMARIES_STORED = pa.schema(
     [(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in SUMMARIES]
 )
 
+Progress = Callable[[str, int, int], None]
+
+
+def _silent(_what: str, _done: int, _of: int) -> None:
+    """Report no progress."""
+
 
 def row_groups(files: list[Path], known_by: pd.Timestamp | None = None) -> Iterator[Callable[[], pa.Table]]:
     """Readers of observation files, a few row groups each.
@@ -70,17 +76,24 @@ def _as_storage_error(path: Path) -> Generator[None]:
         raise StorageError(f"{path}: the stored file cannot be read: {first}", remedy=RESTORE) from error
 
 
-def write_summaries(plant: Plant, months: Sequence[str]) -> Commit:
-    """Summarise the observations of the batches that started in these months; one commit for all that changed."""
+def write_summaries(plant: Plant, months: Sequence[str], progress: Progress = _silent) -> Commit:
+    """Summarise the observations of the batches that started in these months; one commit for all that changed.
+
+    Args:
+        plant: With its run history.
+        months: `YYYY-MM`.
+        progress: Called after every month with what was done, the months done and their number.
+    """
     store, inputs = plant.features, {}
     for month in months:
         history = [plant.history.digest(table, [month]) for table in ("batches", "observations")]
         inputs[month] = digest([*history, process_digest(plant.process), features_digest()])
-    staged = [
-        store.stage("batch_summaries", month, _summaries(plant, month), SUMMARIES_STORED, inputs_digest=inputs[month])
-        for month in months
-        if store.inputs_digest("batch_summaries", month) != inputs[month]
-    ]
+    changed = [month for month in months if store.inputs_digest("batch_summaries", month) != inputs[month]]
+    staged = []
+    for done, month in enumerate(changed, start=1):
+        rows = _summaries(plant, month)
+        staged.append(store.stage("batch_summaries", month, rows, SUMMARIES_STORED, inputs_digest=inputs[month]))
+        progress("months summarised", done, len(changed))
     gone = set(store.months("batch_summaries")) - set(plant.history.months("batches"))
     return store.commit("batch_summaries", staged, drop_months=sorted(gone))
 
@@ -113,8 +126,15 @@ class PlantContext:
         )
 
 
-def write_snapshots(plant: Plant, months: Sequence[str], context: PlantContext) -> Commit:
-    """Snapshots at the checkpoints of the batches that started in these months; one commit for all that changed."""
+def write_snapshots(plant: Plant, months: Sequence[str], context: PlantContext, progress: Progress = _silent) -> Commit:
+    """Snapshots at the checkpoints of the batches that started in these months; one commit for all that changed.
+
+    Args:
+        plant: With its summaries.
+        months: `YYYY-MM`.
+        context: Of the same run history.
+        progress: Called with what was done, the months done and their number.
+    """
     batches, store = context.tables["batches"], plant.features
     rows = checkpoint_rows(batches, context.labels, plant.process, until=plant.newest_moment)
     month_of = dict(zip(batches["batch_id"], batches["started_at"].dt.strftime("%Y-%m"), strict=True))
@@ -126,7 +146,8 @@ def write_snapshots(plant: Plant, months: Sequence[str], context: PlantContext) 
         month for month, made_from in inputs.items() if store.inputs_digest("snapshot_features", month) != made_from
     ]
     staged = []
-    for several in (changed[i : i + MONTHS_AT_ONCE] for i in range(0, len(changed), MONTHS_AT_ONCE)):
+    for first in range(0, len(changed), MONTHS_AT_ONCE):
+        several = changed[first : first + MONTHS_AT_ONCE]
         wanted = pd.concat([by_month[month] for month in several], ignore_index=True)
         summaries = store.read("batch_summaries", months=several)
         frame, features = snapshots(
@@ -137,6 +158,7 @@ def write_snapshots(plant: Plant, months: Sequence[str], context: PlantContext) 
         for month, part in frame.groupby(frame["batch_id"].map(month_of)):
             name, content = str(month), _content(part)
             staged.append(store.stage("snapshot_features", name, content, content.schema, inputs_digest=inputs[name]))
+        progress("months with features", min(first + MONTHS_AT_ONCE, len(changed)), len(changed))
     gone = set(store.months("snapshot_features")) - set(by_month)  # batches that the source no longer has
     return store.commit("snapshot_features", staged, drop_months=sorted(gone))
 

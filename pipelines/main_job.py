@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import warnings
 from collections.abc import Callable, Generator, Iterator
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from features.contracts import BATCHES
 from features.errors import BatchguardError, StorageError
-from models.registry import Registry
+from features.parsing import to_arrow, type_column
 from pipelines.identity import check_identity
 from pipelines.plant import Plant
 from pipelines.settings import PACKAGED, PHONE_HOME_OFF, Settings
@@ -22,8 +22,6 @@ from pipelines.settings import PACKAGED, PHONE_HOME_OFF, Settings
 if TYPE_CHECKING:
     import dagster as dg
     from dagster_shared.error import SerializableErrorInfo
-
-_FIRST_YEAR = 1900  # earlier starts are errors of the source, which the ingest reports
 
 
 def prepare(settings: Settings) -> Settings:
@@ -40,7 +38,7 @@ def prepare(settings: Settings) -> Settings:
     home = settings.dagster_home
     try:
         check_identity(settings.data_dir, plant.process)
-        Registry(settings.data_dir).bring_artifacts_home()
+        _bring_artifacts_home(settings.data_dir)
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BatchguardError(
@@ -52,6 +50,14 @@ def prepare(settings: Settings) -> Settings:
         link.symlink_to((PACKAGED / "dagster.yaml").resolve())
     os.environ.update(PHONE_HOME_OFF | {"DAGSTER_HOME": str(home.absolute())} | settings.to_environment())
     return settings
+
+
+def _bring_artifacts_home(data_dir: Path) -> None:
+    """Keep MLflow's artifacts inside a data directory that was copied."""
+    if (data_dir / "mlflow.db").is_file():
+        from models.registry import Registry
+
+        Registry(data_dir).bring_artifacts_home()
 
 
 def with_months_of_source(settings: Settings) -> Settings:
@@ -68,8 +74,7 @@ def with_months_of_source(settings: Settings) -> Settings:
         return settings  # the ingest reports it
     for chunk, _ in source.read("batches"):
         if "started_at" in chunk:
-            started = pd.to_datetime(chunk["started_at"].astype("str"), utc=True, errors="coerce", format="ISO8601")
-            started = started[started.dt.year >= _FIRST_YEAR]
+            started = type_column(to_arrow(chunk["started_at"]), BATCHES["started_at"]).column.dropna()
             oldest += [started.min()] if len(started) else []
     return replace(settings, first_month=f"{min(oldest):%Y-%m}") if oldest else settings
 
@@ -86,6 +91,7 @@ def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:
         BatchguardError: An asset refused its input, or a blocking check did not pass.
         RuntimeError: An asset failed for another reason; with its stack.
     """
+    say("loading Dagster and the libraries")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import dagster as dg
@@ -93,10 +99,15 @@ def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:
         from pipelines.defs.automation import every_month
         from pipelines.defs.location import definitions
         from pipelines.defs.resources import months_since
+        from pipelines.progress import progress_to
 
-        defs = definitions(settings)
-        with _readable(settings.dagster_home), dg.DagsterInstance.get() as instance, _progress_to(say):
-            result = defs.resolve_job_def(job).execute_in_process(
+        resolved = definitions(settings).resolve_job_def(job)
+        with (
+            _readable(settings.dagster_home),
+            dg.DagsterInstance.get() as instance,
+            progress_to(say, len(resolved.nodes)),
+        ):
+            result = resolved.execute_in_process(
                 instance=instance,
                 tags=every_month(months_since(settings.first_month)) if job != "monitor" else {},
                 run_config={"loggers": {"progress": {}}},
@@ -166,19 +177,3 @@ def _subclasses(base: type) -> Iterator[type]:
     yield base
     for child in base.__subclasses__():
         yield from _subclasses(child)
-
-
-@contextmanager
-def _progress_to(say: Callable[[str], None]) -> Generator[None]:
-    class Forwarder(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            meta = getattr(record, "dagster_meta", {}) or {}
-            if meta.get("dagster_event") is None and record.levelno < logging.ERROR:  # errors are raised
-                say(str(meta.get("orig_message") or record.getMessage()))
-
-    logger, handler = logging.getLogger("batchguard.progress"), Forwarder()
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)

@@ -73,11 +73,16 @@ class IngestReport:
     @property
     def rows_refused(self) -> int:
         """Quarantined rows that are not mere repetitions."""
-        return self.rows_quarantined - sum(table.benign for table in self.tables.values())
+        return self.rows_quarantined - self.rows_repeated
+
+    @property
+    def rows_repeated(self) -> int:
+        """Quarantined rows that repeat a kept row exactly."""
+        return sum(table.benign for table in self.tables.values())
 
     def in_a_line(self) -> str:
-        """Rows in, kept and quarantined; whether the source was read at all."""
-        rows = f"{self.rows_in:,} rows in, {self.rows_kept:,} kept, {self.rows_quarantined:,} quarantined"
+        """Rows read, kept, repeated and broken; whether the source was read at all."""
+        rows = rows_in_words(self.rows_in, self.rows_kept, self.rows_repeated, self.rows_quarantined)
         return rows if self.changed else f"source unchanged: {rows}"
 
     def findings(self) -> list[str]:
@@ -147,3 +152,11 @@ class IngestReport:
     def from_json(cls, text: str) -> IngestReport:
         """The report back."""
         return TypeAdapter(cls).validate_json(text)
+
+
+def rows_in_words(n_in: int, kept: int, repeated: int, quarantined: int) -> str:
+    """Numbers of rows in words; exact repetitions, which lose nothing, apart from the other quarantined rows."""
+    return (
+        f"{n_in:,} rows read: {kept:,} kept, {repeated:,} exact repetitions left out, "
+        f"{quarantined - repeated:,} broken rows quarantined"
+    )

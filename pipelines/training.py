@@ -26,6 +26,7 @@ from models.train import Trained, train
 from pipelines.feature_tables import read_dictionary
 from pipelines.history import last_report
 from pipelines.plant import Plant
+from pipelines.progress import in_tenths
 from pipelines.target_leakage import TargetLeakage, check_target_leakage
 
 Progress = Callable[[str], None]
@@ -123,7 +124,7 @@ def make_challenger(plant: Plant, progress: Progress) -> tuple[RegisteredModel, 
     trained = train(
         plant.process, history.snapshots, history.dictionary, history.batches, history.labels,
         observations=history.observations, dispositions=history.dispositions, seal=seal,
-        plan=Plan(trials=plant.settings.trials), progress=_every_fifth(progress),
+        plan=Plan(trials=plant.settings.trials), progress=_of_training(progress),
     )  # fmt: skip
     trained.predictor.save(plant.models_dir / trained.predictor.sha256)
     registry = Registry(plant.settings.data_dir)
@@ -223,9 +224,13 @@ def _file_name(caption: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in caption.lower()).strip("_")
 
 
-def _every_fifth(progress: Progress) -> Callable[[str, int, int], None]:
-    def report(what: str, done: int, of: int) -> None:
-        if done == of or done % 5 == 0:
-            progress(f"{what}: {done} of {of}")
+def _of_training(progress: Progress) -> Callable[[str, int, int], None]:
+    """Progress of folds and trials, and what follows the last trial."""
+    report = in_tenths(progress)
 
-    return report
+    def training(what: str, done: int, of: int) -> None:
+        report(what, done, of)
+        if (what, done) == ("tuning", of):
+            progress("fitting the predictor with the best settings, and its limits")
+
+    return training

@@ -10,6 +10,7 @@ from pipelines.defs.schemas import column_schema
 from pipelines.feature_tables import PlantContext, read_dictionary, write_in_progress, write_snapshots, write_summaries
 from pipelines.leakage import check_leakage
 from pipelines.plant import Plant
+from pipelines.progress import in_tenths
 
 STALE_H = 24 * 30.0  # a newest row older than this, and than the process takes, is named
 _CHECKS = {
@@ -33,7 +34,7 @@ def batch_summaries(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefiniti
     def asset(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
         """One mergeable summary per batch, parameter and bin of time; months whose inputs are unchanged are skipped."""
         place = plant.open()
-        commit = write_summaries(place, _months(context, place))
+        commit = write_summaries(place, _months(context, place), in_tenths(context.log.info))
         rows = place.features.rows("batch_summaries")
         context.log.info(
             f"{rows:,} summaries of {place.history.rows('observations'):,} observations; {len(commit.files)} months changed"
@@ -71,7 +72,8 @@ def snapshot_features(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefini
         """All that was known of each batch at each checkpoint, with the feature dictionary; unchanged months are skipped."""
         place = plant.open()
         around = PlantContext.of(place)
-        commit = write_snapshots(place, _months(context, place), around)
+        commit = write_snapshots(place, _months(context, place), around, in_tenths(context.log.info))
+        context.log.info("computing sampled features again from the rows available at their time only")
         stored = place.features.read("snapshot_features").to_pandas()
         twice = stored[stored.duplicated(["batch_id", "checkpoint_h"])]
         yield dg.AssetCheckResult(

@@ -10,16 +10,15 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*backfill_p
 
 from pipelines.defs import automation, feature_assets, history_assets, score_assets, training_assets  # noqa: E402
 from pipelines.defs.resources import PlantResource, months_since  # noqa: E402
+from pipelines.progress import PROGRESS  # noqa: E402
 from pipelines.settings import Settings  # noqa: E402
-
-PROGRESS = "batchguard.progress"
 
 
 @dg.logger(config_schema={}, description="Progress lines of the assets, for the command line.")
 def progress_logger(_: dg.InitLoggerContext) -> logging.Logger:
     """The logger whose lines the command line prints."""
     logger = logging.getLogger(PROGRESS)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG)  # Dagster reports the start of a step at this level
     logger.propagate = False
     return logger
 

@@ -65,7 +65,7 @@ def test_the_report_and_the_table_of_scores_are_there(ran) -> None:
     report = Plant(ran.place.settings()).report_path
     assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert str(report) in ran.first.output
-    assert "Batches in progress as of 2025-06-01" in ran.first.output
+    assert "3 batches in progress as of 2025-06-01" in ran.first.output
     assert "validate no model" in ran.first.output  # simulated batches are among the rows
 
 

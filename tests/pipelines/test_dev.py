@@ -4,15 +4,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from pipelines.dev import STOP_WITHIN_S
+from pipelines.dev import STOP_WITHIN_S, _answers
 from tests.pipelines.small_plant import Place
 
 START_WITHIN_S = 120
@@ -58,6 +60,38 @@ def processes_about(text: str) -> list[int]:
     return found
 
 
+def addresses_in(log: Path, deadline: float) -> set[str]:
+    """Addresses that were printed, once there are two."""
+    found: set[str] = set()
+    while len(found) < 2 and time.monotonic() < deadline:
+        found = {
+            line.split()[1] for line in log.read_text().splitlines() if line.startswith(("Dagster  ", "MLflow   "))
+        }
+        time.sleep(0.1)
+    return found
+
+
+def test_an_address_is_printed_only_when_a_page_comes_from_it() -> None:
+    class Page(BaseHTTPRequestHandler):
+        status = 503
+
+        def do_GET(self) -> None:
+            self.send_response(self.status)
+            self.end_headers()
+
+        def log_message(self, format: str, *args) -> None:  # noqa: A002 - as in the base class
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        port = server.server_address[1]
+        threading.Thread(target=server.serve_forever).start()
+        assert not _answers(port)
+        Page.status = 200
+        assert _answers(port)
+        server.shutdown()
+    assert not _answers(port)
+
+
 @pytest.fixture
 def started(clone) -> Iterator[tuple[subprocess.Popen, tuple[int, int], Place]]:
     ports = free_port(), free_port()
@@ -78,6 +112,7 @@ def test_both_pages_start_and_stop_together_and_leave_no_process(started) -> Non
     process, ports, place = started
     deadline = time.monotonic() + START_WITHIN_S
     assert [answers(port, deadline) for port in ports] == [200, 200], (place.root / "dev.log").read_text()[-2000:]
+    assert addresses_in((place.root / "dev.log"), deadline) == {f"http://127.0.0.1:{port}" for port in ports}
     assert loaded_assets(ports[0]) == {"pipelines.definitions": 11}
     assert len(processes_about(str(place.root))) >= 3
     begin = time.monotonic()

@@ -2,12 +2,14 @@
 
 import importlib.util
 import json
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -97,6 +99,60 @@ def test_a_refusal_is_shown_as_no_score(endpoint, capsys, monkeypatch) -> None:
     monkeypatch.setenv("BATCHGUARD_KEY", endpoint.key)
     assert example().main(endpoint.url, "B7", "south", "force_kn", "5", "kN") == 2
     assert capsys.readouterr().out.startswith("NO SCORE for B7: 403")
+
+
+def start_of(client, batch_id: str) -> list[tuple[str, int]]:
+    """Start and revision of a batch, as the endpoint has them."""
+    found = client._send("GET", f"/v1/batches?after={urllib.parse.quote(batch_id[:-1])}")["batches"]
+    return [(batch["started_at"], batch["revision"]) for batch in found if batch["batch_id"] == batch_id]
+
+
+def test_the_example_shows_decision_risk_interval_and_cause(endpoint, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("BATCHGUARD_KEY", endpoint.key)
+    assert example().main(endpoint.url, "E1", "north", "force_kn", "5", "kN") == 0
+    accepted, score, *more = capsys.readouterr().out.splitlines()
+    assert accepted == "1 row accepted"
+    found = re.fullmatch(r"E1: (LOW|ELEVATED|HIGH|UNDECIDED), risk (.+)% \(90 % interval (.+)% to (.+)%\)", score)
+    assert found is not None, score
+    risk, low, high = map(float, found.groups()[1:])
+    assert low <= risk <= high
+    assert [line for line in more if line.startswith("  undecided because: ")] or found.group(1) != "UNDECIDED"
+
+
+def test_the_example_names_the_cause_of_an_undecided_score() -> None:
+    lines = example().shown({
+        "batch_id": "B1", "decision": "undecided", "failure_probability": 0.02, "interval": [0.01, 0.3],
+        "cause": "both outcomes possible", "reasons": None,
+    })  # fmt: skip
+    assert lines == [
+        "B1: UNDECIDED, risk 2.0% (90 % interval 1.0% to 30.0%)", "  undecided because: both outcomes possible"
+    ]  # fmt: skip
+
+
+def test_the_example_never_moves_the_start_of_a_batch_that_is_known(endpoint, client, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("BATCHGUARD_KEY", endpoint.key)
+    client.put_batch("E2", BATCH)
+    before = start_of(client, "E2")
+    for value in ("5.0", "5.1"):
+        example().main(endpoint.url, "E2", "north", "force_kn", value, "kN")
+    assert start_of(client, "E2") == before
+    assert "E2: " in capsys.readouterr().out
+
+
+def test_the_example_announces_a_batch_once(endpoint, client, monkeypatch) -> None:
+    monkeypatch.setenv("BATCHGUARD_KEY", endpoint.key)
+    example().main(endpoint.url, "E3", "north", "force_kn", "5", "kN")
+    first = start_of(client, "E3")
+    example().main(endpoint.url, "E3", "north", "force_kn", "5.5", "kN")
+    assert first == start_of(client, "E3")
+    assert len(first) == 1
+
+
+def test_the_example_asks_for_a_batch_by_its_whole_id(client) -> None:
+    assert not client.knows("E4")
+    client.put_batch("E4:2", BATCH)
+    assert client.knows("E4:2")
+    assert not client.knows("E4")
 
 
 def lines_of(endpoint: Served, wanted: Callable[[dict], bool]) -> list[dict]:

@@ -6,8 +6,8 @@ import typer
 from typer.testing import CliRunner
 
 from features.errors import SourceError
+from pipelines.simulate_command import simulate_command
 from pipelines.simulator import SimulationSettings
-from pipelines.simulator.command import simulate_command
 from pipelines.simulator.reveal import reveal
 
 app = typer.Typer()
