@@ -1,4 +1,4 @@
-"""Builds the application in the process of a server, from the environment that `serving.commands.serve` sets."""
+"""Builds the application in the process of a server, from the environment that `serving.server.serve` sets."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from serving.api.guard import Verifier
 from serving.api.middleware import log_json
 from serving.audit.chain import Anchor
 from serving.events.webhooks import WebhookDispatcher, post
+from serving.instance import end_with_parent
 from serving.model_releases import KEYS, ModelReleases, ReleaseWatcher
 from serving.records.store import Records
+from serving.server import CONFIG, DATA_DIR, MODELS, PARENT
 from serving.service.engine_cache import EngineCache, eviction
 from serving.service.scoring_service import ScoringService
 from serving.settings import EndpointSettings, load_settings, secret_of
-
-MODELS, DATA_DIR, CONFIG = "BATCHGUARD_MODELS", "BATCHGUARD_DATA_DIR", "BATCHGUARD_ENDPOINT_CONFIG"
 
 
 def make() -> FastAPI:
@@ -31,6 +31,8 @@ def make() -> FastAPI:
         BatchguardError: A setting is wrong, or the records cannot be reached.
     """
     log_json()
+    if PARENT in os.environ:
+        end_with_parent(int(os.environ[PARENT]))
     config = os.environ.get(CONFIG)
     settings = load_settings(Path(os.environ[DATA_DIR]), Path(config) if config else None)
     return assemble(settings, Path(os.environ[MODELS]), Path(os.environ[DATA_DIR]) / KEYS)

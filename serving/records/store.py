@@ -190,6 +190,15 @@ def default_url(data_dir: Path) -> str:
     return f"sqlite:///{(data_dir / 'records.db').absolute()}"
 
 
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite database, without links in its path; None: another kind of database, or no URL of one."""
+    with contextlib.suppress(exc.ArgumentError, exc.NoSuchModuleError):
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            return Path(parsed.database.removeprefix("file:").partition("?")[0]).resolve()
+    return None
+
+
 def _engine(url: str) -> Engine:
     with contextlib.suppress(exc.ArgumentError, exc.NoSuchModuleError):
         parsed = make_url(url)
