@@ -15,8 +15,10 @@ from serving.api.guard import Verifier
 from serving.api.middleware import log_json
 from serving.audit.chain import Anchor
 from serving.events.webhooks import WebhookDispatcher, post
+from serving.ids import continue_after
 from serving.instance import end_with_parent
 from serving.model_releases import KEYS, ModelReleases, ReleaseWatcher
+from serving.records.scores import newest_id
 from serving.records.store import Records
 from serving.server import CONFIG, DATA_DIR, MODELS, PARENT
 from serving.service.engine_cache import EngineCache, eviction
@@ -54,6 +56,8 @@ def assemble(settings: EndpointSettings, bundles: Path, keys: Path) -> FastAPI:
     receivers = [(hook, secret_of(hook)) for hook in settings.webhook]
     records = Records(settings.records_url)
     records.prepare()
+    with records.read() as connection:
+        continue_after(newest_id(connection))
     dispatcher = WebhookDispatcher(records, receivers, post)
     models = ModelReleases(bundles, keys, eviction(records, settings.forget_after_days))
     service = ScoringService(

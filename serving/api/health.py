@@ -39,7 +39,7 @@ def metrics(request: Request) -> Response:
     """Metrics in Prometheus' text format."""
     measured: Metrics = request.app.state.metrics
     since = service_of(request).stale_since_us()
-    measured.stale.set(0.0 if since is None else (now_us() - since) / 1e6)
+    measured.stale.set(0.0 if since is None else max(0, now_us() - since) / 1e6)
     return Response(generate_latest(measured.registry), media_type=CONTENT_TYPE_LATEST)
 
 
