@@ -19,7 +19,8 @@ from serving.ids import continue_after
 from serving.instance import end_with_parent
 from serving.model_releases import KEYS, ModelReleases, ReleaseWatcher
 from serving.records.scores import newest_id
-from serving.records.store import Records
+from serving.records.store import Records, sqlite_file
+from serving.records.writable import WritableCheck
 from serving.server import CONFIG, DATA_DIR, MODELS, PARENT
 from serving.service.engine_cache import EngineCache, eviction
 from serving.service.scoring_service import ScoringService
@@ -47,6 +48,17 @@ def freeze_garbage_collector() -> None:
     gc.freeze()
 
 
+def _folders(settings: EndpointSettings) -> list[Path]:
+    """Folders that have to take something with every score: of the SQLite file, of the anchor."""
+    database = sqlite_file(settings.records_url)
+    found = (
+        [settings.anchor.absolute().parent]
+        if database is None
+        else [settings.anchor.absolute().parent, database.parent]
+    )
+    return [folder for folder in found if folder.is_dir()]
+
+
 def assemble(settings: EndpointSettings, bundles: Path, keys: Path) -> FastAPI:
     """The application over a folder of bundles and a folder of trusted public keys.
 
@@ -70,6 +82,7 @@ def assemble(settings: EndpointSettings, bundles: Path, keys: Path) -> FastAPI:
         answer_ttl_us=round(settings.keep_answers_days * 86_400e6),
         on_events=dispatcher.wake,
         staleness=models.staleness,
+        writable=WritableCheck(records, _folders(settings)),
     )
     verifiers: dict[str, Verifier] = {"key": KeyRing(records)}
     if settings.identity is not None:

@@ -120,6 +120,7 @@ def _run_server(listen: Listen, listener: socket.socket) -> None:
             shared = SocketHolder(listener.fileno(), False, BACKLOG)  # ty: ignore[too-many-positional-arguments]
             self._shd, self._sso = shared, None
 
+    os.umask(0o077)  # what an endpoint writes is for its own user
     multiprocessing.set_start_method("fork", force=True)  # workers inherit the socket and the locks
     OneListener(
         "serving.main:make", factory=True, interface=Interfaces.ASGI, address=listen.host, port=listen.port, workers=1,
