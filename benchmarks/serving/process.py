@@ -42,6 +42,7 @@ class Served:
         environment: More variables of its process.
         tls: Files of `serving.server.Listen` by name; none: plain HTTP.
         trust: How a client connects with TLS.
+        prelude: Python that its process runs first.
         process: While it runs.
     """
 
@@ -52,6 +53,7 @@ class Served:
     environment: dict[str, str] = field(default_factory=dict)
     tls: Mapping[str, Path] = field(default_factory=dict)
     trust: ssl.SSLContext | None = None
+    prelude: str = ""
     process: subprocess.Popen | None = None
 
     @property
@@ -61,7 +63,7 @@ class Served:
     def command(self, data_dir: Path | None = None, port: int | None = None) -> list[str]:
         """The command of its process, or of a second one with another data directory or port."""
         files = [f"{name}={path}" for name, path in self.tls.items()]
-        code = [sys.executable, "-c", _SERVE]
+        code = [sys.executable, "-c", self.prelude + _SERVE]
         return [*code, str(self.models), str(data_dir or self.data_dir), str(port or self.port), *files]
 
     def start(self) -> None:
