@@ -14,7 +14,7 @@ from pipelines.settings import Settings
 
 
 def picture(process: Path, data_dir: Path) -> str:
-    console = Console(record=True, width=80, file=sys.stderr)
+    console = Console(record=True, width=80, file=sys.stderr, highlight=False)
     show_scores(Plant(Settings(process, Path(), data_dir)), console, most=6)
     svg = console.export_svg(title="batchguard run")
     return re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # it would fetch fonts from a network
