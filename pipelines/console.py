@@ -39,7 +39,7 @@ def show(result: dict[str, Any], plant: Plant, console: Console) -> None:
         _say(console, line)
     data, model = result["data"], result["model"]
     console.print()
-    rows = rows_in_words(data["rows_in"], data["rows_kept"], data["rows_repeated"], data["rows_quarantined"])
+    rows = rows_in_words(*(data[f"rows_{name}"] for name in ("in", "kept", "repeated", "planned", "quarantined")))
     facts = {
         "data": f"{rows}; {data['batches']} batches, {data['failed']} failed, {data['censored']} censored",
         "model": f"{model['name']} version {model['version']}, {model['review']}, sha256 {model['sha256'][:16]}",

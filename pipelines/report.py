@@ -72,17 +72,22 @@ class IngestReport:
 
     @property
     def rows_refused(self) -> int:
-        """Quarantined rows that are not mere repetitions."""
-        return self.rows_quarantined - self.rows_repeated
+        """Quarantined rows with something to mend."""
+        return self.rows_quarantined - sum(table.benign for table in self.tables.values())
+
+    @property
+    def rows_planned(self) -> int:
+        """Quarantined batches that wait for their start."""
+        return sum(table.quarantined["not_yet_started"] for table in self.tables.values())
 
     @property
     def rows_repeated(self) -> int:
-        """Quarantined rows that repeat a kept row exactly."""
-        return sum(table.benign for table in self.tables.values())
+        """Quarantined rows that repeat a kept row, or its earlier state."""
+        return sum(table.benign for table in self.tables.values()) - self.rows_planned
 
     def in_a_line(self) -> str:
         """Rows read, kept, repeated and broken; whether the source was read at all."""
-        rows = rows_in_words(self.rows_in, self.rows_kept, self.rows_repeated, self.rows_quarantined)
+        rows = rows_in_words(self.rows_in, self.rows_kept, self.rows_repeated, self.rows_planned, self.rows_quarantined)
         return rows if self.changed else f"source unchanged: {rows}"
 
     def findings(self) -> list[str]:
@@ -154,9 +159,10 @@ class IngestReport:
         return TypeAdapter(cls).validate_json(text)
 
 
-def rows_in_words(n_in: int, kept: int, repeated: int, quarantined: int) -> str:
-    """Numbers of rows in words; exact repetitions, which lose nothing, apart from the other quarantined rows."""
+def rows_in_words(n_in: int, kept: int, repeated: int, planned: int, quarantined: int) -> str:
+    """Numbers of rows in words; repetitions and planned starts, which lose nothing, apart from the other quarantined rows."""
+    waiting = f"{planned:,} planned starts waiting, " if planned else ""
     return (
-        f"{n_in:,} rows read: {kept:,} kept, {repeated:,} exact repetitions left out, "
-        f"{quarantined - repeated:,} broken rows quarantined"
+        f"{n_in:,} rows read: {kept:,} kept, {repeated:,} exact repetitions left out, {waiting}"
+        f"{quarantined - repeated - planned:,} broken rows quarantined"
     )

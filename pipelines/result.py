@@ -61,7 +61,7 @@ def data_of(plant: Plant) -> dict[str, Any]:
     labels = labels_as_of(plant.labels())
     return {
         "rows_in": report.rows_in, "rows_kept": report.rows_kept, "rows_quarantined": report.rows_quarantined,
-        "rows_repeated": report.rows_repeated,
+        "rows_repeated": report.rows_repeated, "rows_planned": report.rows_planned,
         "batches": plant.history.rows("batches"), "failed": int(labels["failed"].sum()),
         "censored": int(labels["censored"].sum()), "data_version": plant.data_version(),
         "findings": report.findings(), "conversions": report.conversions(),
