@@ -81,6 +81,15 @@ class Served:
             time.sleep(0.1)
         raise AssertionError(self.log)
 
+    def wait_until_ready(self, seconds: float = 120.0) -> None:
+        """Wait until its model can score, as those do who send requests to it."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), self.open("/health/ready"):
+                return
+            time.sleep(0.1)
+        raise AssertionError(self.log)
+
     def open(self, path: str) -> http.client.HTTPResponse:
         """GET a path, as a client that is trusted.
 

@@ -27,6 +27,7 @@ def served(
     found = Served(data_dir, models, free_port(), key, environment, **more)
     found.start()
     try:
+        found.wait_until_ready()
         yield found
     finally:
         found.stop()
