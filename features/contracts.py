@@ -49,11 +49,17 @@ class Column:
     default: object = None  # what an absent value means
     default_from: str | None = None  # the column whose value an absent one takes
     not_before: str | None = None  # the time that this one may not precede
+    absent_if_bad: bool = False  # required, but for a row that its source flags as bad
 
     @property
     def arrow(self) -> pa.Field:
         """The stored type."""
-        return pa.field(self.name, _TYPES[self.kind][0], nullable=not self.required)
+        return pa.field(self.name, _TYPES[self.kind][0], nullable=self.nullable)
+
+    @property
+    def nullable(self) -> bool:
+        """Whether a kept row may lack a value."""
+        return not self.required or self.absent_if_bad
 
     @property
     def dtype(self) -> str:
@@ -68,7 +74,7 @@ class Column:
         limits = ((check.ge, self.low), (check.le, self.high), (check.isin, self.allowed))
         checks = [rule(limit) for rule, limit in limits if limit is not None]
         unit = {"unit": self.unit}
-        return pa_frames.Column(self.dtype, checks, nullable=not self.required, description=self.meaning, metadata=unit)
+        return pa_frames.Column(self.dtype, checks, nullable=self.nullable, description=self.meaning, metadata=unit)
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,10 @@ class Table:
     attributes: bool = False
     month_of: Literal["batch", "observed_at", "none"] = "batch"  # what decides its monthly partition
     known_from: str = ""  # of the run history: the time from which a row counts; absent: from its batch's start
+    remedy: str = "Keep the row that is right"  # where rows of one key contradict each other
+    time_of_batch: str | None = None  # the time that lies near the start of the row's batch
+    never_before_batch: bool = False  # whether that time cannot lie before the start
+    completed_by: str = ""  # the column that a later row of the same key may add, all others being equal
 
     def __getitem__(self, name: str) -> Column:
         return next(c for c in self.columns if c.name == name)
@@ -154,7 +164,7 @@ BATCHES = Table(
         _text("equipment_id", "Main unit of equipment", default=""),
         _text("subject_key", "Pseudonym of patient or donor; groups the splits", default=""),
         _time("started_at", "Start of the batch", required=True),
-        _time("planned_end_at", "Planned end"),
+        _time("planned_end_at", "Planned end", not_before="started_at"),
         _text("origin", "Whether the batch was made or simulated", allowed=ORIGINS, default=None),
     ),
     attributes=True,
@@ -170,7 +180,13 @@ OBSERVATIONS = Table(
         _OBSERVED,
         _REVISION,
         _AVAILABLE,
-        Column("value", "number", "The reading, in the parameter's unit", required=True),
+        Column(
+            "value",
+            "number",
+            "The reading, in the parameter's unit; a reading that is flagged bad may have none",
+            required=True,
+            absent_if_bad=True,
+        ),
         _text("unit", "Unit as reported; absent: the parameter's unit"),
         _text(
             "quality",
@@ -180,6 +196,8 @@ OBSERVATIONS = Table(
         ),
     ),
     known_from="available_at",
+    remedy="Give a correction a higher revision, or remove the wrong row; of replicates keep one, or their mean",
+    time_of_batch="observed_at",
 )
 
 EVENTS = Table(
@@ -196,11 +214,14 @@ EVENTS = Table(
         _text("person_key", "Pseudonym of the operator"),
     ),
     known_from="available_at",
+    completed_by="ended_at",
+    remedy="Keep the row that is right; only the end of an open event may be added later",
+    time_of_batch="started_at",
 )
 
 MATERIALS = Table(
     "materials",
-    ("batch_id", "material", "lot_id"),
+    ("batch_id", "material", "lot_id", "consumed_at"),  # a lot may be added to a batch several times
     (
         _id("batch_id", "The batch"),
         _id("material", "Material definition"),
@@ -211,6 +232,8 @@ MATERIALS = Table(
         _time("consumed_at", "When it was used; absent: known from the batch's start"),
     ),
     known_from="consumed_at",
+    remedy="Give each addition of the lot its own consumed_at, or keep one row with the total",
+    time_of_batch="consumed_at",
 )
 
 LOT_RESULTS = Table(
@@ -228,11 +251,12 @@ LOT_RESULTS = Table(
     ),
     month_of="observed_at",
     known_from="available_at",
+    remedy="Give a correction a higher revision, or remove the wrong row",
 )
 
 ENVIRONMENT = Table(
     "environment",
-    ("site_id", "area_id", "metric", "observed_at"),
+    ("site_id", "area_id", "metric", "observed_at", "value"),  # several samples at one time are several rows
     (
         _id("site_id", "Site"),
         _text("area_id", "Suite or room"),
@@ -244,6 +268,7 @@ ENVIRONMENT = Table(
     ),
     month_of="observed_at",
     known_from="available_at",
+    remedy="Name the place of each sample in area_id, or remove the wrong row",
 )
 
 DISPOSITIONS = Table(
@@ -259,6 +284,9 @@ DISPOSITIONS = Table(
         _text("verified_by", "Pseudonym of who verified it"),
     ),
     known_from="decided_at",
+    remedy="Give a correction a higher revision, or remove the wrong row",
+    time_of_batch="decided_at",
+    never_before_batch=True,
 )
 
 RUN_HISTORY: dict[str, Table] = {

@@ -22,7 +22,10 @@ A table about sources or the operation of a plant does not belong here. Such a t
 subclass of `ProcessDefinition` in the package that reads it: adding a table to `features.process` changes feature code.
 """
 NOT_COUNTED_KEYS = {"parameter": {"note"}, "outcome": {"compare_splits_on"}}
-"""Keys of counted tables that change none of these: remarks, and further comparisons of the report."""
+"""Keys of counted tables that change none of these: remarks, and further comparisons of the report.
+
+The names and units of a source (`aliases`, `unit_aliases`, `quality_codes`) count: they change which rows are kept.
+"""
 
 
 def process_digest(process: ProcessDefinition) -> str:

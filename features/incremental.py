@@ -98,7 +98,8 @@ class _Growing:
             same = first[i] + np.flatnonzero(held.revision[first[i] : last[i]] == new.revision[i])
             if len(same):
                 at = int(same[0])
-                equal = all(h[at] == n[i] for h, n in zip(held.columns[2:], new.columns[2:], strict=True))
+                pairs = [(h[at], n[i]) for h, n in zip(held.columns[2:], new.columns[2:], strict=True)]
+                equal = all(h == n or (h != h and n != n) for h, n in pairs)  # a bad reading may have no value: NaN
                 found[i] = DUPLICATE if equal else CONFLICT
         return found
 

@@ -1,7 +1,8 @@
 """Typing of raw columns, text or already typed, by the contract. What does not fit is reported, never changed.
 
-Accepted without loss: text that spells the type, integers for numbers (below 2^53) and for ids, offset-aware times.
-Refused: times without offset, numbers for flags or times, decimals for ids, anything not finite. Times are kept in
+Accepted without loss: text that spells the type, integers for numbers (below 2^53) and for ids, offset-aware times
+(ISO 8601, and the spellings of `features.time_spellings`). Refused: times without offset or outside the years 1900 to
+2199, numbers for flags or times, decimals for ids, anything not finite. Times are kept in
 microseconds: further digits are cut off, as the contract demands.
 """
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.contracts import Column
+from features.time_spellings import as_iso
 
 UTC_US = "datetime64[us, UTC]"
 _TIME = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?$"
@@ -25,6 +27,7 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _INTEGER = r"^[+-]?\d{1,18}$"
 EXACT = 2**53  # beyond, neighbouring integers share a float (2^53 itself with the next)
 INTEGER_END = 2**31  # integers are stored in 32 bits
+YEARS = (1900, 2199)  # a time outside them is a slip; far outside, it could not even be read again
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Fault:
     code: str
     rows: np.ndarray
     reason: Callable[[int], str]
+    benign: bool = False  # nothing to mend
 
 
 @dataclass(frozen=True)
@@ -95,25 +99,37 @@ def text_of(value: object) -> str:
 def _times(raw: pa.Array, name: str) -> tuple[pd.Series, list[Fault]]:
     if pa.types.is_timestamp(raw.type) and raw.type.tz is not None:
         utc = pc.cast(raw, pa.timestamp("us", tz="UTC"), safe=False)
-        return utc.to_pandas().astype(UTC_US), []
+        return _within_years(utc, raw, name)
     known = _mask(raw.is_valid())
     nothing = pd.Series(pd.NaT, index=range(len(raw)), dtype=UTC_US)
     if pa.types.is_temporal(raw.type):
         return nothing, [_naive(known, raw, name)]
     if not pa.types.is_large_string(raw.type):
         return nothing, [_no_time(known, raw, name)]
-    offset = _mask(pc.match_substring_regex(raw, _OFFSET_TIME))
-    naive = _mask(pc.match_substring_regex(raw, _DATE_OR_TIME))
-    nothing[offset] = _parse_times(raw.filter(pa.array(offset)))
+    iso = as_iso(raw, _mask(pc.match_substring_regex(raw, _OFFSET_TIME)))
+    offset = _mask(pc.match_substring_regex(iso, _OFFSET_TIME))
+    naive = _mask(pc.match_substring_regex(iso, _DATE_OR_TIME))
+    nothing[offset] = _parse_times(iso.filter(pa.array(offset)))
+    out = nothing.notna().to_numpy() & ~nothing.dt.year.between(*YEARS).to_numpy()
     wrong = known & ~naive & nothing.isna().to_numpy()
-    return nothing, [_naive(naive, raw, name), _no_time(wrong, raw, name)]
+    return nothing.mask(out), [_naive(naive, raw, name), _no_time(wrong, raw, name), _other_year(out, raw, name)]
 
 
 def _parse_times(text: pa.Array) -> np.ndarray:
-    """UTC of texts that look like times; NaT for the 30th of February, and for the year 10000 in UTC, which could not be read again."""
+    """UTC of texts that look like times; NaT for the 30th of February."""
     spelled = pc.utf8_upper(text).to_pandas()
-    found = pd.to_datetime(spelled, utc=True, format="ISO8601", errors="coerce").astype(UTC_US)
-    return found.where(found.dt.year.between(1, 9999)).array
+    return pd.to_datetime(spelled, utc=True, format="ISO8601", errors="coerce").astype(UTC_US).array
+
+
+def _within_years(utc: pa.Array, raw: pa.Array, name: str) -> tuple[pd.Series, list[Fault]]:
+    """Typed times in UTC, within the years that can be stored."""
+    first, end = (np.datetime64(f"{year}-01-01", "us").astype(np.int64) for year in (YEARS[0], YEARS[1] + 1))
+    micros = utc.cast(pa.int64())
+    out = _mask(pc.or_(pc.less(micros, first), pc.greater_equal(micros, end)))
+    if not out.any():
+        return utc.to_pandas().astype(UTC_US), []
+    kept = pc.if_else(pa.array(out), pa.scalar(None, utc.type), utc).to_pandas().astype(UTC_US)
+    return kept, [_other_year(out, raw.cast(pa.large_string()), name)]
 
 
 def _fault(code: str, rows: np.ndarray, raw: pa.Array, name: str, complaint: str) -> Fault:
@@ -128,6 +144,11 @@ def _naive(rows: np.ndarray, raw: pa.Array, name: str) -> Fault:
 def _no_time(rows: np.ndarray, raw: pa.Array, name: str) -> Fault:
     complaint = "is no time; expected ISO 8601 with offset such as 2025-03-01T08:00:00Z. Mend the source"
     return _fault("not_a_time", rows, raw, name, complaint)
+
+
+def _other_year(rows: np.ndarray, raw: pa.Array, name: str) -> Fault:
+    complaint = f"lies outside the years {YEARS[0]} to {YEARS[1]}; expected a time of the plant. Mend the source"
+    return _fault("implausible_year", rows, raw, name, complaint)
 
 
 def _numbers(raw: pa.Array, name: str) -> tuple[pd.Series, list[Fault]]:

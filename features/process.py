@@ -32,11 +32,13 @@ _RULE = re.compile(r"^\s*([a-z][a-z0-9_]*)\s*(<=|>=|<|>)\s*([-+0-9.eE]+)\s*$")
 _COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
-class _Part(BaseModel):
+class ProcessPart(BaseModel):
+    """One table of a process definition; unknown keys are errors."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
 
-class ProcessHead(_Part):
+class ProcessHead(ProcessPart):
     """Identity and grain of time; every duration in hours since the batch's start."""
 
     id: Name
@@ -47,6 +49,8 @@ class ProcessHead(_Part):
     checkpoints_h: tuple[float, ...] = ()
     every_h: float | None = Field(default=None, gt=0)
     windows_h: tuple[float, ...] = ()
+    readings_within_h: float = Field(default=8784.0, gt=0)  # no row of a batch lies further from its start: a year
+    quality_codes: Literal["opc_da", "opc_ua"] = "opc_da"  # what a number in the column `quality` means
 
     @model_validator(mode="after")
     def _grain(self) -> ProcessHead:
@@ -63,10 +67,11 @@ class ProcessHead(_Part):
         return self
 
 
-class Parameter(_Part):
+class Parameter(ProcessPart):
     """One measured or recorded quantity.
 
-    `range` is what is physically possible (outside is bad data), `normal` the normal operating range.
+    `range` is what is physically possible (outside is bad data), `normal` the normal operating range. `aliases` are
+    further names of the parameter in the source, `unit_aliases` what units of the source mean: `{ML = "mL"}`.
     A limit may be left open with nan. `kind` is how often it is measured: `sensor` many times,
     `assay` a few times (also tests of raw-material lots), `attribute` once, known at start. `checked_by` names the
     off-line assay of the same quantity, which shows whether a sensor drifts.
@@ -81,6 +86,8 @@ class Parameter(_Part):
     controllable: bool = False
     excluded: bool = False
     checked_by: Name | None = None
+    aliases: tuple[str, ...] = ()
+    unit_aliases: dict[str, str] = {}
     note: str = ""
 
     @model_validator(mode="before")
@@ -108,7 +115,7 @@ class Parameter(_Part):
         return self.unit == CATEGORY
 
 
-class Phase(_Part):
+class Phase(ProcessPart):
     """A phase of the recipe with its planned start and length, in hours since the batch's start."""
 
     name: Name
@@ -117,7 +124,7 @@ class Phase(_Part):
     planned_h: float = Field(gt=0)
 
 
-class QualityAttribute(_Part):
+class QualityAttribute(ProcessPart):
     """A release attribute and its specification."""
 
     name: Name
@@ -137,7 +144,7 @@ class QualityAttribute(_Part):
         return self
 
 
-class LabelRule(_Part):
+class LabelRule(ProcessPart):
     """`parameter compare limit`, for example `batch_yield_pct < 97`: true means failed."""
 
     parameter: str
@@ -164,7 +171,7 @@ class LabelRule(_Part):
         return np.asarray(_COMPARE[self.compare](values, self.limit))
 
 
-class OutcomeRule(_Part):
+class OutcomeRule(ProcessPart):
     """Which dispositions count as failed, which are censored, or which final result decides."""
 
     failed: tuple[Outcome, ...] = ("rejected", "terminated")
@@ -186,7 +193,7 @@ class OutcomeRule(_Part):
         return self
 
 
-class Cost(_Part):
+class Cost(ProcessPart):
     """Costs from which thresholds follow; inputs of the plant, never constants of the code."""
 
     currency: str = "EUR"
@@ -195,7 +202,7 @@ class Cost(_Part):
     useful_lead_h: float = Field(default=0.0, ge=0)
 
 
-class DecisionRule(_Part):
+class DecisionRule(ProcessPart):
     """The plant's targets for decisions; the report shows each beside its value on later batches.
 
     `alarm_budget` and `watch_budget` are the shares of good batches that may ever be called high, and at least elevated;
@@ -216,7 +223,7 @@ class DecisionRule(_Part):
         return self
 
 
-class ProcessDefinition(_Part):
+class ProcessDefinition(ProcessPart):
     """A whole `processes/<id>.toml`."""
 
     process: ProcessHead
@@ -233,6 +240,10 @@ class ProcessDefinition(_Part):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"parameter {twice[0]!r} is defined twice")
+        spelled = [*names, *(alias for p in self.parameter for alias in p.aliases)]
+        ambiguous = sorted({n for n in spelled if spelled.count(n) > 1})
+        if ambiguous:
+            raise ValueError(f"{ambiguous[0]!r} is a name or an alias of two parameters")
         attributes = [q.name for q in self.quality_attribute]
         again = sorted({n for n in attributes if attributes.count(n) > 1})
         if again:
@@ -274,6 +285,11 @@ class ProcessDefinition(_Part):
     def by_name(self) -> dict[str, Parameter]:
         """Parameters by name."""
         return {p.name: p for p in self.parameter}
+
+    @cached_property
+    def aliases(self) -> dict[str, str]:
+        """Names of parameters by their further names in the source."""
+        return {alias: p.name for p in self.parameter for alias in p.aliases}
 
     @property
     def id(self) -> str:
@@ -354,7 +370,7 @@ def _known_keys(definition: type[ProcessDefinition], loc: tuple[int | str, ...])
         return definition.model_fields
     annotation = definition.model_fields[str(loc[0])].annotation
     return next(
-        t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, _Part)
+        t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, ProcessPart)
     ).model_fields
 
 

@@ -1,8 +1,8 @@
-"""Rules on typed rows: allowed values, ranges, known names, order of times, units."""
+"""Rules on typed rows: allowed values, ranges, known names, order of times, distance from the batch, units."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import overload
 
 import numpy as np
@@ -13,11 +13,16 @@ import pyarrow.compute as pc
 from features.contracts import BAD_QUALITY, Column, Table
 from features.errors import BatchguardError, nearest
 from features.parsing import Fault, text_of
-from features.process import Parameter, ProcessDefinition
+from features.process import Parameter, ProcessDefinition, ProcessHead
 from features.units import convert
 
 Batches = Collection[str] | None
+"""Known batch ids; a mapping also gives each batch's start in microseconds UTC, from which far times are refused."""
 Typed = dict[str, pd.Series]
+HOUR_US = 3_600_000_000
+CLOCK_TOLERANCE = pd.Timedelta(minutes=5)  # between the clocks of instruments and ours
+PLANNED_AHEAD = pd.Timedelta(days=366)  # a start further ahead is a slip of the keyboard
+MOST_COMPARED = 20_000  # ids among which the nearest one is looked for
 
 
 def attribute_columns(process: ProcessDefinition) -> dict[str, Column]:
@@ -38,8 +43,12 @@ def row_rules(typed: Typed, table: Table, process: ProcessDefinition, batches: B
         column = table[name] if name in table.names else attributes[name]
         faults += [*_allowed(values, column), *_within(values, column.name, column.low, column.high, column.unit)]
     faults += [_ordered(typed, c.not_before, c.name) for c in table.columns if c.not_before is not None]
+    faults += [_padded(typed[c.name], c.name) for c in table.columns if c.kind == "id"]
     if batches is not None and table.name != "batches" and "batch_id" in typed:
-        faults.append(_known_batch(typed["batch_id"], batches))
+        names, codes = _factorize(typed["batch_id"])
+        faults.append(_known_batch(names, codes, batches))
+        if isinstance(batches, Mapping):
+            faults += _far_from_batch(typed, table, _starts_us(names, codes, batches), process.process)
     return [fault for fault in faults if fault.rows.any()]
 
 
@@ -71,8 +80,9 @@ def convert_units(typed: Typed, process: ProcessDefinition, faults: list[Fault])
             continue
         rows = pairs == pair
         if unit not in ("", parameter.unit):
+            meant = parameter.unit_aliases.get(unit)
             try:
-                values[rows] = convert(values[rows], unit, parameter.unit)
+                values[rows] = convert(values[rows], meant or unit, parameter.unit, confirmed=meant is not None)
                 converted[name, unit] = rows
             except BatchguardError as error:
                 faults.append(_unit_fault(rows, name, error))
@@ -184,10 +194,88 @@ def _ordered(typed: Typed, earlier: str, later: str) -> Fault:
     )
 
 
-def _known_batch(column: pd.Series, batches: Collection[str]) -> Fault:
-    names, codes, fine = _members(column, batches)
-    rest = "is not a kept row of batches; expected a known batch. Add the batch, or mend its own row if that one is quarantined"
-    return _name_fault("unknown_batch", ~fine, "batch_id", names, codes, lambda _: rest)
+def _known_batch(names: list[str], codes: np.ndarray, batches: Collection[str]) -> Fault:
+    fine = np.array([*(name in batches for name in names), True])[codes]
+
+    def rest(name: str) -> str:
+        hint = _did_you_mean(name, batches) if len(batches) < MOST_COMPARED else ""
+        return (
+            f"is not a kept row of batches{hint}; expected a known batch. Add the batch, or mend its own row if that one "
+            "is quarantined"
+        )
+
+    return _name_fault("unknown_batch", ~fine, "batch_id", names, codes, rest)
+
+
+def _starts_us(names: list[str], codes: np.ndarray, batches: Mapping[str, int]) -> np.ndarray:
+    """Start of each row's batch in microseconds UTC as float64 (exact below 2^53), NaN where it is unknown."""
+    return np.array([*(batches.get(name, np.nan) for name in names), np.nan], np.float64)[codes]
+
+
+def _far_from_batch(typed: Typed, table: Table, started_us: np.ndarray, head: ProcessHead) -> list[Fault]:
+    """Times that no row of the batch can have: a year's slip of the keyboard, or an outcome before the start."""
+    column = table.time_of_batch
+    if column is None:
+        return []
+    stamps = typed[column].to_numpy(dtype="datetime64[us]")
+    after_us = np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64)) - started_us
+    limit_us = head.readings_within_h * HOUR_US
+    expected = f"expected at most {head.readings_within_h:g} h before or after it"
+
+    def reason(i: int) -> str:
+        side = "after" if after_us[i] > 0 else "before"
+        hours = f"{abs(after_us[i]) / HOUR_US:,.0f} h {side} the start of batch {typed['batch_id'].iloc[i]!r}"
+        return f"{column} {typed[column].iloc[i].isoformat()} lies {hours}; "
+
+    def early(i: int) -> str:
+        return f"{reason(i)}expected its start or later. Mend the time, or the batch's started_at"
+
+    def far(i: int) -> str:
+        return f"{reason(i)}{expected}. Mend the time, or raise [process] readings_within_h"
+
+    with np.errstate(invalid="ignore"):
+        before = [Fault("before_its_batch", after_us < 0, early)] if table.never_before_batch else []
+        return [*before, Fault("far_from_its_batch", np.abs(after_us) > limit_us, far)]
+
+
+def unknown_yet(typed: Typed, table: Table, now: pd.Timestamp | None) -> list[Fault]:
+    """Rows that become known after a moment: planned starts, which are right, and others, whose clock is wrong.
+
+    Args:
+        typed: Typed rows.
+        table: Their contract.
+        now: The moment; None: no rule.
+    """
+    if now is None:
+        return []
+    times = typed[table.known_from]
+    allowed = now if table.name == "batches" else now + CLOCK_TOLERANCE
+    later = (times > allowed).to_numpy(dtype=bool, na_value=False)
+    if table.name != "batches":
+        return [
+            Fault("from_the_future", later, lambda i: (
+                f"{table.known_from} {times.iloc[i].isoformat()} lies after now, {now.isoformat(timespec='seconds')}; "
+                "expected what is known. Mend the time or the clock; a right time is taken in when it has come"
+            ))
+        ]  # fmt: skip
+    soon = (times <= now + PLANNED_AHEAD).to_numpy(dtype=bool, na_value=False)
+
+    def starts(i: int) -> str:
+        return f"started_at {times.iloc[i].isoformat()} lies after now, {now.isoformat(timespec='seconds')}; expected "
+
+    return [
+        Fault("not_yet_started", later & soon, lambda i: f"{starts(i)}a start that has come. Nothing to do: the batch "
+              "is taken in when it starts", benign=True),
+        Fault("from_the_future", later & ~soon, lambda i: f"{starts(i)}a start within a year. Mend the time"),
+    ]  # fmt: skip
+
+
+def _padded(column: pd.Series, name: str) -> Fault:
+    """Ids with blanks around them would be other ids than those without."""
+    names, codes = _factorize(column)
+    padded = np.array([*(known != known.strip() for known in names), False])[codes]
+    rest = "has blanks around it; expected the id alone. Trim it in the export"
+    return _name_fault("blanks_around_id", padded, name, names, codes, lambda _: rest)
 
 
 def _known_parameters(names: list[str], codes: np.ndarray, process: ProcessDefinition) -> list[Fault]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from features.errors import StorageError
 from features.process import ProcessDefinition
+from models.artifact_locations import bring_home
 from models.cohort.splits import Seal
 from models.evaluation.evaluate import Evaluation
 from models.predictor import Predictor
@@ -175,6 +176,18 @@ class Registry:
         with self._locked():
             self._client().set_registered_model_alias(model.name, CHALLENGER, model.version)
         return replace(model, aliases=tuple(sorted({*model.aliases, CHALLENGER})))
+
+    def bring_artifacts_home(self) -> None:
+        """Let a registry in a copied data directory name the artifacts of the copy, not those of the original.
+
+        Raises:
+            StorageError: The registry cannot be read.
+        """
+        database = self.data_dir / "mlflow.db"
+        if database.is_file():
+            with _as_storage_errors(database):
+                _probe(database)
+                bring_home(database, self.artifacts)
 
     def _client(self) -> MlflowClient:
         self.artifacts.mkdir(parents=True, exist_ok=True)

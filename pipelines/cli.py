@@ -26,7 +26,17 @@ err = Console(stderr=True, width=_WIDTH, soft_wrap=True, highlight=False)
 
 _P = ParamSpec("_P")
 
-QuarantineOption = Annotated[int, typer.Option("--max-quarantined", min=0, help="Broken rows that you accept to lose.")]
+QuarantineOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-quarantined",
+        min=0,
+        help="Broken rows above which nothing is taken in; absent: as [source] says, else any number.",
+    ),
+]
+RemovedOption = Annotated[
+    bool, typer.Option("--accept-removed", help="Take the source as it is, however many rows left it.")
+]
 AsOfOption = Annotated[
     str,
     typer.Option(
@@ -58,8 +68,9 @@ def run(
     history: HistoryOption,
     data_dir: DataOption = Path("var"),
     json_path: Annotated[Path | None, typer.Option("--json", help="File for the result as JSON.")] = None,
-    max_quarantined: QuarantineOption = 0,
-    as_of: AsOfOption = "history",
+    max_quarantined: QuarantineOption = None,
+    accept_removed: RemovedOption = False,
+    as_of: AsOfOption = "now",
     trials: TrialsOption = 12,
 ) -> None:
     """Ingest, make features, train, evaluate and score: all Dagster assets in one run."""
@@ -68,7 +79,15 @@ def run(
     from pipelines.plant import Plant
     from pipelines.result import can_be_written, result_of, write_json
 
-    settings = Settings(process, history, data_dir, max_quarantined=max_quarantined, as_of=as_of, trials=trials)
+    settings = Settings(
+        process,
+        history,
+        data_dir,
+        max_quarantined=max_quarantined,
+        accept_removed=accept_removed,
+        as_of=as_of,
+        trials=trials,
+    )
     if json_path is not None:
         can_be_written(json_path)
     settings = prepare(with_months_of_source(settings))
@@ -95,7 +114,8 @@ def score(
     process: ProcessOption,
     history: Annotated[Path | None, typer.Option("--history", help="History folder: one file per table.")] = None,
     data_dir: DataOption = Path("var"),
-    max_quarantined: QuarantineOption = 0,
+    max_quarantined: QuarantineOption = None,
+    accept_removed: RemovedOption = False,
     as_of: AsOfOption = "now",
     score_id: Annotated[
         str | None,
@@ -113,7 +133,9 @@ def score(
     from pipelines.console import show_scores
     from pipelines.plant import Plant
 
-    settings = Settings(process, history, data_dir, max_quarantined=max_quarantined, as_of=as_of)
+    settings = Settings(
+        process, history, data_dir, max_quarantined=max_quarantined, accept_removed=accept_removed, as_of=as_of
+    )
     _job("score", settings)
     show_scores(Plant(settings), out)
 
@@ -151,9 +173,10 @@ def init(
     out_path: Annotated[Path | None, typer.Option("--out", help="New file to write; absent: print.")] = None,
 ) -> None:
     """Draft a process definition from a history folder, for a person to finish."""
+    from pipelines.plant import wall_clock
     from pipelines.sources.draft import draft
 
-    text = draft(history)
+    text = draft(history, now=wall_clock())
     if out_path is None:
         sys.stdout.write(text)
     elif out_path.exists():
@@ -197,8 +220,9 @@ def verify(process: ProcessOption, data_dir: DataOption = Path("var")) -> None:
     from pipelines.risk_scores import damaged_predictors
 
     plant = Plant(Settings(process, Path(), data_dir))
-    plant.table("batches")  # raises for a folder without a run history
     problems = [p for store in (plant.history, plant.features, plant.scores) for p in store.verify()]
+    if not problems:
+        plant.table("batches")  # raises for a folder without a run history
     damaged = [p.line for p in problems if not p.harmless] + damaged_predictors(plant)
     for line in [*damaged, *(p.line for p in problems if p.harmless)]:
         err.print(f"batchguard: {line}", markup=False)
@@ -214,7 +238,8 @@ def dev(
     process: ProcessOption,
     history: HistoryOption,
     data_dir: DataOption = Path("var"),
-    max_quarantined: QuarantineOption = 0,
+    max_quarantined: QuarantineOption = None,
+    accept_removed: RemovedOption = False,
     as_of: AsOfOption = "now",
     dagster_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Dagster UI.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the MLflow UI.")] = 5000,
@@ -224,7 +249,9 @@ def dev(
     from pipelines.dev import serve
     from pipelines.main_job import prepare, with_months_of_source
 
-    settings = Settings(process, history, data_dir, max_quarantined=max_quarantined, as_of=as_of)
+    settings = Settings(
+        process, history, data_dir, max_quarantined=max_quarantined, accept_removed=accept_removed, as_of=as_of
+    )
     serve(prepare(with_months_of_source(settings)), dagster_port=dagster_port, mlflow_port=mlflow_port, say=out.print)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,10 +19,12 @@ from features.context import Vocabulary, vocabulary
 from features.contracts import RUN_HISTORY, SNAPSHOT
 from features.dictionary import Feature, from_frame, to_frame
 from features.digests import features_digest, process_digest
+from features.errors import StorageError
 from features.snapshots import checkpoint_rows, rows_as_of, snapshots
 from features.summaries import OBSERVATION_COLUMNS, SUMMARIES, grid_of, summarise
 from pipelines.plant import Plant, frame_digest
 from pipelines.storage import Commit
+from pipelines.storage.files import RESTORE
 
 GROUPS_AT_ONCE = 4  # half a million rows: enough that Python's share of the work stays small
 MONTHS_AT_ONCE = 12  # bounds the memory of a first run over many years
@@ -44,7 +47,8 @@ def row_groups(files: list[Path], known_by: pd.Timestamp | None = None) -> Itera
         known_by: Leave out what became available later.
     """
     for path in files:
-        footer = pq.read_metadata(path)
+        with _as_storage_error(path):
+            footer = pq.read_metadata(path)
         for first in range(0, footer.num_row_groups, GROUPS_AT_ONCE):
             groups = list(range(first, min(first + GROUPS_AT_ONCE, footer.num_row_groups)))
             yield partial(_read_groups, path, footer, groups, known_by)
@@ -52,11 +56,24 @@ def row_groups(files: list[Path], known_by: pd.Timestamp | None = None) -> Itera
 
 def _read_groups(path: Path, footer: pq.FileMetaData, groups: list[int], known_by: pd.Timestamp | None) -> pa.Table:
     coded = ["batch_id", "parameter", "quality"]
-    with pq.ParquetFile(
-        path, metadata=footer, read_dictionary=coded, memory_map=True, page_checksum_verification=True
-    ) as file:
+    with (
+        _as_storage_error(path),
+        pq.ParquetFile(
+            path, metadata=footer, read_dictionary=coded, memory_map=True, page_checksum_verification=True
+        ) as file,
+    ):
         table = file.read_row_groups(groups, columns=list(OBSERVATION_COLUMNS), use_threads=False)
     return table if known_by is None else table.filter(pc.less_equal(table["available_at"], pa.scalar(known_by)))
+
+
+@contextmanager
+def _as_storage_error(path: Path) -> Generator[None]:
+    """A stored file that is cut or damaged as one line with its remedy."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise StorageError(f"{path}: the stored file cannot be read: {first}", remedy=RESTORE) from error
 
 
 def write_summaries(plant: Plant, months: Sequence[str], progress: Progress = _silent) -> Commit:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from features.errors import BatchguardError
+from features.contracts import BATCHES
+from features.errors import BatchguardError, StorageError
+from features.parsing import to_arrow, type_column
+from pipelines.identity import check_identity
 from pipelines.plant import Plant
 from pipelines.settings import PACKAGED, PHONE_HOME_OFF, Settings
 
 if TYPE_CHECKING:
     import dagster as dg
     from dagster_shared.error import SerializableErrorInfo
-
-_FIRST_YEAR = 1900  # earlier starts are errors of the source, which the ingest reports
 
 
 def prepare(settings: Settings) -> Settings:
@@ -34,6 +37,8 @@ def prepare(settings: Settings) -> Settings:
         plant.as_of()
     home = settings.dagster_home
     try:
+        check_identity(settings.data_dir, plant.process)
+        _bring_artifacts_home(settings.data_dir)
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BatchguardError(
@@ -45,6 +50,14 @@ def prepare(settings: Settings) -> Settings:
         link.symlink_to((PACKAGED / "dagster.yaml").resolve())
     os.environ.update(PHONE_HOME_OFF | {"DAGSTER_HOME": str(home.absolute())} | settings.to_environment())
     return settings
+
+
+def _bring_artifacts_home(data_dir: Path) -> None:
+    """Keep MLflow's artifacts inside a data directory that was copied."""
+    if (data_dir / "mlflow.db").is_file():
+        from models.registry import Registry
+
+        Registry(data_dir).bring_artifacts_home()
 
 
 def with_months_of_source(settings: Settings) -> Settings:
@@ -61,8 +74,7 @@ def with_months_of_source(settings: Settings) -> Settings:
         return settings  # the ingest reports it
     for chunk, _ in source.read("batches"):
         if "started_at" in chunk:
-            started = pd.to_datetime(chunk["started_at"].astype("str"), utc=True, errors="coerce", format="ISO8601")
-            started = started[started.dt.year >= _FIRST_YEAR]
+            started = type_column(to_arrow(chunk["started_at"]), BATCHES["started_at"]).column.dropna()
             oldest += [started.min()] if len(started) else []
     return replace(settings, first_month=f"{min(oldest):%Y-%m}") if oldest else settings
 
@@ -90,7 +102,11 @@ def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:
         from pipelines.progress import progress_to
 
         resolved = definitions(settings).resolve_job_def(job)
-        with dg.DagsterInstance.get() as instance, progress_to(say, len(resolved.nodes)):
+        with (
+            _readable(settings.dagster_home),
+            dg.DagsterInstance.get() as instance,
+            progress_to(say, len(resolved.nodes)),
+        ):
             result = resolved.execute_in_process(
                 instance=instance,
                 tags=every_month(months_since(settings.first_month)) if job != "monitor" else {},
@@ -104,6 +120,22 @@ def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:
         for error in [*causes, *refused]:
             if isinstance(error, kind):
                 raise error
+
+
+@contextmanager
+def _readable(home: Path) -> Generator[None]:
+    """A damaged database of Dagster's own run history as one line with its remedy."""
+    from sqlalchemy.exc import DatabaseError
+
+    try:
+        yield
+    except DatabaseError as error:
+        if not any(word in str(error.orig) for word in ("not a database", "malformed", "disk image")):
+            raise
+        raise StorageError(
+            f"{home}: Dagster's run history cannot be read: {error.orig}",
+            remedy=f"Move {home} away: it holds the log of former runs only, and a new one is made.",
+        ) from error
 
 
 class AssetError(BatchguardError):

@@ -15,9 +15,12 @@ import pyarrow.compute as pc
 
 from features.contracts import RUN_HISTORY
 from features.errors import BatchguardError, StorageError
-from features.process import ProcessDefinition, load_process
+from features.process import load_process
 from models.cohort.labels import label_log
+from pipelines.report import Limits
 from pipelines.settings import Settings
+from pipelines.sources.folder import HistoryFolder
+from pipelines.sources.policy import PlantDefinition
 from pipelines.storage import Store
 
 CONTEXT_TABLES = tuple(name for name in RUN_HISTORY if name != "observations")
@@ -30,9 +33,9 @@ class Plant:
     settings: Settings
 
     @cached_property
-    def process(self) -> ProcessDefinition:
-        """The process definition."""
-        return load_process(self.settings.process)
+    def process(self) -> PlantDefinition:
+        """The process definition, with the plant's rules about its source."""
+        return load_process(self.settings.process, PlantDefinition)
 
     @cached_property
     def history(self) -> Store:
@@ -96,11 +99,29 @@ class Plant:
         table = self.history.read("observations", filters=pc.field("parameter").isin(wanted))
         return table.to_pandas()
 
+    @property
+    def source(self) -> HistoryFolder:
+        """Where the run history is read from."""
+        return HistoryFolder(self.settings.history, complete=self.process.source.final_line == "complete")
+
+    @property
+    def limits(self) -> Limits:
+        """Up to which losses rows are taken in: as a person said for this run, else as the process definition says."""
+        said, rules = self.settings, self.process.source
+        most = rules.max_quarantined if said.max_quarantined is None else said.max_quarantined
+        return Limits(most, 100.0 if said.accept_removed else rules.max_removed_percent)
+
+    def now(self) -> pd.Timestamp:
+        """The present moment; a later moment of scoring that a person named counts as the present."""
+        clock, wanted = wall_clock(), self.settings.as_of
+        return clock if wanted in ("now", "history") else max(clock, self.as_of())
+
     @cached_property
     def newest_moment(self) -> pd.Timestamp:
-        """The latest moment at which anything in the run history became known."""
+        """The latest moment at which anything about a batch became known; samples of rooms and lots go on without one."""
         newest: list[pd.Timestamp] = [pd.to_datetime(0, utc=True)]
-        for name, table in RUN_HISTORY.items():
+        for name in ("batches", "observations", "events", "dispositions"):
+            table = RUN_HISTORY[name]
             if self.has(name):
                 times = self.history.read(name, columns=[table.known_from])[table.known_from]
                 value = pc.max(times).as_py()
@@ -117,7 +138,7 @@ class Plant:
         if wanted == "history":
             return self.newest_moment
         try:
-            moment = pd.Timestamp.now("UTC") if wanted == "now" else pd.Timestamp(wanted)
+            moment = wall_clock() if wanted == "now" else pd.Timestamp(wanted)
         except ValueError:
             moment = pd.NaT
         if moment is pd.NaT or moment.tzinfo is None:
@@ -131,6 +152,11 @@ class Plant:
         """Digest of the whole run history; spelled as in 0.1.0, since published scores name it."""
         parts = {name: self.history.digest(name) for name in RUN_HISTORY if self.history.exists(name)}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def wall_clock() -> pd.Timestamp:
+    """The present moment, UTC."""
+    return pd.Timestamp.now("UTC").as_unit("us")
 
 
 def frame_digest(frame: pd.DataFrame) -> str:

@@ -11,6 +11,21 @@ from pydantic import TypeAdapter
 from features.canonical import canonical
 from features.errors import ContractError
 
+BENIGN_CODES = frozenset({"repeated", "completed", "not_yet_started"})  # of rows with nothing to mend
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Up to which losses an ingest takes rows in.
+
+    Attributes:
+        max_quarantined: Number of broken rows, mere repetitions and planned starts not counted; None: any number.
+        max_removed_percent: Share of a table's rows that may have left the source since the last ingest.
+    """
+
+    max_quarantined: int | None = None
+    max_removed_percent: float = 100.0
+
 
 @dataclass
 class TableReport:
@@ -20,7 +35,10 @@ class TableReport:
     rows_kept: int = 0
     benign: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)  # rows by broken rule
-    converted: Counter[str] = field(default_factory=Counter)  # values by "parameter from unit"
+    converted: Counter[str] = field(default_factory=Counter)  # values by "parameter from unit to unit (x factor)"
+    bad: Counter[str] = field(default_factory=Counter)  # readings that the source flags as bad, by parameter
+    rows_removed: int = 0  # fewer than at the last ingest
+    removed: list[str] = field(default_factory=list)  # first ids of batches that left the source
     rows_by_month: dict[str, int] = field(default_factory=dict)
     months_changed: list[str] = field(default_factory=list)
     months_dropped: list[str] = field(default_factory=list)
@@ -31,9 +49,11 @@ class IngestReport:
     """Rows read, kept and quarantined by table. `changed`: whether this run wrote anything."""
 
     tables: dict[str, TableReport] = field(default_factory=dict)
+    tables: dict[str, TableReport] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)  # first example of each broken rule
     inputs_digest: str = ""
     changed: bool = True
+    due: dict[str, str] = field(default_factory=dict)  # first moment at which a held-back row of a table is known
 
     @property
     def rows_in(self) -> int:
@@ -65,6 +85,33 @@ class IngestReport:
         rows = rows_in_words(self.rows_in, self.rows_kept, self.rows_repeated, self.rows_quarantined)
         return rows if self.changed else f"source unchanged: {rows}"
 
+    def findings(self) -> list[str]:
+        """What a person should look at though the ingest went on: one line per broken rule, and what left the source."""
+        lines = self._rule_lines(benign=False)
+        for name, table in self.tables.items():
+            if table.rows_removed:
+                which = f": {', '.join(table.removed)}" if table.removed else ""
+                lines.append(f"{name}: {table.rows_removed:,} rows fewer than at the last ingest{which}")
+            lines += [
+                f"{name}: {n:,} readings of {parameter} are flagged bad by their source"
+                for parameter, n in table.bad.most_common()
+            ]
+        return lines
+
+    def conversions(self) -> list[str]:
+        """Every conversion of units that was applied, with its factor and the number of values."""
+        return [
+            f"{name}: {n:,} values" for table in self.tables.values() for name, n in sorted(table.converted.items())
+        ]
+
+    def _rule_lines(self, *, benign: bool) -> list[str]:
+        totals = sum((table.quarantined for table in self.tables.values()), Counter())
+        return [
+            f"{code} ({n}x): {self.reasons[code]}"
+            for code, n in totals.most_common()
+            if benign or code not in BENIGN_CODES
+        ]
+
     def count_quarantined(self, table: str, rows: pd.DataFrame) -> None:
         """Count quarantined rows."""
         report = self.tables[table]
@@ -89,11 +136,12 @@ class IngestReport:
 
     def refusal(self, limit: int) -> ContractError:
         """One line per broken rule, with its first row and its number of rows."""
-        totals = sum((table.quarantined for table in self.tables.values()), Counter())
         lines = [f"{self.rows_refused} rows break the contract, {limit} are accepted"]
-        lines += [f"  {code} ({n}x): {self.reasons[code]}" for code, n in totals.most_common() if code != "repeated"]
-        accept = f"accept the loss of these rows with --max-quarantined {self.rows_refused}"
-        lines.append(f"Mend the source, or {accept}; they are kept in the quarantine table.")
+        lines += [f"  {line}" for line in self._rule_lines(benign=False)]
+        accept = f"max_quarantined = {self.rows_refused} in [source], or --max-quarantined {self.rows_refused}"
+        lines.append(
+            f"Mend the source, or accept the loss of these rows with {accept}; they are kept in the quarantine table."
+        )
         return ContractError("\n".join(lines))
 
     def to_json(self) -> str:

@@ -64,6 +64,7 @@ def data_of(plant: Plant) -> dict[str, Any]:
         "rows_repeated": report.rows_repeated,
         "batches": plant.history.rows("batches"), "failed": int(labels["failed"].sum()),
         "censored": int(labels["censored"].sum()), "data_version": plant.data_version(),
+        "findings": report.findings(), "conversions": report.conversions(),
     }  # fmt: skip
 
 

@@ -39,7 +39,8 @@ class Settings:
         history: The folder the run history is read from.
         data_dir: Where everything that batchguard makes is kept.
         first_month: First monthly partition, `YYYY-MM`.
-        max_quarantined: How many broken rows a person has accepted.
+        max_quarantined: How many broken rows a person has accepted; None: as `[source]` of the process definition says.
+        accept_removed: Whether any number of rows may have left the source since the last ingest.
         as_of: `now`, `history` (the newest moment in the run history) or an ISO time with offset.
         trials: Trials of the tuning.
         timezone: Time zone of the schedules.
@@ -50,7 +51,8 @@ class Settings:
     history: Path
     data_dir: Path = Path("var")
     first_month: str = "2015-01"
-    max_quarantined: int = 0
+    max_quarantined: int | None = None
+    accept_removed: bool = False
     as_of: str = "now"
     trials: int = 12
     timezone: str = "UTC"
@@ -76,7 +78,8 @@ class Settings:
             history=Path(given["HISTORY"]),
             data_dir=Path(given.get("DATA_DIR", cls.data_dir)),
             first_month=given.get("FIRST_MONTH", cls.first_month),
-            max_quarantined=_whole_number(given, "MAX_QUARANTINED", cls.max_quarantined),
+            max_quarantined=_whole_number(given, "MAX_QUARANTINED", 0) if "MAX_QUARANTINED" in given else None,
+            accept_removed=given.get("ACCEPT_REMOVED", "") == "True",
             as_of=given.get("AS_OF", cls.as_of),
             trials=_whole_number(given, "TRIALS", cls.trials),
             timezone=given.get("TIMEZONE", cls.timezone),
@@ -85,10 +88,11 @@ class Settings:
 
     def to_environment(self) -> dict[str, str]:
         """The variables that `from_environment` reads these settings back from."""
-        values = [getattr(self, name.lower()) for name in _names()]
+        values = {name: getattr(self, name.lower()) for name in _names()}
         return {
             f"BATCHGUARD_{name}": str(value.absolute() if isinstance(value, Path) else value)
-            for name, value in zip(_names(), values, strict=True)
+            for name, value in values.items()
+            if value is not None
         }
 
     @property

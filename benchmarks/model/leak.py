@@ -21,6 +21,7 @@ from features.process import load_process
 from models.cohort.table import before_the_label
 from pipelines.history import ingest
 from pipelines.plant import Plant
+from pipelines.report import Limits
 from pipelines.settings import Settings
 from pipelines.sources.folder import HistoryFolder
 from pipelines.target_leakage import TargetLeakage, check_target_leakage
@@ -78,7 +79,7 @@ def _refused(source: Path, folder: Path) -> bool:
         Settings(process=process, history=folder / "plant" / "history", data_dir=folder / "data", as_of="history")
     )
     try:
-        ingest(HistoryFolder(plant.settings.history), plant.history, load_process(process), max_quarantined=0)
+        ingest(HistoryFolder(plant.settings.history), plant.history, load_process(process), limits=Limits(0))
     except ContractError as error:
         return "available_at" in str(error)
     return False

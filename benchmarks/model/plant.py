@@ -20,6 +20,7 @@ from models.evaluation.sealed_test import sealed_rows
 from pipelines.feature_tables import PlantContext, read_dictionary, write_snapshots, write_summaries
 from pipelines.history import ingest
 from pipelines.plant import Plant
+from pipelines.report import Limits
 from pipelines.settings import Settings
 from pipelines.sources.folder import HistoryFolder
 
@@ -111,9 +112,7 @@ def ground(seed: int, folder: Path, *, batches: int = ALL_BATCHES, process: Path
         simulate(seed, source, batches)
     plant = Plant(Settings(process=process, history=source / "history", data_dir=folder / "data", as_of="history"))
     say(f"seed {seed}: ingest")
-    report = ingest(
-        HistoryFolder(source / "history"), plant.history, plant.process, max_quarantined=_MAX_QUARANTINED, months=None
-    )
+    report = ingest(HistoryFolder(source / "history"), plant.history, plant.process, limits=Limits(_MAX_QUARANTINED))
     say(f"seed {seed}: {report.in_a_line()}; {report.rows_refused} refused")
     months = plant.history.months("batches")
     write_summaries(plant, months)

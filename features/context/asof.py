@@ -17,6 +17,7 @@ from features.contracts import Table
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 HOUR = 3_600_000_000  # microseconds
 NEVER = np.iinfo(np.int64).max  # later than every moment

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
-from features.context.asof import HOUR, NEVER, Floats, Ints, codes, joined, known_us, micros, ranks, starts, upto
+from features.context.asof import HOUR, NEVER, Flags, Floats, Ints, codes, joined, known_us, micros, ranks, starts, upto
 from features.context.columns import NO_CATEGORIES, Batches, ContextQuery, slug
 from features.context.failures import LabelLog, Members, Records, failure_entries, label_log
 from features.context.vocabulary import Vocabulary
@@ -20,7 +20,7 @@ from features.process import ProcessDefinition
 
 @dataclass(frozen=True)
 class Uses:
-    """Uses of lots of one material, sorted by batch, then by lot.
+    """Uses of lots of one material, sorted by batch, by lot, then by time; a lot may be added to a batch several times.
 
     Attributes:
         batch: Batch, as position in the index of batches.
@@ -28,6 +28,7 @@ class Uses:
         when: When the use was known: `consumed_at`, but not before the batch's start, from when on the batch is known.
         quantity: Quantity used, NaN where missing.
         unit: Code of the quantity's unit.
+        again: Whether the batch had used the lot before.
         supplier: Supplier, "" where unknown.
         names: Lot ids.
     """
@@ -37,6 +38,7 @@ class Uses:
     when: Ints
     quantity: Floats
     unit: Ints
+    again: Flags
     supplier: pd.Series
     names: pd.Index
 
@@ -44,16 +46,18 @@ class Uses:
     def of(cls, materials: pd.DataFrame, batches: Batches) -> Uses:
         """Uses among the rows of one material."""
         used = materials.assign(batch=codes(materials["batch_id"], batches.index))
-        used = used[used["batch"] >= 0].sort_values(["batch", "lot_id"])
-        batch, consumed = used["batch"].to_numpy(dtype=np.int64), known_us(used, MATERIALS)
+        used = used[used["batch"] >= 0]
+        started, consumed = batches.started[used["batch"].to_numpy(dtype=np.int64)], known_us(used, MATERIALS)
+        used["when"] = np.where(consumed == NEVER, started, np.maximum(consumed, started))
+        used = used.sort_values(["batch", "lot_id", "when", "quantity", "unit"])
         lot, names = pd.factorize(used["lot_id"])
-        started = batches.started[batch]
         return cls(
-            batch=batch,
+            batch=used["batch"].to_numpy(dtype=np.int64),
             lot=lot.astype(np.int64),
-            when=np.where(consumed == NEVER, started, np.maximum(consumed, started)),
+            when=used["when"].to_numpy(dtype=np.int64),
             quantity=used["quantity"].to_numpy(dtype=np.float64),
             unit=pd.factorize(used["unit"])[0].astype(np.int64),
+            again=used.duplicated(["batch", "lot_id"]).to_numpy(dtype=np.bool_),
             supplier=used["supplier"],
             names=pd.Index(names),
         )
@@ -146,7 +150,8 @@ class Lots:
         when: When each use was known.
         quantity: Quantity of each use.
         unit: Its unit.
-        lot_start: Where the uses of each lot begin, and the end.
+        again: Whether the batch had used the lot before.
+        lot_start: Where the uses of each lot begin, and the end, one use per batch.
         lot_when: When they were known, sorted within the lot.
         first_lot: Number of the first lot of each material.
         results: The tests.
@@ -162,6 +167,7 @@ class Lots:
     when: Ints
     quantity: Floats
     unit: Ints
+    again: Flags
     lot_start: Ints
     lot_when: Ints
     first_lot: Ints
@@ -194,7 +200,9 @@ class Lots:
         use = np.cumsum([0, *(len(u.batch) for u in uses)])
         lot = joined([u.lot + at for u, at in zip(uses, first_lot, strict=False)], np.int64)
         when = joined([u.when for u in uses], np.int64)
+        again = joined([u.again for u in uses], np.bool_)
         by_lot = np.lexsort((when, lot))
+        by_lot = by_lot[~again[by_lot]]
         entries = _entries(process, vocabulary)
         column_of = {
             statistic: np.array([i for i, entry in enumerate(entries) if entry.statistic == statistic], np.int64)
@@ -211,6 +219,7 @@ class Lots:
             when,
             joined([u.quantity for u in uses], np.float64),
             joined([u.unit for u in uses], np.int64),
+            again,
             starts(lot[by_lot], int(first_lot[-1])),
             when[by_lot],
             first_lot,
@@ -221,7 +230,7 @@ class Lots:
     def fill(self, query: ContextQuery, out: Floats) -> None:
         """Everything of the lots that the batches are known to use."""
         self.records.fill(query, self.record_columns, out)
-        uses = (self.use_start, self.lot, self.when)
+        uses = (self.use_start, self.lot, self.when, self.again)
         _fill_uses(query.batch, query.as_of, *uses, self.lot_start, self.lot_when, self.use_columns, out)
         for test, column in zip(self.results, self.result_columns, strict=True):
             known = (self.use_start[test.material], self.lot, self.when, self.quantity, self.unit)
@@ -258,7 +267,7 @@ def _result_entry(parameter: str, material: str, process: ProcessDefinition, voc
 
 
 @njit(cache=True, nogil=True)
-def _fill_uses(batch, as_of, use_start, lot, when, lot_start, lot_when, columns, out) -> None:
+def _fill_uses(batch, as_of, use_start, lot, when, again, lot_start, lot_when, columns, out) -> None:
     for i in range(len(batch)):
         b, at = batch[i], as_of[i]
         if b < 0:
@@ -266,7 +275,7 @@ def _fill_uses(batch, as_of, use_start, lot, when, lot_start, lot_when, columns,
         for m in range(len(columns)):
             others, oldest, used = 0, at, False
             for u in range(use_start[m, b], use_start[m, b + 1]):
-                if when[u] <= at:
+                if when[u] <= at and not again[u]:
                     first = lot_start[lot[u]]
                     # the batch's own use is known, since `when` is not later than `at`
                     others += upto(lot_when, first, lot_start[lot[u] + 1], at) - first - 1

@@ -12,6 +12,7 @@ from pipelines.leakage import check_leakage
 from pipelines.plant import Plant
 from pipelines.progress import in_tenths
 
+STALE_H = 24 * 30.0  # a newest row older than this, and than the process takes, is named
 _CHECKS = {
     "keys": "Batch and checkpoint are unique.",
     "leakage": "Sampled snapshots are the same when they are computed from the rows available at their time only.",
@@ -115,6 +116,12 @@ def in_progress_features(context: dg.AssetExecutionContext, plant: PlantResource
     place = plant.open()
     as_of = place.as_of()
     frame = write_in_progress(place, PlantContext.of(place), as_of)
+    behind_h = (as_of - place.newest_moment).total_seconds() / 3600
+    if len(frame) and behind_h > max(STALE_H, place.process.process.planned_duration_h):
+        context.log.warning(
+            f"the newest row of a batch is {behind_h / 24:,.0f} days older than the moment of scoring; "
+            "--as-of history scores old data as they stood"
+        )
     context.log.info(f"{len(frame)} batches in progress as of {as_of:%Y-%m-%d %H:%M} UTC")
     return dg.MaterializeResult(metadata={"rows": len(frame), "as_of": as_of.isoformat()})
 

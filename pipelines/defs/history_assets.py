@@ -5,11 +5,10 @@ from collections.abc import Iterator
 import dagster as dg
 
 from features.contracts import RUN_HISTORY
-from features.errors import ContractError, SourceError
+from features.errors import ContractError
 from pipelines.defs.resources import PlantResource, in_one_run
 from pipelines.defs.schemas import table_schema
 from pipelines.history import ingest
-from pipelines.sources.folder import HistoryFolder
 
 
 def run_history(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -27,8 +26,13 @@ def run_history(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
                 "contract",
                 asset="run_history",
                 blocking=True,
-                description="No more rows break the contract of their table than a person has accepted.",
-            )
+                description="No more rows break the contract of their table, or left the source, than a person has accepted.",
+            ),
+            dg.AssetCheckSpec(
+                "findings",
+                asset="run_history",
+                description="No row breaks the contract, none left the source, no reading is flagged bad.",
+            ),
         ],
     )
     def asset(
@@ -42,11 +46,13 @@ def run_history(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         whole = len(context.partition_keys) == len(months.get_partition_keys())
         try:
             report = ingest(
-                HistoryFolder(place.settings.history),
+                place.source,
                 place.history,
                 place.process,
-                max_quarantined=place.settings.max_quarantined,
+                limits=place.limits,
+                now=place.now(),
                 months=None if whole else tuple(context.partition_keys),
+                first_month=place.settings.first_month,
                 progress=lambda table, rows: context.log.info(f"{table}: {rows:,} rows read"),
             )
         except ContractError as error:
@@ -54,22 +60,27 @@ def run_history(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
                 check_name="contract", passed=False, metadata={"broken": dg.MetadataValue.md(str(error))}
             )
             raise
-        outside = sorted(set(place.history.months("batches")) - set(months.get_partition_keys()))
-        if outside:
-            first, last = months.get_first_partition_key(), months.get_last_partition_key()
-            raise SourceError(
-                f"batches start in {outside[0]}, outside the partitions from {first} to {last}",
-                remedy="Set BATCHGUARD_FIRST_MONTH to the month of the first batch; starts in the future are errors of the source.",
-            )
+        findings = report.findings()
         yield dg.AssetCheckResult(
             check_name="contract", passed=True, metadata={"rows_quarantined": report.rows_quarantined}
         )
+        yield dg.AssetCheckResult(
+            check_name="findings",
+            passed=not findings,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"rows_refused": report.rows_refused, "findings": dg.MetadataValue.md("\n".join(findings))},
+        )
         context.log.info(report.in_a_line())
+        for line in report.conversions():
+            context.log.info(f"converted: {line}")
+        for line in findings:
+            context.log.warning(line)
         yield dg.MaterializeResult(
             metadata={
                 "rows_in": report.rows_in,
                 "rows_kept": report.rows_kept,
                 "rows_quarantined": report.rows_quarantined,
+                "conversions": dg.MetadataValue.md("\n".join(report.conversions())),
                 "data_version": place.data_version(),
                 "months": len(context.partition_keys),
             }

@@ -16,7 +16,8 @@ class PlantResource(dg.ConfigurableResource):
     history: str
     data_dir: str
     first_month: str
-    max_quarantined: int
+    max_quarantined: int | None = None
+    accept_removed: bool = False
     as_of: str
     trials: int
     timezone: str
@@ -35,6 +36,7 @@ class PlantResource(dg.ConfigurableResource):
             data_dir=Path(self.data_dir),
             first_month=self.first_month,
             max_quarantined=self.max_quarantined,
+            accept_removed=self.accept_removed,
             as_of=self.as_of,
             trials=self.trials,
             timezone=self.timezone,

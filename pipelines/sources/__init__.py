@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import pandas as pd
+
+
+class UnreadRecord(NamedTuple):
+    """A record of a source that is no row of its table's columns: its number, the broken rule, the reason, its text."""
+
+    row: int
+    code: str
+    reason: str
+    text: str
 
 
 class Source(Protocol):
@@ -28,6 +37,10 @@ class Source(Protocol):
 
         Columns are text (empty where absent) or typed; nothing is interpreted here.
         """
+        ...
+
+    def unread(self, table: str) -> Sequence[UnreadRecord]:
+        """Records that are no rows of the table's columns; known once `read` came to its end."""
         ...
 
     def fingerprint(self) -> Mapping[str, str]:

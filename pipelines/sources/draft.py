@@ -6,25 +6,22 @@ Everything that is read off the data rather than known carries a comment that be
 from __future__ import annotations
 
 import json
-import math
-import re
 import statistics
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from features.contracts import BATCHES, RUN_HISTORY, Column
-from features.errors import SourceError
-from features.parsing import to_arrow, type_column
+from features.contracts import BATCHES
 from features.process import CATEGORY, OUTCOMES
-from pipelines.sources.folder import HistoryFolder
+from pipelines.sources.draft_tables import Refusals, flagged, read_tables, slug
 
 SENSOR_READINGS = 20  # a parameter read at least so often in the median batch is called a sensor
 BINS_H = (1.0, 0.5, 0.25, 0.1, 0.05, 0.01)
 MIN_BINS = 8  # in a planned duration
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,79}")
+_PLAIN_FOLDERS = {"history", "data", "export", "csv", "parquet", "input"}  # names that say nothing of the process
 _HOUR = pd.Timedelta(hours=1)
 
 _OUTCOME = """\
@@ -41,55 +38,60 @@ censored = ["cancelled"]
 
 @dataclass(frozen=True)
 class _Seen:
-    """Properties of one parameter in the data."""
+    """Properties of one parameter in the data: remarks, and what a person has to decide."""
 
     name: str
     kind: str
     unit: str
     normal: tuple[float, float] | None = None
     excluded: bool = False
-    comments: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
 
 
-def draft(history: Mapping[str, pd.DataFrame] | Path, *, process_id: str = "process") -> str:
+def draft(
+    history: Mapping[str, pd.DataFrame] | Path, *, process_id: str | None = None, now: pd.Timestamp | None = None
+) -> str:
     """Text of a process definition that loads, with `check:` comments where a person has to decide.
 
     Args:
-        history: Run-history tables by name (times in UTC), or a folder, `pipelines.sources.folder.HistoryFolder`.
-        process_id: Identity of the process, lower case.
+        history: Raw run-history tables by name, or a folder, `pipelines.sources.folder.HistoryFolder`.
+        process_id: Identity of the process, lower case; None: from the name of the folder.
+        now: Rows that become known later are refused; None: none is.
 
     Returns:
         TOML: every attribute of `batches` and every parameter of `observations` and `lot_results` with its kind, the
-        units seen and the 1-99 % of its values; duration, checkpoints and outcome as found.
+        units seen and the 1-99 % of its values; duration, checkpoints and outcome as found. The rows that an ingest
+        would refuse are named at the top, and count for nothing below.
 
     Raises:
-        SourceError: No batches or no parameters, a name that a process definition cannot hold, or a folder that
-            cannot be read.
+        SourceError: No batches or no parameters, or a folder that cannot be read.
     """
-    tables = _read_folder(history) if isinstance(history, Path) else history
-    batches = tables.get("batches", pd.DataFrame())
-    if batches.empty:
-        raise SourceError("the history has no batches", expected="a table 'batches' with at least one row")
-    observations = _elapsed(tables.get("observations", pd.DataFrame()), batches)
-    planned_h, source = _planned(batches, observations)
-    seen = [
-        *_attributes(batches),
-        *_lot_tests(tables.get("lot_results", pd.DataFrame())),
-        *_measured(observations, planned_h),
-    ]
-    seen = _once(seen)
-    _check_names([process_id, *(s.name for s in seen)])
-    if not seen:
-        raise SourceError(
-            "the history has no parameters", expected="observations, lot results or attributes of batches"
-        )
-    early = any(s.kind == "attribute" for s in seen) or not tables.get("lot_results", pd.DataFrame()).empty
+    found = read_tables(history, now)
+    tables, names = found.tables, found.names
+    empty = pd.DataFrame()
+    batches, results = tables["batches"], tables.get("lot_results", empty)
+    observations = _elapsed(tables.get("observations", empty), batches)
+    planned_h, source = _planned(batches, observations, tables.get("dispositions", empty))
+    spelled = {name: original for original, name in names.items()}
+    seen = [*_attributes(batches), *_lot_tests(results, found.units), *_measured(observations, planned_h, found.units)]
+    seen = [replace(s, aliases=(spelled[s.name],)) if spelled[s.name] != s.name else s for s in _once(seen)]
+    early = any(s.kind == "attribute" for s in seen) or not results.empty
     parts = [
-        _head(process_id, planned_h, source, early),
+        _head(process_id or _id_of(history), planned_h, source, early, found.refusals),
         *(_parameter(s) for s in seen),
-        _outcome(tables.get("dispositions", pd.DataFrame()), len(batches)),
+        _outcome(tables.get("dispositions", empty), len(batches)),
     ]
     return "\n".join(parts)
+
+
+def _id_of(history: Mapping[str, pd.DataFrame] | Path) -> str:
+    """Identity from the folder's name, or from that of its parent where it only says that it holds data."""
+    if not isinstance(history, Path):
+        return "process"
+    folder = history.resolve()
+    return slug(folder.parent.name if folder.name.lower() in _PLAIN_FOLDERS and folder.parent.name else folder.name)
 
 
 def _once(seen: Iterable[_Seen]) -> list[_Seen]:
@@ -98,18 +100,8 @@ def _once(seen: Iterable[_Seen]) -> list[_Seen]:
     for one in seen:
         known = first.setdefault(one.name, one)
         if known is not one:
-            first[one.name] = replace(known, comments=(*known.comments, f"check: also found as {one.kind}"))
+            first[one.name] = replace(known, questions=(f"also found as {one.kind}", *known.questions))
     return list(first.values())
-
-
-def _check_names(names: Iterable[str]) -> None:
-    wrong = [name for name in names if not _NAME.fullmatch(name)]
-    if wrong:
-        raise SourceError(
-            f"{wrong[0]!r} cannot stand in a process definition ({len(wrong)} such names)",
-            expected="lower-case letters, digits and _, a letter first",
-            remedy="Rename it in the source.",
-        )
 
 
 def _elapsed(observations: pd.DataFrame, batches: pd.DataFrame) -> pd.DataFrame:
@@ -117,37 +109,42 @@ def _elapsed(observations: pd.DataFrame, batches: pd.DataFrame) -> pd.DataFrame:
     if observations.empty:
         return observations
     started = observations["batch_id"].map(batches.set_index("batch_id")["started_at"])
-    available = observations.get("available_at", observations["observed_at"]).fillna(observations["observed_at"])
     return observations.assign(
-        observed_h=(observations["observed_at"] - started) / _HOUR, available_h=(available - started) / _HOUR
+        observed_h=(observations["observed_at"] - started) / _HOUR,
+        available_h=(observations["available_at"] - started) / _HOUR,
     )
 
 
-def _planned(batches: pd.DataFrame, observations: pd.DataFrame) -> tuple[float, str]:
+def _planned(batches: pd.DataFrame, observations: pd.DataFrame, dispositions: pd.DataFrame) -> tuple[float, str]:
+    """Planned duration in hours and where it comes from; results that come once, or after the decision, are no end."""
     if "planned_end_at" in batches and batches["planned_end_at"].notna().any():
         hours = ((batches["planned_end_at"] - batches["started_at"]) / _HOUR).median()
-        source = "median of planned_end_at - started_at"
-    elif not observations.empty:
-        hours = observations.groupby("batch_id")["observed_h"].max().median()
-        source = "median time of a batch's last observation"
-    else:
-        hours, source = math.nan, ""
+        return (float(hours), "median of planned_end_at - started_at") if hours > 0 else (1.0, "not in the data")
+    if observations.empty:
+        return 1.0, "not in the data"
+    running = observations
+    if not dispositions.empty:
+        decided = observations["batch_id"].map(dispositions.groupby("batch_id")["decided_at"].min())
+        running = observations[~(observations["available_at"] > decided)]
+    often = running.groupby(["batch_id", "parameter"])["observed_h"].transform("size") > 1
+    hours = running[often].groupby("batch_id")["observed_h"].max().median()
     if not hours > 0:  # also NaN
         return 1.0, "not in the data"
-    return float(hours), source
+    return float(hours), "median time of a batch's last reading of what is read repeatedly"
 
 
 def _bin(planned_h: float) -> float:
     return next((b for b in BINS_H if planned_h / b >= MIN_BINS), BINS_H[-1])
 
 
-def _head(process_id: str, planned_h: float, source: str, early: bool) -> str:
+def _head(process_id: str, planned_h: float, source: str, early: bool, refusals: Sequence[Refusals]) -> str:
     bin_h = _bin(planned_h)
     quarters = {max(1, round(planned_h * share / bin_h)) for share in (0.25, 0.5, 0.75)}
     checkpoints = [0.0] * early + [n * bin_h for n in sorted(quarters)]
     return "\n".join(
         (
             "# Drafted from a run history. Go through every line with 'check:', then delete the remark.",
+            *(line for refused in refusals for line in _refused(refused)),
             "",
             "[process]",
             f"id = {json.dumps(process_id)}",
@@ -161,30 +158,42 @@ def _head(process_id: str, planned_h: float, source: str, early: bool) -> str:
     )
 
 
+def _refused(refused: Refusals) -> list[str]:
+    lines = [f"# 'batchguard run' will refuse {refused.rows} of the {refused.of} rows of {refused.table}, such as:"]
+    return [*lines, *(f"#   {code}: {' '.join(reason.split())}" for code, reason in refused.examples.items())]
+
+
 def _words(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
 def _parameter(seen: _Seen) -> str:
-    lines = ["[[parameter]]", *(f"# {c}" for c in seen.comments)]
-    lines += [f"{key} = {json.dumps(text)}" for key, text in
+    lines = ["[[parameter]]", *(f"# {remark}" for remark in seen.remarks)]
+    questions = [*seen.questions, *(["range (physically possible) and normal (here 1-99 %)"] if seen.normal else [])]
+    lines += [f"# check: {'; '.join(questions)}"] if questions else []
+    lines += [f"{key} = {json.dumps(text, ensure_ascii=False)}" for key, text in
               (("name", seen.name), ("label", _words(seen.name)), ("unit", seen.unit), ("kind", seen.kind))]  # fmt: skip
+    if seen.aliases:
+        lines += [f"aliases = {json.dumps(seen.aliases, ensure_ascii=False)}"]
     if seen.normal:
-        lines += ["range = [nan, nan]  # check: what is physically possible?"]
-        lines += [f"normal = [{seen.normal[0]:.10g}, {seen.normal[1]:.10g}]  # check: 1-99 % of what was observed"]
+        lines += ["range = [nan, nan]", f"normal = [{seen.normal[0]:.10g}, {seen.normal[1]:.10g}]"]
     if seen.excluded:
-        lines += ["excluded = true  # check: known only after the planned end"]
+        lines += ["excluded = true"]
     return "\n".join((*lines, ""))
 
 
 def _normal(values: pd.Series) -> tuple[float, float] | None:
+    if not values.notna().any():
+        return None
     low, high = (float(f"{values.quantile(q):.4g}") for q in (0.01, 0.99))
     return (low, high) if low < high else None
 
 
 def _spread(values: pd.Series) -> str:
+    if not values.notna().any():
+        return "no value seen"
     if values.min() == values.max():
-        return f"check: always {values.min():.6g}"
+        return f"always {values.min():.6g}"
     return f"observed from {values.min():.6g} to {values.max():.6g}"
 
 
@@ -192,42 +201,49 @@ def _attributes(batches: pd.DataFrame) -> list[_Seen]:
     seen = []
     for name in (c for c in batches.columns if c not in BATCHES.names):
         values = batches[name].dropna()
-        if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
-            comments = ("check: unit", _spread(values)) if len(values) else ("check: unit, no value seen",)
-            seen.append(_Seen(name, "attribute", "1", _normal(values) if len(values) else None, comments=comments))
+        if pd.api.types.is_numeric_dtype(batches[name]):
+            seen.append(_Seen(name, "attribute", "1", _normal(values), remarks=(_spread(values),), questions=("unit",)))
         else:
-            seen.append(_Seen(name, "attribute", CATEGORY, comments=(f"{values.nunique()} different values",)))
+            seen.append(_Seen(name, "attribute", CATEGORY, remarks=(f"{values.nunique()} different values",)))
     return seen
 
 
-def _lot_tests(results: pd.DataFrame) -> list[_Seen]:
+def _lot_tests(results: pd.DataFrame, units: Mapping[str, Counter[str]]) -> list[_Seen]:
     if results.empty:
         return []
     return [
-        _Seen(str(name), "assay", _unit(rows)[0], _normal(rows["value"]),
-              comments=(f"test of raw-material lots: {rows['lot_id'].nunique()} lots", _unit(rows)[1], _spread(rows["value"])))
+        _Seen(
+            str(name), "assay", _unit(units[str(name)]), _normal(rows["value"]), questions=_about_unit(units[str(name)]),
+            remarks=(f"test of raw-material lots: {rows['lot_id'].nunique()} lots", _spread(rows["value"])),
+        )
         for name, rows in results.groupby("parameter")
     ]  # fmt: skip
 
 
-def _measured(observations: pd.DataFrame, planned_h: float) -> list[_Seen]:
+def _measured(observations: pd.DataFrame, planned_h: float, units: Mapping[str, Counter[str]]) -> list[_Seen]:
     if observations.empty:
         return []
-    return [_one_measured(str(name), rows, planned_h) for name, rows in observations.groupby("parameter")]
+    return [
+        _one_measured(str(name), rows, planned_h, units[str(name)]) for name, rows in observations.groupby("parameter")
+    ]
 
 
-def _one_measured(name: str, rows: pd.DataFrame, planned_h: float) -> _Seen:
+def _one_measured(name: str, rows: pd.DataFrame, planned_h: float, units: Counter[str]) -> _Seen:
     often = statistics.median(rows.groupby("batch_id").size().tolist())
-    unit, remark = _unit(rows)
-    late = rows.groupby("batch_id")["available_h"].min().median() >= planned_h
+    late = bool(rows.groupby("batch_id")["available_h"].min().median() >= planned_h)
+    bad = flagged(rows)
     return _Seen(
         name,
         "sensor" if often >= SENSOR_READINGS else "assay",
-        unit,
+        _unit(units),
         _normal(rows["value"]),
-        excluded=bool(late),
-        comments=(_sampling(rows, often), remark, _spread(rows["value"])),
-    )
+        excluded=late,
+        remarks=(
+            _sampling(rows, often), _spread(rows["value"]),
+            *([f"{bad} of {len(rows)} readings are flagged bad"] if bad else []),
+        ),
+        questions=(*_about_unit(units), *(["known only after the planned end, so excluded"] if late else [])),
+    )  # fmt: skip
 
 
 def _sampling(rows: pd.DataFrame, often: float) -> str:
@@ -237,15 +253,16 @@ def _sampling(rows: pd.DataFrame, often: float) -> str:
     return f"{text}, every {step:.3g} h" if step > 0 else text
 
 
-def _unit(rows: pd.DataFrame) -> tuple[str, str]:
-    """The most frequent unit and a remark on what was seen."""
-    units = rows["unit"].dropna() if "unit" in rows else pd.Series(dtype="str")
-    counts = units[units != ""].value_counts()
-    if counts.empty:
-        return "1", "check: no unit was reported"
-    if len(counts) == 1:
-        return str(counts.index[0]), "unit as reported"
-    return str(counts.index[0]), f"check: units seen: {', '.join(sorted(map(str, counts.index)))}"
+def _unit(units: Counter[str]) -> str:
+    """The most frequent unit."""
+    return next((unit for unit, _ in units.most_common() if unit), "1")
+
+
+def _about_unit(units: Counter[str]) -> tuple[str, ...]:
+    named = sorted(unit for unit in units if unit)
+    if len(named) == 1:
+        return ()
+    return (f"units seen: {', '.join(named)}",) if named else ("no unit was reported",)
 
 
 def _outcome(dispositions: pd.DataFrame, batches: int) -> str:
@@ -261,27 +278,3 @@ def _outcome(dispositions: pd.DataFrame, batches: int) -> str:
             '# check: none of them failed; a rule can decide: label_from = "rule", label_rule = "yield_pct < 97"'
         ]
     return "\n".join(("[outcome]", *found_lines, _OUTCOME))
-
-
-def _read_folder(folder: Path) -> dict[str, pd.DataFrame]:
-    source = HistoryFolder(folder)
-    return {name: _read_table(source, name) for name in source.tables()}
-
-
-def _read_table(source: HistoryFolder, name: str) -> pd.DataFrame:
-    """A table typed as an ingest types it; an attribute in CSV is a number if all its values are."""
-    parts = [frame for frame, _ in source.read(name)]
-    if not parts:
-        return pd.DataFrame()
-    frame, table, label = pd.concat(parts, ignore_index=True), RUN_HISTORY[name], source.label(name)
-    for column in frame:
-        known = column in table.names
-        if not known and not label.endswith(".csv"):
-            continue
-        typed = type_column(to_arrow(frame[column]), table[column] if known else Column(column, "number", "attribute"))
-        if typed.faults and known and table[column].kind == "time":
-            fault = typed.faults[0]
-            raise SourceError(f"{source.folder / label}: {fault.reason(int(fault.rows.argmax()))}")
-        if known or not typed.faults:
-            frame[column] = typed.column
-    return frame

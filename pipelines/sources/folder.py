@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from features.contracts import RUN_HISTORY
 from features.errors import SourceError
+from pipelines.sources import UnreadRecord
+from pipelines.sources.csv_file import CsvFile
 
 CHUNK_ROWS = 524_288
-_CSV_BLOCK = 32 << 20
+_UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
 _READ_THIS = "A history folder holds <table>.parquet or <table>.csv for: " + ", ".join(RUN_HISTORY) + "."
 
 
@@ -29,11 +30,18 @@ class HistoryFolder:
     """Run history in files, `pipelines.sources.Source`.
 
     CSV: UTF-8 (with or without byte order mark), a header line, comma or semicolon between fields, RFC 4180 quotes.
-    Hidden files and text beside the tables (`*.md`, `*.txt`, `*.json`, `*.toml`) are left alone.
+    The last record of a CSV file without a final line end may be torn, and is held back. Parquet: the columns of the
+    file, whatever pandas stored beside them. Hidden files and text beside the tables (`*.md`, `*.txt`, `*.json`,
+    `*.toml`) are left alone, unless they have the name of a table.
+
+    Args:
+        folder: The folder.
+        complete: Whether a CSV file without a final line end is known to be complete.
     """
 
-    def __init__(self, folder: Path | str) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: Path | str, *, complete: bool = False) -> None:
+        self.folder, self.complete = Path(folder), complete
+        self._unread: dict[str, tuple[UnreadRecord, ...]] = {}
 
     def tables(self) -> Mapping[str, Sequence[str]]:
         """Tables present with their columns, read from the files' heads."""
@@ -50,17 +58,24 @@ class HistoryFolder:
             SourceError: The file is torn, or a line has another number of fields than the header.
         """
         path = self._files[table]
-        first = 1
         try:
-            for batch in _parquet_batches(path) if path.suffix == ".parquet" else _csv_batches(path):
-                yield _frame(batch), first
-                first += len(batch)
+            if _is_parquet(path):
+                yield from _parquet_parts(path)
+            else:
+                file = CsvFile(path, complete=self.complete)
+                for batch, first in file.read(CHUNK_ROWS):
+                    yield _frame(batch), first
+                self._unread[table] = tuple(file.unread)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise _unreadable(path, error) from error
 
+    def unread(self, table: str) -> Sequence[UnreadRecord]:
+        """Records of a CSV file that are no rows of its columns: torn, or of another number of fields."""
+        return self._unread.get(table, ())
+
     def fingerprint(self) -> Mapping[str, str]:
-        """SHA-256 of each file."""
-        found = {}
+        """SHA-256 of each file, and whether a last record without a line end is read."""
+        found = {"final_line": "complete"} if self.complete else {}
         for path in self._files.values():
             with path.open("rb") as file:
                 found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
@@ -71,7 +86,8 @@ class HistoryFolder:
         if not self.folder.is_dir():
             raise SourceError(f"{self.folder}: no such folder", remedy="Name the folder of the exported run history.")
         ignored = {".md", ".txt", ".json", ".toml"}
-        files = [p for p in sorted(self.folder.iterdir()) if p.suffix not in ignored and not p.name.startswith(".")]
+        visible = [p for p in sorted(self.folder.iterdir()) if not p.name.startswith(".")]
+        files = [p for p in visible if p.suffix.lower() not in ignored or p.stem.lower() in RUN_HISTORY]
         if not files:
             raise SourceError(f"{self.folder}: the folder is empty", remedy=_READ_THIS)
         found: dict[str, Path] = {}
@@ -93,16 +109,17 @@ class HistoryFolder:
     def _is_a_table(self, path: Path) -> None:
         if path.is_file() and path.suffix in (".parquet", ".csv") and path.stem in RUN_HISTORY:
             return
-        close = difflib.get_close_matches(path.stem, RUN_HISTORY, n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]!r}?" if close and path.stem not in RUN_HISTORY else ""
+        suffix = path.suffix.lower() if path.suffix.lower() in (".parquet", ".csv") else ".csv"
+        close = difflib.get_close_matches(path.stem.lower(), RUN_HISTORY, n=1, cutoff=0.5)
+        hint = f"; did you mean '{close[0]}{suffix}'?" if close else ""
         raise SourceError(f"{path}: not a table of the run history{hint}", remedy=_READ_THIS)
 
     @staticmethod
     def _columns(path: Path) -> Sequence[str]:
         try:
-            if path.suffix == ".parquet":
-                return tuple(pq.read_schema(path).names)
-            return tuple(_header(path)[0])
+            if _is_parquet(path):
+                return tuple(_parquet_columns(path))
+            return tuple(CsvFile(path).header()[0])
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise _unreadable(path, error) from error
 
@@ -136,52 +153,27 @@ def new_folder(out: Path) -> Generator[Path]:
         raise
 
 
-def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
+def _is_parquet(path: Path) -> bool:
+    return path.suffix == ".parquet"
+
+
+def _parquet_columns(path: Path) -> list[str]:
+    """Columns of a Parquet file, without the unnamed index that pandas stores beside them."""
+    return [name for name in pq.read_schema(path).names if not _UNNAMED_INDEX.fullmatch(name)]
+
+
+def _parquet_parts(path: Path) -> Iterator[tuple[pd.DataFrame, int]]:
     text = [f.name for f in pq.read_schema(path) if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
+    first, columns = 1, _parquet_columns(path)
     with pq.ParquetFile(path, read_dictionary=text, page_checksum_verification=True) as file:
-        yield from file.iter_batches(batch_size=CHUNK_ROWS)
-
-
-def _csv_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    names, delimiter = _header(path)
-    if not _has_rows(path):
-        return
-    reader = pa_csv.open_csv(
-        path,
-        read_options=pa_csv.ReadOptions(block_size=_CSV_BLOCK, encoding="utf8"),
-        parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=True),
-        convert_options=pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()),
-            strings_can_be_null=True,
-            null_values=[""],
-            quoted_strings_can_be_null=True,
-        ),
-    )
-    with reader:
-        for batch in reader:
-            for start in range(0, len(batch), CHUNK_ROWS):
-                yield batch.slice(start, CHUNK_ROWS)
-
-
-def _header(path: Path) -> tuple[list[str], str]:
-    """Column names and the delimiter, which is the one of comma and semicolon that makes more columns."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        line = file.readline()
-    if not line.strip():
-        raise SourceError(f"{path}: the file is empty", expected="a header line", remedy="Export the table again.")
-    by_delimiter = {d: next(csv.reader([line], delimiter=d)) for d in (",", ";")}
-    delimiter = max(by_delimiter, key=lambda d: len(by_delimiter[d]))
-    return by_delimiter[delimiter], delimiter
-
-
-def _has_rows(path: Path) -> bool:
-    with path.open(encoding="utf-8-sig") as file:
-        file.readline()
-        return any(line.strip() for line in file)
+        for batch in file.iter_batches(batch_size=CHUNK_ROWS, columns=columns):
+            yield _frame(batch), first
+            first += len(batch)
 
 
 def _frame(batch: pa.RecordBatch) -> pd.DataFrame:
-    return batch.to_pandas(integer_object_nulls=True)  # floats would bend large integers
+    plain = batch.replace_schema_metadata(None)  # pandas would make an index of columns that it names
+    return plain.to_pandas(integer_object_nulls=True)  # floats would bend large integers
 
 
 def _unreadable(path: Path, error: Exception) -> SourceError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 MONTH = "month"
+NEWEST = ".newest_version"
 _KEEP = {"delta.logRetentionDuration": "interval 36500 days"}  # versions are evidence: they are not forgotten
 
 
@@ -164,7 +166,32 @@ def _commit(
         commit_properties=CommitProperties(custom_metadata={"files": metadata}),
     )
     files.sync(folder / "_delta_log")
-    return open_table(folder).version()
+    version = open_table(folder).version()
+    _note_newest(folder, version)
+    return version
+
+
+def _note_newest(folder: Path, version: int) -> None:
+    """Note the newest version beside the log: a log that lost its last commit looks like an older one."""
+    temporary = folder / f"{NEWEST}.{os.getpid()}"
+    temporary.write_text(str(version), encoding="ascii")
+    files.sync(temporary)
+    temporary.replace(folder / NEWEST)
+
+
+def lost_commit(folder: Path) -> str | None:
+    """One line where the log ends before the version that was noted as its newest, or None."""
+    note = folder / NEWEST
+    if not note.is_file():
+        return None  # written by 0.2.0 or earlier
+    text, last = note.read_text(encoding="ascii", errors="replace").strip(), open_table(folder).version()
+    if text.isdigit() and int(text) <= last:
+        return None
+    noted = f"version {text}" if text.isdigit() else f"what {note.name} says, {text[:20]!r}"
+    return (
+        f"{folder}: the log ends at version {last}; expected {noted}. Restore {folder / '_delta_log'} from a backup; "
+        f"if there is none, remove {note.name}: version {last} is then the newest, and the next run makes the rest again."
+    )
 
 
 def _schema(schemas: Sequence[pa.Schema], by_month: bool) -> pa.Schema:

@@ -34,6 +34,8 @@ def problems_of(folder: Path) -> list[Problem]:
         found.append(Problem(name, folder / "_delta_log", "torn_commit", torn))
     else:
         try:
+            lost = log.lost_commit(folder)
+            found += [Problem(name, folder / "_delta_log", "log", lost)] if lost else []
             found += [problem for entry in log.entries(folder) for problem in _check(folder, entry)]
             with table_lock(folder):
                 left += log.orphans(folder)

@@ -14,6 +14,7 @@ from serving.access.signing import Signing
 from serving.api import health, problems, requests, responses, v1, v2
 from serving.api.fast_path import FastScorePath
 from serving.api.guard import PERMISSION, GuardedRoute, Verifier, verifier_of
+from serving.api.inference_protocol import InferenceErrors
 from serving.api.middleware import HeadRequests, Limits, Metrics, Telemetry
 from serving.api.replies import as_json
 from serving.service.scoring_service import ScoringService
@@ -72,6 +73,7 @@ def make_app(
     app.add_middleware(Limits, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
     app.add_middleware(HeadRequests)
     app.add_middleware(Telemetry, metrics=metrics)
+    app.add_middleware(InferenceErrors)
     return app
 
 

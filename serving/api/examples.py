@@ -118,8 +118,20 @@ SCORE_PAGE: Json = {"scores": [SCORE], "next": None}
 HEALTH: Json = {"status": "ok", "records": "ok", "model": "ok"}
 PROBLEM: Json = {"type": "about:blank", "title": "Not found", "status": 404, "detail": "no batch 'B-2026-0118'",
                  "request_id": _REQUEST_ID}  # fmt: skip
+INFERENCE_ERROR: Json = PROBLEM | {"error": "Not found: no batch 'B-2026-0118'"}
+SERVER_METADATA: Json = {"name": "batchguard", "version": "0.2.0", "extensions": []}
+MODEL_METADATA: Json = {
+    "name": "cart", "versions": ["3"], "platform": "batchguard",
+    "inputs": [{"name": "batch_id", "datatype": "BYTES", "shape": [-1]},
+               {"name": "as_of", "datatype": "BYTES", "shape": [-1]}],
+    "outputs": [{"name": "failure_probability", "datatype": "FP64", "shape": [-1]},
+                {"name": "score_id", "datatype": "BYTES", "shape": [-1]},
+                {"name": "score", "datatype": "BYTES", "shape": [-1]}],
+}  # fmt: skip
 _INPUT: Json = {"name": "batch_id", "datatype": "BYTES", "shape": [1], "data": ["B-2026-0117"]}
-INFERENCE: Json = {"id": "q-1", "inputs": [_INPUT]}
+INFERENCE: Json = {
+    "id": "q-1", "inputs": [_INPUT], "outputs": [{"name": "failure_probability"}, {"name": "score_id"}],
+}  # fmt: skip
 INFERRED: Json = {
     "id": "q-1", "model_name": "cart", "model_version": "3",
     "outputs": [{"name": "failure_probability", "datatype": "FP64", "shape": [1], "data": [0.437]},

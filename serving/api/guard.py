@@ -64,11 +64,20 @@ class GuardedRoute(APIRoute):
                 _check_query(request, known)
             body = await request.body()
             if body:
-                _check_media_type(request)
-                request._json = strict_json(body)
+                request._json = self.parse(request, body)
             return await handle(request)
 
         return guarded
+
+    def parse(self, request: Request, body: bytes) -> JsonValue:
+        """The JSON of a body that is declared as JSON.
+
+        Raises:
+            BadJsonError: It is no JSON, or has two meanings.
+            MediaTypeError: It is declared as something else.
+        """
+        _check_media_type(request)
+        return strict_json(body)
 
 
 def verifier_of(verifiers: Mapping[str, Verifier], credential: str) -> Verifier:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from features.contracts import ENVIRONMENT, GRADES, ORIGINS, QUALITIES, SEVERITIES
+from features.contracts import ENVIRONMENT, GRADES, ORIGINS, SEVERITIES
 from features.process import OUTCOMES
 from serving.access.signing import MEANINGS
 from serving.api import examples
@@ -51,14 +51,16 @@ class _Measured(_Strict):
     observed_at: RowTime
     revision: Revision = Field(0, description="Higher for each correction")
     available_at: RowTime | None = Field(None, description="When it could be seen; absent: when observed")
-    value: Number
     unit: Text | None = Field(None, description="As reported; absent: the parameter's own")
 
 
 class Observation(_Measured):
     """One reading or result."""
 
-    quality: Literal[QUALITIES] | None = None  # ty: ignore[invalid-type-form] - a tuple of names
+    value: Number | None = Field(None, description="May be absent only where the quality is bad")
+    quality: Text | Annotated[int, Field(ge=0, le=2**32 - 1)] | None = Field(
+        None, description="good, uncertain or bad, as a word of a historian or an OPC code; absent: good"
+    )
 
 
 class Event(_Strict):
@@ -121,6 +123,7 @@ class LotResult(_Measured):
 
     lot_id: Text
     material: Text
+    value: Number
 
 
 class RoomSample(_Strict):

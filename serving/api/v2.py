@@ -2,83 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import version as installed_version
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from features.canonical import canonical
-from serving.api import examples
-from serving.api.fields import Id, Moment, Text
-from serving.api.guard import PERMISSION, GuardedRoute
+from serving.api.fields import Id
+from serving.api.guard import PERMISSION
 from serving.api.health import readiness
-from serving.api.replies import Key, answered, as_json, call_for, problems, service_of
+from serving.api.inference_protocol import InferenceRoute, inference_errors
+from serving.api.replies import Key, answered, as_json, call_for, service_of
+from serving.api.tensors import (
+    FORMS,
+    INPUT_NAMES,
+    OUTPUT_NAMES,
+    Inference,
+    Inferred,
+    ModelMetadata,
+    Ready,
+    ServerMetadata,
+)
 from serving.ids import microseconds
 from serving.records.answers import Answer
 from serving.service import score_requests
 from serving.service.errors import NotThereError, RefusedError
 
-router = APIRouter(prefix="/v2", route_class=GuardedRoute)
+router = APIRouter(prefix="/v2", route_class=InferenceRoute)
 Name = Annotated[Id, Path(description="Registered model")]
-MAX_SCORES = 32  # of one call: it has to end before an MES gives up
-
-_INPUTS = [
-    {"name": "batch_id", "datatype": "BYTES", "shape": [-1]},
-    {"name": "as_of", "datatype": "BYTES", "shape": [-1]},
-]
-_OUTPUTS = [
-    {"name": "failure_probability", "datatype": "FP64", "shape": [-1]},
-    {"name": "score_id", "datatype": "BYTES", "shape": [-1]},
-    {"name": "score", "datatype": "BYTES", "shape": [-1]},
-]
-_ERRORS = problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503)
+Version = Annotated[Id, Path(description="Its version: the one that serves")]
+_ERRORS = inference_errors(400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503)
+_READ: dict[str, Any] = {"openapi_extra": {PERMISSION: "read"}, "responses": _ERRORS}
 
 
-class Tensor(BaseModel):
-    """One input: `batch_id`, or the times of the scores."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    name: Literal["batch_id", "as_of"]
-    datatype: Literal["BYTES"]
-    shape: list[Annotated[int, Field(ge=1, le=MAX_SCORES)]] = Field(min_length=1, max_length=1)
-    data: list[Id] | list[Moment] = Field(min_length=1, max_length=MAX_SCORES)
-
-
-class Inference(BaseModel):
-    """A request for scores."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [examples.INFERENCE]})
-
-    id: Text | None = None
-    inputs: list[Tensor] = Field(min_length=1, max_length=2)
-
-
-class Output(BaseModel):
-    """One output: a value per batch."""
-
-    name: str
-    datatype: str
-    shape: list[int]
-    data: list[JsonValue]
-
-
-class Inferred(BaseModel):
-    """Scores; `score` holds the whole records as JSON."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [examples.INFERRED]})
-
-    id: str | None = None
-    model_name: str
-    model_version: str
-    outputs: list[Output]
-
-
-class Ready(BaseModel):
-    """Readiness of the process or of a model."""
-
-    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [{"ready": True}]})
+@router.get("", response_model=ServerMetadata, **_READ)
+def server_metadata() -> Response:
+    """The endpoint, its release, and which extensions of the protocol it knows: none."""
+    return as_json({"name": "batchguard", "version": _release(), "extensions": []})
 
 
 @router.get("/health/live", response_model=Ready, openapi_extra={PERMISSION: "open"})
@@ -91,22 +54,36 @@ async def live() -> Response:
             responses={503: {"model": Ready, "description": "A part is not there"}})  # fmt: skip
 def ready(request: Request) -> Response:
     """The records can be read and a model can score."""
-    is_ready = readiness(service_of(request)).status == "ok"
-    return as_json({"ready": is_ready}, 200 if is_ready else 503)
+    found = readiness(service_of(request))
+    if found.status == "ok":
+        return as_json({"ready": True})
+    part = "the model" if found.records == "ok" else "the records"
+    return as_json({"ready": False, "error": f"{part} cannot be used now. Try again."}, 503)
 
 
-@router.get("/models/{name}", response_model=Ready, openapi_extra={PERMISSION: "read"}, responses=_ERRORS)
+@router.get("/models/{name}", response_model=ModelMetadata, **_READ)
 def metadata(request: Request, name: Name) -> Response:
     """Inputs and outputs of the serving model."""
-    version = _version(request, name)
-    content = {"name": name, "versions": [version], "platform": "batchguard", "inputs": _INPUTS, "outputs": _OUTPUTS}
-    return as_json(content)
+    return _metadata(name, _version(request, name))
 
 
-@router.get("/models/{name}/ready", response_model=Ready, openapi_extra={PERMISSION: "read"}, responses=_ERRORS)
+@router.get("/models/{name}/versions/{version}", response_model=ModelMetadata, **_READ)
+def metadata_of_version(request: Request, name: Name, version: Version) -> Response:
+    """Inputs and outputs of the serving model, if this is its version."""
+    return _metadata(name, _version(request, name, version))
+
+
+@router.get("/models/{name}/ready", response_model=Ready, **_READ)
 def model_ready(request: Request, name: Name) -> Response:
     """Whether this is the serving model."""
     _version(request, name)
+    return as_json({"name": name, "ready": True})
+
+
+@router.get("/models/{name}/versions/{version}/ready", response_model=Ready, **_READ)
+def version_ready(request: Request, name: Name, version: Version) -> Response:
+    """Whether this is the version of the serving model."""
+    _version(request, name, version)
     return as_json({"name": name, "ready": True})
 
 
@@ -117,19 +94,20 @@ def infer(request: Request, name: Name, body: Inference, key: Key = None) -> Res
     Under an Idempotency-Key each score has a part of the key: those that were made before are given again, also where
     the first attempt ended half way.
     """
-    _version(request, name)
+    _check_model(request, name, body)
     service, call = service_of(request), call_for(request, key)
     made = [score_requests.score(service, call.part(i), *pair) for i, pair in enumerate(_pairs(body))]
     scores = [orjson.loads(answer.body) for answer in made]
-    data = {
-        "failure_probability": [score["failure_probability"] for score in scores],
-        "score_id": [score["score_id"] for score in scores],
-        "score": [canonical(score).decode() for score in scores],
-    }
-    outputs = [{**form, "shape": [len(scores)], "data": data[str(form["name"])]} for form in _OUTPUTS]
-    version = scores[-1]["model"]["version"]  # of the scores, which may be from before a newer release
-    content = {"id": body.id, "model_name": name, "model_version": version, "outputs": outputs}
+    content = _inferred(name, body, scores)
     return answered(Answer(200, canonical(content), replayed=all(answer.replayed for answer in made)))
+
+
+@router.post("/models/{name}/versions/{version}/infer", response_model=Inferred,
+             openapi_extra={PERMISSION: "score"}, responses=_ERRORS)  # fmt: skip
+def infer_by_version(request: Request, name: Name, version: Version, body: Inference, key: Key = None) -> Response:
+    """Score batches as without a version, if this is the version of the serving model."""
+    _version(request, name, version)
+    return infer(request, name, body, key)
 
 
 def _pairs(body: Inference) -> list[tuple[str, int | None]]:
@@ -153,14 +131,56 @@ def _pairs(body: Inference) -> list[tuple[str, int | None]]:
         raise RefusedError("as_of is no time with offset", expected="for example 2026-01-31T08:00:00Z") from None
 
 
-def _version(request: Request, name: str) -> str:
-    """Version of the serving model, if that is its name.
+def _inferred(name: str, body: Inference, scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The answer: the outputs that are wanted, of every score, in their order."""
+    data = {
+        "failure_probability": [score["failure_probability"] for score in scores],
+        "score_id": [score["score_id"] for score in scores],
+        "score": [canonical(score).decode() for score in scores],
+    }
+    outputs = [
+        {**FORMS[wanted].model_dump(), "shape": [len(scores)], "data": data[wanted]} for wanted in body.output_names()
+    ]
+    version = scores[-1]["model"]["version"]  # of the scores, which may be from before a newer release
+    given = {} if body.id is None else {"id": body.id}
+    return {**given, "model_name": name, "model_version": version, "outputs": outputs}
+
+
+def _metadata(name: str, version: str) -> Response:
+    inputs, outputs = ([FORMS[tensor].model_dump() for tensor in names] for names in (INPUT_NAMES, OUTPUT_NAMES))
+    content = {"name": name, "versions": [version], "platform": "batchguard", "inputs": inputs, "outputs": outputs}
+    return as_json(content)
+
+
+@cache
+def _release() -> str:
+    return installed_version("batchguard")
+
+
+def _check_model(request: Request, name: str, body: Inference) -> None:
+    """Refuse a body that names another model than the address, another version than serves, or an output twice.
 
     Raises:
-        NotThereError: The serving model has another name.
+        NotThereError: The serving model has another name or version.
+        RefusedError: The body contradicts the address or itself.
+    """
+    _version(request, name, body.model_version or None)
+    if (body.model_name or name) != name:
+        raise RefusedError("the body names another model than the address", expected="the same, or no model_name")
+    if len(set(body.output_names())) != len(body.output_names()):
+        raise RefusedError("an output is wanted twice", expected="each output once")
+
+
+def _version(request: Request, name: str, wanted: str | None = None) -> str:
+    """Version of the serving model, if that is its name and the version that is wanted.
+
+    Raises:
+        NotThereError: The serving model has another name or version.
     """
     with service_of(request).engine_cache.reading() as (engine, _):
         info = engine.model()
     if info.name != name:
         raise NotThereError("the serving model has another name", remedy="GET /v1/model gives its name.")
+    if wanted not in (None, info.version):
+        raise NotThereError("the serving model has another version", remedy=f"GET /v2/models/{name} gives its version.")
     return info.version

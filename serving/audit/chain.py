@@ -172,7 +172,7 @@ class Anchor:
         The chain is committed already: if the anchor cannot be written, the log says so and a later call tries again.
         """
         with self._lock:
-            if now.audit_seq <= self._seq or (at_us - self._tried_us < self._interval_us and not at_once):
+            if now.audit_seq <= self._seq or (0 <= at_us - self._tried_us < self._interval_us and not at_once):
                 return
             self._tried_us = at_us
             try:

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from features.context import Vocabulary
 from features.context.events import BatchEvents
 from features.contracts import RUN_HISTORY
+from features.duplicates import folded
 from features.errors import ContractError
 from features.incremental import BatchSeries, Readings, SeriesGrid
 from features.process import ProcessDefinition
@@ -78,12 +79,17 @@ class HeldBatches:
     Args:
         process: The process definition.
         eviction: When their rows are evicted.
+
+    Attributes:
+        starts: Start of each batch by id, microseconds UTC.
     """
 
     def __init__(self, process: ProcessDefinition, eviction: EvictionPolicy) -> None:
         self._process, self._eviction, self._grid = process, eviction, SeriesGrid.of(process)
         self._no_events = no_rows(RUN_HISTORY["events"], process)
         self._batches: dict[str, _Batch] = {}
+        self._by_folded: dict[str, str] = {}
+        self.starts: dict[str, int] = {}
         self._holding: set[str] = set()
         self._reload_cache: deque[str] = deque(maxlen=eviction.reload_cache)
         self._newest_us = 0
@@ -92,6 +98,10 @@ class HeldBatches:
     def ids(self) -> Collection[str]:
         """Ids of all batches."""
         return self._batches.keys()
+
+    def lookalike(self, batch_id: str) -> str | None:
+        """A batch whose id differs from this one, which is of no batch, only by capitals or blanks."""
+        return None if batch_id in self._batches else self._by_folded.get(folded(batch_id))
 
     @property
     def holding(self) -> Collection[str]:
@@ -106,6 +116,8 @@ class HeldBatches:
     def start(self, batch_id: str, started_us: int) -> None:
         """Add a batch, or correct its start; that counts as no new row for the eviction of others."""
         batch = self._batches.get(batch_id)
+        self.starts[batch_id] = started_us
+        self._by_folded.setdefault(folded(batch_id), batch_id)
         if batch is None:
             self._batches[batch_id] = _Batch(started_us, started_us, self._no_rows(started_us))
             self._holding.add(batch_id)
@@ -158,7 +170,7 @@ class HeldBatches:
         for stored in self._eviction.recall(batch_id, batch.until):
             by_table[stored.table].append(stored.row)
         parsed = parse_readings(by_table["observations"], self._process)
-        events = typed(RUN_HISTORY["events"], by_table["events"], self._process)
+        events = typed(RUN_HISTORY["events"], by_table["events"], self._process, stored=True)
         check_all_kept(parsed.rejected | events.rejected)
         rows = self._no_rows(batch.started_us)
         for (_, parameter), members in parsed.by_series().items():

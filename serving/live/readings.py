@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from features.contracts import BAD_QUALITY, OBSERVATIONS, QUALITIES
 from features.incremental import Readings
 from features.parsing import EXACT, INTEGER_END
 from features.process import Parameter, ProcessDefinition
-from features.rules import outside
+from features.rules import HOUR_US, Batches, outside
 from features.summaries import microseconds
 from serving.interfaces import RowVerdict
 from serving.live.rows import PlainRow, Row, TypedRows, typed
@@ -74,7 +74,7 @@ class _Reading(NamedTuple):
 def parse_readings(
     rows: Sequence[Row],
     process: ProcessDefinition,
-    batches: Collection[str] | None = None,
+    batches: Batches = None,
     *,
     without: Mapping[int, RowVerdict] | None = None,
 ) -> ParsedReadings:
@@ -83,16 +83,16 @@ def parse_readings(
     Args:
         rows: As posted.
         process: Parameters with units and ranges.
-        batches: Known batch ids; rows of others are rejected. None: not checked.
+        batches: Known batch ids, `features.rules.Batches`; rows of others are rejected. None: not checked.
         without: Rows that are rejected already, by their place.
     """
-    rejected = dict(without or {})
+    rejected, limit_us = dict(without or {}), process.process.readings_within_h * HOUR_US
     known = {p.name: p for p in process.parameter if not p.is_category}
     found: list[_Reading] = []
     others: list[int] = []
     for place, row in enumerate(rows):
         if place not in rejected:
-            reading = _plainly_spelled(place, row, known, batches)
+            reading = _plainly_spelled(place, row, known, batches, limit_us)
             if reading is None:
                 others.append(place)
             else:
@@ -105,7 +105,7 @@ def parse_readings(
 
 
 def _plainly_spelled(
-    place: int, row: Row, known: Mapping[str, Parameter], batches: Collection[str] | None
+    place: int, row: Row, known: Mapping[str, Parameter], batches: Batches, limit_us: float
 ) -> _Reading | None:
     """The reading of a row that is plain in every way; None: any other row."""
     batch_id, name, value = row.get("batch_id"), row.get("parameter"), row.get("value")
@@ -122,10 +122,14 @@ def _plainly_spelled(
         return None
     observed = _micros(row.get("observed_at"))
     available = observed if row.get("available_at") in _ABSENT else _micros(row["available_at"])
-    if observed is None or available is None or available < observed:
+    if observed is None or available is None or available < observed or _is_far(observed, batch_id, batches, limit_us):
         return None
     number = float(value)  # ty: ignore[invalid-argument-type] - an int or a float, as `_is_possible` found
     return _Reading(place, batch_id, parameter.name, observed, revision, available, number, _QUALITY[quality])
+
+
+def _is_far(observed_us: int, batch_id: str, batches: Batches, limit_us: float) -> bool:
+    return isinstance(batches, Mapping) and abs(observed_us - batches[batch_id]) > limit_us
 
 
 def _plain_revision(value: object) -> int | None:
@@ -180,6 +184,8 @@ def _plain(
                      "available_at": available, "value": value, "unit": unit, "quality": QUALITIES[quality]}  # fmt: skip
     if not unit:
         del row["unit"]
+    if math.isnan(value):  # a bad reading
+        del row["value"]
     return row
 
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from features.checks import DUPLICATE_REASONS, check_columns, check_rows
+from features.checks import canonical_column, check_columns, check_rows, duplicate_reason
 from features.contracts import Table
 from features.errors import BatchguardError
 from features.parsing import EXACT
@@ -20,8 +20,16 @@ from serving.interfaces import RowVerdict
 Row: TypeAlias = Mapping[str, object]
 PlainRow: TypeAlias = dict[str, object]  # JSON values
 _PLAIN = frozenset((str, float, bool))  # types of which any number of values are of one kind
-REPEATED = RowVerdict("duplicate", reason=DUPLICATE_REASONS["repeated"])
-CONTRADICTS = RowVerdict("rejected", "duplicate_key", DUPLICATE_REASONS["duplicate_key"])
+
+
+def repeated(table: Table) -> RowVerdict:
+    """The verdict on a row that says nothing new."""
+    return RowVerdict("duplicate", reason=duplicate_reason("repeated", table))
+
+
+def contradicts(table: Table) -> RowVerdict:
+    """The verdict on a row of other content than the one that is held under its key."""
+    return RowVerdict("rejected", "duplicate_key", duplicate_reason("duplicate_key", table))
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ def typed(
     batches: Collection[str] | None = None,
     *,
     without: Mapping[int, RowVerdict] | None = None,
+    stored: bool = False,
 ) -> TypedRows:
     """Type and check rows by the rules of the ingest.
 
@@ -59,7 +68,10 @@ def typed(
         process: Parameters with units and ranges.
         batches: Known batch ids; rows of others are rejected. None: not checked.
         without: Rows that are rejected already, by their place.
+        stored: Whether the rows were accepted before.
     """
+    if table.attributes and process.aliases:
+        rows = [{canonical_column(name, table, process): value for name, value in row.items()} for row in rows]
     rejected = _unknown_columns(table, rows, process) | dict(without or {})
     places = np.array([i for i in range(len(rows)) if i not in rejected], np.int64)
     names = [*table.names, *(attribute_columns(process) if table.attributes else ())]
@@ -68,8 +80,9 @@ def typed(
     for alike in _alike(columns, len(places)):
         own = {name: _series([values[i] for i in alike]) for name, values in columns.items()}
         checked = check_rows(
-            pd.DataFrame(own), table, process, source=table.name, batches=batches, whole=False, validated=False
-        )
+            pd.DataFrame(own), table, process, source=table.name, batches=batches, whole=False, validated=False,
+            stored=stored,
+        )  # fmt: skip
         gone = checked.quarantined
         for number, code, reason in zip(gone["row"], gone["code"], gone["reason"], strict=True):
             rejected[int(places[alike[number - 1]])] = RowVerdict("rejected", str(code), str(reason))

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from features.canonical import canonical
+from features.checks import lookalike_reason
 from features.context import Vocabulary
 from features.context.asof import known_us
 from features.contracts import QUALITIES, RUN_HISTORY
@@ -25,11 +26,12 @@ from serving.interfaces import RowVerdict, StoredRow, UnscorableError
 from serving.live.batches import NEVER, EvictionPolicy, HeldBatches, OwnRows, check_all_kept
 from serving.live.context import Context, PreparedContext
 from serving.live.readings import ParsedReadings, parse_readings
-from serving.live.rows import CONTRADICTS, REPEATED, PlainRow, Row, TypedRows, typed
+from serving.live.rows import PlainRow, Row, TypedRows, contradicts, repeated, typed
 from serving.live.tables import HeldRows, no_rows
 
 _CONTEXT_TABLES = ("batches", "materials", "lot_results", "environment", "dispositions")
 _T = TypeVar("_T")
+_VALIDATED = 64  # rows of batches
 _AT_ONCE = 50_000  # stored rows that are typed together
 _OTHER_BATCH = RowVerdict(
     "rejected", "other_batch", "the row names another batch; expected that of the address. Send it there"
@@ -74,6 +76,7 @@ class PlantState:
         self._batches = HeldBatches(process, eviction)
         self._context = Context(process, vocabulary)
         self._prepared: PreparedContext | None = None
+        self._validated: dict[bytes, TypedRows] = {}  # rows of batches that are about to be inserted
         self._digest = 0
         self._changing, self._lock = threading.Lock(), threading.Lock()
         self.columns = Columns(self._of_series, ())
@@ -88,13 +91,26 @@ class PlantState:
         """Ids of the batches that hold their readings and events."""
         return self._batches.holding
 
+    def validate_batch(self, row: Row) -> None:
+        """Validate the row of a batch ahead of `put_batch`, which changes need not wait for: most of its time."""
+        rows, key = typed(RUN_HISTORY["batches"], [row], self._process), canonical(row)
+        with self._lock:
+            self._validated[key] = rows
+            while len(self._validated) > _VALIDATED:
+                self._validated.pop(next(iter(self._validated)))
+
     def put_batch(self, row: Row) -> RowVerdict:
         """Insert the row of a batch, in the place of an earlier one."""
-        rows = typed(RUN_HISTORY["batches"], [row], self._process)
+        with self._lock:
+            rows = self._validated.pop(canonical(row), None)
+        rows = typed(RUN_HISTORY["batches"], [row], self._process) if rows is None else rows
         if rows.rejected:
             return rows.rejected[0]
-        if self._tables["batches"].get(rows.plain[0]["batch_id"]) == rows.plain[0]:
-            return REPEATED
+        batch_id = str(rows.plain[0]["batch_id"])
+        if self._tables["batches"].get(batch_id) == rows.plain[0]:
+            return repeated(RUN_HISTORY["batches"])
+        if other := self._batches.lookalike(batch_id):
+            return RowVerdict("rejected", "id_differs_by_case", lookalike_reason(batch_id, other))
         with self._changing:
             self._insert("batches", rows)
         return RowVerdict("accepted", row=rows.plain[0])
@@ -106,11 +122,11 @@ class PlantState:
             without = {i: _OTHER_BATCH for i, row in enumerate(rows) if row.get("batch_id", batch_id) != batch_id}
             rows = [{**row, "batch_id": batch_id} for row in rows]
         if table == "observations":
-            parsed = parse_readings(rows, self._process, self._batches.ids, without=without)
+            parsed = parse_readings(rows, self._process, self._batches.starts, without=without)
             with self._changing:
                 verdicts = self._insert_readings(parsed)
         else:
-            found = typed(contract, rows, self._process, self._batches.ids, without=without)
+            found = typed(contract, rows, self._process, self._batches.starts, without=without)
             with self._changing:
                 verdicts = self._insert_new(table, batch_id, found)
         return [verdicts[place] for place in range(len(rows))]
@@ -144,7 +160,7 @@ class PlantState:
             check_all_kept(parsed.rejected)
             self._insert_readings(parsed)
         elif rows:
-            found = typed(RUN_HISTORY[table], rows, self._process)
+            found = typed(RUN_HISTORY[table], rows, self._process, stored=True)
             check_all_kept(found.rejected)
             self._insert(table, found)
 
@@ -299,7 +315,8 @@ class PlantState:
 def _verdict(verdict: int, row: PlainRow) -> RowVerdict:
     if verdict == ACCEPTED:
         return RowVerdict("accepted", row=row)
-    return REPEATED if verdict == DUPLICATE else CONTRADICTS
+    table = RUN_HISTORY["observations"]
+    return repeated(table) if verdict == DUPLICATE else contradicts(table)
 
 
 def _digest(table: str, row: PlainRow) -> int:

@@ -8,7 +8,7 @@ import pandas as pd
 from features.contracts import Table
 from features.process import ProcessDefinition
 from serving.interfaces import RowVerdict
-from serving.live.rows import CONTRADICTS, REPEATED, PlainRow, Row, TypedRows, typed
+from serving.live.rows import PlainRow, Row, TypedRows, contradicts, repeated, typed
 
 
 class HeldRows:
@@ -71,7 +71,7 @@ class HeldRows:
                 new.append(i)
                 verdicts[int(place)] = RowVerdict("accepted", row=row)
             else:
-                verdicts[int(place)] = REPEATED if known == row else CONTRADICTS
+                verdicts[int(place)] = repeated(self.table) if known == row else contradicts(self.table)
         kept = np.array(new, np.int64)
         taken = TypedRows(rows.frame.iloc[kept], [rows.plain[i] for i in new], rows.places[kept], {})
         return taken, verdicts
@@ -83,5 +83,6 @@ def no_rows(table: Table, process: ProcessDefinition) -> pd.DataFrame:
 
 
 def closes(table: Table, known: Row, row: Row) -> bool:
-    """Whether a row adds the end of an event that was open, and changes nothing else."""
-    return table.name == "events" and "ended_at" in row and known == {k: v for k, v in row.items() if k != "ended_at"}
+    """Whether a row completes a held one (adds the end of an event that was open), and changes nothing else."""
+    column = table.completed_by
+    return bool(column) and column in row and known == {k: v for k, v in row.items() if k != column}

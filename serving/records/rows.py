@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, text
+from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, or_, select, text
 from sqlalchemy import Row as SqlRow
 
 from features.canonical import canonical
@@ -92,16 +92,22 @@ def append_quarantine(
 
 def key_of(table: str, row: Row) -> str:
     """Key of a row among those of its batch and table; an open event and the row with its end are two rows."""
-    key = [row.get(name) for name in RUN_HISTORY[table].key if name != "batch_id"]
-    ended = [row["ended_at"]] if table == "events" and row.get("ended_at") else []
-    return canonical(key + ended).decode()
+    known, later = RUN_HISTORY[table], {"events": "ended_at", "materials": "consumed_at"}.get(table, "")
+    key = [row.get(name) for name in known.key if name not in ("batch_id", later)]
+    return canonical([*key, *([row[later]] if row.get(later) else [])]).decode()
+
+
+def key_of_lot(row: Row) -> str:
+    """Key of a lot: that of its use at no stated time."""
+    return canonical([row["material"], row["lot_id"]]).decode()
 
 
 def owners_of_lots(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
-    """Site of the batch that was the first known user of each lot, by the key of a row of materials."""
-    first = select(func.min(rows.c.seq)).where(text(OF_LOTS), rows.c.key.in_(keys)).group_by(rows.c.key)
-    found = connection.execute(select(rows.c.key, rows.c.site_id).where(rows.c.seq.in_(first)))
-    return {row.key: row.site_id for row in found}
+    """Site of the batch that was the first known user of each lot, by `key_of_lot`; at most some hundred lots at once."""
+    begins = [(key, key.removesuffix("]") + ",") for key in keys]  # of the same with a time
+    own = or_(*((rows.c.key == key) | rows.c.key.startswith(begin, autoescape=True) for key, begin in begins))
+    found = connection.execute(select(rows.c.key, rows.c.site_id).where(text(OF_LOTS), own).order_by(rows.c.seq.desc()))
+    return {canonical(orjson.loads(row.key)[:2]).decode(): row.site_id for row in found}  # the first one is last
 
 
 def rows_between(connection: Connection, after: int, until: int) -> Iterator[StoredRow]:

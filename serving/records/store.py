@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Generator, Mapping
@@ -190,6 +191,15 @@ def default_url(data_dir: Path) -> str:
     return f"sqlite:///{(data_dir / 'records.db').absolute()}"
 
 
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite database, without links in its path; None: another kind of database, or no URL of one."""
+    with contextlib.suppress(exc.ArgumentError, exc.NoSuchModuleError):
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            return Path(parsed.database.removeprefix("file:").partition("?")[0]).resolve()
+    return None
+
+
 def _engine(url: str) -> Engine:
     with contextlib.suppress(exc.ArgumentError, exc.NoSuchModuleError):
         parsed = make_url(url)
@@ -214,6 +224,7 @@ def _sqlite(url: URL) -> Engine:
     if not url.database or url.database == ":memory:":
         raise StorageError("records cannot be kept in memory", expected="sqlite:///PATH")
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    _keep_private(Path(url.database.removeprefix("file:").partition("?")[0]))
     engine = create_engine(url, pool_size=10, max_overflow=40, pool_timeout=WAIT_S, connect_args={"timeout": WAIT_S})
 
     @event.listens_for(engine, "connect")
@@ -228,6 +239,16 @@ def _sqlite(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _keep_private(database: Path) -> None:
+    """Let only the owner read the records; SQLite gives its log and its index the permissions of the database."""
+    with contextlib.suppress(OSError):  # not ours to change, or a folder that cannot be written: opening it says so
+        os.close(os.open(database, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600))
+    for path in (database, *(database.with_name(f"{database.name}-{end}") for end in ("wal", "shm", "journal"))):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mode & 0o077:
+                path.chmod(0o600)
 
 
 class _PgConnection(Protocol):

@@ -27,7 +27,7 @@ from serving.records.rows import (
     append_quarantine,
     append_rows,
     find_batch,
-    key_of,
+    key_of_lot,
     owners_of_lots,
 )
 from serving.records.store import Head
@@ -38,7 +38,7 @@ from serving.service.scoring_service import ScoringService, visible_batch
 
 _Store: TypeAlias = Callable[[Connection, Head, int, EngineSource], Answer]
 NO_BATCH = ""
-_CHUNK = 500  # lots of one query
+_CHUNK = 200  # lots of one query
 _OTHER_SITE = RowVerdict(
     "rejected", "other_site", "the site is not one of this principal's; expected one of its own. Have that site send it"
 )
@@ -61,14 +61,19 @@ def put_batch(service: ScoringService, call: Call, batch_id: str, batch: Row, wh
 
     def store(connection: Connection, now: Head, at_us: int, engine: EngineSource) -> Answer:
         before = _writable(connection, call.principal, batch_id, str(batch["site_id"]))
-        verdict = engine().put_batch({**batch, "batch_id": batch_id})
+        verdict = engine().put_batch(row)
         if verdict.verdict == "rejected":
             raise RefusedError(verdict.reason)
         revision = _store_batch(connection, now, call, batch_id, before, verdict, why, at_us)
         body = {"batch_id": batch_id, "verdict": verdict.verdict, "revision": revision}
         return Answer(200 if before else 201, canonical(body))
 
-    return _change(service, call, store)
+    def work() -> Answer:
+        service.engine_cache.validate_batch(row)
+        return _committed(service, call, store)
+
+    row = {**batch, "batch_id": batch_id}
+    return service.once(call, work)
 
 
 def add_rows(service: ScoringService, call: Call, batch_id: str, tables: Mapping[str, Sequence[Row]]) -> Answer:
@@ -188,12 +193,12 @@ def _refusal(
     if table == "environment":
         return lambda row: None if principal.sees(str(row["site_id"])) else _OTHER_SITE
     own = _own_lots(connection, principal, rows)
-    return lambda row: None if key_of("materials", row) in own else _OTHER_LOT
+    return lambda row: None if key_of_lot(row) in own else _OTHER_LOT
 
 
 def _own_lots(connection: Connection, principal: Principal, rows: Iterable[Row]) -> set[str]:
     """Keys of the lots of the principal's sites."""
-    keys, own = sorted({key_of("materials", row) for row in rows}), set()
+    keys, own = sorted({key_of_lot(row) for row in rows}), set()
     for first in range(0, len(keys), _CHUNK):
         owners = owners_of_lots(connection, keys[first : first + _CHUNK])
         own |= {key for key, site_id in owners.items() if principal.sees(site_id)}

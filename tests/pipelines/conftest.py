@@ -1,6 +1,5 @@
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +38,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     place = Place(tmp_path_factory.mktemp("ran"))
     place.write(history())
     before = dict(os.environ)
-    first = command("run", *place.options(), "--json", str(place.result), "--trials", "2")
+    first = command("run", *place.options(), "--json", str(place.result), "--as-of", "history", "--trials", "2")
     os.environ.clear()
     os.environ.update(before)
     assert first.exit_code == 0, first.output
@@ -48,17 +47,10 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 @pytest.fixture
 def clone(ran: Ran, tmp_path: Path) -> Place:
-    """A copy of the plant that a test may change, with its own model registry."""
+    """A copy of the plant that a test may change."""
     root = tmp_path / "clone"
     shutil.copytree(ran.place.root, root, symlinks=True)
-    place = Place(root)
-    with sqlite3.connect(place.data_dir / "mlflow.db") as database:  # experiments keep absolute folders
-        database.execute(
-            "UPDATE experiments SET artifact_location = replace(artifact_location, ?, ?)",
-            (str(ran.place.data_dir), str(place.data_dir)),
-        )
-    database.close()
-    return place
+    return Place(root)
 
 
 @pytest.fixture

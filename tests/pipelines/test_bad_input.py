@@ -38,9 +38,9 @@ def emptied(place) -> None:
         path.unlink()
 
 
-def torn(place) -> None:
-    with (place.history / "observations.csv").open("a") as file:
-        file.write("B119,temperature_c,2025-06\n")
+def in_another_encoding(place) -> None:
+    with (place.history / "observations.csv").open("ab") as file:
+        file.write(b"B119,temperature_c,2025-06-01T00:00Z,\xff\n")
 
 
 def misspelt(place) -> None:
@@ -52,7 +52,10 @@ CASES = {
     "missing column": (without("observations", "observed_at"), ["observations.csv: column 'observed_at' is missing"]),
     "empty folder": (emptied, ["history: the folder is empty"]),
     "missing folder": (lambda place: shutil.rmtree(place.history), ["history: no such folder"]),
-    "torn file": (torn, ["observations.csv: cannot be read as CSV", "Export the file again."]),
+    "text that is not UTF-8": (
+        in_another_encoding,
+        ["observations.csv: cannot be read as CSV", "Export the file again."],
+    ),
     "unknown key": (misspelt, ["small.toml:5: unknown key 'planned_duraton_h'; did you mean 'planned_duration_h'?"]),
     "definition is a folder": (
         lambda place: (place.process.unlink(), place.process.mkdir()),
@@ -104,7 +107,8 @@ def broken(ran, tmp_path_factory, run) -> tuple[Place, dict[str, int], Result]:
         contradicting,
     ):
         spoil(place)
-    return place, versions(place), run("run", *place.options(), "--trials", "2")
+    limit = ("--max-quarantined", "0")
+    return place, versions(place), run("run", *place.options(), "--as-of", "history", "--trials", "2", *limit)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -122,16 +126,18 @@ def test_rows_that_break_a_rule_stop_the_run_and_change_no_table(broken) -> None
     assert lines[0] == "batchguard: 6 rows break the contract, 0 are accepted"
     assert len(lines) == 1 + len(RULES) + 1
     assert lines[-1].startswith("Mend the source")
-    assert "--max-quarantined 6" in lines[-1]
+    assert "max_quarantined = 6 in [source], or --max-quarantined 6" in lines[-1]
     assert versions(place) == before
     assert Plant(place.settings()).history.rows("quarantine") == 6
 
 
-def test_rows_that_a_person_accepts_to_lose_are_kept_aside(clone, run) -> None:
+def test_one_broken_row_stops_nobody_and_is_a_finding(clone, run) -> None:
     edit("observations", 3, parameter="temprature_c")(clone)
-    result = run("score", *clone.options(), "--as-of", "history", "--max-quarantined", "1")
+    result = run("score", *clone.options(), "--as-of", "history")
     assert result.exit_code == 0
     assert "1 quarantined" in result.stdout
+    assert "unknown_parameter (1x): observations.csv row 4 (batch_id 'B000'" in result.stdout
+    assert "Batches in progress as of" in result.stdout
     aside = Plant(clone.settings()).history.read("quarantine").to_pandas()
     assert aside["code"].tolist() == ["unknown_parameter"]
     assert "temprature_c" in aside["content"][0]

@@ -7,6 +7,7 @@ import sqlite3
 import pytest
 
 from features.context import vocabulary
+from features.process import load_process
 from pipelines.bundle_export import KEYS, bundles_of, export
 from pipelines.plant import Plant
 from serving.bundle.loader import BundleLoader
@@ -21,7 +22,7 @@ def test_a_version_of_the_registry_becomes_a_signed_bundle_that_can_serve(clone,
     assert store.pointed() in done.output
     assert "small version 1, unreviewed" in done.output
     serving_model = BundleLoader(store, trusted_keys(clone.data_dir / KEYS), canary=lambda _: None).refresh()
-    assert serving_model.bundle.process == plant.process
+    assert serving_model.bundle.process == load_process(clone.process)
     assert serving_model.bundle.vocabulary == vocabulary(plant.context_tables(), plant.process)
     assert (plant.models_dir / serving_model.predictor.sha256).is_dir()
 

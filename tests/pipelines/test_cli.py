@@ -72,7 +72,7 @@ def test_the_report_and_the_table_of_scores_are_there(ran) -> None:
 def test_a_second_run_gives_the_same_model_and_scores_and_changes_nothing(ran, clone, run) -> None:
     before = stored(clone)
     again = clone.root / "again.json"
-    result = run("run", *clone.options(), "--json", str(again), "--trials", "2")
+    result = run("run", *clone.options(), "--json", str(again), "--as-of", "history", "--trials", "2")
     assert result.exit_code == 0
     assert json.loads(again.read_text()) == json.loads(ran.place.result.read_text())
     assert stored(clone) == before

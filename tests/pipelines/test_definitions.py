@@ -31,7 +31,7 @@ BLOCKING = {
     ("training_set", "sealed_test"),
     ("training_set", "target_leakage"),
 }
-WARNING = {("score_monitoring", "drift"), ("score_monitoring", "freshness")}
+WARNING = {("run_history", "findings"), ("score_monitoring", "drift"), ("score_monitoring", "freshness")}
 SCHEDULES = {
     "ingest_and_score_every_15_minutes": ("score", "*/15 * * * *"),
     "retrain_weekly": ("retrain", "0 3 * * 0"),
@@ -198,7 +198,7 @@ def test_one_run_spans_all_months_up_to_the_running_one() -> None:
 
 
 def test_the_resource_opens_the_plant_it_was_made_for(tmp_path) -> None:
-    settings = Settings(tmp_path / "p", tmp_path / "h", tmp_path / "v", "2024-02", 3, "history", 5, "Asia/Tokyo")
+    settings = Settings(tmp_path / "p", tmp_path / "h", tmp_path / "v", "2024-02", 3, True, "history", 5, "Asia/Tokyo")
     assert PlantResource.of(settings).open() == Plant(settings)
 
 

@@ -10,7 +10,7 @@ from hypothesis import Phase, given, settings
 from features.contracts import RUN_HISTORY
 from features.errors import ContractError, SourceError
 from pipelines.history import ingest
-from pipelines.report import IngestReport
+from pipelines.report import IngestReport, Limits
 from pipelines.sources.folder import HistoryFolder
 from pipelines.storage import Store
 from tests.pipelines import plant
@@ -105,7 +105,7 @@ def test_rows_that_break_the_contract_stop_the_ingest_but_are_kept_in_quarantine
     tables["observations"].loc[2, "observed_at"] = "2025-02-04T02:00:00"
     tables["dispositions"].loc[0, "outcome"] = "fine"
     with pytest.raises(ContractError) as error:
-        run(tables, tmp_path, store)
+        run(tables, tmp_path, store, limits=Limits(0))
     lines = str(error.value).splitlines()
     assert lines[0] == "4 rows break the contract, 0 are accepted"
     assert lines[1].startswith("  unknown_parameter (2x): observations.csv row 1 (batch_id 'B1'")
@@ -125,17 +125,17 @@ def test_rows_that_break_the_contract_stop_the_ingest_but_are_kept_in_quarantine
 def test_accepted_losses_are_counted(tmp_path, store) -> None:
     tables = plant.history()
     tables["observations"].loc[0, "value"] = "-5"
-    report = run(tables, tmp_path, store, max_quarantined=1)
+    report = run(tables, tmp_path, store, limits=Limits(1))
     assert (report.rows_in, report.rows_kept, report.rows_refused) == (41, 40, 1)
     assert report.tables["observations"].quarantined == {"out_of_range": 1}
     with pytest.raises(ContractError):
-        run(tables, tmp_path, store, max_quarantined=0)
+        run(tables, tmp_path, store, limits=Limits(0))
 
 
 def test_rows_of_a_refused_batch_go_with_it(tmp_path, store) -> None:
     tables = plant.history()
     tables["batches"].loc[0, "started_at"] = "2025-01-10T08:00:00"
-    report = run(tables, tmp_path, store, max_quarantined=14)
+    report = run(tables, tmp_path, store, limits=Limits(14))
     assert report.tables["observations"].quarantined == {"unknown_batch": 12}
     assert report.tables["dispositions"].quarantined == {"unknown_batch": 1}
 
@@ -145,7 +145,7 @@ def test_a_batch_listed_twice_with_other_content_is_refused_across_months(tmp_pa
     again = tables["batches"].iloc[[0]].assign(started_at="2025-03-01T00:00:00Z")
     tables["batches"] = pd.concat([tables["batches"], again])
     with pytest.raises(ContractError, match="duplicate_key"):
-        run(tables, tmp_path, store)
+        run(tables, tmp_path, store, limits=Limits(0))
 
 
 def test_contradicting_readings_are_refused_wherever_they_stand(tmp_path, store, monkeypatch) -> None:
@@ -153,7 +153,7 @@ def test_contradicting_readings_are_refused_wherever_they_stand(tmp_path, store,
     tables = plant.history()
     first = tables["observations"].iloc[[0]]
     tables["observations"] = pd.concat([tables["observations"], first.assign(value="1"), first])
-    report = run(tables, tmp_path, store, max_quarantined=3)
+    report = run(tables, tmp_path, store, limits=Limits(3))
     assert report.tables["observations"].quarantined == {"duplicate_key": 3}
     assert store.read("quarantine")["row"].to_pylist() == [1, 37, 38]
 
@@ -163,7 +163,7 @@ def test_units_are_converted_and_counted(tmp_path, store) -> None:
     glucose = tables["observations"]["parameter"] == "glucose_mm"
     tables["observations"].loc[glucose, "unit"] = "umol/L"
     report = run(tables, tmp_path, store)
-    assert report.tables["observations"].converted == {"glucose_mm from umol/L": 18}
+    assert report.tables["observations"].converted == {"glucose_mm from umol/L to mmol/L (x 0.001)": 18}
     values = store.read("observations").to_pandas()
     assert values.loc[values["parameter"] == "glucose_mm", "value"].max() == pytest.approx(0.013)
 
@@ -200,7 +200,7 @@ def test_temporary_files_are_gone_afterwards(tmp_path, store) -> None:
     tables = plant.history()
     tables["observations"].loc[0, "value"] = "-5"
     with pytest.raises(ContractError):
-        run(tables, tmp_path, store)
+        run(tables, tmp_path, store, limits=Limits(0))
     assert list(store.root.rglob(".spill*")) == []
     assert [path for path in store.root.rglob("*.parquet") if path.name.startswith(".")] == []
 

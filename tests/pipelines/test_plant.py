@@ -68,7 +68,7 @@ def test_the_version_of_the_data_follows_its_content(ran, plant) -> None:
 
 def test_settings_survive_the_environment(tmp_path) -> None:
     settings = Settings(
-        tmp_path / "p.toml", tmp_path / "h", tmp_path / "v", "2024-03", 7, "history", 3, "Europe/Ljubljana"
+        tmp_path / "p.toml", tmp_path / "h", tmp_path / "v", "2024-03", 7, True, "history", 3, "Europe/Ljubljana"
     )
     assert Settings.from_environment(settings.to_environment()) == settings
 

@@ -158,3 +158,20 @@ def test_a_lot_that_fails_more_often_than_the_others_has_an_excess() -> None:
     log = labels(("b0", 0, True, 20), ("b1", 0, False, 20), ("b2", 0, True, 20))
     found = lot_block(tables(batches=FOUR, materials=materials), log, ("b3", 0))
     assert found["lot.api.now.failure_excess"].tolist() == [(2 - 2 * (2 / 3)) / 12]
+
+
+def test_a_lot_added_to_a_batch_twice_is_one_use_and_counts_with_its_whole_quantity() -> None:
+    once = [
+        {"batch_id": "b0", "material": "API", "lot_id": "L1", "quantity": 1.0, "unit": "L", "consumed_at": 1},
+        {"batch_id": "b1", "material": "API", "lot_id": "L1", "quantity": 1.0, "unit": "L", "consumed_at": 11},
+        {"batch_id": "b1", "material": "API", "lot_id": "L2", "quantity": 2.0, "unit": "L", "consumed_at": 11},
+    ]
+    again = {"batch_id": "b1", "material": "API", "lot_id": "L1", "quantity": 5.0, "unit": "L", "consumed_at": 13}
+    results = [
+        {"lot_id": lot, "material": "API", "parameter": "titre", "observed_at": -9, "value": value}
+        for lot, value in (("L1", 10.0), ("L2", 40.0))
+    ]
+    history = tables(batches=FOUR, materials=[*once, again], lot_results=results)
+    found = lot_block(history, labels(), ("b1", 2), ("b1", 4))
+    assert found["lot.api.now.n_used"].tolist() == [1, 1]  # b0 alone, whatever b1 adds
+    assert found["titre.lot.value"].tolist() == pytest.approx([(1 * 10 + 2 * 40) / 3, (6 * 10 + 2 * 40) / 8])

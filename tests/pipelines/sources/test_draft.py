@@ -4,6 +4,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from features.checks import check_rows
+from features.contracts import BATCHES, OBSERVATIONS
 from features.errors import SourceError
 from features.process import ProcessDefinition, load_process
 from pipelines.sources.convert.history import write_history
@@ -80,10 +82,25 @@ def test_duration_and_checkpoints_follow_from_the_data(tmp_path) -> None:
     assert process.checkpoints_h == (0, 5, 10, 15)
 
 
-def test_without_a_planned_end_the_last_observations_give_the_duration(tmp_path) -> None:
+def test_without_a_planned_end_the_last_repeated_reading_gives_the_duration_not_a_result_known_afterwards(
+    tmp_path,
+) -> None:
     tables = history()
     tables["batches"] = tables["batches"].drop(columns="planned_end_at")
-    assert loaded(draft(tables), tmp_path).process.planned_duration_h == 24
+    head = loaded(draft(tables), tmp_path).process
+    assert head.planned_duration_h == 20  # temp_c is read every half hour up to 20 h, yield_pct once at 24 h
+    late = (
+        tables["observations"].query("parameter == 'temp_c'").assign(observed_at=lambda f: f["observed_at"] + 200 * H)
+    )  # after the decision at 100 h
+    tables["observations"] = pd.concat([tables["observations"], late])
+    assert loaded(draft(tables), tmp_path).process.planned_duration_h == 20
+
+
+def test_only_results_that_come_once_give_no_duration() -> None:
+    tables = history()
+    tables["batches"] = tables["batches"].drop(columns="planned_end_at")
+    tables["observations"] = tables["observations"].query("parameter == 'yield_pct'")
+    assert "planned_duration_h = 1  # check: not in the data" in draft(tables)
 
 
 def test_a_short_process_gets_a_finer_grain(tmp_path) -> None:
@@ -124,7 +141,7 @@ def test_a_name_in_two_tables_is_one_parameter(tmp_path) -> None:
 
 def test_a_folder_gives_the_same_text_as_its_tables(tmp_path) -> None:
     write_history(history(), tmp_path / "history", [])
-    from_folder = draft(tmp_path / "history")
+    from_folder = draft(tmp_path / "history", process_id="process")
     assert loaded(from_folder, tmp_path) == loaded(draft(history()), tmp_path)
 
 
@@ -154,14 +171,57 @@ def test_a_history_without_batches_is_refused() -> None:
 
 def test_a_history_without_parameters_is_refused() -> None:
     with pytest.raises(SourceError, match="no parameters"):
-        draft({"batches": history()["batches"][["batch_id", "started_at"]]})
+        draft({"batches": history()["batches"][["batch_id", "started_at", "origin"]]})
 
 
-def test_a_name_that_cannot_stand_in_a_definition_is_refused() -> None:
+def test_names_of_a_historian_become_aliases_that_a_run_reads(tmp_path) -> None:
     tables = history()
-    tables["observations"] = tables["observations"].replace({"parameter": {"temp_c": "Temp [C]"}})
-    with pytest.raises(SourceError, match=r"'Temp \[C\]' cannot stand in a process definition"):
-        draft(tables)
+    names = {"temp_c": "Temp [C]", "glucose": "GlucoseConc", "yield_pct": "Yield %"}
+    tables["observations"] = tables["observations"].replace({"parameter": names})
+    tables["batches"] = tables["batches"].rename(columns={"age_years": "Donor Age", "disease": "pH"})
+    process = loaded(draft(tables), tmp_path)
+    assert {p.name: p.aliases for p in process.parameter if p.aliases} == {
+        "donor_age": ("Donor Age",), "ph_2": ("pH",), "glucose_conc": ("GlucoseConc",), "temp_c": ("Temp [C]",),
+        "yield_pct": ("Yield %",),
+    }  # fmt: skip
+    observations = check_rows(tables["observations"], OBSERVATIONS, process, source="o")
+    assert sorted(observations.kept["parameter"].unique()) == ["glucose_conc", "temp_c", "yield_pct"]
+    batches = check_rows(tables["batches"], BATCHES, process, source="b")
+    assert batches.kept["donor_age"].tolist() == [40, 50, 60, 70]
+
+
+def test_two_names_of_one_slug_stay_two_parameters(tmp_path) -> None:
+    tables = history()
+    tables["observations"] = tables["observations"].replace({"parameter": {"yield_pct": "temp-c"}})
+    aliases = {p.name: p.aliases for p in loaded(draft(tables), tmp_path).parameter}
+    assert (aliases["temp_c"], aliases["temp_c_2"]) == ((), ("temp-c",))
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [("Perfusion Line 2", "perfusion_line_2"), ("7up/history", "p_7up"), ("mAb/data", "m_ab")],
+)
+def test_the_draft_is_named_after_its_folder(tmp_path, folder, expected) -> None:
+    (tmp_path / folder).parent.mkdir(exist_ok=True)
+    write_history(history(), tmp_path / folder, [])
+    assert loaded(draft(tmp_path / folder), tmp_path).id == expected
+
+
+def test_there_is_at_most_one_question_about_a_parameter() -> None:
+    parameters = draft(history()).split("[[parameter]]")[1:]
+    assert max(block.split("[outcome]")[0].count("check:") for block in parameters) == 1
+
+
+def test_what_a_run_would_refuse_is_named_and_counts_for_nothing(tmp_path) -> None:
+    tables = history()
+    wrong = tables["observations"].query("parameter == 'temp_c'").iloc[:2].assign(value=[1e9, 5.0])
+    wrong["observed_at"] = ["2024-01-01T03:07:00", T0 + 9_000 * H]  # no offset; a year away
+    tables["observations"] = pd.concat([tables["observations"].astype({"observed_at": "object"}), wrong])
+    text = draft(tables)
+    assert "# 'batchguard run' will refuse 3 of the 175 rows of observations, such as:" in text
+    for code in ("naive_time", "far_from_its_batch", "unit_mismatch"):  # the last: mg/L of glucose in mmol/L
+        assert f"#   {code}: observations.csv row " in text
+    assert loaded(text, tmp_path)["temp_c"].normal == (36.01, 36.4)
 
 
 def test_the_example_of_the_documentation_is_a_history(tmp_path) -> None:

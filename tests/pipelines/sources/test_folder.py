@@ -53,12 +53,12 @@ def test_large_integers_beside_absent_ones_keep_their_digits(tmp_path) -> None:
         ({}, "the folder is empty"),
         ({"events.csv": "batch_id\n"}, "no table of batches"),
         ({"batches.csv": "batch_id\n", "batches.parquet": ""}, "both batches.csv and batches.parquet"),
-        ({"batches.csv": "batch_id\n", "observation.csv": "a\n"}, "did you mean 'observations'"),
+        ({"batches.csv": "batch_id\n", "observation.csv": "a\n"}, "did you mean 'observations.csv'"),
         ({"batches.csv": "batch_id\n", "events.xlsx": "a\n"}, "events.xlsx: not a table"),
         ({"batches.csv": ""}, "the file is empty"),
         ({"batches.parquet": "PAR1 torn"}, "batches.parquet: cannot be read as Parquet"),
-        ({"batches.csv": "batch_id,origin\nB1\n"}, "batches.csv: cannot be read as CSV"),
-        ({"batches.csv": "batch_id,origin\nB1,real,more\n"}, "Expected 2 columns, got 3"),
+        ({"batches.csv": "batch_id\n", "Observations.CSV": "a\n"}, "did you mean 'observations.csv'"),
+        ({"batches.csv": "batch_id\n", "events.txt": "a\n"}, "events.txt: not a table"),
     ],
 )
 def test_what_is_no_history_is_an_error_of_one_line(tmp_path, files, line) -> None:

@@ -27,6 +27,7 @@ WHO = {
     ("POST", "/v1/environment"): {"mes"},
     ("POST", "/v1/scores"): {"mes"},
     ("POST", "/v2/models/{name}/infer"): {"mes"},
+    ("POST", "/v2/models/{name}/versions/{version}/infer"): {"mes"},
     ("GET", "/v1/scores/{score_id}"): EVERYBODY,
     ("GET", "/v1/scores/{score_id}/history"): EVERYBODY,
     ("GET", "/v1/scores/{score_id}/copy"): EVERYBODY,
@@ -36,8 +37,11 @@ WHO = {
     ("GET", "/v1/batches/{batch_id}/scores"): EVERYBODY,
     ("POST", "/v1/scores/{score_id}/reviews"): {"reviewer", "approver"},
     ("GET", "/v1/model"): EVERYBODY,
+    ("GET", "/v2"): EVERYBODY,
     ("GET", "/v2/models/{name}"): EVERYBODY,
     ("GET", "/v2/models/{name}/ready"): EVERYBODY,
+    ("GET", "/v2/models/{name}/versions/{version}"): EVERYBODY,
+    ("GET", "/v2/models/{name}/versions/{version}/ready"): EVERYBODY,
     ("GET", "/metrics"): {"viewer", "admin"},
     ("GET", "/openapi.json"): EVERYBODY,
 }
@@ -63,7 +67,12 @@ def test_every_route_is_guarded_and_listed_here(api) -> None:
 
 
 def filled(path) -> str:
-    return path.replace("{batch_id}", "B1").replace("{score_id}", "0" * 36).replace("{name}", "soup")
+    return (
+        path.replace("{batch_id}", "B1")
+        .replace("{score_id}", "0" * 36)
+        .replace("{name}", "soup")
+        .replace("{version}", "3")
+    )
 
 
 @pytest.mark.parametrize("route", WHO)

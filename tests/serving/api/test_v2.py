@@ -40,7 +40,7 @@ def test_the_same_key_and_body_give_the_same_scores_and_another_body_is_a_confli
     assert (again.content, again.headers["idempotent-replayed"]) == (first.content, "true")
     assert "idempotent-replayed" not in first.headers
     other = api("POST", INFER, json={"inputs": [tensor("batch_id", "B1")]}, headers=headers)
-    assert (other.status_code, other.headers["content-type"]) == (409, "application/problem+json")
+    assert (other.status_code, other.headers["content-type"]) == (409, "application/json")
     assert api("POST", "/v1/batches/B1/scores", headers=headers).status_code == 200  # a part of a key is another key
 
 
@@ -79,6 +79,11 @@ def test_an_attempt_that_ended_half_way_goes_on_where_it_ended(api, monkeypatch)
         [tensor("batch_id", "B1", shape=[2])],
         [tensor("batch_id", "B1"), tensor("as_of", "2026-03-01T05:00:00Z", "2026-03-01T06:00:00Z")],
         [tensor("batch_id", *["B1"] * 33)],
+        [tensor("batch_id")],
+        [tensor("batch_id", "")],
+        [tensor("batch_id", "B1\n")],
+        [tensor("batch_id", "b" * 121)],
+        [tensor("batch_id", 1)],
         [tensor("batch_id", "B1"), tensor("as_of", "now")],
         [tensor("batch_id", "B1", datatype="FP32")],
     ],
@@ -90,7 +95,7 @@ def test_tensors_that_do_not_fit_are_refused(api, inputs) -> None:
 @pytest.mark.parametrize("as_of", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
 def test_a_time_that_the_calendar_does_not_have_is_refused(api, as_of) -> None:
     answer = api("POST", INFER, json={"inputs": [tensor("batch_id", "B1"), tensor("as_of", as_of)]})
-    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/json")
 
 
 def test_only_the_model_that_speaks_is_there(api) -> None:

@@ -22,6 +22,16 @@ def test_the_anchor_notes_once_an_interval_and_never_goes_back(tmp_path) -> None
     assert [line.split(" ")[0] for line in anchor.path.read_text().splitlines()] == ["1", "3"]
 
 
+@pytest.mark.parametrize("step_us", [-3_600_000_000, 3_600_000_000])
+def test_a_step_of_the_clock_does_not_silence_the_anchor(tmp_path, step_us) -> None:
+    anchor = Anchor(tmp_path / "anchor", interval_us=1_000_000)
+    anchor.note(head(1), NOON)
+    anchor.note(head(2), NOON + step_us)
+    anchor.note(head(3), NOON + step_us + 1_000_000)
+    anchor.note(head(4), NOON)  # the clock is put right
+    assert sorted(anchored_in(anchor.path)) == [1, 2, 3, 4]
+
+
 def test_an_anchor_that_is_none_is_said(records, tmp_path) -> None:
     (tmp_path / "anchor").write_text("1 short\n")
     with pytest.raises(StorageError, match="anchor:1"):

@@ -43,7 +43,7 @@ rows = st.fixed_dictionaries(
 @given(rows)
 @settings(max_examples=300, deadline=None)
 def test_what_passes_at_a_glance_passes_the_rules_and_is_spelled_alike(row) -> None:
-    if _plainly_spelled(0, row, KNOWN, ["b"]) is None:
+    if _plainly_spelled(0, row, KNOWN, ["b"], 1e18) is None:
         return
     checked, sent = typed(OBSERVATIONS, [row], PROCESS, ["b"]), parse_readings([row], PROCESS, ["b"])
     assert checked.rejected == sent.rejected == {}
@@ -77,7 +77,7 @@ def test_plain_and_other_rows_of_one_call_keep_their_order_and_each_has_its_verd
 )  # fmt: skip
 def test_only_a_row_that_is_plain_in_every_way_passes_at_a_glance(row, at_a_glance) -> None:
     plain = {"batch_id": "b", "parameter": "ph", "observed_at": "2025-03-01T08:00:00Z", "value": 7}
-    assert (_plainly_spelled(0, plain | row, KNOWN, ["b"]) is not None) == at_a_glance
+    assert (_plainly_spelled(0, plain | row, KNOWN, ["b"], 1e18) is not None) == at_a_glance
 
 
 def test_a_whole_number_for_a_unit_is_refused_alike_alone_and_in_company() -> None:

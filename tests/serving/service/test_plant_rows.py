@@ -80,7 +80,10 @@ def tell(service, table, *told, principal=MES, **more) -> dict:
 def test_a_row_is_accepted_once_and_another_of_its_key_is_rejected_with_the_reason(
     service, records, table, row
 ) -> None:
-    said = tell(service, table, row, row, row | {"value": 4.0}, row | {"observed_at": "2026-02-30T00:00:00Z"})
+    other = row | (
+        {"value": 4.0} if table == "lot_results" else {"grade": "A"}
+    )  # two values of one room are two samples
+    said = tell(service, table, row, row, other, row | {"observed_at": "2026-02-30T00:00:00Z"})
     assert (said["accepted"], said["duplicates"], said["rejected"]) == (1, 1, 2)
     assert [r["code"] for r in said["rejections"]] == ["duplicate_key", "not_a_time"]
     assert tell(service, table, row, request_id="r2")["duplicates"] == 1

@@ -1,0 +1,33 @@
+"""The plant's rules about its source, in the table `[source]` of the process definition.
+
+They are read anew by every run, so a change needs no restart, and they count in no digest: no model depends on them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from features.process import ProcessDefinition, ProcessPart
+
+
+class SourcePolicy(ProcessPart):
+    """How a source is read.
+
+    Attributes:
+        final_line: What a CSV file without a final line end means: its last record may be torn and is `held_back`, or
+            the file is `complete`.
+        max_quarantined: Number of broken rows above which nothing is taken in; None: no number.
+        max_removed_percent: Share of a table's rows that may leave the source from one ingest to the next.
+    """
+
+    final_line: Literal["held_back", "complete"] = "held_back"
+    max_quarantined: int | None = Field(default=None, ge=0)
+    max_removed_percent: float = Field(default=10.0, ge=0, le=100)
+
+
+class PlantDefinition(ProcessDefinition):
+    """A process definition with the plant's rules about its source."""
+
+    source: SourcePolicy = SourcePolicy()
