@@ -78,8 +78,8 @@ bench-sources: .venv/.ready ## generated folders with the faults of real exports
 bench-house: .venv/.ready ## size and structure of the code beside those of 0.1.0: two minutes
 	$(BIN)/python -m benchmarks.bench_house
 
-bench-serving: .venv/.ready ## the scoring endpoint: latency, outages, slow clients, cases made from its description
-	$(BIN)/python -m benchmarks.bench_serving
+bench-serving: .venv/.ready ## the scoring endpoint: latency, outages, kills, clocks, cases; PARTS="--part kills --times 20" runs a part
+	$(BIN)/python -m benchmarks.bench_serving $(PARTS)
 
 serve: .venv/.ready ## the scoring endpoint on loopback, on the demo's data; Ctrl-C stops it
 	@$(BIN)/python -m pipelines.ports PORT=$(PORT)

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from features.errors import BatchguardError
 from serving.instance import BACKLOG, claimed
+from serving.private_files import keep_private
 from serving.records.store import Records
-from serving.settings import LOOPBACK, load_settings
+from serving.settings import LOOPBACK, load_settings, secrets_of
 
 MODELS, DATA_DIR, CONFIG = "BATCHGUARD_MODELS", "BATCHGUARD_DATA_DIR", "BATCHGUARD_ENDPOINT_CONFIG"
 PARENT = "BATCHGUARD_SERVER_PID"  # a worker ends with this process
@@ -101,6 +102,7 @@ def serve(models: Path | Callable[[], Path], data_dir: Path, config: Path | None
         records = Records(settings.records_url)
         records.prepare()  # before the server starts, so that an error is one line
         records.close()
+        keep_private(secrets_of(settings, config or data_dir / "endpoint.toml"))
         os.environ |= {MODELS: str(folder.absolute()), DATA_DIR: str(data_dir.absolute()), PARENT: str(os.getpid())}
         if config is not None:
             os.environ[CONFIG] = str(config.absolute())

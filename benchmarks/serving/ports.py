@@ -38,7 +38,7 @@ def figures_of(place: Place, times: int = 100) -> list[dict[str, object]]:
     pairs = [_ready_of_two(place, i) for i in range(in_pairs)]
     both = ends["ready"] + sum(n > 1 for n in pairs)
     note = (f"{on_port} on a taken port, {on_data} on a taken data directory: {dict(ends)}; {in_pairs} pairs at once on a free port: "
-            f"ready {pairs}; the first one answered {answered} of {times} requests meanwhile and afterwards")  # fmt: skip
+            f"ready {pairs}; the first one answered {answered} of 100 requests afterwards")  # fmt: skip
     return [
         figure("starts on a taken port: both ready", both, "starts", bound=0, side="max", n=times, note=note),
         figure("pairs of servers started at once on a free port: none ready", sum(n == 0 for n in pairs), "pairs", bound=0,

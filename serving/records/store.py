@@ -17,6 +17,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, selec
 from sqlalchemy.engine import make_url
 
 from features.errors import StorageError
+from serving.private_files import keep_private
 from serving.records.migrate import migrate
 from serving.records.tables import head
 
@@ -245,10 +246,7 @@ def _keep_private(database: Path) -> None:
     """Let only the owner read the records; SQLite gives its log and its index the permissions of the database."""
     with contextlib.suppress(OSError):  # not ours to change, or a folder that cannot be written: opening it says so
         os.close(os.open(database, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600))
-    for path in (database, *(database.with_name(f"{database.name}-{end}") for end in ("wal", "shm", "journal"))):
-        with contextlib.suppress(OSError):
-            if path.stat().st_mode & 0o077:
-                path.chmod(0o600)
+    keep_private([database, *(database.with_name(f"{database.name}-{end}") for end in ("wal", "shm", "journal"))])
 
 
 class _PgConnection(Protocol):

@@ -156,7 +156,9 @@ def test_a_path_stays_whole() -> None:
 
 def test_a_plant_without_a_batch_in_progress_says_so(clone, run) -> None:
     dispositions = clone.read("dispositions")
-    rest = dispositions.iloc[[-1] * 3].assign(batch_id=["B117", "B118", "B119"])
+    running = clone.read("batches").query("batch_id in ('B117', 'B118', 'B119')")
+    decided = (pd.to_datetime(running["started_at"]) + pd.Timedelta(hours=2)).map(pd.Timestamp.isoformat)
+    rest = dispositions.iloc[[-1] * 3].assign(batch_id=running["batch_id"].tolist(), decided_at=decided.tolist())
     clone.replace("dispositions", pd.concat([dispositions, rest]))
     result = run("score", *clone.options(), "--as-of", "history")
     assert result.exit_code == 0, result.output

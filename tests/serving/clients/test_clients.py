@@ -45,7 +45,7 @@ def python(pytestconfig) -> Python:
     def made(name: str) -> Path:
         lock = (HERE / name / "uv.lock").read_bytes() + sys.version.encode()
         place = pytestconfig.cache.mkdir("clients") / f"{name}-{sha256(lock).hexdigest()[:16]}"
-        command = [UV, "sync", "--locked", "--quiet", "--project", HERE / name, "--python", sys.executable]
+        command = [UV, "sync", "--frozen", "--quiet", "--project", HERE / name, "--python", sys.executable]
         ran = subprocess.run(command, env=os.environ | {"UV_PROJECT_ENVIRONMENT": str(place)}, capture_output=True,
                              text=True)  # fmt: skip
         assert ran.returncode == 0, ran.stderr
