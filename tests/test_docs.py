@@ -70,6 +70,10 @@ def missing(span: str, beside: Path) -> str:
 
 
 def missing_path(text: str, beside: Path) -> str:
+    """A file or folder that is not there, or a test that its file does not have."""
+    file, _, name = text.partition("::")
+    if name and (ROOT / file).is_file():
+        return "" if name.split("[")[0] in names_in(ROOT / file) else text
     if text.startswith(MADE) or not (text.split("/")[0] in TOP or NAMED_FILE.fullmatch(text)):
         return ""
     pattern = re.sub(r"<[^>]*>|NAME|NNNN", "*", text.rstrip("/"))
@@ -145,6 +149,7 @@ def test_docstrings_and_error_texts_name_what_exists(package) -> None:
     [
         "serving/nowhere.py", "features.nowhere", "features.contracts.NOTHING", "make nothing", "batchguard fly",
         "batchguard run --nothing", "keys nothing", "python -m benchmarks.nothing",
+        "tests/test_docs.py::test_nothing",
     ],
 )  # fmt: skip
 def test_the_guard_sees_what_does_not_exist(span) -> None:
@@ -156,6 +161,7 @@ def test_the_guard_sees_what_does_not_exist(span) -> None:
     [
         "pipelines/defs/", "features.contracts", "features.contracts.Table", "processes/<id>.toml", "make bench-forest",
         "batchguard run --process P.toml --history DIR", "keys list", "mmol/L", "/v1/batches", "var/demo",
+        "tests/test_docs.py::test_a_page_names_what_exists[README.md]",
     ],
 )  # fmt: skip
 def test_the_guard_lets_pass_what_exists(span) -> None:
