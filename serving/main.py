@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from serving.access.principals import KeyRing
+from serving.access.key_ring import KeyRing
 from serving.access.tokens import Tokens
 from serving.api.app import make_app
 from serving.api.guard import Verifier

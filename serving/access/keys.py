@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from secrets import token_hex
 
 import orjson
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
-from serving.access.principals import ALL_SITES, HASHER, AccessError, checked
+from serving.access import secrets
+from serving.access.principals import ALL_SITES, AccessError, checked
 from serving.audit import chain
 from serving.audit.chain import Actor
 from serving.ids import ID_PATTERN, now_us
@@ -53,13 +54,14 @@ def add_key(
     for site in sites:
         if site != ALL_SITES and not re.fullmatch(ID_PATTERN, site):
             raise AccessError(f"site {site!r}", expected="an id as batches have it, or * for all")
-    key_id, secret, at_us = secrets.token_hex(6), secrets.token_urlsafe(32), now_us()
+    key_id, at_us = token_hex(6), now_us()
+    key, kept = secrets.make()
     site_list = orjson.dumps(sorted(checked_sites)).decode()
     record = asdict(KeyRecord(key_id, name, checked_kind, checked_role, site_list, at_us, expires_us))
     with records.write() as (connection, now):
-        connection.execute(insert(api_keys), {**record, "secret_hash": HASHER.hash(secret)})
+        connection.execute(insert(api_keys), {**record, "secret_hash": kept.text})
         chain.append(connection, now, actor, "key_added", f"key:{key_id}", at_us=at_us, new=record)
-    return key_id, f"bg_{key_id}_{secret}"
+    return key_id, key
 
 
 def list_keys(records: Records) -> list[KeyRecord]:
@@ -74,14 +76,22 @@ def list_keys(records: Records) -> list[KeyRecord]:
 def revoke_key(records: Records, key_id: str, *, why: str, actor: Actor) -> None:
     """Make a key useless.
 
+    Args:
+        records: Hold the keys.
+        key_id: Its id, or, of a key that was found somewhere, the key itself or its part before the secret (`bg_...`).
+        why: The reason.
+        actor: Who revokes it.
+
     Raises:
         AccessError: There is no such key, it is revoked already, or the reason is empty.
         RecordsUnavailableError: The revocation could not be kept.
     """
     if not why.strip():
         raise AccessError("a key is revoked for a reason", expected="--why with some words")
-    at_us, own = now_us(), api_keys.c.key_id == key_id
+    at_us = now_us()
     with records.write() as (connection, now):
+        key_id = _id_of(connection, key_id)
+        own = api_keys.c.key_id == key_id
         found = connection.execute(select(api_keys.c.revoked_us).where(own)).one_or_none()
         if found is None:
             raise AccessError(f"no key {key_id!r}", remedy="'batchguard keys list' shows all.")
@@ -90,3 +100,14 @@ def revoke_key(records: Records, key_id: str, *, why: str, actor: Actor) -> None
         connection.execute(update(api_keys).where(own).values(revoked_us=at_us))
         chain.append(connection, now, actor, "key_revoked", f"key:{key_id}", at_us=at_us,
                      old={"revoked_us": None}, new={"revoked_us": at_us}, why=why)  # fmt: skip
+
+
+def _id_of(connection: Connection, given: str) -> str:
+    """The id of a key that is given by its id or by its part before the secret."""
+    if not given.startswith("bg_"):
+        return given
+    lookup = given.split("_")[1]
+    for row in connection.execute(select(api_keys.c.key_id, api_keys.c.secret_hash)):
+        if (secrets.stored(row.secret_hash).lookup or row.key_id) == lookup:
+            return row.key_id
+    return lookup

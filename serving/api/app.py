@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
+from anyio import CapacityLimiter
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from pydantic import JsonValue
@@ -62,6 +63,7 @@ def make_app(
     app = FastAPI(title="batchguard", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None,
                   redirect_slashes=False, lifespan=lifespan)  # fmt: skip
     metrics = Metrics()
+    app.state.readiness_limiter = CapacityLimiter(1)
     app.state.service, app.state.verifiers, app.state.metrics = service, dict(verifiers), metrics
     app.state.signing = Signing(
         lambda credential: verifier_of(verifiers, credential).principal(credential), service.clock

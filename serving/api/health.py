@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -28,9 +29,9 @@ async def live() -> Response:
 
 @router.get("/health/ready", response_model=responses.Health, openapi_extra=_OPEN,
             responses={503: {"model": responses.Health, "description": "A part is not there"}})  # fmt: skip
-def ready(request: Request) -> Response:
+async def ready(request: Request) -> Response:
     """The records can be read and a model can score."""
-    found = readiness(service_of(request))
+    found = await readiness_apart(request)
     return as_json(found.model_dump(exclude_none=True), 200 if found.status == "ok" else 503)
 
 
@@ -43,6 +44,11 @@ def metrics(request: Request) -> Response:
     since = service_of(request).stale_since_us()
     measured.stale.set(0.0 if since is None else max(0, now_us() - since) / 1e6)
     return Response(generate_latest(measured.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def readiness_apart(request: Request) -> responses.Health:
+    """`readiness` in a thread that no other request uses: it answers however busy the endpoint is."""
+    return await to_thread.run_sync(readiness, service_of(request), limiter=request.app.state.readiness_limiter)
 
 
 def readiness(service: ScoringService) -> responses.Health:

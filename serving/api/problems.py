@@ -13,6 +13,7 @@ from starlette.routing import Match
 
 from features.canonical import canonical
 from features.errors import BatchguardError
+from serving.access.key_ring import KeysBusyError
 from serving.access.principals import ForbiddenError, UnauthenticatedError
 from serving.access.signing import FRESH_S, SESSION_S, SignatureError, SigningPausedError
 from serving.access.tokens import ProviderUnavailableError
@@ -34,6 +35,7 @@ _KINDS: Sequence[tuple[type[BatchguardError], int, str, Mapping[str, str]]] = (
     (BadJsonError, 400, "The body is not JSON as it is accepted here", {}),
     (SigningPausedError, 429, "Too many refused signatures", {"retry-after": str(SESSION_S)}),
     (SignatureError, 401, "A signature needs more", {"www-authenticate": _STEP_UP}),
+    (KeysBusyError, 503, "Too many keys are presented for the first time", _RETRY),
     (UnauthenticatedError, 401, "Not authenticated", {"www-authenticate": "Bearer"}),
     (ForbiddenError, 403, "Not allowed", {}),
     (NotThereError, 404, "Not found", {}),

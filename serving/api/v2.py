@@ -7,13 +7,12 @@ from functools import cache
 from importlib.metadata import version as installed_version
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Path, Request, Response
 
 from features.canonical import canonical
 from serving.api.fields import Id
 from serving.api.guard import PERMISSION
-from serving.api.health import readiness
+from serving.api.health import readiness_apart
 from serving.api.inference_protocol import InferenceRoute, inference_errors
 from serving.api.replies import Key, answered, as_json, call_for, service_of
 from serving.api.tensors import (
@@ -27,7 +26,6 @@ from serving.api.tensors import (
     ServerMetadata,
 )
 from serving.ids import microseconds
-from serving.records.answers import Answer
 from serving.service import score_requests
 from serving.service.errors import NotThereError, RefusedError
 
@@ -52,9 +50,9 @@ async def live() -> Response:
 
 @router.get("/health/ready", response_model=Ready, openapi_extra={PERMISSION: "open"},
             responses={503: {"model": Ready, "description": "A part is not there"}})  # fmt: skip
-def ready(request: Request) -> Response:
+async def ready(request: Request) -> Response:
     """The records can be read and a model can score."""
-    found = readiness(service_of(request))
+    found = await readiness_apart(request)
     if found.status == "ok":
         return as_json({"ready": True})
     part = "the model" if found.records == "ok" else "the records"
@@ -89,25 +87,31 @@ def version_ready(request: Request, name: Name, version: Version) -> Response:
 
 @router.post("/models/{name}/infer", response_model=Inferred, openapi_extra={PERMISSION: "score"}, responses=_ERRORS)
 def infer(request: Request, name: Name, body: Inference, key: Key = None) -> Response:
-    """Score batches that are held here, one after the other; each score is kept as any other.
-
-    Under an Idempotency-Key each score has a part of the key: those that were made before are given again, also where
-    the first attempt ended half way.
-    """
-    _check_model(request, name, body)
-    service, call = service_of(request), call_for(request, key)
-    made = [score_requests.score(service, call.part(i), *pair) for i, pair in enumerate(_pairs(body))]
-    scores = [orjson.loads(answer.body) for answer in made]
-    content = _inferred(name, body, scores)
-    return answered(Answer(200, canonical(content), replayed=all(answer.replayed for answer in made)))
+    """Score batches that are held here: all are scored and kept, or none."""
+    return _infer(request, name, None, body, key)
 
 
 @router.post("/models/{name}/versions/{version}/infer", response_model=Inferred,
              openapi_extra={PERMISSION: "score"}, responses=_ERRORS)  # fmt: skip
 def infer_by_version(request: Request, name: Name, version: Version, body: Inference, key: Key = None) -> Response:
     """Score batches as without a version, if this is the version of the serving model."""
-    _version(request, name, version)
-    return infer(request, name, body, key)
+    return _infer(request, name, version, body, key)
+
+
+def _infer(request: Request, name: str, version: str | None, body: Inference, key: str | None) -> Response:
+    def checked() -> list[tuple[str, int | None]]:
+        _version(request, name, version)
+        _check_model(request, name, body)
+        return _pairs(body)
+
+    def rendered(scores: Sequence[dict[str, Any]]) -> bytes:
+        return canonical(_inferred(name, body, scores))
+
+    answer = score_requests.score_all(service_of(request), call_for(request, key), checked, rendered)
+    if not answer.replayed:
+        for _ in body.inputs[0].data:
+            request.app.state.metrics.count_score(request.state.principal)
+    return answered(answer)
 
 
 def _pairs(body: Inference) -> list[tuple[str, int | None]]:

@@ -7,10 +7,9 @@ not. `purge` removes expired rows a few at a time; scores, rows and the audit tr
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import threading
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, tuple_
 
@@ -49,13 +48,6 @@ class Call:
     key: str | None = None
     request_sha256: str = ""
     since_us: int = 0
-
-    def part(self, number: int) -> Call:
-        """The call for one of several scores of a request, under a key of its own: a repetition goes on where it ended."""
-        if self.key is None:
-            return self
-        digest = hashlib.sha256(f"{self.key}\n{number}".encode()).hexdigest()
-        return replace(self, key=f"part:{digest}")
 
     @property
     def actor(self) -> Actor:

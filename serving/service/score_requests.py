@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -53,8 +53,31 @@ def score(service: ScoringService, call: Call, batch_id: str, as_of_us: int | No
         RecordsUnavailableError: The score could not be kept: there is none.
     """
     return service.once(
-        call, lambda: _kept(service, call, _made(service, call, batch_id, as_of_us, reasons=reasons)).result()
+        call, lambda: _kept(service, call, [_made(service, call, batch_id, as_of_us, reasons=reasons)]).result()
     )
+
+
+def score_all(
+    service: ScoringService, call: Call, asked: Callable[[], Sequence[tuple[str, int | None]]],
+    rendered: Callable[[Sequence[dict[str, Any]]], bytes],
+) -> Answer:  # fmt: skip
+    """Score several batches: all scores are kept, in one transaction with the answer, or none is.
+
+    Args:
+        service: Does the work.
+        call: The caller and the idempotency key, which is that of the whole request.
+        asked: Gives batches and moments; it is called only for a request that was not answered before.
+        rendered: The body of the answer, from the scores as they are kept.
+
+    Raises:
+        NotThereError, RefusedError, UnscorableError, RecordsUnavailableError: As for `score`, for any of the batches.
+    """
+
+    def work() -> Answer:
+        made = [_made(service, call, *pair, reasons=True) for pair in asked()]
+        return _kept(service, call, made, rendered).result()
+
+    return service.once(call, work)
 
 
 async def score_at_once(
@@ -74,7 +97,7 @@ async def score_at_once(
             made = _made_at_once(service, call, batch_id, as_of_us, reasons=reasons)
         except BatchguardError as error:
             raise BusyError(error.what) from None
-        return await asyncio.wrap_future(_kept(service, call, made, at_once=True))
+        return await asyncio.wrap_future(_kept(service, call, [made], at_once=True))
 
 
 def score_inline(service: ScoringService, call: Call, batch_id: str, as_of_us: int | None, history: History) -> Answer:
@@ -167,9 +190,16 @@ def _made_at_once(service: ScoringService, call: Call, batch_id: str, as_of_us: 
         return _Made(engine.score(batch_id, as_of_us, reasons=reasons), site_id, as_of_us, held)
 
 
-def _kept(service: ScoringService, call: Call, made: _Made, *, at_once: bool = False) -> Future[Answer]:
-    """The answer, once it is kept."""
-    row = _row(service, call, made)
+def _of_one(scores: Sequence[dict[str, Any]]) -> bytes:
+    return canonical(scores[0])
+
+
+def _kept(
+    service: ScoringService, call: Call, made: Sequence[_Made],
+    rendered: Callable[[Sequence[dict[str, Any]]], bytes] = _of_one, *, at_once: bool = False,
+) -> Future[Answer]:  # fmt: skip
+    """The answer, once it and all its scores are kept."""
+    rows = [_row(service, call, one) for one in made]
 
     def keep(connection: Connection, now: Head) -> Answer:
         if at_once:
@@ -178,12 +208,15 @@ def _kept(service: ScoringService, call: Call, made: _Made, *, at_once: bool = F
                 return found
             if now.rows_seq > service.engine_cache.held:
                 raise BusyError("another process has taken rows in")
-        row["supersedes"] = superseded(connection, made.score.batch_id, made.as_of_us)
-        _emit(service, connection, row, made.score.decision)
-        return _keep(connection, now, call, row)
+        for one, row in zip(made, rows, strict=True):
+            row["supersedes"] = superseded(connection, one.score.batch_id, one.as_of_us)
+            _emit(service, connection, row, one.score.decision)
+            _store(connection, now, call, row)
+        answer = Answer(200, rendered([score_json(row) for row in rows]))
+        return answers.keep(connection, call, answer, rows[-1]["scored_us"])
 
     def committed(now: Head) -> None:
-        service.anchor.note(now, row["scored_us"])
+        service.anchor.note(now, rows[-1]["scored_us"])
         if service.hooks:
             service.on_events()
 
@@ -201,7 +234,8 @@ def _score_inline(service: ScoringService, call: Call, batch_id: str, as_of_us: 
     row["inline_sha256"] = hashlib.sha256(content).hexdigest()
     with service.records.write() as (connection, now):
         _keep_history(connection, row["inline_sha256"], content.decode())
-        answer = _keep(connection, now, call, row)
+        _store(connection, now, call, row)
+        answer = answers.keep(connection, call, Answer(200, _of_one([score_json(row)])), row["scored_us"])
     service.anchor.note(now, row["scored_us"])
     return answer
 
@@ -218,11 +252,10 @@ def _row(service: ScoringService, call: Call, made: _Made) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _keep(connection: Connection, now: Head, call: Call, row: dict[str, Any]) -> Answer:
+def _store(connection: Connection, now: Head, call: Call, row: dict[str, Any]) -> None:
     connection.execute(_INSERT, row)
     target, new = f"score:{row['score_id']}", chain.score_digest(row)
     chain.append(connection, now, call.actor, "score", target, at_us=row["scored_us"], new=new)
-    return answers.keep(connection, call, Answer(200, canonical(score_json(row))), row["scored_us"])
 
 
 def _keep_history(connection: Connection, sha256: str, content: str) -> None:

@@ -135,9 +135,9 @@ def test_one_broken_row_stops_nobody_and_is_a_finding(clone, run) -> None:
     edit("observations", 3, parameter="temprature_c")(clone)
     result = run("score", *clone.options(), "--as-of", "history")
     assert result.exit_code == 0
-    assert "1 quarantined" in result.stdout
+    assert "1 broken rows quarantined" in " ".join(result.stdout.split())
     assert "unknown_parameter (1x): observations.csv row 4 (batch_id 'B000'" in result.stdout
-    assert "Batches in progress as of" in result.stdout
+    assert "batches in progress as of" in result.stdout
     aside = Plant(clone.settings()).history.read("quarantine").to_pandas()
     assert aside["code"].tolist() == ["unknown_parameter"]
     assert "temprature_c" in aside["content"][0]

@@ -107,7 +107,7 @@ def test_the_command_line_prints_the_same_lines_and_none_is_longer_than_100(ran)
 
 def test_repetitions_are_counted_apart_from_broken_rows() -> None:
     words = "10 rows read: 6 kept, 3 exact repetitions left out, 1 broken rows quarantined"
-    assert rows_in_words(10, 6, 3, quarantined=4) == words
+    assert rows_in_words(10, 6, 3, 0, quarantined=4) == words
 
 
 def test_a_run_counts_a_repeated_row_as_a_repetition(clone, run) -> None:

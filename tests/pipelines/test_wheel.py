@@ -62,7 +62,7 @@ def test_the_wheel_simulates_and_runs_in_an_empty_folder(installed, tmp_path) ->
     place.write(history())  # of a process that is quick to learn
     ran = call(installed / "batchguard", "run", *place.options(), "--trials", "1", folder=tmp_path)
     assert ran.returncode == 0, ran.stderr
-    assert "Batches in progress as of" in ran.stdout
+    assert "batches in progress as of" in ran.stdout
     report = place.data_dir / "reports" / "small" / "report.html"
     assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert "telemetry:\n  enabled: false" in (place.data_dir / "dagster" / "dagster.yaml").read_text()

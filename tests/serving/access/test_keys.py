@@ -1,8 +1,9 @@
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from serving.access.key_ring import KeyRing, KeysBusyError, VerificationLane
 from serving.access.keys import add_key, list_keys, revoke_key
-from serving.access.principals import AccessError, KeyRing, UnauthenticatedError
+from serving.access.principals import AccessError, UnauthenticatedError
 from serving.audit import chain
 from serving.audit.chain import Actor
 from serving.ids import now_us
@@ -24,7 +25,8 @@ def test_a_key_speaks_for_its_role_and_sites(records) -> None:
 
 def test_the_secret_is_nowhere(records) -> None:
     key_id, key = add(records)
-    secret = key.removeprefix(f"bg_{key_id}_")
+    assert key_id not in key  # records name the id: it helps nobody to present keys
+    secret = key[-43:]
     with records.read() as connection:
         row = connection.execute(select(api_keys)).one()
         entries = str(list(chain.entries(connection)))
@@ -103,7 +105,7 @@ def test_a_key_is_verified_once_and_remembered(records, monkeypatch) -> None:
     ring = KeyRing(records)
     assert not ring.is_cached(key)
     first = ring.principal(key)
-    monkeypatch.setattr("serving.access.principals._verifies", lambda *_: pytest.fail("verified again"))
+    monkeypatch.setattr("serving.access.secrets.matches", lambda *_: pytest.fail("verified again"))
     assert ring.is_cached(key)
     assert ring.principal(key) == first
 
@@ -152,3 +154,61 @@ def test_nothing_is_revoked_without_a_reason(records) -> None:
     with pytest.raises(AccessError, match="for a reason"):
         revoke_key(records, key_id, why=" ", actor=ADMIN)
     assert KeyRing(records).principal(key).name == "MES"
+
+
+def other_secret(key: str, number: int = 0) -> str:
+    """A key of the same lookup with another secret."""
+    return f"{key[:16]}{number:043d}"
+
+
+def of_an_earlier_version(records) -> tuple[str, str]:
+    """A key as 0.2.0 kept it: found by its id, without a tag."""
+    key_id, key = add(records)
+    with records.write() as (connection, _):
+        kept = connection.execute(select(api_keys.c.secret_hash).where(api_keys.c.key_id == key_id)).scalar_one()
+        own = update(api_keys).where(api_keys.c.key_id == key_id)
+        connection.execute(own.values(secret_hash=kept.split(";")[0]))
+    return key_id, f"bg_{key_id}_{key[-43:]}"
+
+
+def test_a_wrong_secret_is_refused_without_argon2(records, monkeypatch) -> None:
+    _, key = add(records)
+    ring = KeyRing(records)
+    ring.principal(key)
+    _, old = of_an_earlier_version(records)
+    verified = KeyRing(records)
+    assert verified.principal(old).name == "MES"  # from now on every other secret for it is wrong
+    monkeypatch.setattr("serving.access.secrets.matches", lambda *_: pytest.fail("verified"))
+    fresh = KeyRing(records)
+    with pytest.raises(UnauthenticatedError):
+        fresh.principal(other_secret(key))  # by its tag, before the right one was ever presented
+    for number in range(5_000):
+        for known in (key, old):
+            assert verified.is_cached(other_secret(old, number))
+            with pytest.raises(UnauthenticatedError):
+                verified.principal(other_secret(known, number))
+    assert verified.principal(old).name == "MES"  # nothing evicts a verified key
+
+
+def test_few_keys_are_verified_at_once_and_fewer_of_one_id(records) -> None:
+    _, old = of_an_earlier_version(records)
+    _, key = add(records)
+    lane = VerificationLane(places=3, places_of_a_key=1)
+    ring = KeyRing(records, lane=lane)
+    with lane.place(old[3:15]):
+        with pytest.raises(KeysBusyError, match="Try again in a second"):
+            ring.principal(other_secret(old))  # not said to be wrong: nobody looked
+        with pytest.raises(UnauthenticatedError):
+            ring.principal(other_secret(key))  # needs no place
+    assert ring.principal(old).name == "MES"
+    assert ring.principal(key).name == "MES"
+
+
+def test_a_key_that_was_found_is_revoked_by_what_is_seen_of_it(records) -> None:
+    (_, key), (old_id, old) = add(records), of_an_earlier_version(records)
+    revoke_key(records, key[:15], why="found in a log", actor=ADMIN)
+    revoke_key(records, old, why="found in a log", actor=ADMIN)
+    for known in (key, old):
+        with pytest.raises(UnauthenticatedError, match="revoked"):
+            KeyRing(records).principal(known)
+    assert old_id in {record.key_id for record in list_keys(records) if record.revoked_us}

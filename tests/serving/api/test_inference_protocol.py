@@ -212,7 +212,7 @@ def test_an_error_of_the_endpoint_has_the_protocols_form(api, monkeypatch, error
     def broken(*_, **__) -> None:
         raise error
 
-    monkeypatch.setattr(score_requests, "score", broken)
+    monkeypatch.setattr(score_requests, "score_all", broken)
     assert error_of(infer(api))[0] == status
 
 

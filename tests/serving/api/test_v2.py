@@ -1,9 +1,7 @@
 import json
 
 import pytest
-from httpx2 import Response
 
-from serving.records.answers import Answer
 from serving.records.store import RecordsUnavailableError
 from serving.service import score_requests
 from tests.serving.api.conftest import Api
@@ -41,33 +39,48 @@ def test_the_same_key_and_body_give_the_same_scores_and_another_body_is_a_confli
     assert "idempotent-replayed" not in first.headers
     other = api("POST", INFER, json={"inputs": [tensor("batch_id", "B1")]}, headers=headers)
     assert (other.status_code, other.headers["content-type"]) == (409, "application/json")
-    assert api("POST", "/v1/batches/B1/scores", headers=headers).status_code == 200  # a part of a key is another key
+    assert (
+        api("POST", "/v1/batches/B1/scores", headers=headers).status_code == 409
+    )  # a key is of one request on every route
 
 
-def test_an_attempt_that_ended_half_way_goes_on_where_it_ended(api, monkeypatch) -> None:
-    """The second score fails once: the next attempt gives the first one again, and makes the second."""
-    score, failed = score_requests.score, []
+def scores_of(api: Api, batch_id: str) -> set[str]:
+    return {score["score_id"] for score in api("GET", f"/v1/batches/{batch_id}/scores").json()["scores"]}
 
-    def once_broken(service, call, batch_id, as_of_us) -> Answer:
-        if batch_id == "B2" and not failed:
-            failed.append(call)
+
+@pytest.mark.parametrize(
+    ("last", "as_of", "status"),
+    [("none", "2026-03-01T05:00:00Z", 404), ("B1", "2026-02-01T05:00:00Z", 422), ("B1", "2099-03-01T05:00:00Z", 422)],
+)
+def test_of_several_batches_all_are_scored_and_kept_or_none(api, last, as_of, status) -> None:
+    before = scores_of(api, "B1")
+    times = tensor("as_of", "2026-03-01T05:00:00Z", as_of)
+    body, headers = {"inputs": [tensor("batch_id", "B1", last), times]}, {"idempotency-key": f"all-{last}-{as_of}"}
+    assert api("POST", INFER, json=body, headers=headers).status_code == status
+    assert scores_of(api, "B1") == before
+    right = {"inputs": [tensor("batch_id", "B1", "B1")]}
+    assert api("POST", INFER, json=right, headers=headers).status_code == 200  # a refusal takes no key
+    assert len(scores_of(api, "B1")) == len(before) + 2
+
+
+def test_records_that_fail_half_way_keep_none_and_the_next_attempt_makes_all(api, monkeypatch) -> None:
+    store, calls = score_requests._store, []
+
+    def once_broken(*arguments) -> None:
+        calls.append(arguments)
+        if len(calls) == 2:
             raise RecordsUnavailableError("away")
-        return score(service, call, batch_id, as_of_us)
+        store(*arguments)
 
-    monkeypatch.setattr("serving.api.v2.score_requests.score", once_broken)
-    api("PUT", "/v1/batches/B2", json=BATCH)
-    before = {s["score_id"] for s in api("GET", "/v1/batches/B1/scores").json()["scores"]}
-
-    def send() -> Response:
-        return api(
-            "POST", INFER, json={"inputs": [tensor("batch_id", "B1", "B2")]}, headers={"idempotency-key": "half"}
-        )
-
-    assert send().status_code == 503
-    told = {output["name"]: output["data"] for output in send().json()["outputs"]}
-    new = {s["score_id"] for s in api("GET", "/v1/batches/B1/scores").json()["scores"]} - before
-    assert new == {told["score_id"][0]}
-    assert len(failed) == 1
+    monkeypatch.setattr(score_requests, "_store", once_broken)
+    before = scores_of(api, "B1")
+    body, headers = {"inputs": [tensor("batch_id", "B1", "B1")]}, {"idempotency-key": "half"}
+    assert api("POST", INFER, json=body, headers=headers).status_code == 503
+    assert scores_of(api, "B1") == before
+    told = {
+        output["name"]: output["data"] for output in api("POST", INFER, json=body, headers=headers).json()["outputs"]
+    }
+    assert scores_of(api, "B1") - before == set(told["score_id"])
 
 
 @pytest.mark.parametrize(
