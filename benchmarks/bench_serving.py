@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from benchmarks.record import write
-from benchmarks.serving import cases, held, latency, slow
+from benchmarks.serving import cases, held, latency, slow, tampering
 from benchmarks.serving.outages import everything
 from benchmarks.serving.place import make_place
 
@@ -30,6 +30,7 @@ def main() -> None:
             "slow clients": lambda: slow.figures_of(place),
             "outages": lambda: everything.figures_of(place),
             "cases": lambda: cases.figures_of(place),
+            "tampering": lambda: tampering.figures_of(place),
         }
         for name, part in parts.items():
             begin = time.perf_counter()

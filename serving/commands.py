@@ -14,12 +14,13 @@ import orjson
 
 from features.errors import BatchguardError
 from serving.access.keys import KeyRecord, add_key, list_keys, revoke_key
-from serving.audit import chain, verification
-from serving.audit.chain import Actor, Anchor
+from serving.audit import chain, start, verification
+from serving.audit.anchor import Anchor
+from serving.audit.chain import Actor
 from serving.ids import iso, new_id, now_us
 from serving.main import CONFIG, DATA_DIR, MODELS
 from serving.model_releases import KEYS, ModelReleases
-from serving.records.store import Records
+from serving.records.store import Records, read_only_url
 from serving.settings import LOOPBACK, EndpointSettings, load_settings
 
 
@@ -90,6 +91,7 @@ def serve(models: Path, data_dir: Path, config: Path | None, listen: Listen) -> 
     settings = load_settings(data_dir, config)
     records = Records(settings.records_url)
     records.prepare()  # before the server starts, so that an error is one line
+    start.check(records, settings.anchor)
     records.close()
     os.environ |= {MODELS: str(models.absolute()), DATA_DIR: str(data_dir.absolute())}
     if config is not None:
@@ -117,13 +119,19 @@ class RecordsAdmin:
     Args:
         data_dir: As for `serve`.
         config: As for `serve`.
+        only_reads: Records that cannot be written, as those of a backup, are read as they are; nothing is written beside them.
     """
 
-    def __init__(self, data_dir: Path, config: Path | None = None) -> None:
+    def __init__(self, data_dir: Path, config: Path | None = None, *, only_reads: bool = False) -> None:
         self._data_dir = data_dir
         self.settings: EndpointSettings = load_settings(data_dir, config)
-        self.records = Records(self.settings.records_url)
-        self.records.prepare()
+        url = self.settings.records_url
+        opened = read_only_url(url) if only_reads else url
+        self.records = Records(opened)
+        if opened == url:
+            self.records.prepare()
+        else:
+            self.records.check_shape()
 
     def __enter__(self) -> RecordsAdmin:
         return self
@@ -136,6 +144,7 @@ class RecordsAdmin:
         expires = None if days is None else now_us() + round(timedelta(days=days).total_seconds() * 1e6)
         key_id, key = add_key(self.records, name=name, kind="person" if person else "service", role=role, sites=sites,
                               expires_us=expires, actor=_operator())  # fmt: skip
+        self._note()
         yield f"{key_id}: role {role}, sites {', '.join(sites)}; the key is shown this once:"
         yield key
 
@@ -148,17 +157,26 @@ class RecordsAdmin:
     def revoke_key(self, key_id: str, why: str) -> Iterator[str]:
         """Make a key useless."""
         revoke_key(self.records, key_id, why=why, actor=_operator())
+        self._note()
         yield f"{key_id} is revoked"
 
     def verify(self) -> verification.Verification:
         """Compare the records with the audit trail, and the trail with its anchor."""
-        return verification.verify(self.records, self.settings.anchor)
+        return verification.verify(self.records, self.settings.anchor, patience_s=3.0)
+
+    def accept(self, why: str) -> Iterator[str]:
+        """Begin the anchor anew after an older copy of the records was restored, or the anchor was lost."""
+        yield start.accept(self.records, self.settings.anchor, _operator(), why, now_us())
 
     def export(self) -> Iterator[str]:
         """The audit trail, one JSON object a line."""
         with self.records.read() as connection:
             for entry in chain.entries(connection):
                 yield orjson.dumps(entry.to_json()).decode()
+
+    def _note(self) -> None:
+        """Note the end of the trail, unless the anchor knows more than the records: the endpoint says so at its start."""
+        Anchor(self.settings.anchor).note(self.records.head(), now_us(), at_once=True)
 
     def replay(self, score_id: str, models: Path) -> tuple[bool, str]:
         """Make a score again.

@@ -111,7 +111,9 @@ def lines_of(endpoint: Served, wanted: Callable[[dict], bool]) -> list[dict]:
 
 def test_the_log_has_ids_and_no_payloads(endpoint, client) -> None:
     client.put_batch("B2", BATCH | {"subject_key": "subject-4711"})
-    [line] = lines_of(endpoint, lambda line: line.get("route") == "/v1/batches/{batch_id}" and line["status"] == 201)[-1:]
+    [line] = lines_of(endpoint, lambda line: line.get("route") == "/v1/batches/{batch_id}" and line["status"] == 201)[
+        -1:
+    ]
     assert {"request_id", "principal", "ms", "timestamp"} <= set(line)
     assert "subject-4711" not in endpoint.log
     assert endpoint.key not in endpoint.log

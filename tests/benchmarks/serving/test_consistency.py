@@ -13,7 +13,7 @@ from benchmarks.serving.outages.consistency import Before, Judge
 from benchmarks.serving.outages.mes import Client, Told
 from benchmarks.serving.server import Endpoint
 from models.scoring.score import Score
-from serving.audit.chain import Anchor
+from serving.audit.anchor import Anchor
 from serving.interfaces import Engine
 from serving.records.store import Records
 from serving.service import intake, score_requests
