@@ -144,9 +144,10 @@ class RecordsAdmin:
         expires = None if days is None else now_us() + round(timedelta(days=days).total_seconds() * 1e6)
         key_id, key = add_key(self.records, name=name, kind="person" if person else "service", role=role, sites=sites,
                               expires_us=expires, actor=_operator())  # fmt: skip
-        self._note()
+        contradiction = self._note()
         yield f"{key_id}: role {role}, sites {', '.join(sites)}; the key is shown this once:"
         yield key
+        yield from filter(None, [contradiction])
 
     def list_keys(self) -> Iterator[str]:
         """One line a key."""
@@ -157,8 +158,8 @@ class RecordsAdmin:
     def revoke_key(self, key_id: str, why: str) -> Iterator[str]:
         """Make a key useless."""
         revoke_key(self.records, key_id, why=why, actor=_operator())
-        self._note()
         yield f"{key_id} is revoked"
+        yield from filter(None, [self._note()])
 
     def verify(self) -> verification.Verification:
         """Compare the records with the audit trail, and the trail with its anchor."""
@@ -174,9 +175,14 @@ class RecordsAdmin:
             for entry in chain.entries(connection):
                 yield orjson.dumps(entry.to_json()).decode()
 
-    def _note(self) -> None:
-        """Note the end of the trail, unless the anchor knows more than the records: the endpoint says so at its start."""
+    def _note(self) -> str | None:
+        """Note the end of the trail, unless the anchor contradicts it: then a line that says so, as the endpoint's start does."""
+        try:
+            start.check(self.records, self.settings.anchor)
+        except start.TrailContradictedError as error:
+            return f"the audit trail is not noted: {error}"
         Anchor(self.settings.anchor).note(self.records.head(), now_us(), at_once=True)
+        return None
 
     def replay(self, score_id: str, models: Path) -> tuple[bool, str]:
         """Make a score again.

@@ -26,6 +26,7 @@ from serving.ids import iso
 from serving.records.store import Head
 
 _MAX_LINE = 256  # bytes, more than a line can have
+_COMPARED = 200_000  # bytes
 _MOST_SAID = 3  # problems of one kind
 _LINE = re.compile(rb"(([0-9]{1,18}) ([0-9a-f]{64}) [0-9TZ:.-]{1,40})(?: ([0-9a-f]{64}))?")
 _PARTIAL_LINE = re.compile(rb"[0-9]{1,18}( [0-9a-f]{0,64}( [0-9TZ:.-]{0,40}( [0-9a-f]{0,64})?)?)?")
@@ -155,6 +156,23 @@ def last_line(path: Path) -> Line | None:
         return None
     with contextlib.closing(_Handle(os.open(path, os.O_RDONLY | os.O_NONBLOCK))) as handle:
         return _last(handle.number, _end_of_lines(handle.number), path)
+
+
+def newest_lines(path: Path) -> dict[int, set[str]]:
+    """Hashes by number in the last lines of an anchor, about a thousand: as many as a start has the time to compare.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    found: dict[int, set[str]] = {}
+    with path.open("rb") as file:
+        begin = max(0, path.stat().st_size - _COMPARED)
+        file.seek(begin)
+        for raw in file.read(_COMPARED).split(b"\n")[bool(begin) : -1]:  # the first may be the rest of a line
+            line = _parsed(raw, "")
+            if line is not None:
+                found.setdefault(line.seq, set()).add(line.hash)
+    return found
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ cut. An anchor that is missing, shorter than it was or not readable is an error 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sqlalchemy import Connection, func, select, update
 
 from features.errors import StorageError
 from serving.audit import chain
-from serving.audit.anchor import Anchor, Line, last_line
+from serving.audit.anchor import Anchor, Line, last_line, newest_lines
 from serving.audit.chain import Actor
 from serving.ids import iso
 from serving.records.store import Head, Records
@@ -70,21 +71,23 @@ def check(records: Records, path: Path) -> None:
         TrailContradictedError: They contradict each other.
         RecordsUnavailableError: The records cannot be read.
     """
+    last, unread = _last(path)
+    noted = {} if last is None else newest_lines(path)
     with records.read() as connection:
         said, end = heads_wrong(connection), trail_end(connection)
-        last, unread = _last(path)
-        of_line = None if last is None else _hash_at(connection, last.seq)
+        there = _hashes(connection, noted)
     if said is not None:
         raise TrailContradictedError(said, remedy=REMEDY)
-    if last is not None and of_line is None:
+    other = [seq for seq, hashes in sorted(noted.items()) if hashes != {there.get(seq)}]
+    if other and other[-1] > end.seq:
         raise TrailContradictedError(
-            f"the anchor {path} knows entry {last.seq}, the trail ends at {end.seq}: an older copy of the records was "
+            f"the anchor {path} knows entry {other[-1]}, the trail ends at {end.seq}: an older copy of the records was "
             "restored, or the trail was cut",
             remedy=REMEDY,
         )
-    if last is not None and of_line != last.hash:
+    if other:
         raise TrailContradictedError(
-            f"entry {last.seq} is not the one that the anchor {path} knows: an older copy of the records was restored "
+            f"entry {other[-1]} is not the one that the anchor {path} knows: an older copy of the records was restored "
             "and written on, or the trail was written anew",
             remedy=REMEDY,
         )
@@ -146,8 +149,9 @@ def _last(path: Path) -> tuple[Line | None, str | None]:
         return None, error.strerror
 
 
-def _hash_at(connection: Connection, seq: int) -> str | None:
-    return connection.execute(select(audit.c.hash).where(audit.c.seq == seq)).scalar_one_or_none()
+def _hashes(connection: Connection, seqs: Collection[int]) -> dict[int, str]:
+    found = connection.execute(select(audit.c.seq, audit.c.hash).where(audit.c.seq.in_(list(seqs))))
+    return {row.seq: row.hash for row in found}
 
 
 def _free_name(path: Path) -> Path:
