@@ -68,8 +68,8 @@ bench-forest: .venv/.ready ## our forest beside LightGBM on the same rows: secon
 bench-house: .venv/.ready ## size and structure of the code beside those of 0.1.0: two minutes
 	$(BIN)/python -m benchmarks.bench_house
 
-bench-serving: .venv/.ready ## the scoring endpoint: latency, outages, slow clients, cases made from its description
-	$(BIN)/python -m benchmarks.bench_serving
+bench-serving: .venv/.ready ## the scoring endpoint: latency, outages, kills, clocks, cases; PARTS="--part kills --times 20" runs a part
+	$(BIN)/python -m benchmarks.bench_serving $(PARTS)
 
 serve: .venv/.ready ## the scoring endpoint on loopback, on the demo's data; Ctrl-C stops it
 	@test -d $(DATA_DIR)/mlartifacts || $(MAKE) --no-print-directory demo

@@ -35,11 +35,11 @@ def serve_command(
     tls_client_ca: Annotated[Path | None, typer.Option(help="Clients need a certificate of this authority.")] = None,
 ) -> None:
     """Serve scores to an MES: HTTP on loopback, until Ctrl-C."""
-    from serving.commands import Listen, serve
+    from serving.server import Listen, serve
 
     listen = Listen(host, port, listen_anywhere, tls_cert, tls_key, tls_client_ca)
     listen.check()
-    serve(_bundles(Settings(process, Path(), data_dir)), data_dir, config, listen)
+    serve(lambda: _bundles(Settings(process, Path(), data_dir)), data_dir, config, listen)
 
 
 @keys.command("add")

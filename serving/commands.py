@@ -1,116 +1,22 @@
-"""Commands of the endpoint: serve, keys, audit, replay. They return lines for the command line to print."""
+"""Commands of the endpoint: keys, audit, replay. They return lines for the command line to print."""
 
 from __future__ import annotations
 
 import getpass
-import os
-import ssl
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import orjson
 
-from features.errors import BatchguardError
 from serving.access.keys import KeyRecord, add_key, list_keys, revoke_key
 from serving.audit import chain, start, verification
 from serving.audit.anchor import Anchor
 from serving.audit.chain import Actor
 from serving.ids import iso, new_id, now_us
-from serving.main import CONFIG, DATA_DIR, MODELS
 from serving.model_releases import KEYS, ModelReleases
 from serving.records.store import Records, read_only_url
-from serving.settings import LOOPBACK, EndpointSettings, load_settings
-
-
-@dataclass(frozen=True)
-class Listen:
-    """Address and TLS files of the endpoint.
-
-    Attributes:
-        host: Address; loopback unless `anywhere`.
-        port: TCP port.
-        anywhere: Whether another address than loopback is allowed.
-        tls_cert: PEM file; None: no TLS.
-        tls_key: PEM file.
-        tls_client_ca: PEM file of the authority of clients' certificates; None: any client.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    anywhere: bool = False
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    tls_client_ca: Path | None = None
-
-    def check(self) -> None:
-        """Check the combination of options.
-
-        Raises:
-            BatchguardError: The address is not loopback, or a TLS file is missing or not valid.
-        """
-        if self.host not in LOOPBACK and not self.anywhere:
-            raise BatchguardError(
-                f"--host {self.host} is not loopback",
-                expected=" or ".join(LOOPBACK),
-                remedy="Add --listen-anywhere if other machines shall reach the endpoint, and TLS files.",
-            )
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise BatchguardError("--tls-cert and --tls-key go together")
-        if self.tls_client_ca is not None and self.tls_cert is None:
-            raise BatchguardError(
-                "--tls-client-ca needs --tls-cert and --tls-key: certificates of clients are a part of TLS"
-            )
-        for path in (self.tls_cert, self.tls_key, self.tls_client_ca):
-            if path is not None and not path.is_file():
-                raise BatchguardError(f"{path}: no such file")
-        self._check_tls()
-
-    def _check_tls(self) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            if self.tls_cert is not None:
-                context.load_cert_chain(self.tls_cert, self.tls_key, password="")
-            if self.tls_client_ca is not None:
-                context.load_verify_locations(self.tls_client_ca)
-        except ssl.SSLError as error:
-            raise BatchguardError(
-                f"the files of TLS cannot be used ({error.reason or error})",
-                expected="a certificate in PEM, its own key without a password, and certificates of an authority",
-            ) from None
-
-
-def serve(models: Path, data_dir: Path, config: Path | None, listen: Listen) -> None:
-    """Serve until the process is stopped.
-
-    Raises:
-        BatchguardError: A setting is wrong, the records cannot be reached, or the address is not loopback.
-    """
-    listen.check()
-    settings = load_settings(data_dir, config)
-    records = Records(settings.records_url)
-    records.prepare()  # before the server starts, so that an error is one line
-    start.check(records, settings.anchor)
-    records.close()
-    os.environ |= {MODELS: str(models.absolute()), DATA_DIR: str(data_dir.absolute())}
-    if config is not None:
-        os.environ[CONFIG] = str(config.absolute())
-    _run_server(listen)
-
-
-def _run_server(listen: Listen) -> None:
-    from granian.constants import HTTPModes, Interfaces
-    from granian.http import HTTP1Settings
-    from granian.server import Server
-
-    Server(
-        "serving.main:make", factory=True, interface=Interfaces.ASGI, address=listen.host, port=listen.port, workers=1,
-        http=HTTPModes.http1, http1_settings=HTTP1Settings(header_read_timeout=5_000, max_buffer_size=64 * 1024),
-        websockets=False, backlog=1024, workers_kill_timeout=10, respawn_failed_workers=True, log_access=False,
-        ssl_cert=listen.tls_cert, ssl_key=listen.tls_key, ssl_ca=listen.tls_client_ca,
-        ssl_client_verify=listen.tls_client_ca is not None,
-    ).serve()  # fmt: skip
+from serving.settings import EndpointSettings, load_settings
 
 
 class RecordsAdmin:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from models.scoring.score import Model, Score
 from models.scoring.scorer import Scorer
 from serving.bundle.bundle import INTENDED_USE, THRESHOLDS
 from serving.bundle.loader import ServingModel
+from serving.ids import microseconds
 from serving.interfaces import EngineError, Row, RowVerdict, StoredRow, UnscorableError
 from serving.live.batches import NEVER, EvictionPolicy
 from serving.live.state import PlantState
@@ -50,6 +52,10 @@ class LiveEngine:
         bundle = self._serving_model.bundle
         return {"intended_use": bundle.json(INTENDED_USE), "thresholds": bundle.json(THRESHOLDS)}
 
+    def validate_batch(self, batch: Row) -> None:
+        """Validate the row of a batch ahead of `put_batch`, beside changes and scores."""
+        self._state.validate_batch(batch)
+
     def put_batch(self, batch: Row) -> RowVerdict:
         """Check and take in the row of a batch, in the place of an earlier one."""
         return self._state.put_batch(batch)
@@ -76,6 +82,22 @@ class LiveEngine:
     def evict(self, until: int) -> None:
         """Rows up to a number are committed: batches that have long been silent give theirs up."""
         self._state.evict(until)
+
+    def warm_up(self) -> None:
+        """Score a made-up batch once, so that all code of a score is compiled and loaded before the first real one."""
+        at, rows = "2026-01-01T00:00:00+00:00", []
+        for parameter in self._process.parameter:
+            if parameter.kind == "sensor":
+                limits = [limit for limit in parameter.normal or parameter.range or () if limit is not None] or [1.0]
+                value = sum(limits) / len(limits)
+                rows += [{"parameter": parameter.name, "observed_at": f"2026-01-01T0{hour}:00:00+00:00", "value": value,
+                          "unit": parameter.unit} for hour in range(1, 4)]  # fmt: skip
+        batch = {"batch_id": "warm-up", "site_id": "warm-up", "started_at": at, "origin": "simulated"}
+        apart = PlantState(self._process, self._words)
+        apart.put_batch(batch)
+        apart.add("warm-up", "observations", rows)
+        with contextlib.suppress(UnscorableError):
+            self._score(apart, "warm-up", microseconds("2026-01-01T05:00:00Z"))
 
     def ready_site(self, batch_id: str) -> str | None:
         """The site, if the batch can be scored from memory; else None."""

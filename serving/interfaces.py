@@ -95,6 +95,10 @@ class Engine(Protocol):
         """`intended_use` and `thresholds` of the serving model, as they were signed; None where its bundle has none."""
         ...
 
+    def validate_batch(self, batch: Row) -> None:
+        """Do what of `put_batch` needs no exclusive use of the engine; may run beside a change. The row may never be put."""
+        ...
+
     def put_batch(self, batch: Row) -> RowVerdict:
         """Check the row of a batch by the contract and take it in, in the place of an earlier one."""
         ...

@@ -1,4 +1,4 @@
-"""Builds the application in the process of a server, from the environment that `serving.commands.serve` sets."""
+"""Builds the application in the process of a server, from the environment that `serving.server.serve` sets."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from serving.audit.anchor import Anchor, AnchorTimer
 from serving.audit.chain import Actor
 from serving.audit.start import begin
 from serving.events.webhooks import WebhookDispatcher, post
-from serving.ids import new_id, now_us
+from serving.ids import continue_after, new_id, now_us
+from serving.instance import end_with_parent
 from serving.model_releases import KEYS, ModelReleases, ReleaseWatcher
-from serving.records.store import Records
+from serving.records.scores import newest_id
+from serving.records.store import Records, sqlite_file
+from serving.records.writable import WritableCheck
+from serving.server import CONFIG, DATA_DIR, MODELS, PARENT
 from serving.service.engine_cache import EngineCache, eviction
 from serving.service.scoring_service import ScoringService
 from serving.settings import EndpointSettings, load_settings, secret_of
-
-MODELS, DATA_DIR, CONFIG = "BATCHGUARD_MODELS", "BATCHGUARD_DATA_DIR", "BATCHGUARD_ENDPOINT_CONFIG"
 
 
 def make() -> FastAPI:
@@ -34,6 +36,8 @@ def make() -> FastAPI:
         BatchguardError: A setting is wrong, or the records cannot be reached.
     """
     log_json()
+    if PARENT in os.environ:
+        end_with_parent(int(os.environ[PARENT]))
     config = os.environ.get(CONFIG)
     settings = load_settings(Path(os.environ[DATA_DIR]), Path(config) if config else None)
     return assemble(settings, Path(os.environ[MODELS]), Path(os.environ[DATA_DIR]) / KEYS)
@@ -46,6 +50,17 @@ def freeze_garbage_collector() -> None:
     gc.freeze()
 
 
+def _folders(settings: EndpointSettings) -> list[Path]:
+    """Folders that have to take something with every score: of the SQLite file, of the anchor."""
+    database = sqlite_file(settings.records_url)
+    found = (
+        [settings.anchor.absolute().parent]
+        if database is None
+        else [settings.anchor.absolute().parent, database.parent]
+    )
+    return [folder for folder in found if folder.is_dir()]
+
+
 def assemble(settings: EndpointSettings, bundles: Path, keys: Path) -> FastAPI:
     """The application over a folder of bundles and a folder of trusted public keys.
 
@@ -55,6 +70,8 @@ def assemble(settings: EndpointSettings, bundles: Path, keys: Path) -> FastAPI:
     receivers = [(hook, secret_of(hook)) for hook in settings.webhook]
     records = Records(settings.records_url)
     records.prepare()
+    with records.read() as connection:
+        continue_after(newest_id(connection))
     anchor = Anchor(settings.anchor)
     begin(records, anchor, Actor("system:endpoint", "service", f"start-{new_id(now_us())}"), now_us())
     dispatcher = WebhookDispatcher(records, receivers, post)
@@ -69,6 +86,7 @@ def assemble(settings: EndpointSettings, bundles: Path, keys: Path) -> FastAPI:
         answer_ttl_us=round(settings.keep_answers_days * 86_400e6),
         on_events=dispatcher.wake,
         staleness=models.staleness,
+        writable=WritableCheck(records, _folders(settings)),
     )
     verifiers: dict[str, Verifier] = {"key": KeyRing(records)}
     if settings.identity is not None:

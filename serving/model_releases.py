@@ -55,6 +55,7 @@ class ModelReleases:
         self._loader = BundleLoader(self.store, ())
         self._serving_model: ServingModel | None = None
         self._earlier: dict[str, ServingModel] = {}
+        self._warm: set[str] = set()  # bundles whose code has run
         self._lock = threading.Lock()  # of `_earlier`
 
     def make(self, model: Mapping[str, object] | None) -> Engine:
@@ -100,7 +101,12 @@ class ModelReleases:
         return self._loader.refresh()
 
     def _engine(self, serving_model: ServingModel) -> LiveEngine:
-        return LiveEngine(serving_model, self._eviction)
+        """An engine that has scored once, of each model once: no request waits for a compiler."""
+        engine = LiveEngine(serving_model, self._eviction)
+        if serving_model.bundle.sha256 not in self._warm:
+            engine.warm_up()
+            self._warm.add(serving_model.bundle.sha256)
+        return engine
 
     def _mark_stale(self, because: str) -> None:
         """Note the reason; the log has one line for each reason, not for each check."""

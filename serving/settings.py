@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy.engine import make_url
 
 from features.errors import BatchguardError
 from serving.records.store import default_url
@@ -118,6 +119,17 @@ def load_settings(
     if len(names) != len(set(names)):
         raise BatchguardError(f"{path}: two webhooks have one name", expected="a name of its own for each")
     return settings
+
+
+def secrets_of(settings: EndpointSettings, path: Path) -> list[Path]:
+    """Files that hold secrets: those of webhooks, and the settings themselves where they hold a database's password.
+
+    Args:
+        settings: As loaded.
+        path: The file that they were loaded from.
+    """
+    own = [path] if make_url(settings.records_url).password else []
+    return own + [hook.secret_file for hook in settings.webhook]
 
 
 def secret_of(hook: Webhook) -> bytes:

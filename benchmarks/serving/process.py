@@ -19,10 +19,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 _SERVE = """
 from pathlib import Path; import sys
-from serving.commands import Listen, serve
+from features.errors import BatchguardError
+from serving.server import Listen, serve
 tls = dict(given.split("=", 1) for given in sys.argv[4:])
 listen = Listen(port=int(sys.argv[3]), **{name: Path(path) for name, path in tls.items()})
-serve(Path(sys.argv[1]), Path(sys.argv[2]), None, listen)
+try:
+    serve(Path(sys.argv[1]), Path(sys.argv[2]), None, listen)
+except BatchguardError as error:  # as the command line does
+    sys.exit(str(error))
 """
 
 
@@ -36,8 +40,9 @@ class Served:
         port: On loopback.
         key: Of an MES.
         environment: More variables of its process.
-        tls: Files of `serving.commands.Listen` by name; none: plain HTTP.
+        tls: Files of `serving.server.Listen` by name; none: plain HTTP.
         trust: How a client connects with TLS.
+        prelude: Python that its process runs first.
         process: While it runs.
     """
 
@@ -48,20 +53,26 @@ class Served:
     environment: dict[str, str] = field(default_factory=dict)
     tls: Mapping[str, Path] = field(default_factory=dict)
     trust: ssl.SSLContext | None = None
+    prelude: str = ""
     process: subprocess.Popen | None = None
 
     @property
     def url(self) -> str:
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
+    def command(self, data_dir: Path | None = None, port: int | None = None) -> list[str]:
+        """The command of its process, or of a second one with another data directory or port."""
         files = [f"{name}={path}" for name, path in self.tls.items()]
-        arguments = [sys.executable, "-c", _SERVE, str(self.models), str(self.data_dir), str(self.port), *files]
+        code = [sys.executable, "-c", self.prelude + _SERVE]
+        return [*code, str(self.models), str(data_dir or self.data_dir), str(port or self.port), *files]
+
+    def start(self) -> None:
         log = (self.data_dir / "log").open("ab")
         with log:
             self.process = subprocess.Popen(
-                arguments, cwd=ROOT, stderr=log, stdout=log, start_new_session=True, env=os.environ | self.environment
-            )
+                self.command(), cwd=ROOT, stderr=log, stdout=log, start_new_session=True,
+                env=os.environ | self.environment,
+            )  # fmt: skip
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError), self.open("/health/live"):

@@ -53,7 +53,13 @@ class Endpoint:
 
 @contextlib.contextmanager
 def endpoint(
-    place: Place, records: Path | str, config: str = "", *, models: Path | None = None, **environment: str
+    place: Place,
+    records: Path | str,
+    config: str = "",
+    *,
+    models: Path | None = None,
+    prelude: str = "",
+    **environment: str,
 ) -> Generator[Endpoint]:
     """Start one over a fresh database.
 
@@ -62,6 +68,7 @@ def endpoint(
         records: File of SQLite, or URL.
         config: More settings.
         models: Other bundles than the place's.
+        prelude: Python that its process runs first.
         environment: More variables of its process.
     """
     url = records if isinstance(records, str) else f"sqlite:///{records}"
@@ -69,7 +76,7 @@ def endpoint(
     with RecordsAdmin(place.data_dir) as admin:
         _, key = add_key(admin.records, name="MES", kind="service", role="mes", sites=["*"], expires_us=None,
                          actor=Actor("bench", "operator", "bench"))  # fmt: skip
-    served = Served(place.data_dir, models or place.bundles, free_port(), key, environment)
+    served = Served(place.data_dir, models or place.bundles, free_port(), key, environment, prelude=prelude)
     served.start()
     found = Endpoint(served, now_us() - 96 * HOUR_US)
     try:

@@ -122,10 +122,9 @@ class _Plant:
         return Call(principal, f"r{self.clock()}", key, f"{0:0>64}")
 
 
-def figures_of(place: Place) -> Figures:
-    """Both figures over the place's model."""
-    source = Source(ModelReleases(place.bundles, place.data_dir / KEYS).make, NAMES[0], "1")
-    return [*tamperings(source), *restored(source)]
+def source_of(place: Place) -> Source:
+    """What a plant sends to the place's model."""
+    return Source(ModelReleases(place.bundles, place.data_dir / KEYS).make, NAMES[0], "1")
 
 
 def tamperings(source: Source) -> Figures:

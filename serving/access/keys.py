@@ -15,7 +15,7 @@ from serving.audit import chain
 from serving.audit.chain import Actor
 from serving.ids import ID_PATTERN, now_us
 from serving.records.store import Records
-from serving.records.tables import api_keys
+from serving.records.tables import api_keys, audit
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,11 @@ def add_key(
 
 
 def list_keys(records: Records) -> list[KeyRecord]:
-    """All keys, oldest first, including revoked ones."""
+    """All keys, oldest first, including revoked ones: in the order of the audit trail, which no clock changes."""
+    entry = (audit.c.action == "key_added") & (audit.c.object == "key:" + api_keys.c.key_id)
+    number = select(audit.c.seq).where(entry).limit(1).scalar_subquery()
     with records.read() as connection:
-        found = connection.execute(_RECORDS.order_by(api_keys.c.made_us, api_keys.c.key_id))
+        found = connection.execute(_RECORDS.order_by(number, api_keys.c.made_us, api_keys.c.key_id))
         return [KeyRecord(**row) for row in found.mappings()]
 
 

@@ -20,7 +20,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import RowMapping, select
 
 from features.errors import BatchguardError
-from serving.ids import now_us
+from serving.ids import RisingClock, now_us, steady_us
 from serving.records.store import Records
 from serving.records.tables import api_keys
 
@@ -114,19 +114,22 @@ class KeyRing:
 
     Args:
         records: Holds the keys.
-        clock: Microseconds UTC.
+        clock: Microseconds UTC; set back, it revives no expired key.
+        steady: Microseconds since an arbitrary moment; the age of the list of keys is measured by it.
     """
 
-    def __init__(self, records: Records, clock: Callable[[], int] = now_us) -> None:
-        self._records, self._clock = records, clock
+    def __init__(
+        self, records: Records, clock: Callable[[], int] = now_us, steady: Callable[[], int] = steady_us
+    ) -> None:
+        self._records, self._clock, self._steady = records, RisingClock(clock, steady), steady
         self._rows: dict[str, RowMapping] = {}
-        self._read_us = -_FRESH_US
+        self._read_us: int | None = None
         self._verified: OrderedDict[bytes, str] = OrderedDict()  # digest of a key -> matching hash; empty: none matches
         self._lock, self._hashing = threading.Lock(), threading.Lock()
 
     def is_cached(self, key: str) -> bool:
         """Whether `principal` returns without argon2 and without the database."""
-        return _digest(key) in self._verified and self._clock() - self._read_us < _FRESH_US
+        return _digest(key) in self._verified and self._is_fresh()
 
     def principal(self, key: str) -> Principal:
         """The principal of a key.
@@ -146,9 +149,12 @@ class KeyRing:
         sites = frozenset(orjson.loads(row["sites"]))
         return Principal(f"key:{row['key_id']}", row["name"], row["kind"], row["role"], sites)
 
+    def _is_fresh(self) -> bool:
+        return self._read_us is not None and self._steady() - self._read_us < _FRESH_US
+
     def _current(self) -> dict[str, RowMapping]:
-        now = self._clock()
-        if now - self._read_us >= _FRESH_US:
+        if not self._is_fresh():
+            now = self._steady()
             with self._records.read() as connection:
                 rows = {row["key_id"]: row for row in connection.execute(select(api_keys)).mappings()}
             self._rows, self._read_us = rows, now

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from serving.access.principals import ForbiddenError, Principal, UnauthenticatedError
-from serving.ids import now_us
+from serving.ids import now_us, steady_us
 
 FRESH_S, SESSION_S, MOST_REFUSED = 300, 900, 5
 Meaning = Literal["review", "approval", "responsibility"]
@@ -55,11 +55,15 @@ class Signing:
 
     Args:
         verify: The principal of a credential.
-        clock: Microseconds UTC.
+        clock: Microseconds UTC; a login's time is compared with it.
+        steady: Microseconds since an arbitrary moment; sessions and pauses are measured by it.
     """
 
-    def __init__(self, verify: Callable[[str], Principal], clock: Callable[[], int] = now_us) -> None:
-        self._verify, self._clock = verify, clock
+    def __init__(
+        self, verify: Callable[[str], Principal], clock: Callable[[], int] = now_us,
+        steady: Callable[[], int] = steady_us,
+    ) -> None:  # fmt: skip
+        self._verify, self._clock, self._steady = verify, clock, steady
         self._last: dict[str, int] = {}  # person -> time of the last signing
         self._refused: dict[str, list[int]] = {}
         self._person_locks: dict[str, threading.Lock] = {}  # one attempt at a time, so that refusals are counted
@@ -89,7 +93,7 @@ class Signing:
             return self._sign(person, meaning, signer, credential)
 
     def _sign(self, person: Principal, meaning: Meaning, signer: str | None, credential: str | None) -> Signature:
-        now = self._clock()
+        now = self._steady()
         self._check_paused(person, now)
         try:
             used = self._components(person, signer, credential, now)
@@ -119,7 +123,8 @@ class Signing:
         signing = self._verify(credential)
         if signing.id != person.id:
             raise SignatureError("the secret belongs to somebody else", expected="your own")
-        first = now - self._last.get(person.id, -SESSION_S * _S) >= SESSION_S * _S
+        last = self._last.get(person.id)
+        first = last is None or now - last >= SESSION_S * _S
         if signer != person.id and (first or signer is not None):
             fault = (
                 "the first signature of a session names its signer" if signer is None else "the signer is somebody else"
@@ -127,7 +132,7 @@ class Signing:
             raise SignatureError(fault, expected="signer: your own id")
         by_key = person.id.startswith("key:")
         if not by_key:
-            _check_login(signing, now, FRESH_S if first else SESSION_S)
+            _check_login(signing, self._clock(), FRESH_S if first else SESSION_S)
         component = "key" if by_key else "login"
         return f"id and {component}" if signer else component
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
+from collections import OrderedDict
+from collections.abc import Callable
 
 import jwt
 from pydantic import JsonValue
@@ -16,6 +19,7 @@ ALGORITHMS = ("EdDSA", "ES256", "ES384", "RS256", "RS384", "PS256")  # no shared
 _LEEWAY_S = 30
 _FRESH_S = 3600  # older keys are fetched again, so that the provider can withdraw one
 _RETRY_S = 10  # the shortest time between two fetches
+_SEEN = 4096  # tokens whose first use is remembered
 
 
 class ProviderUnavailableError(BatchguardError):
@@ -23,10 +27,17 @@ class ProviderUnavailableError(BatchguardError):
 
 
 class Tokens:
-    """Verifies tokens of one provider; its keys are fetched once, and again for a token with an unknown key."""
+    """Verifies tokens of one provider; its keys are fetched once, and again for a token with an unknown key.
 
-    def __init__(self, provider: Identity) -> None:
-        self._provider = provider
+    Args:
+        provider: The provider.
+        steady_s: Seconds since an arbitrary moment: no token is accepted for longer than its lifetime after its first use,
+            also where the machine's clock is set back.
+    """
+
+    def __init__(self, provider: Identity, steady_s: Callable[[], float] = time.monotonic) -> None:
+        self._provider, self._steady_s = provider, steady_s
+        self._first_used_s: OrderedDict[bytes, float] = OrderedDict()
         self._client = jwt.PyJWKClient(provider.jwks_url, cache_keys=False, cache_jwk_set=False, timeout=2)
         self._keys: dict[str | None, jwt.PyJWK] = {}
         self._fetched_s = -float(_FRESH_S)
@@ -53,9 +64,19 @@ class Tokens:
                 token, key, algorithms=list(ALGORITHMS), audience=self._provider.audience, issuer=self._provider.issuer,
                 leeway=_LEEWAY_S, options={"require": ["exp", "iat", "sub"]},
             )  # fmt: skip
+            self._check_used_up(token, claims["exp"] - claims["iat"])
         except jwt.PyJWTError as error:
             raise UnauthenticatedError(f"the token is not valid ({type(error).__name__})") from None
         return self._principal(claims)
+
+    def _check_used_up(self, token: str, lifetime_s: float) -> None:
+        now_s, digest = self._steady_s(), hashlib.sha256(token.encode()).digest()
+        with self._lock:
+            first_s = self._first_used_s.setdefault(digest, now_s)
+            while len(self._first_used_s) > _SEEN:
+                self._first_used_s.popitem(last=False)
+        if now_s - first_s > lifetime_s + _LEEWAY_S:
+            raise jwt.ExpiredSignatureError("used for longer than its lifetime")
 
     def _principal(self, claims: dict[str, JsonValue]) -> Principal:
         role_claim, sites = claims.get(self._provider.role_claim), claims.get(self._provider.sites_claim)

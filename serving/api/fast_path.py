@@ -61,7 +61,7 @@ class FastScorePath:
             return
         scope["route"] = _ROUTE
         if not answer.replayed:
-            self._metrics.scores.inc()
+            self._metrics.count_score(scope["state"]["principal"])
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer.body))]
         headers += [(b"idempotent-replayed", b"true")] if answer.replayed else []
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -36,16 +38,19 @@ def ready(request: Request) -> Response:
             responses={200: {"content": {"text/plain": {"example": "batchguard_scores_total 1.0\n"}}},
                        **problems(400, 401, 403, 422, 500, 503)})  # fmt: skip
 def metrics(request: Request) -> Response:
-    """Metrics in Prometheus' text format."""
-    measured: Metrics = request.app.state.metrics
+    """Metrics in Prometheus' text format; for a principal of some sites: of what principals of the same sites did."""
+    measured = cast("Metrics", request.app.state.metrics).of(request.state.principal)
     since = service_of(request).stale_since_us()
-    measured.stale.set(0.0 if since is None else (now_us() - since) / 1e6)
+    measured.stale.set(0.0 if since is None else max(0, now_us() - since) / 1e6)
     return Response(generate_latest(measured.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def readiness(service: ScoringService) -> responses.Health:
-    """Whether records and model can be used."""
+    """Whether records and model can be used: what is stored can be written, and a score waits for no compiler."""
+    if service.engine_cache.is_filling:
+        return responses.Health(status="unavailable", records="ok", model="unavailable")
     try:
+        service.disk.check()
         with service.engine_cache.reading() as (engine, _):
             engine.model()
     except EngineError:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from typing import TextIO, cast
 
 import orjson
@@ -19,6 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from features.errors import BatchguardError
+from serving.access.principals import ALL_SITES, Principal
 from serving.api.problems import of_error, problem
 from serving.ids import new_id, now_us
 
@@ -42,6 +44,34 @@ class Metrics:
         self.rows = Counter("batchguard_rows", "Rows by what became of them.", ["verdict"], registry=own)
         self.scores = Counter("batchguard_scores", "Scores made and kept.", registry=own)
         self.stale = Gauge("batchguard_model_stale_seconds", "Age of the last known good model.", registry=own)
+        self._by_sites: dict[frozenset[str], Metrics] = {}
+
+    def of(self, principal: Principal) -> Metrics:
+        """What a principal may see: everything, or what principals of the same sites did."""
+        if ALL_SITES in principal.sites:
+            return self
+        return self._by_sites.setdefault(principal.sites, Metrics())
+
+    def count_score(self, principal: Principal) -> None:
+        """Count a score that was made for a principal."""
+        for metrics in self._scopes(principal):
+            metrics.scores.inc()
+
+    def count_rows(self, principal: Principal, counts: Mapping[str, int]) -> None:
+        """Count rows that a principal sent, by their verdicts."""
+        for metrics in self._scopes(principal):
+            for verdict in ("accepted", "duplicates", "rejected"):
+                metrics.rows.labels(verdict).inc(counts[verdict])
+
+    def count_request(self, principal: Principal | None, route: str, method: str, status: int, seconds: float) -> None:
+        """Count and time a request; None: of nobody."""
+        for metrics in self._scopes(principal):
+            metrics.requests.labels(route, method, str(status)).inc()
+            metrics.seconds.labels(route).observe(seconds)
+
+    def _scopes(self, principal: Principal | None) -> tuple[Metrics, ...]:
+        own = self if principal is None else self.of(principal)
+        return (self,) if own is self else (self, own)
 
 
 class Telemetry:
@@ -82,9 +112,8 @@ class Telemetry:
     def _record(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         route = getattr(scope.get("route"), "path", "none")
         method = scope["method"] if scope["method"] in _METHODS else "other"  # any word would be a series of its own
-        self._metrics.requests.labels(route, method, str(status)).inc()
-        self._metrics.seconds.labels(route).observe(seconds)
         principal = scope["state"].get("principal")
+        self._metrics.count_request(principal, route, method, status, seconds)
         _log.info("request", request_id=request_id, route=route, method=method, status=status,
                   ms=round(1000 * seconds, 2), principal=principal.id if principal else None,
                   client_request_id=_client_request_id(scope))  # fmt: skip

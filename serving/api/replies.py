@@ -84,16 +84,14 @@ def answered(answer: Answer) -> Response:
 def scored(request: Request, answer: Answer) -> Response:
     """The response of a score; a new score is counted."""
     if not answer.replayed:
-        _metrics(request).scores.inc()
+        _metrics(request).count_score(request.state.principal)
     return answered(answer)
 
 
 def rows_taken(request: Request, answer: Answer) -> Response:
     """The response of rows; rows of a request that was not answered before are counted."""
     if not answer.replayed:
-        counts = orjson.loads(answer.body)
-        for verdict in ("accepted", "duplicates", "rejected"):
-            _metrics(request).rows.labels(verdict).inc(counts[verdict])
+        _metrics(request).count_rows(request.state.principal, orjson.loads(answer.body))
     return answered(answer)
 
 

@@ -17,6 +17,7 @@ from serving.api.replies import READS, WRITES, Key, ScoreId, answered, as_json, 
 from serving.audit.readable_copy import readable
 from serving.ids import microseconds
 from serving.service import intake, reviews, score_queries, score_requests
+from serving.service.visible_model import visible_reason, visible_release
 
 router = APIRouter(prefix="/v1", route_class=GuardedRoute)
 _READ, _SCORE = {PERMISSION: "read"}, {PERMISSION: "score"}
@@ -191,7 +192,8 @@ def review(
 @router.get("/model", response_model=responses.ModelNow, openapi_extra=_READ, responses=READS)
 def read_model(request: Request) -> Response:
     """The serving model, with its digests."""
-    service = service_of(request)
-    staleness = {"stale_since_us": service.stale_since_us(), "stale_because": service.staleness.because or None}
+    service, principal = service_of(request), request.state.principal
+    because = visible_reason(principal, service.staleness.because) or None
+    staleness = {"stale_since_us": service.stale_since_us(), "stale_because": because}
     with service.engine_cache.reading() as (engine, _):
-        return as_json({**asdict(engine.model()), **engine.released_for(), **staleness})
+        return as_json({**asdict(engine.model()), **visible_release(principal, engine.released_for()), **staleness})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Generator, Mapping
 from pathlib import Path
 
 from serving.bundle.manifest import BundleError
@@ -17,48 +18,112 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe must not make the reader wait
 
 
+class BundleFolder:
+    """A folder of a bundle, opened once: nothing is read that was not asked for, no link is followed, no pipe waited for.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        BundleError: The folder is a link, or cannot be read; so do all methods.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._short = folder.name[:12]
+        with self._as_bundle_error():
+            self._handle = os.open(folder, _FOLDER)
+
+    def __enter__(self) -> BundleFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._handle)
+
+    def sizes(self, expected: Collection[str] | None = None) -> dict[str, int]:
+        """Size of every file in bytes by path, without reading any; all are plain files of at most `LARGEST` bytes.
+
+        Args:
+            expected: Paths of the files; the first other one found is an error. None: any.
+        """
+        with self._as_bundle_error():
+            return dict(self._below(self._handle, "", expected))
+
+    def read(self, path: str, most_bytes: int = LARGEST) -> bytes:
+        """Content of a file.
+
+        Args:
+            path: Inside the folder.
+            most_bytes: A larger file is an error.
+        """
+        *folders, name = path.split("/")
+        with self._as_bundle_error(), contextlib.ExitStack() as opened:
+            handle = self._handle
+            for folder in folders:
+                handle = os.open(folder, _FOLDER, dir_fd=handle)
+                opened.callback(os.close, handle)
+            return _read_plain(os.open(name, _FILE, dir_fd=handle), f"{path} in the bundle", most_bytes)
+
+    def _below(self, handle: int, path: str, expected: Collection[str] | None) -> Generator[tuple[str, int]]:
+        for name in sorted(os.listdir(handle)):
+            own, status = f"{path}{name}", os.stat(name, dir_fd=handle, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode) and path.count("/") < 3:
+                below = os.open(name, _FOLDER, dir_fd=handle)
+                try:
+                    yield from self._below(below, f"{own}/", expected)
+                finally:
+                    os.close(below)
+                continue
+            if not stat.S_ISREG(status.st_mode):
+                raise BundleError(f"{own} in the bundle is a link or no plain file", remedy=EXPORT_AGAIN)
+            if expected is not None and own not in expected:
+                raise BundleError(f"bundle {self._short}: {own} was added", remedy=EXPORT_AGAIN)
+            if status.st_size > LARGEST:
+                raise BundleError(f"{own} in the bundle is larger than {LARGEST >> 20} MB", remedy=EXPORT_AGAIN)
+            yield own, status.st_size
+
+    @contextlib.contextmanager
+    def _as_bundle_error(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise BundleError(f"bundle {self._short}: {error.strerror or error}", remedy=EXPORT_AGAIN) from None
+
+
 def read_folder(folder: Path) -> dict[str, bytes]:
-    """All files below a folder by path; no link is followed.
+    """All files below a folder of our own by path; no link is followed.
 
     Raises:
         BundleError: The folder or an entry is a link, no plain file, too large, or cannot be read.
     """
-    found: dict[str, bytes] = {}
-    try:
-        handle = os.open(folder, _FOLDER)
-        try:
-            _read_below(handle, "", found)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        raise BundleError(f"bundle {folder.name[:12]}: {error.strerror or error}", remedy=EXPORT_AGAIN) from None
-    return found
+    with BundleFolder(folder) as opened:
+        return {path: opened.read(path) for path in opened.sizes()}
 
 
-def _read_below(handle: int, path: str, found: dict[str, bytes]) -> None:
-    for name in sorted(os.listdir(handle)):
-        own = f"{path}{name}"
-        mode = os.stat(name, dir_fd=handle, follow_symlinks=False).st_mode
-        if stat.S_ISDIR(mode) and path.count("/") < 3:
-            below = os.open(name, _FOLDER, dir_fd=handle)
-            try:
-                _read_below(below, f"{own}/", found)
-            finally:
-                os.close(below)
-        elif stat.S_ISREG(mode):
-            found[own] = _read_file(handle, name, own)
-        else:
-            raise BundleError(f"{own} in the bundle is a link or no plain file", remedy=EXPORT_AGAIN)
+def read_plain_file(path: Path, *, most_bytes: int, follows: bool = False) -> bytes:
+    """Content of a file; a pipe or device is refused, not waited for.
+
+    Args:
+        path: The file.
+        most_bytes: A larger file is an error.
+        follows: Whether the path may be a link.
+
+    Raises:
+        BundleError: It is a link, no plain file, or too large.
+        OSError: It cannot be opened or read.
+    """
+    if not follows and path.is_symlink():
+        raise BundleError(f"{path} is a link", remedy=EXPORT_AGAIN)
+    return _read_plain(os.open(path, _FILE & ~os.O_NOFOLLOW if follows else _FILE), str(path), most_bytes)
 
 
-def _read_file(handle: int, name: str, path: str) -> bytes:
-    with os.fdopen(os.open(name, _FILE, dir_fd=handle), "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
-            raise BundleError(
-                f"{path} in the bundle is no plain file of at most {LARGEST >> 20} MB", remedy=EXPORT_AGAIN
-            )
-        return file.read()
+def _read_plain(handle: int, name: str, most_bytes: int) -> bytes:
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise BundleError(f"{name} is no plain file", remedy=EXPORT_AGAIN)
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise BundleError(f"{name} is larger than {most_bytes:,} bytes", remedy=EXPORT_AGAIN)
+    return content
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -17,21 +17,23 @@ from features.errors import BatchguardError
 from models.predictor import Predictor
 from serving.bundle.bundle import PREDICTOR, Bundle
 from serving.bundle.canary import run_canary
-from serving.bundle.files import replace_file
+from serving.bundle.files import read_plain_file, replace_file
 from serving.bundle.manifest import BundleError
-from serving.bundle.store import BundleStore
-from serving.ids import now_us
+from serving.bundle.store import AHEAD_US, BundleStore
+from serving.ids import iso, now_us, steady_us
 from serving.interfaces import EngineError
 
 ACCEPTED = "accepted.json"
 RETRY_US = 600_000_000  # after a failed canary: the machine may have been busy
+_FORMER = 1_000  # releases that are remembered as replaced
 
 
 class Accepted(TypedDict):
-    """The release that was used last, as `accepted.json` holds it."""
+    """The release that was used last, and those that were used before it, as `accepted.json` holds them."""
 
     sha256: str
     released_us: int
+    former: list[str]
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,17 @@ class ServingModel:
 
 
 class BundleLoader:
-    """Follows the pointer of a folder of bundles, but never back to a release older than one that it used.
+    """Follows the pointer of a folder of bundles, but never back to a release that it replaced, or to an older one.
+
+    A time of release counts only up to the present: one that is signed ahead of time is not used, and one that was used
+    (the clock was ahead, or is behind now) blocks no later one.
 
     Args:
         store: The bundles.
         trusted: Public keys whose signatures are trusted.
         clock: Microseconds UTC.
         canary: Tests a bundle; raises `BundleError` if it fails.
+        steady: Microseconds since an arbitrary moment; the wait before another try is measured by it.
     """
 
     def __init__(
@@ -68,11 +74,13 @@ class BundleLoader:
         *,
         clock: Callable[[], int] = now_us,
         canary: Callable[[Bundle], None] = run_canary,
+        steady: Callable[[], int] = steady_us,
     ) -> None:
         self._store, self._trusted, self._clock, self._canary = store, trusted, clock, canary
+        self._steady = steady
         self._serving_model: ServingModel | None = None
         self._refused: dict[str, tuple[str, int]] = {}
-        self._newest_us = 0
+        self._last: Accepted | None = None  # what `accepted.json` holds, if that is lost
         self._lock = threading.Lock()
 
     def trust(self, trusted: tuple[Ed25519PublicKey, ...]) -> None:
@@ -108,23 +116,24 @@ class BundleLoader:
 
     def _use(self, serving_model: ServingModel) -> None:
         """Note a release as used, then use it: without the note, an older release could follow it."""
-        manifest = serving_model.bundle.manifest
-        accepted: Accepted = {"sha256": serving_model.bundle.sha256, "released_us": manifest.released_us}
-        if self._accepted() != accepted:
+        sha256, before = serving_model.bundle.sha256, self._accepted()
+        former = [] if before is None else [f for f in (*before["former"], before["sha256"]) if f != sha256]
+        released_us = serving_model.bundle.manifest.released_us
+        accepted: Accepted = {"sha256": sha256, "released_us": released_us, "former": former[-_FORMER:]}
+        if before != accepted:
             try:
                 replace_file(self._store.root / ACCEPTED, orjson.dumps(accepted) + b"\n")
             except OSError as error:
                 raise BundleError(
-                    f"bundle {serving_model.bundle.sha256[:12]} cannot be noted as used: {error.strerror}",
+                    f"bundle {sha256[:12]} cannot be noted as used: {error.strerror}",
                     remedy="Make room in the folder of bundles.",
                 ) from None
-        self._newest_us = manifest.released_us
-        self._serving_model = serving_model
+        self._last, self._serving_model = accepted, serving_model
 
     def _checked(self, sha256: str) -> ServingModel:
         """A model that passed every check; a bundle that was refused within `RETRY_US` is not tried again."""
         because, since_us = self._refused.get(sha256, ("", 0))
-        if because and self._clock() - since_us < RETRY_US:
+        if because and self._steady() - since_us < RETRY_US:
             raise BundleError(because)
         bundle = self._store.read(sha256, self._trusted)
         try:
@@ -134,17 +143,12 @@ class BundleLoader:
         except OSError as error:  # of the disk, not of the bundle
             raise BundleError(f"bundle {sha256[:12]} cannot be tried out: {error.strerror}") from None
         except BatchguardError as error:  # complete and signed, but unfit
-            self._refused[sha256] = str(error), self._clock()
+            self._refused[sha256] = str(error), self._steady()
             raise
 
     def _check_release(self, bundle: Bundle) -> None:
         manifest, short = bundle.manifest, bundle.sha256[:12]
-        accepted = self._accepted()
-        if manifest.released_us < max(self._newest_us, accepted["released_us"] if accepted else 0):
-            raise BundleError(
-                f"bundle {short} was released before the one that was used last",
-                remedy="To go back to an earlier version, export it again.",
-            )
+        self._check_order(bundle)
         if manifest.features_sha256 != features_digest():
             raise BundleError(
                 f"bundle {short} was made with other feature code",
@@ -152,6 +156,25 @@ class BundleLoader:
             )
         if bundle.process.id != manifest.process_id:
             raise BundleError(f"bundle {short} has the process definition of {bundle.process.id!r}")
+
+    def _check_order(self, bundle: Bundle) -> None:
+        """Check that a release follows the one that was used last, and is not signed ahead of time."""
+        accepted, latest_us = self._accepted(), self._clock() + AHEAD_US
+        if accepted is not None and accepted["sha256"] == bundle.sha256:
+            return
+        released_us, short = bundle.manifest.released_us, bundle.sha256[:12]
+        if released_us > latest_us:
+            raise BundleError(
+                f"bundle {short} is signed for {iso(released_us)}, which lies ahead",
+                expected=f"a time up to {iso(latest_us)}",
+                remedy="Compare the clocks of the two machines, and export the version again.",
+            )
+        last_us = 0 if accepted is None or accepted["released_us"] > latest_us else accepted["released_us"]
+        if released_us < last_us or (accepted is not None and bundle.sha256 in accepted["former"]):
+            raise BundleError(
+                f"bundle {short} was released before the one that was used last",
+                remedy="To go back to an earlier version, export it again.",
+            )
 
     def _fall_back(self, because: str) -> None:
         """Keep the model in use, or at a start load the one that was used last."""
@@ -171,10 +194,25 @@ class BundleLoader:
     def _accepted(self) -> Accepted | None:
         """The release that was used last; None if that is not known."""
         try:
-            found = orjson.loads((self._store.root / ACCEPTED).read_bytes())
-            return {"sha256": str(found["sha256"]), "released_us": int(found["released_us"])}
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+            found = orjson.loads(read_plain_file(self._store.root / ACCEPTED, most_bytes=1 << 20))
+            former = [str(sha256) for sha256 in found.get("former", ())]  # earlier software notes none
+            noted: Accepted = {
+                "sha256": str(found["sha256"]),
+                "released_us": int(found["released_us"]),
+                "former": former,
+            }
+        except (OSError, BundleError, ValueError, KeyError, TypeError, AttributeError):
+            return self._last
+        return noted if self._last is None else _later(self._last, noted)
+
+
+def _later(held: Accepted, noted: Accepted) -> Accepted:
+    """Which of two came later: the folder may be restored from a backup, or another endpoint may share it."""
+    if noted["sha256"] in held["former"]:
+        return held
+    if held["sha256"] in noted["former"]:
+        return noted
+    return noted if noted["released_us"] > held["released_us"] else held
 
 
 def load_predictor(bundle: Bundle) -> Predictor:

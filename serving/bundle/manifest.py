@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from features.errors import StorageError
 
 FORMAT = 1
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
+_LARGEST_KEY = 64 << 10  # bytes
 _NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}){0,3}$")
 
 
@@ -129,7 +131,7 @@ def private_key(path: Path) -> Ed25519PrivateKey:
     if path.stat().st_mode & 0o077:
         raise StorageError(f"{path}: others may read this private key", remedy=f"chmod 600 {path}")
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        key = serialization.load_pem_private_key(_pem(path), password=None)
     except ValueError:
         key = None
     if not isinstance(key, Ed25519PrivateKey):
@@ -146,7 +148,7 @@ def trusted_keys(folder: Path) -> tuple[Ed25519PublicKey, ...]:
     keys = []
     for path in sorted(folder.glob("*.pub")):
         try:
-            key = serialization.load_pem_public_key(path.read_bytes())
+            key = serialization.load_pem_public_key(_pem(path))
         except ValueError:
             key = None
         if not isinstance(key, Ed25519PublicKey):
@@ -157,6 +159,13 @@ def trusted_keys(folder: Path) -> tuple[Ed25519PublicKey, ...]:
             f"{folder}: no trusted key", remedy="Run 'batchguard bundle', or copy the release key's .pub."
         )
     return tuple(keys)
+
+
+def _pem(path: Path) -> bytes:
+    """Content of a file of a key, which may be a link; empty for a pipe, a device, or something large."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        plain = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        return file.read() if plain and os.fstat(file.fileno()).st_size <= _LARGEST_KEY else b""
 
 
 def _make_key(path: Path) -> None:

@@ -23,10 +23,12 @@ from models.predictor import Predictor
 from models.scoring.score import Release
 from serving.bundle.bundle import CANARY, INTENDED_USE, PREDICTOR, PROCESS, THRESHOLDS, VOCABULARY, Bundle
 from serving.bundle.canary import canary_of
-from serving.bundle.files import EXPORT_AGAIN, read_folder, replace_file, write_folder
+from serving.bundle.files import EXPORT_AGAIN, BundleFolder, read_folder, read_plain_file, replace_file, write_folder
 from serving.bundle.manifest import MANIFEST, SIGNATURE, BundleError, File, Manifest, sign, verify
 
 POINTER = "current"
+AHEAD_US = 300_000_000  # how far two machines' clocks may differ
+_LARGEST_MANIFEST, _LARGEST_SIGNATURE = 4 << 20, 1024  # bytes
 _DIGEST = re.compile(rb"^[0-9a-f]{64}$")
 
 
@@ -54,12 +56,13 @@ class BundleStore:
             process: The process that the predictor was made for.
             vocabulary: Names of the run history that its features were made with.
             key: The key that signs.
-            released_us: The present time, microseconds UTC.
+            released_us: The present time, microseconds UTC; where the clock was set back a little since the last release,
+                the release is dated right behind that one.
 
         Raises:
             StorageError: The predictor is damaged, or the disk refuses.
         """
-        loaded = Predictor.load(predictor)
+        loaded, released_us = Predictor.load(predictor), self._after_the_last(released_us, key)
         files = {f"{PREDICTOR}/{path}": content for path, content in read_folder(predictor).items()}
         files |= {
             THRESHOLDS: canonical(thresholds(loaded)),
@@ -81,6 +84,13 @@ class BundleStore:
             raise StorageError(f"{self.root}: the bundle cannot be written: {error.strerror}") from None
         return Bundle(manifest.sha256, manifest, files)
 
+    def _after_the_last(self, released_us: int, key: Ed25519PrivateKey) -> int:
+        try:
+            last_us = self.read(self.pointed(), [key.public_key()]).manifest.released_us
+        except BundleError:
+            return released_us
+        return last_us + 1 if released_us < last_us <= released_us + AHEAD_US else released_us
+
     def pointed(self) -> str:
         """Digest of the newest release.
 
@@ -89,9 +99,7 @@ class BundleStore:
         """
         path = self.root / POINTER
         try:
-            if path.is_symlink():
-                raise BundleError(f"{path} is a link", remedy=EXPORT_AGAIN)
-            content = path.read_bytes()[:70].strip()
+            content = read_plain_file(path, most_bytes=70).strip()
         except OSError as error:
             raise BundleError(f"{path}: {error.strerror}", remedy=EXPORT_AGAIN) from None
         if not _DIGEST.match(content):
@@ -101,23 +109,27 @@ class BundleStore:
     def read(self, sha256: str, trusted: Iterable[Ed25519PublicKey]) -> Bundle:
         """A bundle, verified to its last byte: address, signature, every file, none missing and none added.
 
+        Until the signature is verified, only manifest and signature are read; after that, only files that it names, each
+        up to its size.
+
         Raises:
             BundleError: The bundle is not what was signed.
         """
-        files = read_folder(self.root / sha256)
-        content, signature = files.pop(MANIFEST, b""), files.pop(SIGNATURE, b"")
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise BundleError(
-                f"bundle {sha256[:12]}: its manifest was changed or is another one's", remedy=EXPORT_AGAIN
-            )
-        verify(content, signature, trusted)
-        manifest = Manifest.from_bytes(content)
-        for path in sorted(set(files) ^ set(manifest.files)):
-            what = "is missing" if path in manifest.files else "was added"
-            raise BundleError(f"bundle {sha256[:12]}: {path} {what}", remedy=EXPORT_AGAIN)
-        for path, wanted in manifest.files.items():
-            if _file(files[path]) != wanted:
-                raise BundleError(f"bundle {sha256[:12]}: {path} was changed", remedy=EXPORT_AGAIN)
+        short, files = sha256[:12], {}
+        with BundleFolder(self.root / sha256) as folder:
+            content = folder.read(MANIFEST, _LARGEST_MANIFEST)
+            if hashlib.sha256(content).hexdigest() != sha256:
+                raise BundleError(f"bundle {short}: its manifest was changed or is another one's", remedy=EXPORT_AGAIN)
+            verify(content, folder.read(SIGNATURE, _LARGEST_SIGNATURE), trusted)
+            manifest = Manifest.from_bytes(content)
+            sizes = folder.sizes({*manifest.files, MANIFEST, SIGNATURE})
+            for path, wanted in manifest.files.items():
+                if path not in sizes:
+                    raise BundleError(f"bundle {short}: {path} is missing", remedy=EXPORT_AGAIN)
+                if sizes[path] == wanted.size:
+                    files[path] = folder.read(path)
+                if path not in files or _file(files[path]) != wanted:
+                    raise BundleError(f"bundle {short}: {path} was changed", remedy=EXPORT_AGAIN)
         return Bundle(sha256, manifest, files)
 
 

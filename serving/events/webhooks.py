@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import orjson
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 
 from features.errors import BatchguardError
 from serving.audit import chain
@@ -43,6 +43,13 @@ _log = structlog.get_logger("batchguard.outbox")
 def wait_s(attempts: int) -> float:
     """Seconds until the next attempt: doubled after each, at most six hours."""
     return min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** (attempts - 1))
+
+
+def _is_due(now_us: int) -> ColumnElement[bool]:
+    """A first attempt, or one whose time has come; no attempt lies further ahead unless the clock was set back."""
+    longest = now_us + round(1e6 * _LONGEST_WAIT_S)
+    first = (deliveries.c.attempts == 0) & deliveries.c.next_us.is_not(None)
+    return first | (deliveries.c.next_us <= now_us) | (deliveries.c.next_us > longest)
 
 
 def signature(secret: bytes, event_id: str, timestamp_s: int, body: bytes) -> str:
@@ -104,8 +111,8 @@ class WebhookDispatcher:
         columns = select(deliveries.c.event_id, deliveries.c.webhook, deliveries.c.attempts, events_out.c.payload)
         due = (
             columns.join(events_out, events_out.c.event_id == deliveries.c.event_id)
-            .where(deliveries.c.next_us <= now, deliveries.c.webhook.in_(list(self._receivers)))
-            .order_by(deliveries.c.next_us, deliveries.c.event_id)
+            .where(_is_due(now), deliveries.c.webhook.in_(list(self._receivers)))
+            .order_by(deliveries.c.event_id)  # which rise, whatever the clock does
             .limit(_CHUNK)
         )
         with self._records.read() as connection:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from serving.ids import iso
 from serving.records.tables import inline_histories, reviews, scores
@@ -66,7 +66,7 @@ def list_scores(
 
 def list_reviews(connection: Connection, score_id: str) -> list[Mapping[str, Any]]:
     """Reviews of a score, the first one first."""
-    found = select(reviews).where(reviews.c.score_id == score_id).order_by(reviews.c.reviewed_us, reviews.c.review_id)
+    found = select(reviews).where(reviews.c.score_id == score_id).order_by(reviews.c.review_id)
     return list(connection.execute(found).mappings())
 
 
@@ -74,6 +74,14 @@ def inline_history(connection: Connection, sha256: str) -> dict[str, list[dict[s
     """The history that came with a stateless score."""
     where = inline_histories.c.sha256 == sha256
     return orjson.loads(connection.execute(select(inline_histories.c.content).where(where)).scalar_one())
+
+
+def newest_id(connection: Connection) -> str | None:
+    """The greatest id of a score or a review; None where there is none."""
+    found = [
+        connection.execute(select(func.max(column))).scalar_one() for column in (scores.c.score_id, reviews.c.review_id)
+    ]
+    return max((found_id for found_id in found if found_id is not None), default=None)
 
 
 def score_json(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,7 +105,7 @@ def score_json(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stale(since_us: int, scored_us: int) -> dict[str, Any]:
-    return {"since": iso(since_us), "age_s": (scored_us - since_us) / 1e6}
+    return {"since": iso(since_us), "age_s": max(0, scored_us - since_us) / 1e6}  # the clock may have been set back
 
 
 def review_json(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, selec
 from sqlalchemy.engine import make_url
 
 from features.errors import StorageError
+from serving.private_files import keep_private
 from serving.records.migrate import check_shape, migrate
 from serving.records.tables import head
 
@@ -237,6 +238,15 @@ def _is_writable(path: Path) -> bool:
     return all(os.access(there, os.W_OK) and there.stat().st_mode & 0o222 for there in (path, path.parent))
 
 
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite database, without links in its path; None: another kind of database, or no URL of one."""
+    with contextlib.suppress(exc.ArgumentError, exc.NoSuchModuleError):
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            return Path(parsed.database.removeprefix("file:").partition("?")[0]).resolve()
+    return None
+
+
 def _engine(url: str) -> Engine:
     with contextlib.suppress(exc.ArgumentError, exc.NoSuchModuleError):
         parsed = make_url(url)
@@ -263,6 +273,7 @@ def _sqlite(url: URL) -> Engine:
     only_reads = "immutable" in url.query
     if not only_reads:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        _keep_private(Path(url.database.removeprefix("file:").partition("?")[0]))
     engine = create_engine(url, pool_size=10, max_overflow=40, pool_timeout=WAIT_S, connect_args={"timeout": WAIT_S})
 
     @event.listens_for(engine, "connect")
@@ -278,6 +289,13 @@ def _sqlite(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _keep_private(database: Path) -> None:
+    """Let only the owner read the records; SQLite gives its log and its index the permissions of the database."""
+    with contextlib.suppress(OSError):  # not ours to change, or a folder that cannot be written: opening it says so
+        os.close(os.open(database, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600))
+    keep_private([database, *(database.with_name(f"{database.name}-{end}") for end in ("wal", "shm", "journal"))])
 
 
 class _PgConnection(Protocol):

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from sqlalchemy import Connection
 
-from serving.interfaces import Engine, StoredRow
+from serving.interfaces import Engine, Row, StoredRow
 from serving.live.batches import EvictionPolicy
 from serving.records.rows import own_rows, rows_between
 from serving.records.store import Head, Records
@@ -110,12 +110,24 @@ class EngineCache:
         self._records, self._make, self._on_filled = records, make, on_filled
         self._engine: Engine | None = None
         self._held = 0
+        self._filling = False
         self._lock = SharedLock()
 
     @property
     def held(self) -> int:
         """Number of the newest row that the engine holds."""
         return self._held
+
+    @property
+    def is_filling(self) -> bool:
+        """Whether a thread loads a model or reads all rows: a request would wait for it."""
+        return self._filling
+
+    def validate_batch(self, row: Row) -> None:
+        """Validate the row of a batch ahead of a transaction, without the lock; nothing where no engine is there."""
+        engine = self._engine
+        if engine is not None:
+            engine.validate_batch(row)
 
     @contextlib.contextmanager
     def reading(self, newest: int | None = None, *, waits: bool = True) -> Generator[tuple[Engine, int]]:
@@ -193,13 +205,21 @@ class EngineCache:
             self._on_filled()
 
     def _catch_up(self, connection: Connection, until: int) -> Engine:
-        is_new = self._engine is None
         if self._engine is None:
-            self._engine, self._held = self._make(None), 0
+            return self._filled(connection, until)
         if until > self._held:
             engine, self._engine = self._engine, None  # an error leaves no engine with a part of the rows
             engine.rebuild(rows_between(connection, self._held, until))
             self._engine, self._held = engine, until
-        if is_new:
-            self._on_filled()
         return self._engine
+
+    def _filled(self, connection: Connection, until: int) -> Engine:
+        self._filling = True
+        try:
+            engine = self._make(None)
+            engine.rebuild(rows_between(connection, 0, until))
+            self._engine, self._held = engine, until
+        finally:
+            self._filling = False
+        self._on_filled()
+        return engine

@@ -61,14 +61,19 @@ def put_batch(service: ScoringService, call: Call, batch_id: str, batch: Row, wh
 
     def store(connection: Connection, now: Head, at_us: int, engine: EngineSource) -> Answer:
         before = _writable(connection, call.principal, batch_id, str(batch["site_id"]))
-        verdict = engine().put_batch({**batch, "batch_id": batch_id})
+        verdict = engine().put_batch(row)
         if verdict.verdict == "rejected":
             raise RefusedError(verdict.reason)
         revision = _store_batch(connection, now, call, batch_id, before, verdict, why, at_us)
         body = {"batch_id": batch_id, "verdict": verdict.verdict, "revision": revision}
         return Answer(200 if before else 201, canonical(body))
 
-    return _change(service, call, store)
+    def work() -> Answer:
+        service.engine_cache.validate_batch(row)
+        return _committed(service, call, store)
+
+    row = {**batch, "batch_id": batch_id}
+    return service.once(call, work)
 
 
 def add_rows(service: ScoringService, call: Call, batch_id: str, tables: Mapping[str, Sequence[Row]]) -> Answer:

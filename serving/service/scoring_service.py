@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection
@@ -17,6 +18,7 @@ from serving.records.answers import Answer, Call, InFlight
 from serving.records.rows import BatchRow, find_batch
 from serving.records.scores import find_score
 from serving.records.store import Records
+from serving.records.writable import WritableCheck
 from serving.service.engine_cache import EngineCache, EngineMaker, Staleness
 from serving.service.errors import NotThereError
 from serving.settings import Webhook
@@ -41,6 +43,7 @@ class ScoringService:
         staleness: Whether a newer release cannot be used; `serving.model_releases` updates it.
         query_slots: How many queries that take longer than a score may run at once.
         in_flight: Idempotency keys of requests in progress.
+        writable: Whether something can be stored; None: the records alone are checked.
     """
 
     records: Records
@@ -55,6 +58,12 @@ class ScoringService:
     staleness: Staleness = field(default_factory=Staleness)
     query_slots: threading.Semaphore = field(default_factory=lambda: threading.BoundedSemaphore(2))
     in_flight: InFlight = field(default_factory=InFlight)
+    writable: WritableCheck | None = None
+
+    @cached_property
+    def disk(self) -> WritableCheck:
+        """Whether something can be stored."""
+        return self.writable or WritableCheck(self.records)
 
     def once(self, call: Call, work: Callable[[], Answer]) -> Answer:
         """The stored answer of a repeated request, else the answer of the work.

@@ -47,6 +47,9 @@ class BulkEngine:
         """The predictor it was made with."""
         return self._model
 
+    def validate_batch(self, batch: Row) -> None:
+        """Nothing is validated ahead."""
+
     def put_batch(self, batch: Row) -> RowVerdict:
         """Check and keep the row of a batch."""
         verdict = self._check("batches", [batch], None)[0]

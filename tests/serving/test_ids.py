@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.ids import iso, microseconds, new_id
+from serving.ids import RisingClock, continue_after, iso, microseconds, new_id
 
 
 @given(st.integers(0, 2**52))
@@ -31,3 +31,34 @@ def test_ids_are_uuids_of_version_seven_that_sort_by_time() -> None:
     assert {uuid.UUID(early).version, uuid.UUID(late).version} == {7}
     same = [new_id(0) for _ in range(1000)]
     assert same == sorted(set(same))
+
+
+def test_ids_sort_in_the_order_in_which_they_are_made_though_the_clock_is_set_back_or_forth() -> None:
+    hour_us, noon_us = 3_600_000_000, 1_900_000_000_000_000
+    made = [new_id(noon_us + step * hour_us) for step in (0, -1, 1, 0, -24, 0, 2)]
+    assert made == sorted(set(made))
+    assert {uuid.UUID(i).version for i in made} == {7}
+    assert {uuid.UUID(i).variant for i in made} == {uuid.RFC_4122}
+
+
+def test_ids_of_a_process_sort_behind_those_of_an_earlier_one_whose_clock_was_ahead() -> None:
+    ahead = str(uuid.UUID(int=3_000_000_000_000 << 80 | 0x7 << 76 | 0b10 << 62))
+    continue_after(ahead)
+    continue_after(None)
+    assert new_id(1_700_000_000_000_000) > ahead
+
+
+def test_an_id_whose_random_part_is_used_up_takes_the_next_millisecond() -> None:
+    last = 3_100_000_000_000 << 80 | 0x7 << 76 | 0b10 << 62 | (1 << 62) - 1
+    continue_after(str(uuid.UUID(int=last)))
+    made = uuid.UUID(new_id(0))
+    assert (made.version, made.variant, made.int >> 80) == (7, uuid.RFC_4122, 3_100_000_000_001)
+
+
+def test_a_rising_clock_goes_on_from_the_latest_time_and_follows_the_machine_forward() -> None:
+    wall, steady = 1000, 0
+    clock = RisingClock(lambda: wall, lambda: steady)
+    seen = [clock()]
+    for wall, steady in ((1010, 10), (500, 20), (510, 30), (5000, 40), (4000, 50)):  # noqa: B007 - the lambdas read them
+        seen.append(clock())
+    assert seen == [1000, 1010, 1020, 1030, 5000, 5010]

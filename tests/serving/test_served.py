@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import psutil
 import pytest
 from sqlalchemy import func, select
 
-from benchmarks.serving.process import ROOT, Served
+from benchmarks.serving.process import ROOT, Served, free_port
 from serving.api.responses import Score
 from serving.audit import verification
 from serving.commands import RecordsAdmin
@@ -188,6 +189,35 @@ def test_a_server_that_is_killed_loses_and_doubles_nothing(small_plant, tmp_path
     assert n_rows == 30
 
 
+def test_a_second_server_on_a_taken_port_or_data_directory_ends_with_one_line(endpoint, tmp_path) -> None:
+    for second, reason in (
+        (endpoint.command(data_dir=tmp_path), "is taken by another process"),
+        (endpoint.command(port=free_port()), "is in use by another endpoint"),
+    ):
+        ran = subprocess.run(second, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (ran.returncode, len(ran.stderr.splitlines()), ran.stdout) == (1, 1, "")
+        assert reason in ran.stderr
+    with endpoint.open("/health/live") as answer:
+        assert answer.status == 200
+
+
+def test_no_worker_outlives_its_server_and_a_killed_worker_is_replaced(small_plant, tmp_path) -> None:
+    with served(tmp_path, small_plant) as endpoint:
+        assert endpoint.process is not None
+        [worker] = psutil.Process(endpoint.process.pid).children()
+        worker.kill()
+        psutil.wait_procs([worker], timeout=60)
+        client = example().Client(endpoint.url, endpoint.key)
+        assert client.put_batch("B1", BATCH)["revision"] == 0  # it waits in the socket's queue for the next worker
+        [worker] = psutil.Process(endpoint.process.pid).children()
+        endpoint.process.kill()
+        gone, alive = psutil.wait_procs([worker], timeout=60)
+        assert (gone, alive) == ([worker], [])
+        endpoint.process.wait()
+        endpoint.start()
+        assert client.put_batch("B1", BATCH)["verdict"] == "duplicate"
+
+
 def test_the_serving_process_imports_neither_the_orchestrator_nor_the_registry() -> None:
     code = (
         "import sys, serving.main, serving.commands, serving.model_releases, serving.api.app; "
@@ -199,7 +229,7 @@ def test_the_serving_process_imports_neither_the_orchestrator_nor_the_registry()
 
 def test_another_address_than_loopback_has_to_be_meant(tmp_path) -> None:
     from features.errors import BatchguardError
-    from serving.commands import Listen, serve
+    from serving.server import Listen, serve
 
     with pytest.raises(BatchguardError, match="not loopback"):
         serve(tmp_path, tmp_path, None, Listen(host="0.0.0.0"))  # noqa: S104 - that it is refused is the test

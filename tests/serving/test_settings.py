@@ -1,7 +1,8 @@
 import pytest
 
 from features.errors import BatchguardError
-from serving.settings import load_settings, secret_of
+from serving.private_files import keep_private
+from serving.settings import load_settings, secret_of, secrets_of
 
 HOOK = '[[webhook]]\nname = "mes"\nurl = "https://mes.plant/in"\nsecret_file = "{secret}"\n'
 
@@ -51,3 +52,15 @@ def test_a_secret_comes_from_its_file_and_is_long_enough(tmp_path) -> None:
         secret_of(hook)
     path.write_text("x" * 24 + "\n")
     assert secret_of(hook) == b"x" * 24
+
+
+def test_files_with_secrets_are_kept_for_their_owner(tmp_path) -> None:
+    secret, config = tmp_path / "mes.secret", tmp_path / "endpoint.toml"
+    secret.write_text("s" * 32)
+    hook = f'[[webhook]]\nname = "mes"\nurl = "https://mes.plant/in"\nsecret_file = "{secret}"\n'
+    for url, private in (("postgresql://plant:password@db/records", True), ("postgresql://db/records", False)):
+        config.write_text(f'records_url = "{url}"\n' + hook)
+        for path in (secret, config):
+            path.chmod(0o644)
+        keep_private([*secrets_of(load_settings(tmp_path, environment={}), config), tmp_path / "missing"])
+        assert (secret.stat().st_mode & 0o777, config.stat().st_mode & 0o777) == (0o600, 0o600 if private else 0o644)

@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from benchmarks.serving.process import Served
 from features.errors import BatchguardError
-from serving.commands import Listen
+from serving.server import Listen
 from tests.serving.served import served
 
 pytestmark = pytest.mark.slow

@@ -34,14 +34,52 @@ def test_the_secret_is_nowhere(records) -> None:
 
 
 def test_a_revoked_key_is_refused_within_a_second(records) -> None:
-    clock = now_us()
-    ring = KeyRing(records, lambda: clock)
+    steady = 0
+    ring = KeyRing(records, steady=lambda: steady)
     key_id, key = add(records)
     ring.principal(key)
     revoke_key(records, key_id, why="lost", actor=ADMIN)
-    clock += 1_000_000
+    steady += 1_000_000
     with pytest.raises(UnauthenticatedError, match="revoked"):
         ring.principal(key)
+
+
+@pytest.mark.parametrize("step_us", [-3600 * 1_000_000, 3600 * 1_000_000, -365 * 86_400 * 1_000_000])
+def test_a_revoked_key_is_refused_within_a_second_whatever_the_clock_does(records, step_us) -> None:
+    wall, steady = now_us(), 0
+    ring = KeyRing(records, lambda: wall, lambda: steady)
+    key_id, key = add(records)
+    ring.principal(key)
+    revoke_key(records, key_id, why="lost", actor=ADMIN)
+    wall += step_us
+    steady += 1_000_000
+    assert not ring.is_cached(key)
+    with pytest.raises(UnauthenticatedError, match="revoked"):
+        ring.principal(key)
+
+
+def test_an_expired_key_is_not_revived_by_a_clock_that_is_set_back(records) -> None:
+    hour_us, steady = 3600 * 1_000_000, 0
+    wall = now_us()
+    _, key = add(records, expires_us=wall + hour_us)
+    ring = KeyRing(records, lambda: wall, lambda: steady)
+    assert ring.principal(key).name == "MES"
+    wall += 10_000_000 - hour_us  # ten seconds pass, and the clock is set back by an hour
+    steady += 10_000_000
+    assert ring.principal(key).name == "MES"
+    wall, steady = wall + hour_us, steady + hour_us  # the key's hour is over, though the clock does not say so
+    with pytest.raises(UnauthenticatedError, match="expired"):
+        ring.principal(key)
+
+
+def test_keys_are_listed_in_the_order_in_which_they_were_made_also_by_a_clock_that_is_set_back(
+    records, monkeypatch
+) -> None:
+    made = []
+    for hour in (12, 11, 13, 10):
+        monkeypatch.setattr("serving.access.keys.now_us", lambda hour=hour: hour * 3600 * 1_000_000)
+        made.append(add(records, name=f"at {hour}")[0])
+    assert [key.key_id for key in list_keys(records)] == made
 
 
 def test_an_expired_key_is_refused(records) -> None:

@@ -42,7 +42,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def signing(clock) -> Signing:
-    return Signing(verified, clock)
+    return Signing(verified, clock, clock)
 
 
 def test_the_first_signature_takes_id_and_secret_and_the_next_one_the_secret(signing, clock) -> None:
@@ -149,3 +149,23 @@ def test_attempts_made_at_once_are_counted_as_those_made_one_after_the_other(clo
         told = list(threads.map(attempt, range(4 * MOST_REFUSED)))
     assert len(looked_at) == told.count(SignatureError) == MOST_REFUSED
     assert told.count(SigningPausedError) == 3 * MOST_REFUSED
+
+
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+def test_a_step_of_the_clock_neither_prolongs_a_session_nor_ends_a_pause(step_s) -> None:
+    wall, steady = Clock(), Clock()
+    signing = Signing(verified, wall, steady)
+    signing.sign(ANNA, "review", "key:a1", "anna")
+    wall.later(step_s)
+    assert signing.sign(ANNA, "review", None, "anna").signed_with == "key"
+    steady.later(SESSION_S)
+    with pytest.raises(SignatureError, match="names its signer"):
+        signing.sign(ANNA, "review", None, "anna")
+    for _ in range(MOST_REFUSED - 1):
+        with pytest.raises(SignatureError):
+            signing.sign(ANNA, "review", "key:a1", "guess")
+    wall.later(step_s)
+    with pytest.raises(SigningPausedError):
+        signing.sign(ANNA, "review", "key:a1", "anna")
+    steady.later(SESSION_S)
+    assert signing.sign(ANNA, "review", "key:a1", "anna").signed_with == "id and key"

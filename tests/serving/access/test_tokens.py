@@ -127,3 +127,19 @@ def test_keys_that_were_fetched_serve_on_while_the_provider_is_away(tokens, monk
 )
 def test_when_a_person_logged_in_is_read_where_the_provider_says_it(tokens, said, read) -> None:
     assert tokens.principal(token(auth_time=said)).authenticated_us == read
+
+
+def test_a_token_is_used_for_no_longer_than_its_lifetime_though_the_clock_stands_still(jwks_url) -> None:
+    """The clock that is set back: a token of five minutes is refused five minutes after its first use."""
+    steady_s = 0.0
+    tokens = Tokens(
+        Identity(issuer="https://id.plant", audience="batchguard", jwks_url=jwks_url), steady_s=lambda: steady_s
+    )
+    used = token()
+    assert tokens.principal(used).id == "user:anna"
+    steady_s = 300.0 + 30.0
+    assert tokens.principal(used).id == "user:anna"
+    steady_s = 331.0
+    with pytest.raises(UnauthenticatedError, match="Expired"):
+        tokens.principal(used)
+    assert tokens.principal(token(iat=datetime.now(UTC) - timedelta(seconds=1))).id == "user:anna"

@@ -18,7 +18,8 @@ from tests.serving.services import MES, NORTH, REVIEWER, SOUTH, make_service
 ADMIN = Principal("user:root", "Root", "person", "admin", frozenset({"*"}))
 APPROVER = Principal("user:qa", "QA", "person", "approver", frozenset({"*"}))
 VIEWER = Principal("key:view", "Board", "service", "viewer", frozenset({"north"}))
-PRINCIPALS = {"mes": MES, "north": NORTH, "south": SOUTH, "reviewer": REVIEWER, "viewer": VIEWER, "admin": ADMIN,
+MONITOR = Principal("key:monitor", "Monitor", "service", "viewer", frozenset({"*"}))
+PRINCIPALS = {"monitor": MONITOR, "mes": MES, "north": NORTH, "south": SOUTH, "reviewer": REVIEWER, "viewer": VIEWER, "admin": ADMIN,
               "approver": APPROVER}  # fmt: skip
 
 

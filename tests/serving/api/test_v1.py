@@ -2,7 +2,9 @@ from typing import Never
 
 import pytest
 
+from serving.records.writable import WritableCheck
 from tests.serving.api.conftest import Api
+from tests.serving.counting_engine import CountingEngine
 from tests.serving.services import BATCH, reading
 
 SCORES = "/v1/batches/B1/scores"
@@ -105,10 +107,64 @@ def test_health_needs_no_key_and_metrics_do(running) -> None:
     assert running.client.get("/health/ready").json() == {"status": "ok", "records": "ok", "model": "ok"}
     assert running.client.get("/metrics").status_code == 401
     running("POST", SCORES)
-    text = running("GET", "/metrics", who="viewer").text
+    text = running("GET", "/metrics", who="monitor").text
     assert "batchguard_scores_total 1.0" in text
     assert 'batchguard_rows_total{verdict="accepted"} 2.0' in text
     assert 'route="/v1/batches/{batch_id}/scores"' in text
+
+
+def test_metrics_of_a_principal_of_some_sites_count_nothing_of_other_sites(running) -> None:
+    running("POST", SCORES)
+    running("POST", SCORES, who="north")
+    running("POST", SCORES, who="south")  # not found
+    seen, whole = running("GET", "/metrics", who="viewer").text, running("GET", "/metrics", who="monitor").text
+    assert "batchguard_scores_total 1.0" in seen
+    assert "batchguard_scores_total 2.0" in whole
+    assert 'status="404"' not in seen
+    assert 'status="404"' in whole
+    assert "batchguard_rows_total{" not in seen
+
+
+SUBGROUPS = {"site.before_start.value": {"north": 40, "south": 25}, "product.before_start.value": {"soup": 65}}
+
+
+@pytest.mark.parametrize(
+    ("who", "seen"),
+    [
+        ("mes", SUBGROUPS), ("admin", SUBGROUPS), ("north", {"site.before_start.value": {"north": 40}}),
+        ("reviewer", {"site.before_start.value": {"north": 40}}), ("south", {"site.before_start.value": {"south": 25}}),
+    ],
+)  # fmt: skip
+def test_the_model_shows_no_names_and_numbers_of_other_sites(running, monkeypatch, who, seen) -> None:
+    released = {"intended_use": {"question": "Will it fail?", "subgroups": SUBGROUPS}, "thresholds": {"sets": {}}}
+    monkeypatch.setattr(CountingEngine, "released_for", lambda _: released)
+    monkeypatch.setattr(running.service.staleness, "because", "the row of batch S7 at site south is refused")
+    model = running("GET", "/v1/model", who=who).json()
+    assert model["intended_use"] == {"question": "Will it fail?", "subgroups": seen}
+    assert ("S7" in model["stale_because"]) == (who in ("mes", "admin"))
+
+
+def test_readiness_says_no_while_nothing_can_be_written_and_yes_again_afterwards(running, monkeypatch) -> None:
+    steady = 0
+    check = WritableCheck(running.service.records, steady=lambda: steady)
+    monkeypatch.setitem(vars(running.service), "disk", check)
+    assert running.client.get("/health/ready").status_code == 200
+    with monkeypatch.context() as full:
+        begin = running.service.records._begin
+        full.setattr(running.service.records, "_begin", lambda options: broken(options) if options else begin(options))
+        assert running.client.get("/health/ready").status_code == 200  # found out within a second
+        steady = 1_000_000
+        for path in ("/health/ready", "/v2/health/ready"):
+            assert running.client.get(path).status_code == 503
+        assert running.client.get("/health/live").status_code == 200
+    steady = 2_000_000
+    assert running.client.get("/health/ready").json()["status"] == "ok"
+
+
+def test_readiness_answers_at_once_while_a_model_is_loaded(running, monkeypatch) -> None:
+    monkeypatch.setattr(running.service.engine_cache, "_filling", True)
+    answer = running.client.get("/health/ready")
+    assert (answer.status_code, answer.json()["model"]) == (503, "unavailable")
 
 
 def test_an_error_of_the_endpoint_is_a_problem_that_tells_nothing(running, monkeypatch) -> None:
@@ -154,6 +210,6 @@ def test_head_is_answered_as_get_without_content(running, path) -> None:
 def test_words_in_the_place_of_a_method_make_no_series_of_their_own(running) -> None:
     for i in range(5):
         running(f"WORD{i}", "/v1/model")
-    text = running("GET", "/metrics", who="viewer").text
+    text = running("GET", "/metrics", who="monitor").text
     assert "WORD" not in text
     assert 'method="other"' in text

@@ -28,6 +28,14 @@ def test_the_anchor_notes_once_an_interval_and_never_goes_back(tmp_path) -> None
     assert [line.split(" ")[0] for line in anchor.path.read_text().splitlines()] == ["1", "3"]
 
 
+@pytest.mark.parametrize("step_us", [-3_600_000_000, 3_600_000_000])
+def test_a_step_of_the_clock_does_not_silence_the_anchor(tmp_path, step_us) -> None:
+    anchor = Anchor(tmp_path / "anchor", 1.0, iter(range(100)).__next__)
+    for seq, at_us in ((1, NOON), (2, NOON + step_us), (3, NOON + step_us + 1), (4, NOON)):
+        anchor.note(head(seq), at_us)
+    assert noted(anchor.path) == [1, 2, 3, 4]
+
+
 def test_an_anchor_that_cannot_be_written_stops_nobody(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     anchor = Anchor(tmp_path / "file" / "anchor")  # below a file nothing can be written

@@ -16,12 +16,13 @@ from features.errors import StorageError
 from features.process import ProcessDefinition
 from models.folder import MANIFEST as PREDICTOR_MANIFEST
 from models.scoring.score import Release
+from serving.bundle import files
 from serving.bundle.bundle import Bundle
 from serving.bundle.canary import run_canary
 from serving.bundle.files import read_folder
 from serving.bundle.loader import ACCEPTED, RETRY_US, BundleLoader
 from serving.bundle.manifest import MANIFEST, SIGNATURE, BundleError, private_key, trusted_keys
-from serving.bundle.store import POINTER, BundleStore
+from serving.bundle.store import AHEAD_US, POINTER, BundleStore
 from serving.interfaces import EngineError
 
 WORDS = Vocabulary(attributes=("a",), materials=("m",), lot_tests=(("p", "m"),), metrics=(("cfu", "A"),))
@@ -45,7 +46,11 @@ class Place:
         )  # fmt: skip
 
     def loader(self, **more) -> BundleLoader:
-        given: dict = {"clock": lambda: self.now, "canary": lambda bundle: self.tried.append(bundle.sha256)} | more
+        given: dict = {
+            "clock": lambda: self.now,
+            "steady": lambda: self.now,
+            "canary": lambda bundle: self.tried.append(bundle.sha256),
+        } | more
         return BundleLoader(self.store, (self.key.public_key(),), **given)
 
 
@@ -325,3 +330,166 @@ def test_reading_follows_no_link_out_of_the_folder(tmp_path) -> None:
     (tmp_path / "folder" / "link").symlink_to(tmp_path / "secret")
     with pytest.raises(BundleError, match="link in the bundle is a link"):
         read_folder(tmp_path / "folder")
+
+
+@pytest.fixture
+def what_is_read(monkeypatch) -> list[str]:
+    read, original = [], files._read_plain
+
+    def noted(handle: int, name: str, most_bytes: int) -> bytes:
+        read.append(name.removesuffix(" in the bundle"))
+        return original(handle, name, most_bytes)
+
+    monkeypatch.setattr(files, "_read_plain", noted)
+    return read
+
+
+def test_nothing_but_manifest_and_signature_is_read_before_the_signature_is_verified(place, what_is_read) -> None:
+    bundle = place.export(key=Ed25519PrivateKey.generate())
+    with (place.store.root / bundle.sha256 / "more.bin").open("wb") as file:
+        file.truncate(2 << 30)
+    with pytest.raises(BundleError, match="no trusted key"):
+        place.store.read(bundle.sha256, [place.key.public_key()])
+    assert what_is_read[-2:] == [MANIFEST, SIGNATURE]
+    assert not {"more.bin", "canary.json", "predictor/model.0.txt"} & set(what_is_read)
+
+
+@pytest.mark.parametrize("name", ["more.bin", ".hidden", "predictor/more.txt", "a/b/c/d"])
+@pytest.mark.parametrize("size", [0, 1, 2 << 30])
+def test_a_file_that_was_not_signed_is_refused_and_never_read(place, what_is_read, name, size) -> None:
+    bundle = place.export()
+    path = place.store.root / bundle.sha256 / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.truncate(size)
+    what_is_read.clear()
+    with pytest.raises(BundleError, match="was added"):
+        place.store.read(bundle.sha256, [place.key.public_key()])
+    assert what_is_read == [MANIFEST, SIGNATURE]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_signed_name_with_another_size_is_refused_without_reading_it(place, what_is_read, name) -> None:
+    bundle = place.export()
+    with (place.store.root / bundle.sha256 / name).open("ab") as file:
+        file.truncate(1 << 30)
+    what_is_read.clear()
+    with pytest.raises(BundleError, match=r"was changed|is larger than"):
+        place.store.read(bundle.sha256, [place.key.public_key()])
+    assert name in (MANIFEST, SIGNATURE) or name not in what_is_read
+
+
+@pytest.mark.parametrize("name", ["more", "predictor/more", *FILES])
+def test_a_pipe_in_the_folder_of_a_bundle_is_refused_and_not_waited_for(place, name) -> None:
+    bundle = place.export()
+    (place.store.root / bundle.sha256 / name).unlink(missing_ok=True)
+    os.mkfifo(place.store.root / bundle.sha256 / name)
+    with pytest.raises(BundleError):
+        place.store.read(bundle.sha256, [place.key.public_key()])
+
+
+def test_a_pipe_in_the_place_of_pointer_note_or_key_is_refused_and_not_waited_for(place, tmp_path) -> None:
+    first, pointer, note = place.export(), place.store.root / POINTER, place.store.root / ACCEPTED
+    loader = place.loader()
+    os.mkfifo(note)
+    assert loader.refresh().bundle.sha256 == first.sha256  # it takes the place of what is no note
+    assert '"former"' in note.read_text()
+    pointer.unlink()
+    os.mkfifo(pointer)
+    with pytest.raises(BundleError, match="no plain file"):
+        place.store.pointed()
+    assert "no plain file" in loader.refresh().stale_because
+    for name in ("k.pub", "k.pem"):
+        os.mkfifo(tmp_path / name, 0o600)
+    with pytest.raises(StorageError, match="not an Ed25519 public key"):
+        trusted_keys(tmp_path)
+    with pytest.raises(StorageError, match="not an Ed25519 private key"):
+        private_key(tmp_path / "k.pem")
+
+
+def test_a_device_in_the_place_of_a_pointer_or_a_file_is_refused_and_not_read_for_ever(place) -> None:
+    bundle, zeros = place.export(), Path("/dev/zero")
+    (place.store.root / ACCEPTED).symlink_to(zeros)
+    assert place.loader().refresh().bundle.sha256 == bundle.sha256
+    (place.store.root / POINTER).unlink()
+    (place.store.root / POINTER).symlink_to(zeros)
+    with pytest.raises(BundleError, match="is a link"):
+        place.store.pointed()
+    path = place.store.root / bundle.sha256 / "canary.json"
+    path.unlink()
+    path.symlink_to(zeros)
+    with pytest.raises(BundleError, match="link or no plain file"):
+        place.store.read(bundle.sha256, [place.key.public_key()])
+
+
+HOUR_US = 3_600_000_000
+
+
+def test_a_release_that_is_signed_ahead_of_time_is_not_used_and_blocks_no_later_one(place) -> None:
+    loader, place.now = place.loader(), 10 * HOUR_US
+    place.export("1", released_us=place.now)
+    loader.refresh()
+    place.export("2", released_us=place.now + HOUR_US)
+    assert loader.refresh().bundle.manifest.version == "1"
+    assert "which lies ahead" in loader.serving_model().stale_because
+    place.now += 1_000_000
+    place.export("3", released_us=place.now)
+    for each in (loader, place.loader()):
+        assert (each.refresh().bundle.manifest.version, each.serving_model().stale_since_us) == ("3", None)
+
+
+def test_clocks_of_two_machines_may_differ_by_minutes(place) -> None:
+    loader, place.now = place.loader(), 10 * HOUR_US
+    place.export("1", released_us=place.now + AHEAD_US - 1)
+    assert loader.refresh().bundle.manifest.version == "1"
+    second = place.export("2", released_us=place.now)  # exported a little later by the clock that is behind
+    assert second.manifest.released_us == place.now + AHEAD_US
+    assert loader.refresh().bundle.manifest.version == "2"
+
+
+def test_a_release_that_was_used_ahead_of_time_blocks_no_later_one(place) -> None:
+    """An earlier version of the software used it, or the clock was ahead and was put right."""
+    first = place.export("1", released_us=100 * HOUR_US)
+    noted = f'{{"sha256": "{first.sha256}", "released_us": {100 * HOUR_US}}}'
+    (place.store.root / ACCEPTED).write_text(noted)
+    place.now = 10 * HOUR_US
+    assert place.loader().refresh().bundle.manifest.version == "1"
+    place.export("2", released_us=place.now)
+    loader = place.loader()
+    assert (loader.refresh().bundle.manifest.version, loader.serving_model().stale_since_us) == ("2", None)
+
+
+@pytest.mark.parametrize("step_us", [-HOUR_US, HOUR_US])
+def test_releases_go_on_after_a_step_of_the_clock_and_none_comes_back(place, step_us) -> None:
+    loader, place.now = place.loader(), 10 * HOUR_US
+    first = place.export("1", released_us=place.now)
+    loader.refresh()
+    place.now += step_us
+    assert loader.refresh().stale_since_us is None
+    assert place.loader().refresh().bundle.manifest.version == "1"  # also after a restart
+    place.export("2", released_us=place.now)
+    assert loader.refresh().bundle.manifest.version == "2"
+    place.now -= step_us
+    (place.store.root / POINTER).write_text(first.sha256)
+    for each in (loader, place.loader()):
+        assert each.refresh().bundle.manifest.version == "2"
+        assert "released before the one that was used last" in each.serving_model().stale_because
+
+
+def test_a_failing_canary_is_tried_again_after_a_while_though_the_clock_is_set_back(place) -> None:
+    tried = []
+
+    def canary(bundle: Bundle) -> None:
+        tried.append(bundle.manifest.version)
+        if tried == ["1"]:
+            raise BundleError("the machine was busy")
+
+    steady = 0
+    loader, place.now = place.loader(canary=canary, steady=lambda: steady), 10 * HOUR_US
+    place.export("1", released_us=place.now)
+    with pytest.raises(EngineError, match="the machine was busy"):
+        loader.refresh()
+    place.now -= HOUR_US
+    steady = RETRY_US
+    place.now += AHEAD_US * 12  # the clock is right again, so that the release does not lie ahead
+    assert loader.refresh().bundle.manifest.version == "1"

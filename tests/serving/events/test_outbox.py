@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from serving.events.b2mml import NAMESPACE, work_alert
 from serving.events.webhooks import MAX_ATTEMPTS, WebhookDispatcher, post, signature, wait_s
+from serving.ids import iso
 from serving.records.tables import deliveries
 from serving.service import intake, score_requests
 from serving.service.scoring_service import ScoringService
@@ -91,6 +92,27 @@ def test_what_fails_comes_again_later_and_later_under_the_same_id(records, tmp_p
     assert waits == [2.0, 4.0, 8.0]
     assert (row.attempts, row.error, row.delivered_us) == (4, "", now)
     assert len({headers["webhook-id"] for _, _, headers in send.sent}) == 1
+
+
+HOUR_US = 3_600_000_000
+
+
+@pytest.mark.parametrize("step_us", [-HOUR_US, HOUR_US, -365 * 24 * HOUR_US])
+def test_events_are_delivered_in_their_order_though_the_clock_is_set_back_or_forth(records, tmp_path, step_us) -> None:
+    hooks, send = [hook(tmp_path, events=["score.created"])], Post()
+    scored(records, tmp_path, hooks, 5.0)
+    service = make_service(records, tmp_path, hooks=hooks, now_us=NOON + max(step_us, -HOUR_US))
+    score_requests.score(service, call(), "B1", NOON - 2 * HOUR_US)
+    assert dispatcher(records, send, hooks, NOON + step_us).deliver_due() == 2
+    at = [orjson.loads(body)["score"]["scored_at"] for _, body, _ in send.sent]
+    assert at == [iso(NOON), iso(NOON + max(step_us, -HOUR_US))]
+
+
+def test_a_retry_waits_no_longer_than_its_longest_wait_though_the_clock_is_set_back_by_a_day(records, tmp_path) -> None:
+    hooks = [hook(tmp_path, events=["score.created"])]
+    scored(records, tmp_path, hooks, 5.0)
+    assert dispatcher(records, Post(500), hooks, NOON).deliver_due() == 1
+    assert dispatcher(records, Post(), hooks, NOON - 24 * HOUR_US).deliver_due() == 1
 
 
 def test_the_wait_has_an_end_and_so_have_the_attempts(records, tmp_path) -> None:

@@ -1,9 +1,12 @@
 import contextlib
+import os
 import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Never
 
 import pytest
@@ -15,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 from features.errors import StorageError
 from serving.records.store import Records, RecordsUnavailableError
 from serving.records.tables import metadata
+from serving.records.writable import LEAST_FREE_BYTES, WritableCheck
 
 
 def test_the_migrations_make_what_the_tables_say(records) -> None:
@@ -32,6 +36,42 @@ def test_records_of_a_newer_version_are_refused(records) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StorageError, match="newer shape"):
         records.prepare()
+
+
+def modes(folder: Path) -> dict[str, str]:
+    return {path.name: oct(path.stat().st_mode & 0o777) for path in folder.iterdir()}
+
+
+@pytest.fixture
+def shared_umask() -> Iterator[None]:
+    before = os.umask(0o000)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("shared_umask")
+@pytest.mark.parametrize("of_an_earlier_version", [False, True])
+def test_only_the_owner_reads_the_records_and_what_sqlite_writes_beside_them(tmp_path, of_an_earlier_version) -> None:
+    names = ["records.db", "records.db-shm", "records.db-wal"]
+    if of_an_earlier_version:
+        for name in names:
+            (tmp_path / name).touch(0o644)
+    records = Records(f"sqlite:///{tmp_path / 'records.db'}")
+    records.prepare()
+    assert modes(tmp_path) == dict.fromkeys(names, "0o600")
+    records.close()
+
+
+def test_nothing_can_be_stored_where_hardly_any_space_is_left(records, tmp_path, monkeypatch) -> None:
+    free = [LEAST_FREE_BYTES - 1, LEAST_FREE_BYTES]
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free.pop(0)))
+    for passes in (False, True):
+        check = WritableCheck(records, [tmp_path])
+        with contextlib.nullcontext() if passes else pytest.raises(RecordsUnavailableError, match="15 MB are free"):
+            check.check()
+    with pytest.raises(RecordsUnavailableError, match="No such file"):
+        monkeypatch.undo()
+        WritableCheck(records, [tmp_path / "gone"]).check()
 
 
 def test_a_failed_transaction_leaves_no_trace(records) -> None:

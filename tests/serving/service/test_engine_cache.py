@@ -8,11 +8,13 @@ import pytest
 from serving.audit.anchor import Anchor
 from serving.engine import LiveEngine
 from serving.ids import iso, microseconds
+from serving.live.rows import TypedRows, typed
 from serving.model_releases import ModelReleases
+from serving.records.rows import find_batch
 from serving.service import intake, score_requests
 from serving.service.engine_cache import EngineCache, eviction
 from serving.service.scoring_service import ScoringService
-from tests.serving.services import call
+from tests.serving.services import BATCH, call
 
 START = microseconds("2026-03-01T00:00:00Z")
 HOUR, DAY = 3_600_000_000, 86_400_000_000
@@ -127,3 +129,40 @@ def test_an_engine_that_was_filled_says_so_once_and_again_after_it_was_thrown_aw
             tell(service, 0, 2)
     score(service, 0, 2)
     assert len(filled) == 2
+
+
+def test_the_row_of_a_batch_is_validated_before_others_have_to_wait_for_it(service_of, monkeypatch) -> None:
+    service, validated = service_of(1e6), []
+    put(service, 1)
+
+    def noted(*arguments, **more) -> TypedRows:
+        validated.append(service.engine_cache._lock._writing)
+        return typed(*arguments, **more)
+
+    monkeypatch.setattr("serving.live.state.typed", noted)
+    put(service, 2)
+    put(service, 2)
+    assert validated == [False, False]
+
+
+def test_a_batch_that_was_validated_for_another_engine_is_validated_again(service_of, monkeypatch) -> None:
+    service = service_of(1e6)
+    put(service, 1)
+    row = {**BATCH, "batch_id": "B2"}
+    service.engine_cache.validate_batch(row)
+    monkeypatch.setattr(service.engine_cache, "_engine", None)  # a release took its place, or a commit failed
+    put(service, 2)
+    with service.records.read() as connection:
+        assert find_batch(connection, "B2") is not None
+
+
+def test_a_model_has_scored_once_before_it_scores_for_anybody(service_of, monkeypatch) -> None:
+    scored = []
+    monkeypatch.setattr(LiveEngine, "_score", lambda _, *given, **__: scored.append(given[1]))
+    service = service_of(1e6)
+    with service.engine_cache.reading():
+        assert scored == ["warm-up"]
+    service.make_engine(None)
+    assert scored == ["warm-up"]
+    with service.records.read() as connection:
+        assert find_batch(connection, "warm-up") is None

@@ -13,13 +13,14 @@ from serving.bundle.digests import code_digest
 from serving.ids import microseconds
 from serving.interfaces import UnscorableError
 from serving.records.answers import InFlightError, KeyReusedError
+from serving.records.scores import list_reviews
 from serving.records.store import RecordsUnavailableError
 from serving.records.tables import quarantine, scores
 from serving.service import intake, reviews, score_requests
 from serving.service.errors import ConflictError, NotThereError, RefusedError
 from serving.service.scoring_service import ScoringService
 from tests.serving.counting_engine import CountingEngine
-from tests.serving.services import BATCH, NORTH, REVIEWER, SOUTH, call, make_service, reading, signed
+from tests.serving.services import BATCH, NOON, NORTH, REVIEWER, SOUTH, call, make_service, reading, signed
 
 EVENING = microseconds("2026-03-01T20:00:00Z")
 
@@ -256,6 +257,22 @@ def test_a_history_that_another_site_sent_by_the_same_id_is_not_listed_with_the_
 
 def test_a_score_names_the_software_that_made_it(service) -> None:
     assert score(service)["code_sha256"] == code_digest()
+
+
+@pytest.mark.parametrize("step_us", [-3_600_000_000, 3_600_000_000])
+def test_scores_and_reviews_are_listed_in_the_order_in_which_they_were_made_whatever_the_clock_did(
+    records, tmp_path, service, step_us
+) -> None:
+    made, signed_in = [], []
+    for clock in (NOON, NOON + step_us, NOON):
+        at = make_service(records, tmp_path, now_us=clock)
+        made.append(orjson.loads(score_requests.score(at, call(), "B1", EVENING).body)["score_id"])
+        decision = reviews.ReviewDecision("confirmed", f"seen at {clock}")
+        signed_in.append(orjson.loads(reviews.review(at, call(REVIEWER), made[0], decision, signed).body)["review_id"])
+    listed = [score["score_id"] for score in reviews.scores_of(service, NORTH, "B1", before=None, limit=5)]
+    assert listed == made[::-1]
+    with records.read() as connection:
+        assert [review["review_id"] for review in list_reviews(connection, made[0])] == signed_in
 
 
 def test_pages_follow_each_other(service) -> None:
