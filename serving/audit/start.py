@@ -71,7 +71,7 @@ def check(records: Records, path: Path) -> None:
         TrailContradictedError: They contradict each other.
         RecordsUnavailableError: The records cannot be read.
     """
-    last, unread = _last(path)
+    last, _ = _last(path)
     noted = {} if last is None else newest_lines(path)
     with records.read() as connection:
         said, end = heads_wrong(connection), trail_end(connection)
@@ -91,9 +91,6 @@ def check(records: Records, path: Path) -> None:
             "and written on, or the trail was written anew",
             remedy=REMEDY,
         )
-    if unread is not None or (last is None and end.seq):
-        _log.error("anchor does not vouch for the trail", path=str(path), error=unread or "missing or empty",
-                   remedy="Run batchguard audit verify.")  # fmt: skip
 
 
 def begin(records: Records, anchor: Anchor, actor: Actor, at_us: int) -> None:
@@ -105,6 +102,9 @@ def begin(records: Records, anchor: Anchor, actor: Actor, at_us: int) -> None:
     """
     check(records, anchor.path)
     last, unread = _last(anchor.path)
+    if unread is not None or (last is None and records.head().audit_seq):
+        _log.error("anchor does not vouch for the trail", path=str(anchor.path), error=unread or "missing or empty",
+                   remedy="Run batchguard audit verify.")  # fmt: skip
     if unread is None:
         stated = {"seq": last.seq if last else 0, "digest": last.digest if last else ""}
         with records.write() as (connection, now):
