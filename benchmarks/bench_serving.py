@@ -17,12 +17,25 @@ from pathlib import Path
 import structlog
 
 from benchmarks.record import RESULTS, write
-from benchmarks.serving import cases, clock_steps, held, latency, ports, puts, slow
+from benchmarks.serving import cases, clock_steps, held, latency, ports, puts, slow, tampering
 from benchmarks.serving.outages import everything, kills
 from benchmarks.serving.place import Place, make_place
 
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - the machine's own disk in memory
-PARTS = ("latency", "growth", "held", "puts", "slow", "ports", "clock", "kills", "outages", "cases")
+PARTS = (
+    "latency",
+    "growth",
+    "held",
+    "puts",
+    "slow",
+    "ports",
+    "clock",
+    "kills",
+    "outages",
+    "cases",
+    "tampering",
+    "restored",
+)
 Part = Callable[[], Iterable[dict[str, object]]]
 
 
@@ -45,6 +58,8 @@ def parts_of(place: Place, engine_cache: Path, times: int | None) -> dict[str, P
         "kills": lambda: kills.figures_of(place, times or 200),
         "outages": lambda: everything.figures_of(place),
         "cases": lambda: cases.figures_of(place),
+        "tampering": lambda: tampering.tamperings(tampering.source_of(place)),
+        "restored": lambda: tampering.restored(tampering.source_of(place)),
     }
 
 

@@ -85,10 +85,11 @@ def keys_revoke(
 @audit.command("verify")
 def audit_verify(data_dir: DataOption = Path("var"), config: ConfigOption = None) -> None:
     """Compare the records with the audit trail, and the trail with its anchor; exit code 1 where something differs."""
-    with _records(data_dir, config) as admin:
+    with _records(data_dir, config, only_reads=True) as admin:
         found = admin.verify()
     for line in found.problems:
         typer.echo(line, err=True)
+    _print(found.notes)
     typer.echo(f"{found.n_entries} entries, {found.n_records} records, {len(found.problems)} problems")
     if found.problems:
         raise typer.Exit(1)
@@ -97,8 +98,19 @@ def audit_verify(data_dir: DataOption = Path("var"), config: ConfigOption = None
 @audit.command("export")
 def audit_export(data_dir: DataOption = Path("var"), config: ConfigOption = None) -> None:
     """The whole trail, one JSON object a line."""
-    with _records(data_dir, config) as admin:
+    with _records(data_dir, config, only_reads=True) as admin:
         _print(admin.export())
+
+
+@audit.command("accept")
+def audit_accept(
+    why: Annotated[str, typer.Option(help="Goes into the audit trail.")],
+    data_dir: DataOption = Path("var"),
+    config: ConfigOption = None,
+) -> None:
+    """Begin the anchor anew, after a backup was restored or the anchor was lost; stop the endpoint first."""
+    with _records(data_dir, config) as admin:
+        _print(admin.accept(why))
 
 
 def replay(score_id: str, process: Path, data_dir: Path) -> None:
@@ -118,10 +130,10 @@ def replay(score_id: str, process: Path, data_dir: Path) -> None:
     typer.echo(line)
 
 
-def _records(data_dir: Path, config: Path | None = None) -> RecordsAdmin:
+def _records(data_dir: Path, config: Path | None = None, *, only_reads: bool = False) -> RecordsAdmin:
     from serving.commands import RecordsAdmin
 
-    return RecordsAdmin(data_dir, config)
+    return RecordsAdmin(data_dir, config, only_reads=only_reads)
 
 
 def _bundles(settings: Settings) -> Path:

@@ -10,11 +10,12 @@ from pathlib import Path
 import orjson
 
 from serving.access.keys import KeyRecord, add_key, list_keys, revoke_key
-from serving.audit import chain, verification
-from serving.audit.chain import Actor, Anchor
+from serving.audit import chain, start, verification
+from serving.audit.anchor import Anchor
+from serving.audit.chain import Actor
 from serving.ids import iso, new_id, now_us
 from serving.model_releases import KEYS, ModelReleases
-from serving.records.store import Records
+from serving.records.store import Records, read_only_url
 from serving.settings import EndpointSettings, load_settings
 
 
@@ -24,13 +25,19 @@ class RecordsAdmin:
     Args:
         data_dir: As for `serve`.
         config: As for `serve`.
+        only_reads: Records that cannot be written, as those of a backup, are read as they are; nothing is written beside them.
     """
 
-    def __init__(self, data_dir: Path, config: Path | None = None) -> None:
+    def __init__(self, data_dir: Path, config: Path | None = None, *, only_reads: bool = False) -> None:
         self._data_dir = data_dir
         self.settings: EndpointSettings = load_settings(data_dir, config)
-        self.records = Records(self.settings.records_url)
-        self.records.prepare()
+        url = self.settings.records_url
+        opened = read_only_url(url) if only_reads else url
+        self.records = Records(opened)
+        if opened == url:
+            self.records.prepare()
+        else:
+            self.records.check_shape()
 
     def __enter__(self) -> RecordsAdmin:
         return self
@@ -43,8 +50,10 @@ class RecordsAdmin:
         expires = None if days is None else now_us() + round(timedelta(days=days).total_seconds() * 1e6)
         key_id, key = add_key(self.records, name=name, kind="person" if person else "service", role=role, sites=sites,
                               expires_us=expires, actor=_operator())  # fmt: skip
+        contradiction = self._note()
         yield f"{key_id}: role {role}, sites {', '.join(sites)}; the key is shown this once:"
         yield key
+        yield from filter(None, [contradiction])
 
     def list_keys(self) -> Iterator[str]:
         """One line a key."""
@@ -56,16 +65,30 @@ class RecordsAdmin:
         """Make a key useless."""
         revoke_key(self.records, key_id, why=why, actor=_operator())
         yield f"{key_id} is revoked"
+        yield from filter(None, [self._note()])
 
     def verify(self) -> verification.Verification:
         """Compare the records with the audit trail, and the trail with its anchor."""
-        return verification.verify(self.records, self.settings.anchor)
+        return verification.verify(self.records, self.settings.anchor, patience_s=3.0)
+
+    def accept(self, why: str) -> Iterator[str]:
+        """Begin the anchor anew after an older copy of the records was restored, or the anchor was lost."""
+        yield start.accept(self.records, self.settings.anchor, _operator(), why, now_us())
 
     def export(self) -> Iterator[str]:
         """The audit trail, one JSON object a line."""
         with self.records.read() as connection:
             for entry in chain.entries(connection):
                 yield orjson.dumps(entry.to_json()).decode()
+
+    def _note(self) -> str | None:
+        """Note the end of the trail, unless the anchor contradicts it: then a line that says so, as the endpoint's start does."""
+        try:
+            start.check(self.records, self.settings.anchor)
+        except start.TrailContradictedError as error:
+            return f"the audit trail is not noted: {error}"
+        Anchor(self.settings.anchor).note(self.records.head(), now_us(), at_once=True)
+        return None
 
     def replay(self, score_id: str, models: Path) -> tuple[bool, str]:
         """Make a score again.

@@ -13,9 +13,11 @@ from serving.access.tokens import Tokens
 from serving.api.app import make_app
 from serving.api.guard import Verifier
 from serving.api.middleware import log_json
-from serving.audit.chain import Anchor
+from serving.audit.anchor import Anchor, AnchorTimer
+from serving.audit.chain import Actor
+from serving.audit.start import begin
 from serving.events.webhooks import WebhookDispatcher, post
-from serving.ids import continue_after
+from serving.ids import continue_after, new_id, now_us
 from serving.instance import end_with_parent
 from serving.model_releases import KEYS, ModelReleases, ReleaseWatcher
 from serving.records.scores import newest_id
@@ -63,20 +65,22 @@ def assemble(settings: EndpointSettings, bundles: Path, keys: Path) -> FastAPI:
     """The application over a folder of bundles and a folder of trusted public keys.
 
     Raises:
-        BatchguardError: A setting is wrong, or the records cannot be reached.
+        BatchguardError: A setting is wrong, the records cannot be reached, or the anchor contradicts them.
     """
     receivers = [(hook, secret_of(hook)) for hook in settings.webhook]
     records = Records(settings.records_url)
     records.prepare()
     with records.read() as connection:
         continue_after(newest_id(connection))
+    anchor = Anchor(settings.anchor)
+    begin(records, anchor, Actor("system:endpoint", "service", f"start-{new_id(now_us())}"), now_us())
     dispatcher = WebhookDispatcher(records, receivers, post)
     models = ModelReleases(bundles, keys, eviction(records, settings.forget_after_days))
     service = ScoringService(
         records,
         models.make,
         EngineCache(records, models.make, freeze_garbage_collector),
-        Anchor(settings.anchor),
+        anchor,
         hooks=settings.webhook,
         max_future_us=round(settings.max_future_s * 1e6),
         answer_ttl_us=round(settings.keep_answers_days * 86_400e6),
@@ -88,4 +92,5 @@ def assemble(settings: EndpointSettings, bundles: Path, keys: Path) -> FastAPI:
     if settings.identity is not None:
         verifiers["token"] = Tokens(settings.identity)
     watcher = ReleaseWatcher(models, service.engine_cache, settings.look_every_s, purge=service.purge_expired)
-    return make_app(service, verifiers, settings, [dispatcher, watcher])
+    timer = AnchorTimer(anchor, records.head, now_us)
+    return make_app(service, verifiers, settings, [dispatcher, watcher, timer])

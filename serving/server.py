@@ -97,10 +97,12 @@ def serve(models: Path | Callable[[], Path], data_dir: Path, config: Path | None
     settings = load_settings(data_dir, config)
     with claimed(data_dir, settings.records_url, listen.host, listen.port) as listener:
         import serving.main  # noqa: F401 - once the claims hold, and here, so that no respawned worker imports it again
+        from serving.audit import start
 
         folder = models if isinstance(models, Path) else models()
         records = Records(settings.records_url)
         records.prepare()  # before the server starts, so that an error is one line
+        start.check(records, settings.anchor)
         records.close()
         keep_private(secrets_of(settings, config or data_dir / "endpoint.toml"))
         os.environ |= {MODELS: str(folder.absolute()), DATA_DIR: str(data_dir.absolute()), PARENT: str(os.getpid())}

@@ -11,7 +11,8 @@ from benchmarks.serving.http import ask, request
 from benchmarks.serving.place import HOUR_US, Place
 from benchmarks.serving.server import Endpoint, endpoint
 from serving.access.keys import add_key, revoke_key
-from serving.audit.chain import Actor, anchored_in
+from serving.audit.anchor import read_anchor
+from serving.audit.chain import Actor
 from serving.commands import RecordsAdmin
 from serving.ids import iso, now_us
 from serving.records.store import Records
@@ -90,7 +91,7 @@ def _is_silent(records: Records, anchor: Path) -> bool:
     head = records.head()
     deadline = time.monotonic() + _A_SECOND_S
     while time.monotonic() < deadline:
-        if anchor.exists() and max(anchored_in(anchor), default=0) >= head.audit_seq:
+        if anchor.exists() and max(_noted(anchor), default=0) >= head.audit_seq:
             return False
         time.sleep(0.05)
     return True
@@ -109,3 +110,7 @@ def _score(found: Endpoint) -> str:
     status, said = ask(found.port, found.send("POST", "/v1/batches/B1/scores", as_of))
     assert status == 200, said
     return said["score_id"]
+
+
+def _noted(anchor: Path) -> list[int]:
+    return [line.seq for line in read_anchor(anchor).lines]

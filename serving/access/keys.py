@@ -59,8 +59,10 @@ def add_key(
     site_list = orjson.dumps(sorted(checked_sites)).decode()
     record = asdict(KeyRecord(key_id, name, checked_kind, checked_role, site_list, at_us, expires_us))
     with records.write() as (connection, now):
-        connection.execute(insert(api_keys), {**record, "secret_hash": kept.text})
-        chain.append(connection, now, actor, "key_added", f"key:{key_id}", at_us=at_us, new=record)
+        row = {**record, "secret_hash": kept.text}
+        connection.execute(insert(api_keys), row)
+        new = record | chain.secret_digest(row)
+        chain.append(connection, now, actor, "key_added", f"key:{key_id}", at_us=at_us, new=new)
     return key_id, key
 
 

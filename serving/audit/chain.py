@@ -1,27 +1,19 @@
-"""The audit trail: a chain of entries, and the anchor, a file that notes where the chain ended.
+"""The audit trail: a chain of entries.
 
 Each entry says who did what to which record, what it was and is, when and why, and holds the hash of the entry before. An
 entry is written in the transaction of the change that it describes. Whoever rewrites or cuts the chain in the database
-has to change the anchor as well, which should lie where the database's administrator cannot write.
+has to change the anchor as well (`serving.audit.anchor`).
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
-import os
-import re
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import structlog
 from sqlalchemy import Connection, insert, select
 
 from features.canonical import canonical
-from features.errors import StorageError
 from serving.ids import iso
 from serving.records.rows import KeptRow
 from serving.records.store import Head
@@ -29,9 +21,7 @@ from serving.records.tables import audit
 
 _CHUNK = 5_000
 _INSERT = insert(audit)
-_MAX_LINE = 200  # bytes, at least the length of a line of the anchor
-_PARTIAL_LINE = re.compile(rb"[0-9]+( [0-9a-f]{0,64}( [0-9TZ:.-]*)?)?")
-_log = structlog.get_logger("batchguard.audit")
+_QUARANTINED = ("id", "batch_id", "table_name", "code", "reason", "content", "recorded_us", "request_id")
 
 
 @dataclass(frozen=True)
@@ -82,7 +72,10 @@ class Entry:
 
     def to_json(self) -> dict[str, str | int | None]:
         """The entry for people and other systems: as stored, with the time in ISO 8601."""
-        return {**vars(self), "at": self.at}
+        try:
+            return {**vars(self), "at": self.at}
+        except OverflowError:  # the entry was changed
+            return {**vars(self), "at": str(self.at_us)}
 
 
 def append(
@@ -153,76 +146,19 @@ def rows_digest(batch_id: str, table: str, kept: Sequence[KeptRow]) -> dict[str,
     return {"batch_id": batch_id, "table": table, "first": first, "n": len(kept), "sha256": digest.hexdigest()}
 
 
-class Anchor:
-    """Lines `seq hash time`, at most one per interval, never rewritten.
-
-    Args:
-        path: The file; several processes may share it.
-        interval_us: Shortest time between two lines, and between two attempts if the file cannot be written.
-    """
-
-    def __init__(self, path: Path, interval_us: int = 1_000_000) -> None:
-        self.path, self._interval_us = path, interval_us
-        self._seq, self._tried_us = 0, -interval_us
-        self._lock = threading.Lock()
-
-    def note(self, now: Head, at_us: int, *, at_once: bool = False) -> None:
-        """Write the end of the chain down, unless that was done within the interval.
-
-        The chain is committed already: if the anchor cannot be written, the log says so and a later call tries again.
-        """
-        with self._lock:
-            if now.audit_seq <= self._seq or (0 <= at_us - self._tried_us < self._interval_us and not at_once):
-                return
-            self._tried_us = at_us
-            try:
-                _append_line(self.path, f"{now.audit_seq} {now.audit_hash} {iso(at_us)}\n".encode())
-            except OSError as error:
-                _log.error("anchor not written", path=str(self.path), error=error.strerror)
-                return
-            self._seq = now.audit_seq
+def quarantine_digest(table: str, kept: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """The content of the entry on rows that one request had rejected: how many, why, and the digest of the records."""
+    lines = sorted(canonical({name: row[name] for name in _QUARANTINED}) for row in kept)
+    codes = sorted({str(row["code"]) for row in kept})
+    return {"table": table, "n": len(kept), "codes": codes, "sha256": hashlib.sha256(b"\n".join(lines)).hexdigest()}
 
 
-def anchored_in(path: Path | None) -> dict[int, str]:
-    """Hash of the chain's end by its number; empty without an anchor. A last line that is not complete does not count.
-
-    Raises:
-        StorageError: The file holds something else.
-    """
-    if path is None or not path.exists():
-        return {}
-    found = {}
-    complete, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
-    for number, line in enumerate(complete.splitlines(), start=1):
-        parts = line.split(" ")
-        if len(parts) != 3 or not parts[0].isdigit() or len(parts[1]) != 64:
-            raise StorageError(f"{path}:{number}: no line of an anchor", remedy="Restore the file from its backup.")
-        found[int(parts[0])] = parts[1]
-    return found
+def event_digest(event: Mapping[str, object]) -> dict[str, object]:
+    """The part of an event's record that its entry holds; its digest covers the payload."""
+    payload = hashlib.sha256(str(event["payload"]).encode()).hexdigest()
+    return {name: event[name] for name in ("event_id", "kind", "site_id", "made_us")} | {"payload_sha256": payload}
 
 
-def _append_line(path: Path, line: bytes) -> None:
-    """Append a complete line or nothing, behind complete lines."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o640)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        end = _end_of_lines(handle)
-        if os.write(handle, line) < len(line):  # a full disk takes a part of the line
-            os.ftruncate(handle, end)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _end_of_lines(handle: int) -> int:
-    """Length of the file; a partial last line, left by a machine that crashed, is cut off."""
-    length = os.fstat(handle).st_size
-    tail = os.pread(handle, _MAX_LINE, max(0, length - _MAX_LINE))
-    partial = tail[tail.rfind(b"\n") + 1 :]
-    if partial and not _PARTIAL_LINE.fullmatch(partial):
-        raise OSError(errno.EINVAL, "the file ends in no line of an anchor")
-    if partial:
-        os.ftruncate(handle, length - len(partial))
-    return length - len(partial)
+def secret_digest(key: Mapping[str, object]) -> dict[str, str]:
+    """What the entry on a key holds of its secret: the digest of the argon2id hash, which lets nobody try secrets."""
+    return {"secret_hash_sha256": hashlib.sha256(str(key["secret_hash"]).encode()).hexdigest()}

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-from collections import defaultdict
+import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, select
 
-from features.canonical import canonical
-from serving.audit.chain import Entry, anchored_in, entries, entry_hash, review_digest, rows_digest, score_digest
-from serving.records.migrate import guards_missing
-from serving.records.rows import KeptRow
-from serving.records.store import Records, head_of
-from serving.records.tables import GENESIS, api_keys, inline_histories, reviews, rows, scores
+from serving.audit.anchor import AnchorContent, read_anchor
+from serving.audit.chain import Entry, entries, entry_hash
+from serving.audit.kept import Kept, Recorded, event_problems, kept_records
+from serving.audit.start import REPLACED, TIED, heads_wrong, target_of
+from serving.records.guards import guard_faults
+from serving.records.store import Records
+from serving.records.tables import GENESIS, inline_histories, scores
 
-_GROUP = ("request_id", "batch_id", "table_name")
+_KINDS = ("score", "digest of a score", "review", "rows", "quarantine", "key", "inline history")
+_MOST_SAID = 3  # lines about entries of the anchor that are gone
+_REMEDY = "start the endpoint, or run batchguard audit accept --why TEXT"
 
 
 @dataclass(frozen=True)
@@ -30,60 +31,87 @@ class Verification:
         n_entries: Entries read.
         n_records: Records compared with their entries.
         problems: One line each; empty if everything is as it was written.
+        notes: One line for each time that a person began the anchor anew.
     """
 
     n_entries: int
     n_records: int
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """A record: its kind, and the content that its entry should have, newest spelling first."""
+@dataclass
+class _Trail:
+    """What is read of the trail: problems, records, entries about anchors, its end, and hashes that the anchor misses."""
 
-    kind: str
-    spellings: tuple[str, ...]
+    missing: dict[int, set[str]]
+    n_entries: int = 0
+    problems: list[str] = field(default_factory=list)
+    recorded: Recorded = field(default_factory=Recorded)
+    anchors: list[Entry] = field(default_factory=list)
+    end: int = 0
+    hashes: dict[int, str] = field(default_factory=dict)  # of entries later than the anchor's end
 
 
-def verify(records: Records, anchor: Path | None) -> Verification:
+def verify(records: Records, anchor: Path | None, *, patience_s: float = 0.0) -> Verification:
     """Recompute the chain, and compare it with the anchor and with the records.
+
+    Args:
+        records: Prepared, or opened to be read.
+        anchor: The file; None: it is not looked at.
+        patience_s: How long an anchor that is behind may take to follow, as that of a running endpoint does in a second.
 
     Raises:
         RecordsUnavailableError: The records cannot be read.
-        StorageError: The anchor cannot be read.
     """
-    anchored, problems, n_entries = anchored_in(anchor), list[str](), 0
-    recorded: dict[str, set[str]] = defaultdict(set)
-    keys: dict[str, dict[str, object]] = {}
+    content = AnchorContent() if anchor is None else read_anchor(anchor)
+    trail, kept = _Trail(_by_seq(content)), list[Kept]()
     with records.read() as connection:
-        for found in _checked(entries(connection), anchored, recorded, keys):
-            n_entries += 1
-            problems += found
-        problems += [f"entry {seq} of the anchor is gone: the chain was cut" for seq in sorted(anchored)]
-        kept = list(_kept(connection))
-        problems += _unsound(connection)
-    recorded["key"] = {canonical(key).decode() for key in keys.values()}
-    problems += _differences(recorded, kept)
-    return Verification(n_entries, len(kept), tuple(problems))
+        for part in (_chain_problems(connection, trail), _record_problems(connection, trail.recorded, kept)):
+            trail.problems += _read_as_written(part)
+    if anchor is not None:
+        trail.problems += _read_as_written(_anchor_problems(anchor, content, trail, patience_s))
+    return Verification(trail.n_entries, len(kept), tuple(trail.problems), tuple(_notes(trail.anchors)))
 
 
-def _checked(
-    found: Iterable[Entry], anchored: dict[int, str], recorded: dict[str, set[str]], keys: dict[str, dict[str, object]]
-) -> Iterator[list[str]]:
-    """Problems of each entry; takes its line from the anchor and adds its content to what is recorded."""
-    expected, previous = 1, GENESIS
-    for entry in found:
-        problems = list(_faults(entry, expected, previous))
-        if anchored.pop(entry.seq, entry.hash) != entry.hash:
-            problems.append(f"entry {entry.seq} is not the one of the anchor: the chain was written anew")
-        if entry.action in ("key_added", "key_revoked") and entry.new:
-            keys.setdefault(entry.object, {}).update(orjson.loads(entry.new))
-        elif entry.action == "rows" and entry.new:
-            recorded["rows"].add(entry.new)
-        elif entry.action in ("score", "review") and entry.new:
-            recorded[entry.action].add(f"{entry.new} {entry.who} {entry.request_id}")
-        yield problems
+def _read_as_written(problems: Iterable[str]) -> Iterator[str]:
+    """The problems, up to a value that no version of this software wrote, which is one as well."""
+    try:
+        yield from problems
+    except (TypeError, ValueError, AttributeError, OverflowError, LookupError) as error:
+        yield f"the records hold a value that this software never wrote ({type(error).__name__}: {error})"[:200]
+
+
+def _record_problems(connection: Connection, recorded: Recorded, kept: list[Kept]) -> Iterator[str]:
+    yield from _unsound(connection)
+    yield from event_problems(connection, recorded)
+    kept += kept_records(connection)
+    yield from _differences(recorded.texts(), kept)
+
+
+def _by_seq(content: AnchorContent) -> dict[int, set[str]]:
+    """Hashes that an anchor holds of each number."""
+    found: dict[int, set[str]] = {}
+    for line in content.lines:
+        found.setdefault(line.seq, set()).add(line.hash)
+    return found
+
+
+def _chain_problems(connection: Connection, trail: _Trail) -> Iterator[str]:
+    """Problems of each entry, and entries of the anchor that are gone; takes the trail in."""
+    expected, previous, anchored = 1, GENESIS, max(trail.missing, default=0)
+    for entry in entries(connection):
+        trail.n_entries, trail.end = trail.n_entries + 1, entry.seq
+        yield from _faults(entry, expected, previous)
+        if trail.missing.pop(entry.seq, {entry.hash}) != {entry.hash}:
+            yield f"entry {entry.seq} is not the one of the anchor: the chain was written anew"
+        if entry.action in (TIED, REPLACED):
+            trail.anchors.append(entry)
+        if entry.seq > anchored:
+            trail.hashes[entry.seq] = entry.hash
+        trail.recorded.add(entry)
         expected, previous = entry.seq + 1, entry.hash
+    yield from _gone(trail.missing)
 
 
 def _faults(entry: Entry, expected: int, previous: str) -> Iterator[str]:
@@ -95,61 +123,85 @@ def _faults(entry: Entry, expected: int, previous: str) -> Iterator[str]:
         yield f"entry {entry.seq} was changed"
 
 
-def _kept(connection: Connection) -> Iterator[_Kept]:
-    """All records; one whose own digest is wrong counts as a record without an entry."""
-    for score in connection.execute(select(scores)).mappings():
-        body = hashlib.sha256(score["body"].encode()).hexdigest()
-        content, by = score_digest({**score, "body_sha256": body}), f" {score['principal']} {score['request_id']}"
-        earlier = {name: value for name, value in content.items() if name != "site_id"}
-        yield _Kept("score", (canonical(content).decode() + by, canonical(earlier).decode() + by))
-        if body != score["body_sha256"]:
-            yield _Kept("digest of a score", (score["score_id"],))
-    for review in connection.execute(select(reviews)).mappings():
-        text = canonical(review_digest({**review})).decode()
-        yield _Kept("review", (f"{text} {review['reviewer']} {review['request_id']}",))
-    for key in connection.execute(select(api_keys)).mappings():
-        public = {str(name): key[name] for name in key if name != "secret_hash"}
-        yield _Kept("key", (canonical(public).decode(),))
-    for history in connection.execute(select(inline_histories)):
-        if hashlib.sha256(history.content.encode()).hexdigest() != history.sha256:
-            yield _Kept("inline history", (history.sha256,))
-    yield from _rows_kept(connection)
+def _gone(missing: dict[int, set[str]]) -> Iterator[str]:
+    seqs = sorted(missing)
+    yield from (f"entry {seq} of the anchor is gone: the chain was cut" for seq in seqs[:_MOST_SAID])
+    if len(seqs) > _MOST_SAID:
+        yield f"{len(seqs)} entries of the anchor are gone, up to {seqs[-1]}"
 
 
-def _rows_kept(connection: Connection) -> Iterator[_Kept]:
-    """Rows of one request, batch and table, which share an entry."""
-    wanted = select(*(rows.c[name] for name in (*_GROUP, *KeptRow._fields))).order_by(rows.c.seq)
-    for (_, batch_id, table), group in itertools.groupby(connection.execute(wanted), _group):
-        kept = [KeptRow._make(row[len(_GROUP) :]) for row in group]
-        content = rows_digest(batch_id, table, kept)
-        earlier = hashlib.sha256(b"".join(row.content.encode() + b"\n" for row in kept)).hexdigest()
-        yield _Kept("rows", (canonical(content).decode(), canonical(content | {"sha256": earlier}).decode()))
+def _anchor_problems(path: Path, content: AnchorContent, trail: _Trail, patience_s: float) -> Iterator[str]:
+    """Faults of the file, what the trail says it held, and entries at the end that it does not vouch for."""
+    yield from content.problems
+    if not path.exists():
+        if trail.end:
+            yield f"there is no anchor {path}: nothing outside the records vouches for {trail.end} entries; {_REMEDY}"
+        return
+    if not content.lines and not content.problems and trail.end:
+        yield f"the anchor {path} is empty: nothing outside the records vouches for {trail.end} entries; {_REMEDY}"
+    yield from _untied(path, content, trail.anchors)
+    last = max((line.seq for line in content.lines), default=0)
+    if content.lines and last < trail.end:
+        followed = _followed(path, trail.end, patience_s) if patience_s else content
+        last = max((line.seq for line in followed.lines), default=0)
+        for line in followed.lines[len(content.lines) :]:
+            if trail.hashes.get(line.seq, line.hash) != line.hash:
+                yield f"entry {line.seq} is not the one of the anchor: the chain was written anew"
+        if last < trail.end:
+            yield f"the anchor ends at entry {last}, the trail at {trail.end}: it was shortened, or not written since; {_REMEDY}"
 
 
-def _group(row: Row) -> tuple[str, str, str]:
-    return row.request_id, row.batch_id, row.table_name
+def _followed(path: Path, seq: int, patience_s: float) -> AnchorContent:
+    """The anchor once it is as far as an entry, or as it is when the time is over."""
+    until = time.monotonic() + patience_s
+    while True:
+        content = read_anchor(path)
+        if any(line.seq >= seq for line in content.lines[-1:]) or time.monotonic() >= until:
+            return content
+        time.sleep(0.1)
+
+
+def _untied(path: Path, content: AnchorContent, of_anchors: list[Entry]) -> Iterator[str]:
+    """Starts of the endpoint whose anchor is not the beginning of this one."""
+    own = [entry for entry in of_anchors if entry.object == target_of(path)] or of_anchors
+    since = max((i for i, entry in enumerate(own, start=1) if entry.action == REPLACED), default=0)
+    there = {(line.seq, line.digest) for line in content.lines} | {(0, "")}
+    stated = [(entry, orjson.loads(entry.new or "{}")) for entry in own[since:]]
+    gone = [entry.seq for entry, held in stated if (held.get("seq"), held.get("digest")) not in there]
+    if gone:
+        yield f"the anchor {path} is not the one of entry {gone[0]}: lines that it held then were cut, changed or replaced"
+    elif stated and any(not line.stated and line.seq >= stated[0][0].seq for line in content.lines):
+        yield f"the anchor {path} has lost the digests of lines"
+
+
+def _notes(of_anchors: list[Entry]) -> Iterator[str]:
+    for entry in of_anchors:
+        if entry.action == REPLACED:
+            yield f"entry {entry.seq}: {entry.who} began the anchor anew: {entry.why}"
 
 
 def _unsound(connection: Connection) -> Iterator[str]:
-    """Faults that no entry shows: missing triggers, a head behind its rows, histories of scores that are gone."""
-    gone = guards_missing(connection)
-    if gone:
-        yield f"the guard against change is gone from {', '.join(gone)}"
-    newest = connection.execute(select(func.max(rows.c.seq))).scalar_one() or 0
-    in_head = head_of(connection).rows_seq
-    if in_head != newest:
-        yield f"the head says {in_head} rows, the newest is {newest}"
-    there = select(inline_histories.c.sha256)
+    """Faults that no entry shows: triggers, the head, histories without their score and scores without their history."""
+    yield from guard_faults(connection)
+    head_fault = heads_wrong(connection)
+    if head_fault is not None:
+        yield head_fault
+    there, needed = select(inline_histories.c.sha256), select(scores.c.inline_sha256)
     alone = scores.c.inline_sha256.is_not(None) & scores.c.inline_sha256.not_in(there)
     for score_id in connection.execute(select(scores.c.score_id).where(alone)).scalars():
         yield f"the history that score {score_id} was made from is gone"
+    of_none = inline_histories.c.sha256.not_in(needed.where(scores.c.inline_sha256.is_not(None)))
+    for sha256 in connection.execute(there.where(of_none)).scalars():
+        yield f"history {sha256} is of no score"
 
 
-def _differences(recorded: dict[str, set[str]], kept: Iterable[_Kept]) -> Iterator[str]:
+def _differences(recorded: dict[str, set[str]], kept: Iterable[Kept]) -> Iterator[str]:
     """Records without an entry, and entries without a record."""
-    for kind in ("score", "digest of a score", "review", "rows", "key", "inline history"):
-        in_trail = recorded[kind]
-        found = [record.spellings for record in kept if record.kind == kind]
+    by_kind: dict[str, list[tuple[str, ...]]] = {kind: [] for kind in _KINDS}
+    for record in kept:
+        by_kind[record.kind].append(record.spellings)
+    for kind, found in by_kind.items():
+        in_trail = recorded.get(kind, set())
         there = {next((text for text in texts if text in in_trail), texts[0]) for texts in found}
         yield from (
             f"{kind} without its entry in the trail, or changed since: {text[:120]}" for text in there - in_trail

@@ -8,19 +8,24 @@ from sqlalchemy import Connection, insert
 
 from features.canonical import canonical
 from serving.access.principals import ALL_SITES
+from serving.audit import chain
+from serving.audit.chain import Actor
 from serving.ids import iso, new_id
+from serving.records.store import Head
 from serving.records.tables import deliveries, events_out
 from serving.settings import Webhook
 
 
 def emit(
-    connection: Connection, hooks: Sequence[Webhook], kind: str, *, site_id: str, score: Mapping[str, object], at_us: int,
-    before: str | None = None,
+    connection: Connection, now: Head, actor: Actor, hooks: Sequence[Webhook], kind: str, *, site_id: str,
+    score: Mapping[str, object], at_us: int, before: str | None = None,
 ) -> None:  # fmt: skip
-    """Store an event and its deliveries, in the transaction of the score; nothing if no webhook subscribes to it.
+    """Store an event, its deliveries and its entry of the audit trail, in the transaction of the score; nothing if no webhook subscribes to it.
 
     Args:
         connection: The transaction.
+        now: The head that it holds.
+        actor: Of the score.
         hooks: All webhooks.
         kind: `score.created` or `decision.changed`.
         site_id: Site of the batch.
@@ -40,3 +45,5 @@ def emit(
     delivery = {"event_id": event_id, "attempts": 0, "next_us": at_us, "delivered_us": None, "error": ""}
     connection.execute(insert(events_out), event)
     connection.execute(insert(deliveries), [delivery | {"webhook": name} for name in receivers])
+    new = chain.event_digest(event) | {"receivers": receivers}
+    chain.append(connection, now, actor, "event", f"event:{event_id}", at_us=at_us, new=new)

@@ -21,6 +21,8 @@ import structlog
 from sqlalchemy import ColumnElement, select, update
 
 from features.errors import BatchguardError
+from serving.audit import chain
+from serving.audit.chain import Actor
 from serving.events.b2mml import work_alert
 from serving.ids import now_us
 from serving.records.store import Records
@@ -34,6 +36,7 @@ TIMEOUT_S = 5.0
 MAX_ATTEMPTS = 20  # with the waits below: about three days
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 2.0, 6 * 3600.0
 _CHUNK = 20
+_OUTBOX = Actor("system:outbox", "service", "")
 _log = structlog.get_logger("batchguard.outbox")
 
 
@@ -147,8 +150,10 @@ class WebhookDispatcher:
             "next_us": None if not error or given_up else now + round(1e6 * wait_s(attempts)),
         }
         where = (deliveries.c.event_id == event_id) & (deliveries.c.webhook == webhook)
-        with self._records.write() as (connection, _):
+        with self._records.write() as (connection, head):
             connection.execute(update(deliveries).where(where).values(**values))
+            chain.append(connection, head, _OUTBOX, "delivery", f"event:{event_id}", at_us=now,
+                         new={"event_id": event_id, "webhook": webhook} | values)  # fmt: skip
         if error:
             _log.warning(
                 "not delivered", webhook=webhook, event_id=event_id, attempts=attempts, error=error, given_up=given_up

@@ -11,7 +11,6 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from features.errors import StorageError
-from serving.records.tables import APPEND_ONLY
 
 _LOCK = 7_218_115  # any number, the same in all processes
 
@@ -39,13 +38,17 @@ def migrate(connection: Connection) -> None:
         command.upgrade(config, "head")
 
 
-def guards_missing(connection: Connection) -> list[str]:
-    """Append-only tables that lack a trigger against changes or deletions."""
-    if connection.dialect.name == "postgresql":
-        found = connection.exec_driver_sql("SELECT tgname FROM pg_trigger WHERE tgenabled <> 'D'").scalars()
-        wanted = {table: {f"{table}_kept"} for table in APPEND_ONLY}
-    else:
-        found = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'").scalars()
-        wanted = {table: {f"{table}_no_update", f"{table}_no_delete"} for table in APPEND_ONLY}
-    there = set(found)
-    return [table for table, names in wanted.items() if not names <= there]
+def check_shape(connection: Connection) -> None:
+    """Check that the database has the schema of this version, without a migration.
+
+    Raises:
+        StorageError: It has another one.
+    """
+    script = ScriptDirectory(str(Path(__file__).parent / "migrations"))
+    there = MigrationContext.configure(connection).get_current_revision()
+    if there != script.get_current_head():
+        raise StorageError(
+            f"the records are of another shape ({there})",
+            expected=str(script.get_current_head()),
+            remedy="Copy them to a folder that can be written: they are brought to this shape there.",
+        )

@@ -79,15 +79,16 @@ def append_rows(
 
 def append_quarantine(
     connection: Connection, batch_id: str, table: str, rejected: Sequence[RejectedRow], *, at_us: int, request_id: str
-) -> None:
-    """Store rows that were rejected, each with its code and reason, as they were sent."""
+) -> list[dict[str, str | int]]:
+    """Store rows that were rejected, each with its code and reason, as they were sent; returns them as they are stored."""
     common = {"batch_id": batch_id, "table_name": table, "recorded_us": at_us, "request_id": request_id}
-    if rejected:
-        connection.execute(
-            insert(quarantine),
-            [{**common, "id": new_id(at_us), "code": code, "reason": reason, "content": canonical(row).decode()}
-             for code, reason, row in rejected],
-        )  # fmt: skip
+    kept = [
+        {**common, "id": new_id(at_us), "code": code, "reason": reason, "content": canonical(row).decode()}
+        for code, reason, row in rejected
+    ]
+    if kept:
+        connection.execute(insert(quarantine), kept)
+    return kept
 
 
 def key_of(table: str, row: Row) -> str:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from select import POLLIN, poll
 from typing import Protocol, TypeVar
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, select, update
 from sqlalchemy.engine import make_url
 
 from features.errors import StorageError
 from serving.private_files import keep_private
-from serving.records.migrate import migrate
+from serving.records.migrate import check_shape, migrate
 from serving.records.tables import head
 
 WAIT_S = 2.0  # for a lock or a connection: an MES gives up after 5 s
@@ -80,6 +81,15 @@ class Records:
         with _as_unavailable(), self._begin(_WRITES) as connection:
             migrate(connection)
 
+    def check_shape(self) -> None:
+        """Check that records which are only read have the newest schema.
+
+        Raises:
+            StorageError: They were made by another version of the software, or cannot be read.
+        """
+        with self.read() as connection:
+            check_shape(connection)
+
     @contextlib.contextmanager
     def read(self) -> Generator[Connection]:
         """A connection that sees one state of the records.
@@ -103,6 +113,17 @@ class Records:
             now = Head(*connection.execute(_LOCKED_HEAD).one())
             yield connection, now
             connection.execute(_MOVE_HEAD, vars(now))
+
+    @contextlib.contextmanager
+    def repair(self) -> Generator[Connection]:
+        """A transaction of the only writer that relies on no head: for its repair.
+
+        Raises:
+            RecordsUnavailableError: The transaction cannot begin or commit.
+        """
+        with _as_unavailable(), self._begin(_WRITES) as connection:
+            connection.execute(select(head.c.id).with_for_update()).all()
+            yield connection
 
     def submit(
         self, work: Callable[[Connection, Head], _T], on_commit: Callable[[Head], None] = lambda _: None
@@ -192,6 +213,31 @@ def default_url(data_dir: Path) -> str:
     return f"sqlite:///{(data_dir / 'records.db').absolute()}"
 
 
+def read_only_url(url: str) -> str:
+    """URL that opens SQLite records without any write, if their file or folder is write-protected; any other URL as it is.
+
+    Raises:
+        StorageError: A part of such records is in a log beside them, which cannot be read without a write.
+    """
+    with contextlib.suppress(exc.ArgumentError, exc.NoSuchModuleError):
+        parsed = make_url(url)
+        path = Path(parsed.database or "")
+        if parsed.get_backend_name() != "sqlite" or not path.is_file() or _is_writable(path):
+            return url
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise StorageError(
+                f"the records {path} are write-protected, and the newest of them are in {log.name}",
+                remedy="Copy both files to a folder that can be written, and name it.",
+            )
+        return f"sqlite:///file:{quote(str(path.absolute()))}?mode=ro&immutable=1&uri=true"
+    return url
+
+
+def _is_writable(path: Path) -> bool:
+    return all(os.access(there, os.W_OK) and there.stat().st_mode & 0o222 for there in (path, path.parent))
+
+
 def sqlite_file(url: str) -> Path | None:
     """The file of a SQLite database, without links in its path; None: another kind of database, or no URL of one."""
     with contextlib.suppress(exc.ArgumentError, exc.NoSuchModuleError):
@@ -224,14 +270,17 @@ def _engine(url: str) -> Engine:
 def _sqlite(url: URL) -> Engine:
     if not url.database or url.database == ":memory:":
         raise StorageError("records cannot be kept in memory", expected="sqlite:///PATH")
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    _keep_private(Path(url.database.removeprefix("file:").partition("?")[0]))
+    only_reads = "immutable" in url.query
+    if not only_reads:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        _keep_private(Path(url.database.removeprefix("file:").partition("?")[0]))
     engine = create_engine(url, pool_size=10, max_overflow=40, pool_timeout=WAIT_S, connect_args={"timeout": WAIT_S})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None  # no implicit BEGIN of Python, which would take the lock too late
-        for line in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+        kept = ("query_only=ON",) if only_reads else ("journal_mode=WAL", "synchronous=FULL")
+        for line in (*kept, "foreign_keys=ON", "trusted_schema=OFF"):
             connection.execute(f"PRAGMA {line}")
 
     @event.listens_for(engine, "begin")

@@ -178,9 +178,9 @@ def _store_rows(
     if stored:
         new = chain.rows_digest(batch_id, table, stored)
         chain.append(connection, now, call.actor, "rows", target, at_us=at_us, new=new)
-    append_quarantine(connection, batch_id, table, rejected, at_us=at_us, request_id=request_id)
+    refused = append_quarantine(connection, batch_id, table, rejected, at_us=at_us, request_id=request_id)
     if rejected:
-        codes = {"table": table, "n": len(rejected), "codes": sorted({row.code for row in rejected})}
+        codes = chain.quarantine_digest(table, refused)
         chain.append(connection, now, call.actor, "rows_rejected", target, at_us=at_us, new=codes)
 
 

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -210,7 +211,7 @@ def _kept(
                 raise BusyError("another process has taken rows in")
         for one, row in zip(made, rows, strict=True):
             row["supersedes"] = superseded(connection, one.score.batch_id, one.as_of_us)
-            _emit(service, connection, row, one.score.decision)
+            _emit(service, connection, now, call, row, one.score.decision)
             _store(connection, now, call, row)
         answer = Answer(200, rendered([score_json(row) for row in rows]))
         return answers.keep(connection, call, answer, rows[-1]["scored_us"])
@@ -264,16 +265,19 @@ def _keep_history(connection: Connection, sha256: str, content: str) -> None:
         connection.execute(insert(inline_histories), {"sha256": sha256, "content": content})
 
 
-def _emit(service: ScoringService, connection: Connection, row: dict[str, Any], decision: str | None) -> None:
+def _emit(
+    service: ScoringService, connection: Connection, now: Head, call: Call, row: dict[str, Any], decision: str | None
+) -> None:
     """Events of a score, before it is stored: the decision before is that of the newest one stored."""
     if not service.hooks:
         return
     before = decision_before(connection, row["batch_id"], row["as_of_us"])
     said = score_json(row)
-    outbox.emit(connection, service.hooks, "score.created", site_id=row["site_id"], score=said, at_us=row["scored_us"])
+    emit = partial(outbox.emit, connection, now, call.actor, service.hooks, site_id=row["site_id"], score=said,
+                   at_us=row["scored_us"])  # fmt: skip
+    emit("score.created")
     if decision is not None and decision != before:
-        outbox.emit(connection, service.hooks, "decision.changed", site_id=row["site_id"], score=said,
-                    at_us=row["scored_us"], before=before)  # fmt: skip
+        emit("decision.changed", before=before)
 
 
 def _not_in_the_future(as_of_us: int | None, now_us: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from serving.access.principals import Principal
-from serving.audit.chain import Anchor
+from serving.audit.anchor import Anchor
 from serving.ids import now_us
 from serving.records import answers
 from serving.records.answers import Answer, Call, InFlight

@@ -10,7 +10,7 @@ import pytest
 from pipelines.bundle_export import KEYS, bundles_of, export
 from pipelines.endpoint_command import _bundles
 from pipelines.plant import Plant
-from serving.audit.chain import Anchor
+from serving.audit.anchor import Anchor
 from serving.commands import RecordsAdmin
 from serving.ids import microseconds
 from serving.interfaces import ROW_TABLES

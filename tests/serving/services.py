@@ -4,7 +4,7 @@ from pathlib import Path
 
 from serving.access.principals import Principal
 from serving.access.signing import Signature
-from serving.audit.chain import Anchor
+from serving.audit.anchor import Anchor
 from serving.ids import microseconds
 from serving.records.answers import Call
 from serving.records.store import Records

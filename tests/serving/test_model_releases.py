@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from features.canonical import canonical
-from serving.audit.chain import Anchor
+from serving.audit.anchor import Anchor
 from serving.bundle.manifest import BundleError
 from serving.ids import microseconds
 from serving.interfaces import EngineError

@@ -81,7 +81,7 @@ class Judge:
                     if row["score_id"] not in before.score_ids}  # fmt: skip
             wrong = _unlike(told, kept) + self._not_made_again(connection, kept.values())
             readings = _readings(connection, before.rows_seq)
-        problems = len(verification.verify(records, self.anchor).problems)
+        problems = len(verification.verify(records, self.anchor, patience_s=5.0).problems)
         records.close()
         sent = Counter(told.readings)
         lost = len(told.scores.keys() - kept.keys()) + (sent - readings).total()

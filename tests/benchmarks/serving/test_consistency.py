@@ -13,7 +13,7 @@ from benchmarks.serving.outages.consistency import Before, Judge
 from benchmarks.serving.outages.mes import Client, Told
 from benchmarks.serving.server import Endpoint
 from models.scoring.score import Score
-from serving.audit.chain import Anchor
+from serving.audit.anchor import Anchor
 from serving.interfaces import Engine
 from serving.records.store import Records
 from serving.service import intake, score_requests
@@ -58,7 +58,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     url = f"sqlite:///{tmp_path / 'records.db'}"
     records = Records(url)
     records.prepare()
-    service = ScoringService(records, make_counting_engine, EngineCache(records, make_counting_engine), Anchor(tmp_path / "anchor"),
+    service = ScoringService(records, make_counting_engine, EngineCache(records, make_counting_engine), Anchor(tmp_path / "anchor", 0.0),
                 clock=lambda: NOON)  # fmt: skip
     intake.put_batch(service, call(request_id="r0"), "B1", BATCH, "")
     judge = Judge(url, tmp_path / "anchor", Engines(CountingEngine))

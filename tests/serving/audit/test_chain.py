@@ -7,7 +7,8 @@ from sqlalchemy.exc import DBAPIError
 
 from serving.access.keys import add_key, revoke_key
 from serving.audit import chain, verification
-from serving.audit.chain import Actor, Anchor
+from serving.audit.anchor import Anchor
+from serving.audit.chain import Actor
 from serving.records.tables import APPEND_ONLY, metadata
 from serving.service import intake, reviews, score_requests
 from serving.settings import Webhook
@@ -99,6 +100,13 @@ def test_what_decides_who_sees_and_what_a_score_rests_on_is_held_against_the_tra
     assert any(said in problem for problem in verification.verify(records, None).problems)
 
 
+def test_the_last_entry_that_was_deleted_is_missed(records) -> None:
+    write(records)
+    bypassed(records, "DELETE FROM audit WHERE seq = 3")
+    [said] = verification.verify(records, None).problems
+    assert said.startswith("the head says that the trail ends at entry 3; it ends at 2")
+
+
 def test_a_guard_that_was_taken_away_is_missed(records) -> None:
     name = "rows_no_update" if records.engine.dialect.name == "sqlite" else "rows_kept ON rows"
     with records.engine.connect() as connection, connection.begin():
@@ -110,7 +118,10 @@ def test_a_chain_that_was_cut_is_found_by_the_anchor_alone(records, tmp_path) ->
     anchor = Anchor(tmp_path / "anchor")
     write(records)
     anchor.note(records.head(), NOON)
-    bypassed(records, "DELETE FROM audit WHERE seq = 3")
+    with records.read() as connection:
+        second = list(chain.entries(connection))[1]
+    moved = f"UPDATE head SET audit_seq = 2, audit_hash = '{second.hash}'"  # noqa: S608
+    bypassed(records, "DELETE FROM audit WHERE seq = 3", moved)
     assert verification.verify(records, None).problems == ()
     assert verification.verify(records, anchor.path).problems == ("entry 3 of the anchor is gone: the chain was cut",)
 
@@ -122,7 +133,8 @@ def test_a_chain_written_anew_is_found_by_the_anchor_alone(records, tmp_path) ->
     with records.read() as connection:
         last = list(chain.entries(connection))[-1]
     forged = chain.entry_hash(replace(last, why="another"))
-    bypassed(records, f"UPDATE audit SET why = 'another', hash = '{forged}' WHERE seq = 3")  # noqa: S608
+    changed = f"UPDATE audit SET why = 'another', hash = '{forged}' WHERE seq = 3"  # noqa: S608
+    bypassed(records, changed, f"UPDATE head SET audit_hash = '{forged}'")  # noqa: S608
     assert verification.verify(records, None).problems == ()
     assert verification.verify(records, anchor.path).problems == (
         "entry 3 is not the one of the anchor: the chain was written anew",

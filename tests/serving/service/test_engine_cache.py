@@ -5,7 +5,7 @@ from collections.abc import Callable
 import orjson
 import pytest
 
-from serving.audit.chain import Anchor
+from serving.audit.anchor import Anchor
 from serving.engine import LiveEngine
 from serving.ids import iso, microseconds
 from serving.live.rows import TypedRows, typed

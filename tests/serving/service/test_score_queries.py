@@ -10,7 +10,7 @@ import pytest
 
 from models.scoring.score import Release, Score
 from models.scoring.snapshots import SnapshotScorer, score_snapshots
-from serving.audit.chain import Anchor
+from serving.audit.anchor import Anchor
 from serving.ids import microseconds
 from serving.model_releases import ModelReleases
 from serving.records.store import Records
