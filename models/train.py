@@ -12,7 +12,8 @@ from threadpoolctl import threadpool_limits
 from features.dictionary import Feature
 from features.process import ProcessDefinition
 from models.cohort.encode import fit_encoder
-from models.cohort.splits import Fold, Seal, enough_failures, known_before, most_folds, seal_test, subject_groups
+from models.cohort.folds import Fold, most_folds
+from models.cohort.splits import Seal, enough_failures, known_before, seal_test, subject_groups
 from models.cohort.table import TrainingTable, before_the_label, end_of_batches, exclusions, training_table
 from models.evaluation.bands import equal_bands
 from models.learners.applicability.columns import DomainPlan
