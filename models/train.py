@@ -12,7 +12,8 @@ from threadpoolctl import threadpool_limits
 from features.dictionary import Feature
 from features.process import ProcessDefinition
 from models.cohort.encode import fit_encoder
-from models.cohort.splits import Fold, Seal, enough_failures, known_before, most_folds, seal_test, subject_groups
+from models.cohort.folds import Fold, most_folds
+from models.cohort.splits import Seal, enough_failures, known_before, seal_test, subject_groups
 from models.cohort.table import TrainingTable, before_the_label, end_of_batches, exclusions, training_table
 from models.evaluation.bands import equal_bands
 from models.learners.applicability.columns import DomainPlan
@@ -67,6 +68,7 @@ def train(
     seal: Seal | None = None,
     plan: Plan | None = None,
     groups: pd.DataFrame | None = None,
+    between: pd.DataFrame | None = None,
     progress: Progress | None = None,
 ) -> Trained:
     """Seal the newest batches, tune and calibrate on forward folds of the rest, fit once on all of it.
@@ -82,6 +84,8 @@ def train(
         seal: The test set to stay away from; None seals the newest share of the batches.
         plan: How; None takes the defaults.
         groups: Pairs `batch_id`, `group` that must not stand on both sides of a split; None takes the subjects.
+        between: `features.contracts.SNAPSHOT` at times between the checkpoints (`models.cohort.between`), for the
+            applicability domain; None: it knows the checkpoints only.
         progress: Called after every step.
 
     Raises:
@@ -139,7 +143,8 @@ def train(
         test_sha256=seal.sha256,
         usual_ages=usual_ages(rows, features),
     )
-    predictor = _with_domain(process, predictor, rows, features, failed)
+    later = rows.iloc[:0] if between is None else before_the_label(between, log)
+    predictor = _with_domain(process, predictor, rows, later[later["batch_id"].isin(failed.index)], features, failed)
     used = {"training": tuple(failed.index), "sealed test": seal.batch_ids}
     return Trained(predictor, seal, folds, folded.tuned, out_of_fold, exclusions(snapshots, log, used), failed, plan)
 
@@ -158,10 +163,13 @@ def _with_domain(
     process: ProcessDefinition,
     predictor: Predictor,
     rows: pd.DataFrame,
+    between: pd.DataFrame,
     features: tuple[Feature, ...],
     failed: pd.Series,
 ) -> Predictor:
-    """The same predictor with limits on where it applies, from the training rows alone."""
+    """The same predictor with limits on where it applies, from the rows of training batches alone."""
+    is_between = np.repeat([False, True], [len(rows), len(between)])
+    rows = pd.concat([rows, between], ignore_index=True) if len(between) else rows
     aligned = FeatureRows.of_frame(rows, features)
     aligner = FeatureAligner(predictor, aligned.columns)
     domain = fit_applicability(
@@ -171,7 +179,10 @@ def _with_domain(
         failed,
         missing=aligner.missing(aligned.values),
         stale=aligner.stale(aligned.values, aligned.elapsed_h),
-        plan=DomainPlan(min_batches=process.decision.batches_per_subgroup),
+        between=is_between,
+        plan=DomainPlan(
+            min_batches=process.decision.batches_per_subgroup, planned_h=process.process.planned_duration_h
+        ),
     )
     return replace(predictor, applicability=domain)
 

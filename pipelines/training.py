@@ -23,6 +23,7 @@ from models.evaluation.sealed_test import sealed_rows
 from models.learners.trees import Plan
 from models.registry import RegisteredModel, Registry
 from models.train import Trained, train
+from pipelines.between_checkpoints import snapshots_between
 from pipelines.feature_tables import read_dictionary
 from pipelines.history import last_report
 from pipelines.plant import Plant
@@ -123,7 +124,7 @@ def make_challenger(plant: Plant, progress: Progress) -> tuple[RegisteredModel, 
     seal = Seal.load(plant.models_dir / "sealed_test.json")
     trained = train(
         plant.process, history.snapshots, history.dictionary, history.batches, history.labels,
-        observations=history.observations, dispositions=history.dispositions, seal=seal,
+        observations=history.observations, dispositions=history.dispositions, seal=seal, between=history.between,
         plan=Plan(trials=plant.settings.trials), progress=_of_training(progress),
     )  # fmt: skip
     trained.predictor.save(plant.models_dir / trained.predictor.sha256)
@@ -145,6 +146,7 @@ class _History:
     """Input of training and test."""
 
     snapshots: pd.DataFrame
+    between: pd.DataFrame
     dictionary: tuple[Feature, ...]
     batches: pd.DataFrame
     labels: pd.DataFrame
@@ -153,12 +155,14 @@ class _History:
 
 
 def _read(plant: Plant) -> _History:
-    """Snapshots and labels, and the results of the release attributes and the failure modes behind them."""
+    """Snapshots at checkpoints and between them, labels, and the results of the release attributes and the failure modes behind them."""
+    labels = plant.labels()
     return _History(
         snapshots=plant.features.read("snapshot_features").to_pandas(),
+        between=snapshots_between(plant, pd.Index(labels["batch_id"].unique())),
         dictionary=read_dictionary(plant),
         batches=plant.table("batches"),
-        labels=plant.labels(),
+        labels=labels,
         observations=plant.observations_of(q.parameter for q in plant.process.quality_attribute),
         dispositions=plant.table("dispositions"),
     )
@@ -186,6 +190,7 @@ def _evaluate(
     evaluation = evaluate(
         process, trained, history.snapshots, history.dictionary, history.batches, history.labels,
         observations=history.observations, dispositions=history.dispositions, splits=splits,
+        between=history.between,
     )  # fmt: skip
     progress("drawing figures and writing the report")
     shap_images = shap_plots(

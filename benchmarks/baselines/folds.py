@@ -7,8 +7,9 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from models.cohort.folds import Fold, most_folds
 from models.cohort.labels import labels_as_of
-from models.cohort.splits import Fold, most_folds, subject_groups
+from models.cohort.splits import subject_groups
 from pipelines.plant import Plant
 
 BUDGETS = (0.01, 0.02, 0.03, 0.04, 0.05)

@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from features.errors import TrainingError
@@ -54,23 +52,6 @@ class Seal:
         return seal
 
 
-@dataclass(frozen=True)
-class Fold:
-    """One step forward in time.
-
-    Attributes:
-        name: For messages, for example "fold 2 of 4".
-        cut: Start of the validation block; only labels known before it train.
-        train: Batch ids.
-        validation: Batch ids, all started at or after the cut.
-    """
-
-    name: str
-    cut: pd.Timestamp
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-
-
 def seal_test(batches: pd.DataFrame, log: pd.DataFrame, *, process_id: str, share: float = 0.25) -> Seal:
     """Seal the newest share of the dispositioned, uncensored batches.
 
@@ -86,7 +67,7 @@ def seal_test(batches: pd.DataFrame, log: pd.DataFrame, *, process_id: str, shar
         TrainingError: Fewer than four batches have an outcome.
     """
     labels = labels_as_of(log)
-    started = _started(batches, labels.index[~labels["censored"]])
+    started = in_order_of_start(batches, labels.index[~labels["censored"]])
     if len(started) < 4:
         raise TrainingError(
             f"{process_id}: {len(started)} batches have an outcome",
@@ -138,69 +119,8 @@ def known_before(
     labels = labels[~labels["censored"]]
     theirs = groups.loc[groups["batch_id"].isin(away_from), "group"]
     shared = groups.loc[groups["group"].isin(theirs), "batch_id"]
-    started = _started(batches, labels.index.difference(pd.Index([*away_from, *shared], dtype="str")))
+    started = in_order_of_start(batches, labels.index.difference(pd.Index([*away_from, *shared], dtype="str")))
     return labels["failed"].reindex(started.index[started < cut])
-
-
-def forward_folds(
-    batches: pd.DataFrame,
-    log: pd.DataFrame,
-    candidates: pd.Index,
-    *,
-    groups: pd.DataFrame,
-    n_folds: int = 4,
-    warm_up: float = 0.4,
-) -> tuple[Fold, ...]:
-    """Blocks of equal size, one after the other in time; each is predicted from what was known when it began.
-
-    Args:
-        batches: `batch_id`, `started_at`.
-        log: `features.contracts.LABELS`.
-        candidates: Batches to fold (those that may train).
-        groups: Pairs `batch_id`, `group` that must not stand on both sides.
-        n_folds: Number of validation blocks.
-        warm_up: Share of the batches that is never validated, only trained on.
-
-    Raises:
-        TrainingError: A fold would see one class only.
-    """
-    started = _started(batches, candidates)
-    edges = np.linspace(int(len(started) * warm_up), len(started), n_folds + 1).astype(int)
-    failed = labels_as_of(log)["failed"]
-    folds = []
-    for number, (begin, end) in enumerate(pairwise(edges), start=1):
-        block = tuple(started.index[begin:end])
-        name = f"fold {number} of {n_folds}"
-        if not block:
-            raise TrainingError(f"{name} has no batches to validate on", remedy="Use fewer folds, or add batches.")
-        cut = started.iloc[begin]
-        train = known_before(batches[batches["batch_id"].isin(candidates)], log, cut, away_from=block, groups=groups)
-        _both_classes(name, "training", train)
-        _both_classes(name, "validation", failed.reindex(list(block)))
-        folds.append(Fold(name, cut, tuple(train.index), block))
-    return tuple(folds)
-
-
-def most_folds(
-    batches: pd.DataFrame,
-    log: pd.DataFrame,
-    candidates: pd.Index,
-    *,
-    groups: pd.DataFrame,
-    at_most: int = 4,
-    warm_up: float = 0.4,
-) -> tuple[Fold, ...]:
-    """`forward_folds` with as many folds as have both classes on both sides, at least two.
-
-    Raises:
-        TrainingError: Not even two such folds exist; names the fold and the class it lacks.
-    """
-    for n_folds in range(at_most, 2, -1):
-        try:
-            return forward_folds(batches, log, candidates, groups=groups, n_folds=n_folds, warm_up=warm_up)
-        except TrainingError:
-            continue  # fewer and longer blocks may hold both classes
-    return forward_folds(batches, log, candidates, groups=groups, n_folds=2, warm_up=warm_up)
 
 
 def enough_failures(failed: pd.Series, *, at_least: int, where: str) -> None:
@@ -214,7 +134,7 @@ def enough_failures(failed: pd.Series, *, at_least: int, where: str) -> None:
         raise TrainingError(
             f"{where}: none of {n} batches failed",
             expected=f"at least {at_least} failures",
-            remedy="Check [outcome] of the process definition, or add history.",
+            remedy="Check [outcome] of the process definition, or give 'batchguard run' a longer --history.",
         )
     if n_failed < at_least or n - n_failed < at_least:
         rare = "failed" if n_failed < at_least else "succeeded"
@@ -222,7 +142,7 @@ def enough_failures(failed: pd.Series, *, at_least: int, where: str) -> None:
         raise TrainingError(
             f"{where}: only {count} of {n} batches {rare}",
             expected=f"at least {at_least} of each class",
-            remedy="Add history: a predictor from so few cases would be guesswork.",
+            remedy="Give 'batchguard run' a longer --history: a predictor from so few cases would be guesswork.",
         )
 
 
@@ -238,19 +158,7 @@ def _seal(process_id: str, cut: pd.Timestamp, batch_ids: tuple[str, ...]) -> Sea
     return Seal(process_id, cut, batch_ids, hashlib.sha256(text.encode()).hexdigest())
 
 
-def _started(batches: pd.DataFrame, ids: pd.Index) -> pd.Series:
+def in_order_of_start(batches: pd.DataFrame, ids: pd.Index) -> pd.Series:
     """`started_at` of the given batches in order of start, then id."""
     rows = batches.loc[batches["batch_id"].isin(ids), ["batch_id", "started_at"]]
     return rows.sort_values(["started_at", "batch_id"]).set_index("batch_id")["started_at"]
-
-
-def _both_classes(name: str, side: str, failed: pd.Series) -> None:
-    n_failed = int(failed.sum())
-    if 0 < n_failed < len(failed):
-        return
-    what = "no batches" if failed.empty else ("no failures" if n_failed == 0 else "nothing but failures")
-    raise TrainingError(
-        f"{name}: {what} among the {len(failed)} {side} batches",
-        expected="both classes on both sides",
-        remedy="Add history, or use fewer folds.",
-    )

@@ -9,8 +9,9 @@ import pandas as pd
 
 from features.errors import TrainingError
 from models.cohort.encode import fit_encoder
+from models.cohort.folds import most_folds
 from models.cohort.labels import labels_as_of
-from models.cohort.splits import most_folds
+from models.cohort.splits import enough_failures
 from models.cohort.table import TrainingTable, before_the_label, training_table
 from models.evaluation.figures import last_checkpoint
 from models.evaluation.intervals import Interval, with_interval
@@ -86,6 +87,8 @@ def _forward(
     bins: Bins, batches: pd.DataFrame, log: pd.DataFrame, groups: pd.DataFrame, settings: Settings
 ) -> pd.DataFrame:
     known = pd.Index(bins.table.rows["batch_id"])
+    failed = labels_as_of(log)["failed"].reindex(known)
+    enough_failures(failed, at_least=bins.plan.min_failures, where="the forward split")
     folds = most_folds(batches, log, known, groups=groups, at_most=bins.plan.folds, warm_up=bins.plan.warm_up)
     blocks = []
     for fold in folds:

@@ -13,6 +13,7 @@ import pandas as pd
 from features.dictionary import Feature
 from features.process import ProcessDefinition
 from models.evaluation import decisions
+from models.evaluation.between import between_table, score_between
 from models.evaluation.calibration import calibration_by_band
 from models.evaluation.coverage import interval_coverage, set_coverage
 from models.evaluation.figures import auroc_of_timing, by_checkpoint, figures, last_checkpoint
@@ -55,6 +56,7 @@ class Evaluation:
         flips: `models.evaluation.decisions.flips_table`.
         undecided: `models.evaluation.stability.undecided_by_checkpoint`.
         causes: `models.evaluation.decisions.undecided_by_cause`.
+        between: `models.evaluation.between.between_table`: the test scored between checkpoints.
         subgroups: `models.evaluation.subgroups.subgroup_table` of the attributes with several values.
         modes: `models.evaluation.modes.mode_table`.
         sensors: `models.evaluation.decisions.sensors_table`.
@@ -84,6 +86,7 @@ class Evaluation:
     flips: pd.DataFrame
     undecided: pd.DataFrame
     causes: pd.DataFrame
+    between: pd.DataFrame
     subgroups: pd.DataFrame
     modes: pd.DataFrame
     sensors: pd.DataFrame
@@ -108,7 +111,9 @@ class Evaluation:
     @classmethod
     def load(cls, folder: Path) -> Evaluation:
         """Read it back."""
-        frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in _frame_names()}
+        files = {name: folder / f"{name}.parquet" for name in _frame_names()}
+        # an evaluation that was stored before a table was known has none
+        frames = {name: pd.read_parquet(path) if path.exists() else pd.DataFrame() for name, path in files.items()}
         plain = json.loads((folder / _PLAIN).read_text(encoding="utf-8"))
         return cls(
             **frames,
@@ -136,6 +141,7 @@ def evaluate(
     observations: pd.DataFrame | None = None,
     dispositions: pd.DataFrame | None = None,
     splits: pd.DataFrame | None = None,
+    between: pd.DataFrame | None = None,
 ) -> Evaluation:
     """Evaluate a predictor on its sealed test.
 
@@ -149,6 +155,8 @@ def evaluate(
         observations: `features.contracts.OBSERVATIONS` of the release attributes.
         dispositions: `features.contracts.DISPOSITIONS`, for failure modes.
         splits: From `models.evaluation.compare.compare_splits`.
+        between: `features.contracts.SNAPSHOT` at times between the checkpoints (`models.cohort.between`), of the test
+            at least; None leaves out what is said of them.
     """
     seal, predictor = trained.seal, trained.predictor
     scored = score_test(process, predictor, snapshots, features, batches, log, seal, observations=observations)
@@ -157,6 +165,9 @@ def evaluate(
     modes = None if dispositions is None else modes_before(process, dispositions)
     common_h = common_checkpoint(scored.rows)
     frames = _frames(process, predictor, scored, modes, common_h)
+    frames["between"] = pd.DataFrame()
+    if between is not None and between["batch_id"].isin(seal.batch_ids).any():
+        frames["between"] = between_table(scored.rows, score_between(predictor, between, features, log, seal))
     return Evaluation(
         **frames,
         overall=figures(last) | {"auroc_of_timing": auroc_of_timing(last)},
@@ -231,6 +242,7 @@ def _absent(process: ProcessDefinition, predictor: Predictor, frames: dict[str, 
         "shares": "No batch of the test succeeded: there is no share of good batches to alarm.",
         "costs": "The process definition has no [cost]: savings cannot be computed.",
         "attributes": _no_forecasts(process, predictor),
+        "between": "No test batch was scored between checkpoints.",
         "subgroups": "All test batches are of one site, process version and scale.",
         "modes": "No failed training batch has a failure mode.",
         "sensors": "No sensor was found at fault in the test."

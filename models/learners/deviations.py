@@ -111,7 +111,8 @@ def out_of_fold(
         groups: Label by batch_id.
 
     Returns:
-        Index of the snapshots; one column per summary, NaN for batches without an outcome.
+        Index of the snapshots; one column per summary, NaN for batches without an outcome, and where no other batch
+        succeeded.
     """
     features = tuple(features)
     out = pd.DataFrame(np.nan, index=snapshots.index, columns=[f.name for f in FEATURES])
@@ -119,6 +120,8 @@ def out_of_fold(
     of_row = snapshots["batch_id"].map(part)
     for number in sorted(set(part)):
         others = failed.index[(part != number) & ~failed.astype(bool)]
+        if others.empty:  # all successes stand in this part: nothing says what is usual
+            continue
         fitted = fit_deviations(snapshots, features, others, groups=groups)
         rows = snapshots[of_row == number]
         label = None if groups is None else rows["batch_id"].map(groups)

@@ -16,7 +16,7 @@ import pandas as pd
 from features.dictionary import Feature
 from features.process import ProcessDefinition
 from models.cohort.encode import Encoder
-from models.cohort.splits import Fold
+from models.cohort.folds import Fold
 from models.cohort.table import TrainingTable
 from models.learners.blend import Blend, fit_blend
 from models.learners.calibrate import Calibration, fit_calibration

@@ -14,8 +14,8 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
+from models.cohort.folds import Fold
 from models.cohort.labels import labels_as_of
-from models.cohort.splits import Fold
 from models.cohort.table import TrainingTable
 
 if TYPE_CHECKING:

@@ -92,7 +92,7 @@ def training_set(
         dg.AssetSpec(
             "challenger",
             # it trains from the snapshots; the checks of the training set have to pass first
-            deps=["run_history", "snapshot_features", "test_set", "training_set"],
+            deps=["run_history", "batch_summaries", "snapshot_features", "test_set", "training_set"],
             group_name="model",
             kinds={"lightgbm", "mlflow"},
             description="A calibrated predictor, registered as challenger; a person releases it.",

@@ -9,7 +9,7 @@ from features.errors import TrainingError
 from models.evaluation.intervals import with_interval
 from models.evaluation.metrics import auroc
 from models.train import Trained, train
-from tests.models.plant import QUICK, foresee
+from tests.models.plant import QUICK, Plant, foresee, make_plant
 
 
 def retrain(plant, **changes) -> Trained:
@@ -120,10 +120,48 @@ def test_too_few_failures_is_one_clear_line(plant) -> None:
         retrain(plant, log=plant.log.assign(failed=few))
 
 
-def test_failures_of_one_season_only_are_named_as_a_fold_without_failures(plant) -> None:
-    early = plant.log["batch_id"] < "B010"
-    with pytest.raises(TrainingError, match="fold 1 of 2: no failures among the"):
+def weekly(outcomes: str) -> Plant:
+    """A batch a week, decided after three days; F failed."""
+    plant = make_plant(len(outcomes))
+    later = pd.to_timedelta(np.arange(len(outcomes)) * 156, unit="h")  # they start every 12 h
+    moved = dict(zip(plant.batches["batch_id"], later, strict=True))
+    shift = plant.snapshots["batch_id"].map(moved)
+    at = {name: plant.snapshots[name] + shift for name in ("started_at", "as_of")}
+    return replace(
+        plant,
+        snapshots=plant.snapshots.assign(**at),
+        batches=plant.batches.assign(started_at=plant.batches["started_at"] + later),
+        log=plant.log.assign(
+            failed=[letter == "F" for letter in outcomes], label_available_at=plant.log["label_available_at"] + later
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "outcomes",
+    [
+        # 45 train, 30 of them failed; the first 18 hold one success
+        "FFFFFFFFFFFFFFF.FFFFF.....F.FFFF.FFF......FF.FFFFF.F.FFF..FF",
+        "F.F.F.F.F.F" + 49 * ".",  # failures early
+        34 * "." + "F.F.F.F.F.F" + 15 * ".",  # failures late in the training part
+        20 * "." + "FF.FF.FF.FF" + 29 * ".",  # all failures in eleven weeks
+        "F." * 30,
+    ],
+    ids=["one success first", "early", "late", "one season", "alternating"],
+)
+def test_a_history_whose_outcomes_cluster_in_time_is_trained_on(outcomes) -> None:
+    plant = weekly(outcomes)
+    result = retrain(plant)
+    seen = result.out_of_fold.groupby("batch_id")["failed"].first()
+    assert set(seen) == {True, False}
+    assert np.isfinite(result.predictor.predict(plant.snapshots)).all()
+
+
+def test_failures_all_decided_when_the_last_one_had_started_are_refused_with_a_remedy(plant) -> None:
+    early = plant.log["batch_id"] < "B010"  # and no success before them
+    with pytest.raises(TrainingError, match="at no time were a failure and a success known") as refused:
         retrain(plant, log=plant.log.assign(failed=early))
+    assert "--history" in str(refused.value)
 
 
 def test_a_training_without_outcomes_is_one_clear_line(plant) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from models.learners.applicability.distance import Ellipsoid, Neighbours
 from models.learners.applicability.ranges import Ranges
@@ -35,6 +35,11 @@ class Limits:
     neighbours: Upper = math.inf
     stale: Upper = math.inf
 
+    def wider(self, other: Limits) -> Limits:
+        """The higher one of each limit; `n_held_out` is the smaller one."""
+        pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return Limits(**{name: min(a, b) if name == "n_held_out" else max(a, b) for name, a, b in pairs})
+
 
 @dataclass(frozen=True, eq=False)
 class Band:
@@ -57,3 +62,17 @@ class Band:
     neighbours: Neighbours | None
     limits: Limits
     reach: dict[str, float]
+
+    def until(self, later: Band) -> Band:
+        """This band between its last checkpoint and the first one of the next band.
+
+        What grows with the batch lies between the values of both, so values and ages are held to the interval that the
+        two bands span, and to the wider limits; levels are scaled along a straight line (`Scaling.z`).
+        """
+        return replace(
+            self,
+            values=self.values.hull(later.values),
+            ages=self.ages.hull(later.ages),
+            limits=self.limits.wider(later.limits),
+            reach={name: max(ratio, later.reach.get(name, 0.0)) for name, ratio in self.reach.items()},
+        )

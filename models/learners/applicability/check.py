@@ -55,7 +55,7 @@ def check(
         "age": lambda: _age(model, x, m, band),
         "stale": lambda: _stale(old, most_stale),
     }
-    found = [*_subgroups(model, row), *_categories(model, row)]
+    found = [*_subgroups(model, row), *_categories(model, row), *_time(model, checkpoint_h)]
     found += [of_values[name]() for name, ratio in ratios.items() if ratio > 1]
     return Domain(tuple(found), ratios, {name: band.reach[name] for name in ratios if name in band.reach})
 
@@ -82,6 +82,20 @@ def _categories(model: Applicability, row: Mapping[str, object]) -> Iterator[Fin
             words = model.words[feature]
             sentence = f"{words} {name!r} was never seen in training, which knows {len(known)} others"
             yield Finding("outside the applicability domain", "category", (feature,), name, None, None, sentence)
+
+
+def _time(model: Applicability, checkpoint_h: float) -> Iterator[Finding]:
+    """A time before the first checkpoint of training, or after the last one and the planned end."""
+    if model.from_h <= checkpoint_h <= model.until_h:
+        return
+    late = checkpoint_h > model.until_h
+    sentence = (
+        f"{checkpoint_h:.4g} h since the start: the model applies from {model.from_h:.4g} h, its first checkpoint, to "
+        f"{model.until_h:.4g} h, its last one or the planned end"
+    )
+    limit, ratio = (model.until_h, checkpoint_h / model.until_h) if late and model.until_h > 0 else (model.from_h, None)
+    cause = "outside the applicability domain"
+    yield Finding(cause, "time", ("progress.now.elapsed_h",), checkpoint_h, limit, ratio, sentence)
 
 
 def _range(model: Applicability, x: np.ndarray, m: Measured, band: Band, ratio: float) -> Finding:

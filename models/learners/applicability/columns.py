@@ -1,4 +1,8 @@
-"""Columns of each check, and the categories and subgroups of training: all that needs no distribution."""
+"""Columns of each check, and the categories and subgroups of training: all that needs no distribution.
+
+What only counts the calendar, and what is a clock of the batch, decides nothing about scope: no batch is unlike those of
+training because it was looked at between two checkpoints, or in a busier month.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,22 @@ MIN_BATCHES = 20
 _LEVELS = ("last", "value")
 _WINDOWS = ("since_start", "lot", "now", "before_start")  # a parameter's level is its newest value
 _AGE = "age_h"
+_ELAPSED = "progress.now.elapsed_h"  # held to the hours that training covers (`Applicability.from_h`, `until_h`)
+# counts of the plant's history, and times since something in it: they grow with the calendar
+_CALENDAR = frozenset(
+    {
+        "n_known",
+        "n_used",
+        "in_use_h",
+        "n_batches",
+        "n_running",
+        "gap_h",
+        "attempt",
+        "least_experience",
+        "since_newest_h",
+    }
+)
+_CURRENT_PHASE, _CLOCKS = "phase", frozenset({"elapsed_h", "progress"})  # begin at 0 in every phase
 _NOT_MEASURED = ("lot.", "event.")  # subjects whose age is not that of a value
 
 
@@ -36,6 +56,7 @@ class DomainPlan:
         loose_above: A feature that leaves its range in more than this share of the held-out good batches is held to none:
             counters and ages of equipment grow with the calendar.
         neighbours: Known batches kept per band.
+        planned_h: Planned duration of the process: until then the predictor applies, also after the last checkpoint.
     """
 
     held_out: float = 0.25
@@ -45,6 +66,7 @@ class DomainPlan:
     most_bands: int = 6
     loose_above: float = 0.02
     neighbours: int = 250
+    planned_h: float = 0.0
 
 
 def subgroup_columns(rows: pd.DataFrame) -> list[str]:
@@ -53,17 +75,29 @@ def subgroup_columns(rows: pd.DataFrame) -> list[str]:
 
 
 def empty_domain(
-    rows: pd.DataFrame, features: tuple[Feature, ...], encoder: Encoder, plan: DomainPlan
+    rows: pd.DataFrame,
+    features: tuple[Feature, ...],
+    encoder: Encoder,
+    checkpoint_h: np.ndarray,
+    plan: DomainPlan,
 ) -> Applicability:
-    """Everything that needs no values: which columns are checked how, and the names and counts of subgroups."""
+    """Everything that needs no values: which columns are checked how, and the names and counts of subgroups.
+
+    Args:
+        rows: Snapshots of training batches.
+        features: Dictionary of their columns.
+        encoder: Of the predictor.
+        checkpoint_h: Checkpoints of training, ascending.
+        plan: How.
+    """
     known = {feature.name: feature for feature in features}
     groups = subgroup_columns(rows)
     names = [n for n in known if n in rows and n not in groups and is_category(rows[n])]
     parameters = tuple(known[name].parameter for name in encoder.columns)
     numeric = [i for i, name in enumerate(encoder.columns) if name not in encoder.categories]
     aged = [i for i in numeric if _is_age(known[encoder.columns[i]])]
-    valued = [i for i in numeric if known[encoder.columns[i]].statistic != _AGE and encoder.columns[i] not in groups]
-    starts = [float(part[0]) for part in np.array_split(np.unique(rows["checkpoint_h"]), plan.most_bands) if len(part)]
+    valued = [i for i in numeric if _has_a_range(known[encoder.columns[i]]) and encoder.columns[i] not in groups]
+    starts = [float(part[0]) for part in np.array_split(checkpoint_h, plan.most_bands) if len(part)]
     nothing = fit_ranges(np.empty((0, 0)), np.empty(0))
     return Applicability(
         columns=encoder.columns,
@@ -81,7 +115,9 @@ def empty_domain(
         scaling=Scaling(np.empty(0), np.empty((0, 0)), np.empty((0, 0))),
         bands=tuple(Band(start, nothing, nothing, None, None, Limits(0), {}) for start in starts),
         missing={},
-        between_h=between_checkpoints(rows["checkpoint_h"]),
+        between_h=between_checkpoints(pd.Series(checkpoint_h)),
+        from_h=float(checkpoint_h[0]),
+        until_h=max(float(checkpoint_h[-1]), plan.planned_h),
     )
 
 
@@ -91,6 +127,12 @@ def _words(feature: Feature) -> str:
 
 def _is_age(feature: Feature) -> bool:
     return feature.statistic == _AGE and not feature.parameter.startswith(_NOT_MEASURED)
+
+
+def _has_a_range(feature: Feature) -> bool:
+    """Whether a feature may be unlike training: no age, no clock, no count of the calendar."""
+    clock = feature.name == _ELAPSED or (feature.parameter == _CURRENT_PHASE and feature.statistic in _CLOCKS)
+    return not clock and feature.statistic != _AGE and feature.statistic not in _CALENDAR
 
 
 def _counts(rows: pd.DataFrame, name: str) -> dict[str, int]:

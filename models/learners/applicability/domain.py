@@ -18,11 +18,13 @@ class Finding:
 
     Attributes:
         cause: Why a decision is `undecided`.
-        check: The check that failed: `support`, `category`, `range`, `distance`, `neighbours`, `missing`, `age`, `stale`.
+        check: The check that failed: `support`, `category`, `time`, `range`, `distance`, `neighbours`, `missing`, `age`,
+            `stale`.
         subjects: Features or parameters concerned, worst first, at most a few.
         value: What was found, in the check's own measure; for `category` the name never seen.
         limit: What it may be at most (for `support`: what it must be at least); None for `category`.
-        ratio: How far outside: value / limit, above 1; None where it has no degree (`category`, `support`).
+        ratio: How far outside: value / limit, above 1; None where it has no degree (`category`, `support`, `time`
+            before the first checkpoint).
         sentence: The finding with its numbers.
     """
 

@@ -1,5 +1,8 @@
 """Fit the applicability domain: location, shape and ranges from training batches, limits from later ones of them.
 
+Batches are scored at any hour, not at exact checkpoints, so ranges and limits take rows between the checkpoints as well.
+Location and shape come from the rows at checkpoints, and lie on a straight line between them.
+
 The newest part of the training batches is held out. What the older part taught is measured on it, good batches only,
 and the limits are quantiles over batches: a batch counts with its worst row in a maturity band. Then location, shape
 and ranges are fitted once more on all training batches; the limits stay.
@@ -28,7 +31,10 @@ LOOSE_BATCHES = 5  # fewer outside are chance
 
 @dataclass(frozen=True)
 class _Rows:
-    """Training rows in order of start, batch and checkpoint; `batch` counts the batches, `good` ones did not fail."""
+    """Training rows in order of start, batch and time.
+
+    `batch` counts the batches, `good` ones did not fail, `at` says whether a row stands at a checkpoint.
+    """
 
     hours: np.ndarray
     batch: np.ndarray
@@ -36,6 +42,7 @@ class _Rows:
     good: np.ndarray
     missing: np.ndarray
     stale: np.ndarray
+    at: np.ndarray
 
     def where(self, mask: np.ndarray) -> _Rows:
         return _Rows(**{name: values[mask] for name, values in vars(self).items()})
@@ -49,6 +56,7 @@ def fit_applicability(
     *,
     missing: Sequence[Sequence[str]],
     stale: Sequence[Mapping[str, float]],
+    between: np.ndarray | None = None,
     plan: DomainPlan | None = None,
 ) -> Applicability:
     """Learn where the predictor applies.
@@ -60,6 +68,7 @@ def fit_applicability(
         failed: Outcomes known at training, indexed by batch_id; a batch counts for its subgroups when it is here.
         missing: Per row of `snapshots`, `models.scoring.alignment.FeatureAligner.missing`.
         stale: Per row, `models.scoring.alignment.FeatureAligner.stale`.
+        between: Per row, whether it stands between checkpoints (`models.cohort.between`); None: none does.
         plan: How; None takes the defaults.
 
     Raises:
@@ -69,7 +78,8 @@ def fit_applicability(
     places = np.lexsort((snapshots["checkpoint_h"], snapshots["batch_id"], snapshots["started_at"]))
     places = places[snapshots["batch_id"].isin(failed.index).to_numpy()[places]]
     rows = snapshots.iloc[places]
-    if rows.empty:
+    at = np.ones(len(rows), bool) if between is None else ~between[places]
+    if not at.any():
         raise TrainingError("no training snapshot to learn the applicability domain from")
     table = _Rows(
         hours=rows["checkpoint_h"].to_numpy(float),
@@ -78,9 +88,10 @@ def fit_applicability(
         good=~rows["batch_id"].map(failed).to_numpy(bool),
         missing=np.array([len(missing[i]) for i in places], float),
         stale=np.array([len(stale[i]) for i in places], float),
+        at=at,
     )
     late = _held_out(rows, plan)
-    empty = empty_domain(rows, features, encoder, plan)
+    empty = empty_domain(rows, features, encoder, np.unique(table.hours[at]), plan)
     first = _fit(empty, table.where(~late), plan)
     held_out = table.where(late & table.good)
     loose = _loose(first, held_out, plan)
@@ -97,7 +108,7 @@ def fit_applicability(
     whole = _fit(empty, table, plan)
     learned = zip(whole.bands, limits, reach, strict=True)
     bands = tuple(replace(band, limits=limit, reach=known) for band, limit, known in learned)
-    return replace(whole, bands=bands, missing=_most_missing(held_out, plan.level))
+    return replace(whole, bands=bands, missing=_most_missing(held_out.where(held_out.at), plan.level))
 
 
 def upper_limit(worst: np.ndarray, level: float) -> float:
@@ -125,7 +136,8 @@ def _held_out(rows: pd.DataFrame, plan: DomainPlan) -> np.ndarray:
 
 
 def _fit(empty: Applicability, table: _Rows, plan: DomainPlan) -> Applicability:
-    scaling = fit_scaling(table.X[:, empty.levels], table.hours)
+    at = table.where(table.at)
+    scaling = fit_scaling(at.X[:, empty.levels], at.hours)
     domain = replace(empty, scaling=scaling)
     overall = width(table.X)
     enough = [n for counts in empty.support.values() for n in counts.values() if n >= plan.min_batches]
@@ -139,7 +151,8 @@ def _band(
     domain: Applicability, number: int, table: _Rows, overall: np.ndarray, plan: DomainPlan, mixture: bool
 ) -> Band:
     own = table.where(domain.band_numbers(table.hours) == number)
-    last = own.where(np.append(own.batch[1:] != own.batch[:-1], True)) if len(own.batch) else own
+    last = own.where(own.at)
+    last = last.where(np.append(last.batch[1:] != last.batch[:-1], True)) if len(last.batch) else last
     z = np.array([domain.scaling.z(x[domain.levels], h) for x, h in zip(last.X, last.hours, strict=True)])
     ellipsoid = fit_ellipsoid(z) if len(domain.levels) else None
     return replace(
@@ -155,11 +168,13 @@ def _loose(domain: Applicability, held_out: _Rows, plan: DomainPlan) -> np.ndarr
     """Places of valued columns that leave their range too often, in any band, in batches later than it."""
     loose = np.zeros(len(domain.valued), bool)
     numbers = domain.band_numbers(held_out.hours)
-    for number, band in enumerate(domain.bands):
+    for number in range(len(domain.bands)):
         own = held_out.where(numbers == number)
         if not len(own.batch):
             continue
-        out = band.values.excess(own.X[:, domain.valued]) > plan.margin
+        ranges = [domain.band(h).values for h in own.hours]
+        far = [r.excess(x[domain.valued]) for r, x in zip(ranges, own.X, strict=True)]
+        out = np.array(far).reshape(len(own.batch), -1) > plan.margin
         first = np.flatnonzero(np.append(True, own.batch[1:] != own.batch[:-1]))
         batches = np.maximum.reduceat(out, first, axis=0).sum(axis=0)
         loose |= (batches > plan.loose_above * len(first)) & (batches >= LOOSE_BATCHES)

@@ -6,14 +6,16 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+from pydantic import JsonValue
 
 from models.learners.applicability.bands import Band
 from models.learners.applicability.distance import Scaling
 from models.learners.applicability.ranges import shift
-from models.persistence import HoursKey, Persistent, Places
+from models.persistence import HoursKey, Lower, Persistent, Places, Upper
 
 _LEAST = 1e-9  # a distance that is rounding: where all held-out batches are alike
 _OWN_UNIT = frozenset({"last", "value", "mean", "min", "max", "median"})  # statistics in the unit of the parameter
@@ -62,7 +64,9 @@ class Applicability(Persistent):
         scaling: Location and spread of the levels.
         bands: By maturity, ascending.
         missing: Most missing parameters of the model at each checkpoint (hours).
-        between_h: Hours between two checkpoints of training at most: ages were seen at checkpoints only.
+        between_h: Hours between two checkpoints of training at most: between them a value may be that much older.
+        from_h: First checkpoint of training.
+        until_h: Last checkpoint of training, or the planned duration where that is later.
         version: Of the stored form.
     """
 
@@ -82,11 +86,20 @@ class Applicability(Persistent):
     bands: tuple[Band, ...]
     missing: dict[HoursKey, float]
     between_h: float
+    from_h: Lower = -math.inf
+    until_h: Upper = math.inf
     version: Literal[1] = 1
 
+    def to_json(self) -> dict[str, JsonValue]:
+        """As plain JSON values; one that was stored before `from_h` and `until_h` were known keeps its bytes."""
+        values = super().to_json()
+        known = math.isfinite(self.from_h) and math.isfinite(self.until_h)
+        return values if known else {k: v for k, v in values.items() if k not in ("from_h", "until_h")}
+
     def band(self, checkpoint_h: float) -> Band:
-        """The maturity band of a time after the start."""
-        return self.bands[max(bisect_right(self._starts, checkpoint_h) - 1, 0)]
+        """The maturity band of a time after the start; between two bands, what both of them span."""
+        place = max(bisect_right(self._starts, checkpoint_h) - 1, 0)
+        return self._between[place] if checkpoint_h > self._last[place] else self.bands[place]
 
     def band_numbers(self, checkpoint_h: float | np.ndarray) -> np.ndarray:
         """Numbers of the maturity bands of times after the start, from 0."""
@@ -130,6 +143,16 @@ class Applicability(Persistent):
     @cached_property
     def _starts(self) -> list[float]:
         return [band.starts_h for band in self.bands]
+
+    @cached_property
+    def _last(self) -> list[float]:
+        """Last checkpoint of each band; infinite for the last band."""
+        hours = self.scaling.checkpoints_h
+        return [float(hours[hours < start].max(initial=-math.inf)) for start in self._starts[1:]] + [math.inf]
+
+    @cached_property
+    def _between(self) -> list[Band]:
+        return [band.until(later) for band, later in pairwise(self.bands)]
 
     @cached_property
     def _groups(self) -> np.ndarray:

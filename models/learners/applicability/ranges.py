@@ -43,6 +43,11 @@ class Ranges:
         outside = (ages - between_h - self.high) / self.above
         return np.where(outside > 0, outside, 0.0)
 
+    def hull(self, other: Ranges) -> Ranges:
+        """The interval that two ranges span, with the wider spreads; none where one of them saw nothing."""
+        low, high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+        return Ranges(low, high, np.maximum(self.below, other.below), np.maximum(self.above, other.above))
+
 
 def shift(excess: np.ndarray, known: np.ndarray, groups: np.ndarray) -> float:
     """The largest excess that all known level features of one parameter share: a swapped unit, not one slip of the pen.

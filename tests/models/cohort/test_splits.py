@@ -3,17 +3,13 @@ import json
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from features.errors import TrainingError
 from models.cohort.labels import labels_as_of
 from models.cohort.splits import (
     Seal,
     enough_failures,
-    forward_folds,
     known_before,
-    most_folds,
     record_reading,
     seal_test,
     struck_lot_groups,
@@ -115,25 +111,6 @@ def test_a_lot_behind_two_failures_is_struck() -> None:
     ]
 
 
-def test_folds_go_forward_in_time() -> None:
-    runs = batches(*range(1, 11))
-    folds = forward_folds(runs, outcomes("fgfgfgfgfg"), pd.Index(runs["batch_id"]), groups=NO_GROUPS, n_folds=3)
-    assert [fold.validation for fold in folds] == [("B4", "B5"), ("B6", "B7"), ("B8", "B9")]
-    assert [len(fold.train) for fold in folds] == [4, 6, 8]
-
-
-def test_a_fold_of_one_class_is_named() -> None:
-    runs = batches(*range(1, 11))
-    with pytest.raises(TrainingError, match="fold 2 of 3: no failures among the 2 validation batches"):
-        forward_folds(runs, outcomes("fgfgfgggfg"), pd.Index(runs["batch_id"]), groups=NO_GROUPS, n_folds=3)
-
-
-def test_fewer_folds_are_taken_where_more_would_hold_one_class_only() -> None:
-    runs = batches(*range(1, 11))
-    folds = most_folds(runs, outcomes("fgfgfgggfg"), pd.Index(runs["batch_id"]), groups=NO_GROUPS)
-    assert len(folds) == 2
-
-
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -146,36 +123,3 @@ def test_too_few_of_a_class_is_one_clear_line(text, says) -> None:
     failed = labels_as_of(outcomes(text))["failed"]
     with pytest.raises(TrainingError, match=says):
         enough_failures(failed, at_least=2, where="soup")
-
-
-history = st.lists(
-    st.tuples(st.integers(1, 25), st.integers(0, 6), st.sampled_from(["", "p", "q", "r"]), st.booleans()),
-    min_size=8,
-    max_size=30,
-)
-
-
-@given(rows=history)
-@settings(max_examples=60, deadline=None)
-def test_no_fold_trains_on_the_unknown_or_on_a_subject_it_validates(rows) -> None:
-    runs = batches(*(day for day, _, _, _ in rows), subjects="").assign(
-        subject_key=pd.array([s for _, _, s, _ in rows], dtype="str")
-    )
-    log = labels(
-        *[
-            (f"B{i}", failed, utc("2026-01-01") + pd.Timedelta(days=day - 1 + delay))
-            for i, (day, delay, _, failed) in enumerate(rows)
-        ]
-    )
-    try:
-        folds = forward_folds(runs, log, pd.Index(runs["batch_id"]), groups=subject_groups(runs), n_folds=2)
-    except TrainingError:
-        return
-    started = runs.set_index("batch_id")["started_at"]
-    subject = runs.set_index("batch_id")["subject_key"]
-    known = log.set_index("batch_id")["label_available_at"]
-    for fold in folds:
-        assert started[list(fold.validation)].min() == fold.cut
-        assert (known[list(fold.train)] < fold.cut).all()
-        assert not set(fold.train) & set(fold.validation)
-        assert not (set(subject[list(fold.train)]) & set(subject[list(fold.validation)])) - {""}

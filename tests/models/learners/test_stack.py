@@ -6,7 +6,8 @@ import pytest
 
 from features.dictionary import Feature
 from models.cohort.encode import fit_encoder
-from models.cohort.splits import Fold, known_before, most_folds, seal_test, subject_groups
+from models.cohort.folds import Fold, most_folds
+from models.cohort.splits import known_before, seal_test, subject_groups
 from models.cohort.table import TrainingTable, before_the_label, training_table
 from models.learners.evidence import LEAST_MARGIN, MISS_LOG_ODDS
 from models.learners.stack import Forward, Layers, fit_layers, fit_modes, forward

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from models.cohort.encode import Encoder
-from models.cohort.splits import Fold
+from models.cohort.folds import Fold
 from models.cohort.table import TrainingTable
 from models.learners.trees import Bins, Block, Settings, fold_places, portable_text, tune
 from tests.models.plant import QUICK, labels, utc

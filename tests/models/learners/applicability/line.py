@@ -46,7 +46,7 @@ def make_rows(n: int = 200, seed: int = 1, *, version: str = "1", sites: tuple[s
 
 def features_of(rows: pd.DataFrame) -> tuple[Feature, ...]:
     """Dictionary of all feature columns."""
-    split = [(name, *name.split(".")) for name in rows.columns if name.count(".") == 2]
+    split = [(name, *name.rsplit(".", 2)) for name in rows.columns if name.count(".") >= 2]
     return tuple(
         Feature(name, p, LABELS.get(p, p), "", window, statistic, statistic) for name, p, window, statistic in split
     )
