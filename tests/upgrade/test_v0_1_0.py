@@ -128,11 +128,14 @@ def test_a_request_that_was_answered_gets_the_same_answer_again(read) -> None:
     assert (again.status_code, again.headers.get("idempotent-replayed"), again.text) == (200, "true", asked["answer"])
 
 
-def test_reading_changes_nothing_but_the_shape_of_the_database(read) -> None:
+def test_reading_changes_nothing_but_the_shape_of_the_database_and_ties_the_trail_to_its_anchor(read) -> None:
     assert read.client.get(f"/v1/scores/{SCORES['inline']}").status_code == 200
     former, now = EXPECTED["records"], records(read.database)
-    assert {name: now["counts"].get(name) for name in former["counts"]} == former["counts"]
-    assert [now[name] for name in ("scores", "head")] == [former[name] for name in ("scores", "head")]
+    counts = former["counts"] | {"audit": former["counts"]["audit"] + 1}  # 0.1.0 did not state where its anchor is
+    assert {name: now["counts"].get(name) for name in counts} == counts
+    assert now["scores"] == former["scores"]
+    assert now["head"]["audit_seq"] == former["head"]["audit_seq"] + 1
+    assert now["head"]["rows_seq"] == former["head"]["rows_seq"]
     assert [score["body_sha256"] for score in now["scores"]] == now["sha256_of_bodies"] == former["sha256_of_bodies"]
 
 

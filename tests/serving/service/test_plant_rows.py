@@ -156,6 +156,7 @@ class StateEngine:
         self._state = PlantState(CART, words)
         self.put_batch, self.add, self.rebuild = self._state.put_batch, self._state.add, self._state.rebuild
         self.ready_site, self.evict = self._state.ready_site, self._state.evict
+        self.validate_batch = self._state.validate_batch
 
     def model(self) -> Model:
         return Model("state", "1", "0" * 64, "unreviewed", "cart", "0" * 64, "0" * 64)
