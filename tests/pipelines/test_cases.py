@@ -1,5 +1,7 @@
 """Folders of strangers that went wrong (`tests/cases`, each with its command), with the right value of each."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +18,7 @@ from pipelines.sources.draft import draft
 from pipelines.sources.folder import HistoryFolder
 from pipelines.sources.policy import PlantDefinition
 from pipelines.storage import Store
+from tests.pipelines.conftest import command
 
 CASES = Path(__file__).parents[1] / "cases"
 NOW = pd.to_datetime("2026-11-28T08:00Z", utc=True)
@@ -199,3 +202,26 @@ def test_a_torn_parquet_file_is_named_and_the_last_good_version_stands(tmp_path,
             ingest(HistoryFolder(tmp_path / "h"), store, PROCESS, now=NOW)
         assert "\n" not in str(error.value)
         assert store.rows("observations") == 30
+
+
+@pytest.mark.slow
+def test_00_a_good_batch_between_two_checkpoints_is_decided(tmp_path) -> None:
+    """B074 is B028, a good batch of training, moved to June; scored at a checkpoint and between two of them."""
+    case = CASES / "00-between-checkpoints"
+    folder = tmp_path / "hist"
+    subprocess.run([sys.executable, case / "make_base.py", folder], check=True)
+    options = ["--process", str(case / "p.toml"), "--history", str(folder), "--data-dir", str(tmp_path / "var")]
+    trained = command("run", *options, "--trials", "1", "--as-of", "history")
+    assert trained.exit_code == 0, trained.output
+    start, moved = pd.Timestamp("2025-03-05T16:00Z"), pd.Timestamp("2025-06-09T12:00Z")
+    for name in ("batches", "observations"):
+        frame = pd.read_csv(folder / f"{name}.csv")
+        copy = frame[frame["batch_id"] == "B028"].assign(batch_id="B074")
+        for column in copy.columns[copy.columns.str.endswith("_at")]:
+            copy[column] = (pd.to_datetime(copy[column]) + (moved - start)).map(pd.Timestamp.isoformat)
+        pd.concat([frame[frame["batch_id"] != "B074"], copy]).to_csv(folder / f"{name}.csv", index=False)
+    for hour in (24, 25, 29):
+        as_of = (moved + pd.Timedelta(hours=hour)).isoformat()
+        scored = command("score", *options, "--as-of", as_of)
+        [line] = [line for line in scored.stdout.splitlines() if line.startswith("B074")]
+        assert line.split()[1] == "low", scored.stdout
