@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from benchmarks.record import RESULTS, write
-from benchmarks.serving import cases, clock_steps, held, latency, ports, puts, slow, tampering
+from benchmarks.serving import cases, clock_steps, held, latency, ports, puts, slow, tampering, wrong_keys
 from benchmarks.serving.outages import everything, kills
 from benchmarks.serving.place import Place, make_place
 
@@ -29,6 +29,7 @@ PARTS = (
     "puts",
     "slow",
     "ports",
+    "keys",
     "clock",
     "kills",
     "outages",
@@ -54,6 +55,7 @@ def parts_of(place: Place, engine_cache: Path, times: int | None) -> dict[str, P
         "puts": puts.figures_of,
         "slow": lambda: slow.figures_of(place),
         "ports": lambda: ports.figures_of(place, times or 100),
+        "keys": lambda: wrong_keys.figures_of(place),
         "clock": lambda: clock_steps.figures_of(place, times or 20),
         "kills": lambda: kills.figures_of(place, times or 200),
         "outages": lambda: everything.figures_of(place),
