@@ -21,6 +21,8 @@ from models.learners.conformal import Conformal
 
 Decision = Literal["low", "elevated", "high", "undecided"]
 BOTH_POSSIBLE = "both outcomes possible"
+NOT_LOW = "risk above the bound of low"
+LOW_WITHOUT_COSTS = 0.1  # the bound of low where the process states no costs (docs/model.md, "Decisions")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class Thresholds:
     cost: float | None
     alarm_budget: float
     watch_budget: float
+
+    @property
+    def low(self) -> float:
+        """The highest probability that may be called low: above it an alarm pays, or `LOW_WITHOUT_COSTS`."""
+        return LOW_WITHOUT_COSTS if self.cost is None else self.cost
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -82,8 +89,7 @@ def decide(
     decisions: list[Decision] = []
     causes: list[str] = []
     for i in range(len(p)):
-        decision: Decision = _by_risk(float(p[i]), bool(may_fail[i]), thresholds)
-        cause = BOTH_POSSIBLE if decision == "undecided" else ""
+        decision, cause = _by_risk(float(p[i]), bool(may_fail[i]), thresholds)
         domain = domains[i] if domains is not None else None
         if domain is not None and not domain.inside and not (decision == "high" and domain.within_known_failures):
             cause = "; ".join([*domain.causes, *([cause] if cause else [])])
@@ -93,9 +99,12 @@ def decide(
     return decisions, causes
 
 
-def _by_risk(p: float, may_fail: bool, thresholds: Thresholds) -> Decision:
+def _by_risk(p: float, may_fail: bool, thresholds: Thresholds) -> tuple[Decision, str]:
+    """The decision inside the domain; `low` needs a score unlike that of failing batches and a low probability, too."""
     if p > thresholds.high:
-        return "high"
+        return "high", ""
     if p > thresholds.elevated:
-        return "elevated"
-    return "undecided" if may_fail else "low"
+        return "elevated", ""
+    if may_fail:
+        return "undecided", BOTH_POSSIBLE
+    return ("low", "") if p <= thresholds.low else ("undecided", NOT_LOW)

@@ -12,7 +12,7 @@ from scipy.special import logit
 from features.process import Cost, DecisionRule
 from models.learners.applicability.domain import Domain
 from models.learners.conformal import Conformal
-from models.scoring.decision import BOTH_POSSIBLE, Thresholds, decide, fit_thresholds
+from models.scoring.decision import BOTH_POSSIBLE, LOW_WITHOUT_COSTS, NOT_LOW, Thresholds, decide, fit_thresholds
 from tests.models.plant import utc
 
 AT = Thresholds(high=0.5, elevated=0.2, cost=None, alarm_budget=0.05, watch_budget=0.2)
@@ -48,20 +48,20 @@ def of(p: float, *, may_fail: bool, domain: Verdict | None) -> tuple[str, str]:
         (0.9, False, INSIDE, "high", ""),  # above the threshold it is said, whatever the set
         (0.3, True, INSIDE, "elevated", ""),
         (0.3, False, INSIDE, "elevated", ""),
-        (0.1, True, INSIDE, "undecided", BOTH_POSSIBLE),
-        (0.1, False, INSIDE, "low", ""),
+        (0.05, True, INSIDE, "undecided", BOTH_POSSIBLE),
+        (0.05, False, INSIDE, "low", ""),
         (0.9, True, LIKE_FAILURES, "high", ""),  # it strays the way failures strayed
         (0.9, False, LIKE_FAILURES, "high", ""),
         (0.3, True, LIKE_FAILURES, "undecided", OUTSIDE),
         (0.3, False, LIKE_FAILURES, "undecided", OUTSIDE),
-        (0.1, True, LIKE_FAILURES, "undecided", f"{OUTSIDE}; {BOTH_POSSIBLE}"),
-        (0.1, False, LIKE_FAILURES, "undecided", OUTSIDE),
+        (0.05, True, LIKE_FAILURES, "undecided", f"{OUTSIDE}; {BOTH_POSSIBLE}"),
+        (0.05, False, LIKE_FAILURES, "undecided", OUTSIDE),
         (0.9, True, BEYOND, "undecided", f"{OUTSIDE}; {MISSING}"),
         (0.9, False, BEYOND, "undecided", f"{OUTSIDE}; {MISSING}"),
         (0.3, True, BEYOND, "undecided", f"{OUTSIDE}; {MISSING}"),
         (0.3, False, BEYOND, "undecided", f"{OUTSIDE}; {MISSING}"),
-        (0.1, True, BEYOND, "undecided", f"{OUTSIDE}; {MISSING}; {BOTH_POSSIBLE}"),
-        (0.1, False, BEYOND, "undecided", f"{OUTSIDE}; {MISSING}"),
+        (0.05, True, BEYOND, "undecided", f"{OUTSIDE}; {MISSING}; {BOTH_POSSIBLE}"),
+        (0.05, False, BEYOND, "undecided", f"{OUTSIDE}; {MISSING}"),
     ],
 )
 def test_decisions_of_every_risk_set_and_domain(p, may_fail, domain, decision, cause) -> None:
@@ -69,13 +69,60 @@ def test_decisions_of_every_risk_set_and_domain(p, may_fail, domain, decision, c
 
 
 def test_without_a_domain_every_row_is_inside() -> None:
-    for p, may_fail in itertools.product((0.9, 0.3, 0.1), (True, False)):
+    for p, may_fail in itertools.product((0.9, 0.3, 0.15, 0.05), (True, False)):
         assert of(p, may_fail=may_fail, domain=None) == of(p, may_fail=may_fail, domain=INSIDE)
 
 
 def test_a_risk_at_a_threshold_is_not_above_it() -> None:
     assert of(0.5, may_fail=True, domain=INSIDE)[0] == "elevated"
-    assert of(0.2, may_fail=False, domain=INSIDE)[0] == "low"
+    assert of(0.2, may_fail=True, domain=INSIDE) == ("undecided", BOTH_POSSIBLE)
+
+
+@pytest.mark.parametrize(
+    ("p", "cost", "decision", "cause"),
+    [
+        (0.53, 0.05, "undecided", NOT_LOW),  # unlike failing batches, but an alarm pays from .05 on
+        (0.60, 0.05, "undecided", NOT_LOW),
+        (0.0625, 0.05, "undecided", NOT_LOW),
+        (0.03125, 0.05, "low", ""),
+        (0.25, 0.25, "low", ""),  # at the bound, not above it
+        (0.25, None, "undecided", NOT_LOW),  # without costs the bound is .1
+        (0.125, None, "undecided", NOT_LOW),
+        (0.0625, None, "low", ""),
+        (0.75, 0.05, "high", ""),
+        (0.65, 0.05, "elevated", ""),
+    ],
+)
+def test_low_needs_a_probability_at_which_an_alarm_does_not_pay(p, cost, decision, cause) -> None:
+    """A sick history: alarms spend their budget only above .7, and most failing batches score even higher."""
+    thresholds = Thresholds(high=0.7, elevated=0.62, cost=cost, alarm_budget=0.05, watch_budget=0.2)
+    unlike_failures = Conformal((0.0,), (logit(0.61),), (np.inf,))
+    found = decide(np.array([logit(p)]), np.zeros(1), thresholds, unlike_failures)
+    assert found == ([decision], [cause])
+
+
+def test_the_bound_of_low_is_what_the_costs_imply() -> None:
+    """1 000 for an alarm, 19 000 for a failed batch: an alarm pays above 1 / 20."""
+    rows = scores([i / 100 for i in range(20)], [False] * 20)
+    assert fit_thresholds(rows, DecisionRule(), Cost(failed_batch=19_000, false_alarm=1_000)).low == 0.05
+    assert fit_thresholds(rows, DecisionRule(), None).low == LOW_WITHOUT_COSTS == 0.1
+
+
+def test_thresholds_that_an_earlier_version_stored_are_read_and_written_alike_and_bound_low() -> None:
+    stored = {"high": 0.9, "elevated": 0.7, "cost": 0.05, "alarm_budget": 0.05, "watch_budget": 0.2}
+    former = Thresholds(**stored)
+    assert former.to_json() == stored
+    assert former.low == 0.05
+
+
+def test_outside_the_domain_the_bound_is_named_after_the_causes_of_the_domain() -> None:
+    assert of(0.15, may_fail=False, domain=BEYOND) == ("undecided", f"{OUTSIDE}; {MISSING}; {NOT_LOW}")
+
+
+@given(st.floats(0.001, 0.999), st.booleans(), st.sampled_from([None, INSIDE, BEYOND, LIKE_FAILURES]))
+def test_nothing_above_the_bound_is_ever_low(p, may_fail, domain) -> None:
+    decision, _ = of(p, may_fail=may_fail, domain=domain)
+    assert decision != "low" or p <= AT.low * (1 + 1e-12)
 
 
 def test_a_risk_that_is_no_number_is_never_low() -> None:
