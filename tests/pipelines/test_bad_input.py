@@ -1,4 +1,3 @@
-import re
 import shutil
 from collections.abc import Callable
 
@@ -152,14 +151,15 @@ def test_without_failures_nothing_is_trained(clone, run) -> None:
     assert "failed" in result.stderr
 
 
-def test_a_fold_with_one_class_only_is_named(clone, run) -> None:
+def test_outcomes_that_no_moment_divides_are_refused_in_one_line_with_a_remedy(clone, run) -> None:
     decided = clone.read("dispositions")
-    early = decided.index < 50  # all failures lie before the first validation block
-    clone.replace("dispositions", decided.assign(outcome=decided["outcome"].where(early, "released")))
-    result = run("run", *clone.options(), "--trials", "2")
+    last = "2025-06-01T07:00:00+00:00"  # every failure is decided when the last batch has started
+    failed = decided["outcome"] == "rejected"
+    clone.replace("dispositions", decided.assign(decided_at=decided["decided_at"].mask(failed, last)))
+    result = run("run", *clone.options(), "--as-of", "history", "--trials", "2")
     assert result.exit_code == 1
-    assert len(result.stderr.splitlines()) == 1
-    assert re.search(r"fold \d of 2: no failures among the \d+ validation batches", result.stderr)
+    [line] = result.stderr.splitlines()
+    assert line.startswith("batchguard: ")
 
 
 @pytest.mark.parametrize("when", ["2025-05-01T08:00:00", "soon"])
