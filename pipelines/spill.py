@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from pipelines.storage.files import ROW_GROUP_ROWS, from_pandas
 
+_NO_TIME = np.iinfo(np.int64).min
 ROW = "_row"  # number of the row in its source
 
 
@@ -89,7 +90,7 @@ def _ranks(column: pa.ChunkedArray) -> np.ndarray:
         rank[sorted(range(len(values)), key=values.__getitem__)] = np.arange(len(values), dtype=np.int32)
         return rank[array.indices.to_numpy(zero_copy_only=False)]
     if pa.types.is_timestamp(array.type):
-        array = pc.cast(array, pa.int64())
+        array = pc.fill_null(pc.cast(array, pa.int64()), _NO_TIME)  # absent times equal each other
     return array.to_numpy(zero_copy_only=False)
 
 

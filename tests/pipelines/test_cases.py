@@ -1,5 +1,6 @@
 """Folders of strangers that went wrong (`tests/cases`, each with its command), with the right value of each."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,16 @@ def test_05_a_year_typed_wrong_moves_no_clock(tmp_path, monkeypatch) -> None:
 def test_07_a_lot_added_twice_is_two_rows(store) -> None:
     assert run("07", store).rows_quarantined == 0
     assert store.read("materials")["quantity"].to_pylist() == [5, 3]
+
+
+def test_a_lot_added_twice_without_times_is_a_contradiction(tmp_path, store) -> None:
+    folder = tmp_path / "h"
+    shutil.copytree(folder_of("07"), folder)
+    (folder / "materials.csv").write_text(
+        "batch_id,material,lot_id,quantity\nB1,feed,L1,5\nB1,feed,L1,3\nB1,feed,L2,3\n"
+    )
+    report = ingest(HistoryFolder(folder), store, PROCESS, now=NOW)
+    assert report.tables["materials"].quarantined == {"duplicate_key": 2}
 
 
 def test_10_a_bad_reading_without_a_number_is_kept_and_counted(store) -> None:
