@@ -115,7 +115,10 @@ def test_endpoints_with_data_directories_of_their_own_share_a_postgresql_databas
         claimed(tmp_path / "a", POSTGRESQL, "127.0.0.1", free_port()),
         claimed(tmp_path / "b", POSTGRESQL, "127.0.0.1", free_port()),
     ):
-        pass
+        assert [(tmp_path / name / "endpoint.lock").is_file() for name in ("a", "b")] == [True, True]
+        assert "is in use" in refused(
+            tmp_path / "a", POSTGRESQL, free_port()
+        )  # a data directory is still one endpoint's
 
 
 def test_a_lock_file_that_is_a_link_or_a_pipe_is_refused(tmp_path) -> None:
