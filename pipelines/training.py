@@ -13,7 +13,7 @@ from features.contracts import RUN_HISTORY
 from features.dictionary import Feature
 from features.digests import process_digest
 from features.errors import StorageError
-from features.process import LabelRule, ProcessDefinition
+from features.process import LabelRule
 from models.cohort.labels import label_log
 from models.cohort.splits import Seal, known_before, record_reading, seal_test, subject_groups
 from models.cohort.table import before_the_label
@@ -211,13 +211,8 @@ def _labels_by_rule(plant: Plant, history: _History) -> dict[str, pd.DataFrame]:
     rules = process.outcome.compare_splits_on
     values = plant.observations_of([LabelRule.parse(rule).parameter for rule in rules])
     own = str(process.label_rule) if process.label_rule else "batch failed"
-    others = {rule: label_log(_with_rule(process, rule), history.dispositions, values) for rule in rules}
+    others = {rule: label_log(process, history.dispositions, values, rule=LabelRule.parse(rule)) for rule in rules}
     return {own: history.labels} | others
-
-
-def _with_rule(process: ProcessDefinition, rule: str) -> ProcessDefinition:
-    outcome = process.outcome.model_copy(update={"label_from": "rule", "label_rule": rule})
-    return ProcessDefinition.model_validate(process.model_copy(update={"outcome": outcome}).model_dump())
 
 
 def _history_facts(plant: Plant) -> Mapping[str, str]:
