@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from models.learners.evidence import Evidence, Seen
 from models.learners.failure_modes import ModeModel
 from models.learners.forest import Forest
 from models.learners.sensors import SensorChecks
+from models.learners.subgroup_offsets import SubgroupOffsets
 from models.scoring.decision import Thresholds
 
 AGE = "age_h"  # the statistic that says how old a parameter's newest value is
@@ -48,6 +49,7 @@ class Predictor:
         calibration: Raw log-odds to probability, by stage.
         sets: Conformal sets at the nominal level, for the record.
         decision_sets: Conformal sets at the stated errors of the decision.
+        offsets: Of the subgroups that fail more, or less, often than the trees state.
         thresholds: Where decisions change.
         modes: Models of the failure modes with enough cases.
         few_cases: Cases of the modes without a model.
@@ -79,6 +81,7 @@ class Predictor:
     training_sha256: str
     test_sha256: str
     usual_ages: dict[str, dict[str, float]]
+    offsets: SubgroupOffsets = field(default_factory=SubgroupOffsets)
 
     @cached_property
     def forest(self) -> Forest:
@@ -102,11 +105,14 @@ class Predictor:
         seen = self.evidence.of(believed, checkpoint_h)
         inputs = self._inputs(believed, seen)
         raw = self.forest.log_odds(inputs)
-        numbers = seen.columns[:, list(self.evidence.ranking)]
+        numbers = seen.columns[:, self._ranking]
         blended = self.blend.log_odds(raw.mean(axis=1), numbers)
         why = self._why(believed, seen, inputs, numbers, checkpoint_h) if contributions else None
+        places, offsets = self.offsets.of(X, self.encoder)
+        if why is not None:
+            why[:, places] += offsets
         return Assessment(
-            log_odds=self.calibration.log_odds(blended, checkpoint_h),
+            log_odds=self.calibration.log_odds(blended, checkpoint_h) + offsets.sum(axis=1),
             half_width=self._half_width(raw, blended, checkpoint_h),
             base_log_odds=self.base_log_odds(checkpoint_h),
             contributions=why,
@@ -202,6 +208,7 @@ class Predictor:
             training_sha256=head["training_sha256"],
             test_sha256=head["test_sha256"],
             usual_ages=head["usual_ages"],
+            offsets=SubgroupOffsets.from_json(head.get("offsets", {})),
         )
 
     def _assess(self, snapshots: pd.DataFrame, *, contributions: bool = True) -> Assessment:
@@ -222,6 +229,11 @@ class Predictor:
         return self.sensors.hides(self.encoder.columns)
 
     @cached_property
+    def _ranking(self) -> np.ndarray:
+        """Places in the evidence of the columns that the blend takes."""
+        return places_of(self.blend.names, [feature.name for feature in self.evidence.features])
+
+    @cached_property
     def _input_places(self) -> tuple[np.ndarray, np.ndarray]:
         """Place of every input in the matrix and in the evidence; -1 where it is not there."""
         evidence = [feature.name for feature in self.evidence.features]
@@ -239,7 +251,7 @@ class Predictor:
         plain, evidence = self._input_places
         of_evidence = np.zeros_like(seen.columns)
         of_evidence[:, evidence[evidence >= 0]] = trees[:, evidence >= 0]
-        of_evidence[:, list(self.evidence.ranking)] += self.blend.contributions(numbers)
+        of_evidence[:, self._ranking] += self.blend.contributions(numbers)
         out = self.evidence.hand_on(seen, of_evidence, X, checkpoint_h)
         out[:, plain[plain >= 0]] += trees[:, plain >= 0]
         return self.calibration.slope(checkpoint_h)[:, None] * out
@@ -268,6 +280,8 @@ class Predictor:
             "few_cases": self.few_cases,
             "usual_ages": self.usual_ages,
         }
+        if self.offsets.offsets:  # a predictor without any keeps the bytes of one made before there were offsets
+            head["offsets"] = self.offsets.to_json()
         texts = {f"model.{i}.txt": text.encode() for i, text in enumerate(self.model_texts)}
         texts |= {f"mode.{i}.txt": model.model_text.encode() for i, model in enumerate(self.modes)}
         return texts | {

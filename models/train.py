@@ -21,8 +21,8 @@ from models.learners.applicability.fit import fit_applicability
 from models.learners.conformal import fit_conformal
 from models.learners.evidence import MISS_LOG_ODDS
 from models.learners.failure_modes import modes_before
-from models.learners.stack import ModesAt, fit_bag, fit_layers, fit_modes, forward
-from models.learners.trees import Bins, Plan, Progress, Tuned, portable_text
+from models.learners.stack import ModesAt, bins_of, fit_bag, fit_layers, fit_modes, forward
+from models.learners.trees import Plan, Progress, Tuned, portable_text
 from models.predictor import Predictor, usual_ages
 from models.scoring.alignment import FeatureAligner
 from models.scoring.decision import fit_thresholds
@@ -70,6 +70,7 @@ def train(
     groups: pd.DataFrame | None = None,
     between: pd.DataFrame | None = None,
     progress: Progress | None = None,
+    weights: pd.Series | None = None,
 ) -> Trained:
     """Seal the newest batches, tune and calibrate on forward folds of the rest, fit once on all of it.
 
@@ -87,6 +88,7 @@ def train(
         between: `features.contracts.SNAPSHOT` at times between the checkpoints (`models.cohort.between`), for the
             applicability domain; None: it knows the checkpoints only.
         progress: Called after every step.
+        weights: Of the training batches, by batch_id (`models.cohort.follow_up`); None: all alike.
 
     Raises:
         TrainingError: No or too few failures, or one class only in a fold.
@@ -102,7 +104,7 @@ def train(
     enough_failures(failed, at_least=plan.min_failures, where=f"{process.id}, training part")
     past = log[log["label_available_at"] < seal.cut]
     folds = most_folds(batches, past, failed.index, groups=groups, at_most=plan.folds, warm_up=plan.warm_up)
-    table = training_table(rows, fit_encoder(rows))
+    table = training_table(rows, fit_encoder(rows), weights)
     known = {feature.name: feature for feature in features}
     entries = tuple(known[name] for name in table.encoder.columns)
     folded = forward(
@@ -111,9 +113,9 @@ def train(
     settings, everything = folded.tuned.settings, np.arange(len(table.rows))
     # blend and calibration were not fitted with forecasts where no fold could make them
     tried = observations if MISS_LOG_ODDS in folded.blend.names else None
-    layers = fit_layers(process, table, entries, everything, everything[:0], failed, tried, seal.cut)
+    layers = fit_layers(process, table, entries, everything, everything[:0], failed, tried, seal.cut, plan.learner)
     y = table.rows["batch_id"].map(failed).to_numpy(bool)
-    bins = Bins(layers.inputs, plan, failed_share=float(failed.mean()))
+    bins = bins_of(layers, plan, failed)
     bag = fit_bag(bins, bins.rows(everything, y), settings)
     out_of_fold = folded.out_of_fold.merge(end_of_batches(batches, log, process), on="batch_id", how="left")
     modes, few = fit_modes(

@@ -52,8 +52,10 @@ class Seal:
         return seal
 
 
-def seal_test(batches: pd.DataFrame, log: pd.DataFrame, *, process_id: str, share: float = 0.25) -> Seal:
-    """Seal the newest share of the dispositioned, uncensored batches.
+def seal_test(
+    batches: pd.DataFrame, log: pd.DataFrame, *, process_id: str, share: float = 0.25, failures: int | None = None
+) -> Seal:
+    """Seal the newest share of the dispositioned, uncensored batches, or the fewest newest ones with some failures.
 
     Batches that started at the very moment of the cut all go to the test, so that no id decides.
 
@@ -62,6 +64,7 @@ def seal_test(batches: pd.DataFrame, log: pd.DataFrame, *, process_id: str, shar
         log: `features.contracts.LABELS`.
         process_id: Process it belongs to.
         share: Share of the batches, above 0 and below 1.
+        failures: Failures that the test must hold, instead of a share.
 
     Raises:
         TrainingError: Fewer than four batches have an outcome.
@@ -75,7 +78,15 @@ def seal_test(batches: pd.DataFrame, log: pd.DataFrame, *, process_id: str, shar
             remedy="Add dispositions (or results for the label rule) to the run history.",
         )
     cut = started.iloc[int(len(started) * (1 - share))]
+    if failures is not None:
+        failed = started[labels["failed"].reindex(started.index).to_numpy(bool)]
+        cut = failed.iloc[-min(failures, len(failed))] if len(failed) else cut
     return _seal(process_id, cut, tuple(started.index[started >= cut]))
+
+
+def nothing_sealed(process_id: str, cut: pd.Timestamp) -> Seal:
+    """For a model that learns from all that was known before a moment: what tests it has not started yet."""
+    return _seal(process_id, cut, ())
 
 
 def subject_groups(batches: pd.DataFrame) -> pd.DataFrame:

@@ -38,17 +38,19 @@ class TrainingTable:
         return np.flatnonzero(self.rows["batch_id"].isin(batch_ids))
 
 
-def training_table(usable: pd.DataFrame, encoder: Encoder) -> TrainingTable:
+def training_table(usable: pd.DataFrame, encoder: Encoder, weights: pd.Series | None = None) -> TrainingTable:
     """Order, weigh and encode usable snapshots.
 
     Args:
         usable: `features.contracts.SNAPSHOT`, of training batches only.
         encoder: Fitted on these or on other training rows.
+        weights: Of batches, by batch_id; None: 1 each.
     """
     ordered = usable.sort_values(["started_at", "batch_id", "checkpoint_h"]).reset_index(drop=True)
     # the same for every row: a weight by a batch's own number of rows would reveal that its label came early
     weight = 1.0 / max(1, ordered.groupby("batch_id").size().max()) if len(ordered) else 1.0
-    rows = ordered[["batch_id", "checkpoint_h", "as_of"]].assign(weight=weight)
+    own = 1.0 if weights is None else ordered["batch_id"].map(weights).to_numpy(float)
+    rows = ordered[["batch_id", "checkpoint_h", "as_of"]].assign(weight=weight * own)
     categorical = tuple(i for i, name in enumerate(encoder.columns) if name in encoder.categories)
     return TrainingTable(rows, encoder.encode(ordered), categorical, encoder)
 

@@ -6,6 +6,7 @@ of a hundred thousand snapshots to a thousand features are never held at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,7 @@ def score_test(
     seal: Seal,
     *,
     observations: pd.DataFrame | None = None,
+    contributions: bool = True,
 ) -> Scored:
     """Score the sealed test. Once per predictor; the caller records the reading (`models.cohort.splits.record_reading`).
 
@@ -69,6 +71,7 @@ def score_test(
         log: `features.contracts.LABELS`.
         seal: The test set.
         observations: Of the release attributes, for their actual values; None knows none.
+        contributions: Whether to compute and check them, which takes most of the time; without, there is no importance.
 
     Raises:
         TrainingError: No snapshot of the test was taken before its batch's outcome was known, or contributions do not
@@ -85,11 +88,13 @@ def score_test(
     names, codes = np.unique(parameters, return_inverse=True)
     blocks, worst, moved = [], 0.0, np.zeros(len(names))
     start = 0
-    for found in assess_frame(predictor, snapshots.iloc[keys["place"].to_numpy()], features):
+    chosen = snapshots.iloc[keys["place"].to_numpy()]
+    for found in assess_frame(predictor, chosen, features, contributions=contributions):
         behind = start + len(found.rows)
-        worst = max(worst, _checked_additivity(found))
-        by_parameter = found.points @ (codes[:, None] == np.arange(len(names)))
-        moved += weight[start:behind] @ np.abs(by_parameter)
+        if contributions:
+            worst = max(worst, _checked_additivity(found))
+            by_parameter = found.points @ (codes[:, None] == np.arange(len(names)))
+            moved += weight[start:behind] @ np.abs(by_parameter)
         blocks.append(_block(predictor, found, keys.iloc[start:behind]))
         start = behind
     points = pd.Series(moved, index=names)
@@ -97,6 +102,12 @@ def score_test(
     rows = _with_outcomes(rows, process, batches, log)
     rows = _with_actual_values(rows, predictor, observations)
     return Scored(rows, _importance(predictor, points / keys["batch_id"].nunique()), worst)
+
+
+def joined(parts: Sequence[Scored]) -> Scored:
+    """The scores of several predictors as one; the importance is that of the last, the additivity the worst."""
+    rows = pd.concat([part.rows for part in parts], ignore_index=True)
+    return Scored(rows, parts[-1].importance, max(part.additivity for part in parts))
 
 
 def sealed_rows(snapshots: pd.DataFrame, log: pd.DataFrame, seal: Seal, *, only_last: bool = False) -> pd.DataFrame:

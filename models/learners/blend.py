@@ -54,6 +54,10 @@ class Blend(Persistent):
         return np.asarray(self.slopes) * _standardised(evidence, np.asarray(self.usual), np.asarray(self.scale))
 
 
+TREES_ALONE = Blend((), (), (), (), 1.0, 0.0)
+"""The raw log-odds of the trees as they are."""
+
+
 def fit_blend(
     trees: np.ndarray,
     evidence: np.ndarray,

@@ -17,6 +17,8 @@ from models.persistence import Persistent
 
 PRIOR_FAILURES = 5.0  # how many failures it takes to outweigh the prior: a slope of 1, a band like all bands
 _BANDS = 4
+_INTERCEPT_PRECISION = 0.25  # without failures, or without successes, a shift has to end somewhere
+_FARTHEST = 1e5  # beyond any shift that the precision allows
 _INTERVAL_Z = 1.645  # 90 % of a normal distribution
 
 
@@ -89,6 +91,25 @@ def fit_calibration(
         tuple(float(best[1]) for best, _ in fitted),
         tuple((float(v[0, 0]), float(v[0, 1]), float(v[1, 1])) for _, v in fitted),
     )
+
+
+def fit_intercept(raw: np.ndarray, failed: np.ndarray, weight: np.ndarray) -> Calibration:
+    """A shift of all log-odds alike that makes the stated failures as many as the observed ones, but for a weak pull to 0.
+
+    Args:
+        raw: Log-odds of scores of batches that the scoring model had not seen, shape (n,).
+        failed: Outcomes, shape (n,).
+        weight: Of each score, shape (n,); the weights of a batch sum to at most 1.
+    """
+    from scipy.optimize import brentq
+
+    def excess(shift: float) -> float:
+        return float(weight @ (expit(raw + shift) - failed)) + _INTERCEPT_PRECISION * shift
+
+    shift = float(brentq(excess, -_FARTHEST, _FARTHEST, xtol=1e-9))
+    p = expit(raw + shift)
+    variance = 1.0 / (float(weight @ (p * (1 - p))) + _INTERCEPT_PRECISION)
+    return Calibration((0.0,), (shift,), (1.0,), ((variance, 0.0, 0.0),))
 
 
 def _fit(

@@ -18,14 +18,26 @@ from features.process import ProcessDefinition
 from models.cohort.encode import Encoder
 from models.cohort.folds import Fold
 from models.cohort.table import TrainingTable
-from models.learners.blend import Blend, fit_blend
-from models.learners.calibrate import Calibration, fit_calibration
+from models.learners.blend import TREES_ALONE, Blend, fit_blend
+from models.learners.calibrate import Calibration, fit_calibration, fit_intercept
 from models.learners.evidence import Evidence, fit_evidence, numeric_frame
 from models.learners.failure_modes import ModeModel, enough_cases
 from models.learners.forecasts import final_results
 from models.learners.sensor_limits import KIND_OF
 from models.learners.sensors import SensorChecks, fit_sensor_checks
-from models.learners.trees import Bins, Block, Plan, Progress, Settings, Tuned, fold_places, portable_text, tune
+from models.learners.trees import (
+    PLAIN,
+    Bins,
+    Block,
+    Learner,
+    Plan,
+    Progress,
+    Settings,
+    Tuned,
+    fold_places,
+    portable_text,
+    tune,
+)
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -85,6 +97,7 @@ def fit_layers(
     failed: pd.Series,
     observations: pd.DataFrame | None,
     cut: pd.Timestamp,
+    learner: Learner = "layers",
 ) -> Layers:
     """Fit everything below the trees on some rows, and make the inputs of these and of others.
 
@@ -97,6 +110,7 @@ def fit_layers(
         failed: Outcome of the batches of `train` as known at the cut, by batch_id in order of start.
         observations: `features.contracts.OBSERVATIONS` of the release attributes; None forecasts none.
         cut: Results that became available at or after it are not known.
+        learner: Trees alone see no evidence; it stays for the words of the reasons.
     """
     encoder, rows = table.encoder, table.rows.iloc[train].reset_index(drop=True)
     frame = numeric_frame(rows, table.X[train], encoder)
@@ -104,7 +118,7 @@ def fit_layers(
     sensors = fit_sensor_checks(frame, [f for f in features if f.name in frame], succeeded)
     masked = _hidden(sensors, encoder, table.X, table.rows["checkpoint_h"].to_numpy(float))
     results = _NO_RESULTS
-    if observations is not None:
+    if observations is not None and learner == "layers":
         results = final_results(process.quality_attribute, observations, before=cut)
     evidence, own = fit_evidence(process, encoder, features, rows, masked[train], failed, results)
     hours = table.rows["checkpoint_h"].to_numpy(float)
@@ -117,10 +131,14 @@ def fit_layers(
         X = np.concatenate([np.where(also_hidden, np.nan, X[: len(train)]), X[len(train) :]])
     kept = [encoder.columns.index(name) for name in plain]
     named = {name: encoder.categories[name] for name in plain if name in encoder.categories}
-    whole = Encoder((*plain, *(f.name for f in evidence.features)), named)
+    seen = tuple(f.name for f in evidence.features) if learner == "layers" else ()
+    whole = Encoder((*plain, *seen), named)
     categorical = tuple(i for i, name in enumerate(plain) if name in named)
     inputs = TrainingTable(
-        table.rows.iloc[places].reset_index(drop=True), np.column_stack([X[:, kept], columns]), categorical, whole
+        table.rows.iloc[places].reset_index(drop=True),
+        np.column_stack([X[:, kept], columns[:, : len(seen)]]),
+        categorical,
+        whole,
     )
     return Layers(sensors, evidence, inputs, columns)
 
@@ -165,14 +183,14 @@ def forward(
     for done, fold in enumerate(folds, start=1):
         train, train_failed, validation, validation_failed = fold_places(table, fold, log)
         failed = pd.Series(train_failed, index=table.rows["batch_id"].iloc[train]).groupby(level=0, sort=False).first()
-        made = fit_layers(process, table, features, train, validation, failed, observations, fold.cut)
-        bins = Bins(made.inputs, plan, failed_share=float(failed.mean()))
+        made = fit_layers(process, table, features, train, validation, failed, observations, fold.cut, plan.learner)
+        bins = bins_of(made, plan, failed)
         own = np.arange(len(train), len(train) + len(validation))
         layers.append(made)
         blocks.append(Block(fold.name, fold.cut, bins, np.arange(len(train)), train_failed, own, validation_failed))
         if progress:
             progress("forward folds", done, len(folds))
-    tuned = tune(blocks, plan, progress=progress)
+    tuned = tune(blocks, plan, progress=progress) if plan.learner == "layers" else Tuned(PLAIN, pd.DataFrame())
     parts, numbers = [], []
     for made, block in zip(layers, blocks, strict=True):
         raw = bag_log_odds(fit_bag(block.bins, block.bins.rows(block.train, block.train_failed), tuned.settings), block)
@@ -182,15 +200,24 @@ def forward(
     scored, evidence = pd.concat(parts, ignore_index=True), _aligned(numbers, layers)
     names = max((made.evidence for made in layers), key=lambda e: len(e.ranking))
     trees, failed, weight = (scored[name].to_numpy() for name in ("trees", "failed", "weight"))
-    blend = fit_blend(
-        trees, evidence, failed, weight, names=tuple(names.features[i].name for i in names.ranking), n_failed=n_failed
-    )
-    raw, hours = blend.log_odds(trees, evidence), scored["checkpoint_h"].to_numpy(float)
-    calibration = fit_calibration(raw, failed, weight, hours)
+    hours = scored["checkpoint_h"].to_numpy(float)
+    if plan.learner == "trees":
+        blend, raw = TREES_ALONE, trees
+        calibration = fit_intercept(raw, failed, weight)
+    else:
+        ranking = tuple(names.features[i].name for i in names.ranking)
+        blend = fit_blend(trees, evidence, failed, weight, names=ranking, n_failed=n_failed)
+        raw = blend.log_odds(trees, evidence)
+        calibration = fit_calibration(raw, failed, weight, hours)
     scored = scored.drop(columns="trees").assign(
         raw=raw, log_odds=calibration.log_odds(raw, hours), failure_probability=calibration.probability(raw, hours)
     )
     return Forward(tuned, tuple(blocks), scored, blend, calibration)
+
+
+def bins_of(made: Layers, plan: Plan, failed: pd.Series) -> Bins:
+    """The inputs of the trees, binned once; `failed` is the outcome of the batches that train."""
+    return Bins(made.inputs, plan, failed_share=float(failed.mean()), balanced=plan.learner == "layers")
 
 
 def fit_bag(bins: Bins, data: lgb.Dataset, settings: Settings) -> list[lgb.Booster]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
 import numpy as np
@@ -33,7 +33,7 @@ _FIXED = {
     "bagging_freq": 1,
     "verbose": -1,
 }
-_LEARNING_RATE = 0.08  # fixed: trials differ in the shape of the trees and in their number
+_SEARCHED = ("leaves", "leaf_share", "features", "l2")
 _LEAST_GAIN = 0.01  # share of the log-loss by which a trial must beat the defaults
 
 
@@ -50,6 +50,10 @@ class Settings:
         features: Share of the features a tree may use.
         l2: Penalty on the leaves.
         rounds: Number of trees.
+        rate: Learning rate; trials differ in the shape of the trees and in their number, not in this.
+        bagging: Share of the rows a tree may use.
+        least_rows: Least rows in a leaf whatever the share; None: the share decides alone.
+        balanced: Whether a failure weighs more, half way to balance.
     """
 
     leaves: int = 8
@@ -57,6 +61,16 @@ class Settings:
     features: float = 0.3
     l2: float = 3.0
     rounds: int = 120
+    rate: float = 0.08
+    bagging: float = 0.7
+    least_rows: int | None = None
+    balanced: bool = True
+
+
+PLAIN = Settings(leaves=7, l2=10.0, rate=0.05, bagging=0.8, least_rows=20, balanced=False)
+"""Of trees that stand alone (docs/model.md, "Layers or trees"): nothing is tuned, failures weigh as they come."""
+
+Learner = Literal["layers", "trees"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,7 @@ class Plan:
         seed: Of LightGBM's sampling and of the search.
         members: Models in the bag, alike but for their seed.
         threads: Changes the speed, never the trees.
+        learner: All layers, or trees alone on the features.
     """
 
     test_share: float = 0.25
@@ -84,6 +99,7 @@ class Plan:
     seed: int = 7
     members: int = 3
     threads: int = 1
+    learner: Learner = "layers"
 
 
 @dataclass(frozen=True)
@@ -107,14 +123,15 @@ class Bins:
         plan: Seed and threads.
         failed_share: Share of the training batches that failed. A failure weighs as many times more as takes the
             rows half way to balance (in log-odds): rare failures then shape the trees, and calibration takes it back.
+        balanced: Whether it does.
     """
 
-    def __init__(self, table: TrainingTable, plan: Plan, *, failed_share: float) -> None:
+    def __init__(self, table: TrainingTable, plan: Plan, *, failed_share: float, balanced: bool = True) -> None:
         import lightgbm as lgb
 
         self.table = table
         self.plan = plan
-        self.failure_weight = float(np.sqrt((1 - failed_share) / failed_share))
+        self.failure_weight = float(np.sqrt((1 - failed_share) / failed_share)) if balanced else 1.0
         self.names = [quote(name, safe=".") for name in table.encoder.columns]  # JSON marks are refused in names
         self._data = lgb.Dataset(
             table.X,
@@ -155,17 +172,18 @@ class Bins:
     def _params(self, settings: Settings) -> dict[str, object]:
         batches = self.table.rows["batch_id"].nunique()
         # snapshots of a batch are nearly the same: a leaf needs more rows where there are more of them, but not as many more
-        least = max(2, round(settings.leaf_share * batches * self.table.rows_per_batch**0.5))
+        share = round(settings.leaf_share * batches * self.table.rows_per_batch**0.5)
+        least = max(2, share) if settings.least_rows is None else settings.least_rows
         return _FIXED | {
             "seed": self.plan.seed,
             "num_threads": self.plan.threads,
-            "learning_rate": _LEARNING_RATE,
+            "learning_rate": settings.rate,
             "num_leaves": settings.leaves,
             "min_data_in_leaf": least,
             "min_data_per_group": least,
             "min_sum_hessian_in_leaf": 1e-3,
             "feature_fraction": settings.features,
-            "bagging_fraction": 0.7,
+            "bagging_fraction": settings.bagging,
             "lambda_l2": settings.l2,
             "cat_l2": settings.l2,
         }
@@ -236,13 +254,14 @@ def tune(blocks: Sequence[Block], plan: Plan, *, progress: Progress | None = Non
     def objective(trial: optuna.Trial) -> float:
         settings = _suggest(trial, plan)
         rounds, loss = _best_rounds(data, settings)
-        rows.append({**vars(settings), "rounds": rounds, "log_loss": loss})
+        found = {name: vars(settings)[name] for name in _SEARCHED}
+        rows.append({**found, "rounds": rounds, "log_loss": loss})
         if progress:
             progress("tuning", len(rows), plan.trials)
         return loss
 
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=plan.seed))
-    study.enqueue_trial({name: value for name, value in vars(Settings()).items() if name != "rounds"})
+    study.enqueue_trial({name: vars(Settings())[name] for name in _SEARCHED})
     study.optimize(objective, n_trials=max(1, plan.trials), n_jobs=1)
     trials = pd.DataFrame(rows)
     # the first trial is the defaults: with a few dozen failures a smaller gain over them is luck

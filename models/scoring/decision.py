@@ -63,10 +63,24 @@ def fit_thresholds(out_of_fold: pd.DataFrame, rule: DecisionRule, cost: Cost | N
         rule: Budgets.
         cost: Costs of the process; None leaves them out.
     """
+    high, elevated = (threshold_at_share(out_of_fold, share) for share in (rule.alarm_budget, rule.watch_budget))
+    return thresholds_of(high, elevated, rule, cost)
+
+
+def thresholds_of(high: float, elevated: float, rule: DecisionRule, cost: Cost | None) -> Thresholds:
+    """Thresholds that spend the budgets, raised where the costs say that an alarm does not pay.
+
+    Args:
+        high: Spends the alarm budget.
+        elevated: Spends the watch budget.
+        rule: Budgets.
+        cost: Costs of the process; None leaves them out.
+    """
     pays = cost.false_alarm / (cost.false_alarm + cost.failed_batch) if cost else None
-    high = max(threshold_at_share(out_of_fold, rule.alarm_budget), pays or 0.0)
-    elevated = min(high, max(threshold_at_share(out_of_fold, rule.watch_budget), pays or 0.0))
-    return Thresholds(float(high), float(elevated), pays, rule.alarm_budget, rule.watch_budget)
+    high = max(high, pays or 0.0)
+    return Thresholds(
+        float(high), float(min(high, max(elevated, pays or 0.0))), pays, rule.alarm_budget, rule.watch_budget
+    )
 
 
 def decide(

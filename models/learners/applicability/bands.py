@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 from models.learners.applicability.distance import Ellipsoid, Neighbours
@@ -39,6 +40,13 @@ class Limits:
         """The higher one of each limit; `n_held_out` is the smaller one."""
         pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
         return Limits(**{name: min(a, b) if name == "n_held_out" else max(a, b) for name, a, b in pairs})
+
+    def widened(self, widths: Mapping[str, float]) -> Limits:
+        """Each limit times the width of its check; the three measures of `range` share one."""
+        of_check = {name: name for name in ("age", "distance", "neighbours", "stale")}
+        of_check |= dict.fromkeys(("outside", "excess", "shift"), "range")
+        wider = {name: getattr(self, name) * widths.get(check, 1.0) for name, check in of_check.items()}
+        return replace(self, **wider)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Literal
@@ -12,7 +13,7 @@ from typing import Literal
 import numpy as np
 from pydantic import JsonValue
 
-from models.learners.applicability.bands import Band
+from models.learners.applicability.bands import Band, Limits
 from models.learners.applicability.distance import Scaling
 from models.learners.applicability.ranges import shift
 from models.persistence import HoursKey, Lower, Persistent, Places, Upper
@@ -95,6 +96,31 @@ class Applicability(Persistent):
         values = super().to_json()
         known = math.isfinite(self.from_h) and math.isfinite(self.until_h)
         return values if known else {k: v for k, v in values.items() if k not in ("from_h", "until_h")}
+
+    def few(self) -> dict[str, frozenset[str]]:
+        """Subgroups with fewer batches than are needed, by feature."""
+        return {
+            feature: frozenset(name for name, n in counts.items() if n < self.min_batches)
+            for feature, counts in self.support.items()
+        }
+
+    def widened(self, widths: Sequence[Mapping[str, float]]) -> Applicability:
+        """The same domain with wider limits.
+
+        Args:
+            widths: Per maturity band and check (`ratios`, `missing`, `stale`), what to multiply its limit by; 1 where absent.
+        """
+        bands = tuple(
+            replace(band, limits=self._with_floors(band.limits).widened(width))
+            for band, width in zip(self.bands, widths, strict=True)
+        )
+        at = {h: widths[int(self.band_numbers(h))].get("missing", 1.0) for h in self.missing}
+        return replace(self, bands=bands, missing={h: max(most, 1.0) * at[h] for h, most in self.missing.items()})
+
+    def _with_floors(self, limits: Limits) -> Limits:
+        """The limits as they are applied: none lies below what counts at all."""
+        floors = {"outside": 1.0, "stale": 1.0, "excess": self.margin, "shift": self.margin, "age": self.margin}
+        return replace(limits, **{name: max(getattr(limits, name), least) for name, least in floors.items()})
 
     def band(self, checkpoint_h: float) -> Band:
         """The maturity band of a time after the start; between two bands, what both of them span."""

@@ -1,0 +1,65 @@
+"""The dates of a replay: when models are made, and from when they serve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from models.policy import Policy
+
+_NEXT = pd.Timedelta(microseconds=1)  # what became known at a moment is known before the next one
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """One training.
+
+    Attributes:
+        number: Of the model version, from 1.
+        at: The moment; what became known before it trains.
+        serves_from: When the version may serve, after its approval.
+    """
+
+    number: int
+    at: pd.Timestamp
+    serves_from: pd.Timestamp
+
+
+def retrainings(
+    outcomes: pd.DataFrame, policy: Policy, *, least: int, until: pd.Timestamp | None = None
+) -> tuple[Retraining, ...]:
+    """The trainings that a policy asks for.
+
+    The first is the first on the policy's grid at which enough outcomes of both kinds are known. An interval that would give
+    more than `most_retrainings` is doubled, so that the trainings of a longer history are among those of a shorter one.
+
+    Args:
+        outcomes: `models.backtest.history.outcomes_of`.
+        policy: Interval, number, delay.
+        least: Failures, and successes, without which nothing is trained.
+        until: No training at or after it; None: as long as outcomes come.
+    """
+    known = outcomes if until is None else outcomes[outcomes["known_at"] < until]
+    failed, times = known["failed"].to_numpy(bool), known["known_at"].reset_index(drop=True)
+    enough = np.flatnonzero(np.minimum(failed.cumsum(), (~failed).cumsum()) >= least)
+    if not len(enough):
+        return ()
+    from_, factor = times.iloc[enough[0]], 1
+    while len(dates := _grid(times, policy, factor, from_)) > policy.most_retrainings:
+        factor *= 2
+    delay = pd.Timedelta(hours=policy.approval_delay_h)
+    return tuple(Retraining(number, at, at + delay) for number, at in enumerate(dates, start=1))
+
+
+def _grid(times: pd.Series, policy: Policy, factor: int, from_: pd.Timestamp) -> list[pd.Timestamp]:
+    """Moments of an interval taken `factor` times, not before `from_` was known, each once."""
+    if policy.outcomes is not None:
+        step = policy.outcomes * factor
+        moments = times.iloc[step - 1 :: step] + _NEXT
+    else:
+        days = pd.Timedelta(days=(policy.retrain_every_days or 0.0) * factor)
+        count = int((times.iloc[-1] - times.iloc[0]) / days)
+        moments = pd.Series([times.iloc[0] + days * i + _NEXT for i in range(1, count + 1)])
+    return sorted({moment for moment in moments if moment > from_})

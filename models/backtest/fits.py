@@ -1,0 +1,183 @@
+"""Models fitted on what was known at a moment, kept by the digest of all that went into them.
+
+A replay that is interrupted finds the models it had made. A model is written beside its place and moved there whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from features.dictionary import Feature
+from features.digests import features_digest, module_digests
+from models.backtest.history import Known
+from models.cohort.follow_up import follow_up_weights
+from models.cohort.splits import Seal, nothing_sealed, seal_test
+from models.cohort.table import before_the_label
+from models.learners.subgroup_offsets import subgroup_names
+from models.policy import Policy
+from models.predictor import Predictor
+from models.scoring.assessment import assess_frame
+from models.train import Trained, train
+
+RATIO, GROUP = "ratio.", "group."  # before a check's name, and before that of a column that makes subgroups
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A model before thresholds and calibration are set by the scores that were really given.
+
+    Attributes:
+        predictor: With the calibration and the thresholds of its own forward folds.
+        out_of_fold: Scores of those folds: `batch_id`, `checkpoint_h`, `as_of`, `end_at`, `failed`, `log_odds`.
+        folder: Where it is kept.
+        seal: The test that it has not seen; without batches where prequential scores are the test.
+    """
+
+    predictor: Predictor
+    out_of_fold: pd.DataFrame
+    folder: Path
+    seal: Seal
+
+    def raw(self, rows: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:
+        """Its own scores of rows, kept beside it: `batch_id`, `checkpoint_h`, `as_of`, `log_odds`, ratios and groups."""
+        path = self.folder / f"raw-{frame_sha256(rows)[:32]}.parquet"
+        if not path.exists():
+            _write_whole(path, raw_scores(self.predictor, rows, features))
+        return pd.read_parquet(path)
+
+    def test_scores(self, known: Known) -> pd.DataFrame:
+        """Its scores of the sealed test at the checkpoints: `batch_id`, `checkpoint_h`, `as_of`, `log_odds`, `failed`."""
+        outcomes = known.outcomes.set_index("batch_id")
+        rows = before_the_label(known.snapshots(pd.Index(self.seal.batch_ids)), known.log)
+        found = self.raw(rows, known.history.features)
+        return found.assign(failed=found["batch_id"].map(outcomes["failed"]).astype(bool))
+
+
+class Fits:
+    """Makes models, or finds those made before.
+
+    Args:
+        folder: Where models are kept.
+        policy: What trains, and how.
+        trials: Of the search of settings, for the layers.
+        made: Called with the digest of a model after it was made.
+    """
+
+    def __init__(
+        self, folder: Path, policy: Policy, *, trials: int = 1, made: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._folder, self._policy, self._trials, self._made = folder, policy, trials, made
+
+    def at(self, known: Known) -> Fit:
+        """The model of what was known.
+
+        Raises:
+            TrainingError: Too few outcomes of either kind.
+        """
+        weights = follow_up_weights(
+            self._newest(known.outcomes), known.batches.set_index("batch_id")["started_at"], known.moment,
+            self._policy.follow_up,
+        )  # fmt: skip
+        key = self._key(known, weights)
+        place = self._folder / key
+        if not (place / "fit.json").exists():
+            self._make(known, weights, place)
+            self._made(key)
+        out_of_fold = pd.read_parquet(place / "out_of_fold.parquet")
+        return Fit(Predictor.load(place / "predictor"), out_of_fold, place, self._seal(known))
+
+    def trained(self, known: Known, weights: pd.Series) -> Trained:
+        """Fit, with everything that is to be reported of it."""
+        process, ids = known.history.process, weights.index
+        return train(
+            process, known.snapshots(ids), known.history.features,
+            known.batches[known.batches["batch_id"].isin(ids)], known.log,
+            observations=known.observations, dispositions=known.dispositions, between=known.between(ids),
+            seal=self._seal(known), plan=self._policy.plan(process, trials=self._trials),
+            weights=weights,
+        )  # fmt: skip
+
+    def _newest(self, outcomes: pd.DataFrame) -> pd.DataFrame:
+        window = self._policy.window_outcomes
+        return outcomes if window is None else outcomes.tail(window)
+
+    def _seal(self, known: Known) -> Seal:
+        process_id = known.history.process.id
+        if self._policy.test == "prequential":
+            return nothing_sealed(process_id, known.moment)
+        failures = self._policy.test_failures if self._policy.test == "newest_failures" else None
+        return seal_test(known.batches, known.log, process_id=process_id, failures=failures)
+
+    def _make(self, known: Known, weights: pd.Series, place: Path) -> None:
+        trained = self.trained(known, weights)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=".", dir=place.parent))
+        try:
+            trained.predictor.save(beside / "predictor")
+            columns = ["batch_id", "checkpoint_h", "as_of", "end_at", "failed", "log_odds"]
+            trained.out_of_fold[columns].to_parquet(beside / "out_of_fold.parquet", index=False)
+            about = {"moment": known.moment.isoformat(), "batches": len(weights), "failed": int(trained.failed.sum())}
+            (beside / "fit.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
+            if not place.exists():  # another process may have made it meanwhile: it is the same
+                beside.rename(place)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+    def _key(self, known: Known, weights: pd.Series) -> str:
+        """Digest of the training data, the settings and the code."""
+        history, ids = known.history, weights.index
+        parts = [
+            history.process.model_dump_json(exclude={"policy", "source"}),
+            json.dumps(asdict(self._policy.plan(history.process, trials=self._trials)), sort_keys=True),
+            code_digest(), known.moment.isoformat(), self._seal(known).sha256,
+            *(frame_sha256(frame) for frame in (
+                known.snapshots(ids), known.between(ids), known.log,
+                known.batches[known.batches["batch_id"].isin(ids)], weights.reset_index(),
+                *(f for f in (known.observations, known.dispositions) if f is not None),
+            )),
+        ]  # fmt: skip
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
+
+
+def raw_scores(predictor: Predictor, rows: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:
+    """Log-odds, ratios of the applicability checks and subgroups of rows, in their order."""
+    parts = []
+    start = 0
+    for found in assess_frame(predictor, rows, features, contributions=False):
+        own = rows.iloc[start : start + len(found.rows)][["batch_id", "checkpoint_h", "as_of"]]
+        start += len(found.rows)
+        ratios = pd.DataFrame([domain.ratios for domain in found.domains or ()]).add_prefix(RATIO)
+        groups = {GROUP + name: names for name, names in subgroup_names(found.X, predictor.encoder).items()}
+        part = own.reset_index(drop=True).assign(log_odds=found.assessment.log_odds, **groups)
+        parts.append(pd.concat([part, ratios], axis=1))
+    return pd.concat(parts, ignore_index=True)
+
+
+def frame_sha256(frame: pd.DataFrame) -> str:
+    """SHA-256 of a frame's columns and rows, in their order."""
+    digest = hashlib.sha256("\n".join(map(str, frame.columns)).encode())
+    if len(frame):
+        digest.update(np.ascontiguousarray(pd.util.hash_pandas_object(frame, index=False).to_numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def code_digest() -> str:
+    """Digest of the code that makes features and models."""
+    own = json.dumps(module_digests(Path(__file__).parents[1]), sort_keys=True)
+    return hashlib.sha256(f"{features_digest()}\n{own}".encode()).hexdigest()
+
+
+def _write_whole(path: Path, frame: pd.DataFrame) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    frame.to_parquet(beside, index=False)
+    beside.replace(path)
