@@ -69,7 +69,7 @@ def convert(source_dir: Path, out_dir: Path, *, in_progress: int = 0) -> Convert
                 "started_at": started,
                 "planned_end_at": started + DECIDED_H * HOUR,
                 "origin": "simulated",
-                "quality": pieces["Type"],
+                "quality_variant": pieces["Type"],
             }
         ),
         "observations": _readings(pieces, started),

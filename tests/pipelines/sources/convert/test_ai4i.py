@@ -49,7 +49,7 @@ def test_pieces_start_an_hour_apart_in_their_order_whatever_the_order_of_the_fil
     assert batches["batch_id"].tolist() == ["U00001", "U00002", "U00003", "U00004"]
     hours = (batches["started_at"] - pd.Timestamp("2024-01-01T00:00Z")) / pd.Timedelta(hours=1)
     assert hours.tolist() == [0, 1, 2, 3]
-    assert batches["quality"].tolist() == ["M", "L", "L", "H"]
+    assert batches["quality_variant"].tolist() == ["M", "L", "L", "H"]
 
 
 def test_readings_come_before_the_checkpoint_and_the_failure_after_it(tmp_path) -> None:
@@ -73,7 +73,7 @@ def test_only_the_flag_of_the_machine_decides_and_modes_are_told_of_failures_alo
 def test_no_outcome_is_a_reading_or_a_parameter(tmp_path) -> None:
     convert(write(tmp_path / "in", pieces()), tmp_path / "out")
     assert set(read(tmp_path / "out", "observations")["parameter"]) == set(READINGS.values())
-    assert set(PROCESS.by_name) == {*READINGS.values(), "quality"}
+    assert set(PROCESS.by_name) == {*READINGS.values(), "quality_variant"}
     known = {*read(tmp_path / "out", "batches").columns, *PROCESS.by_name}
     assert known & {FAILED, *MODES, *MODES.values(), "failure_modes"} == set()
 
