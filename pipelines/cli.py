@@ -189,7 +189,7 @@ def init(
 @app.command()
 @one_line_errors
 def convert(
-    name: Annotated[str, typer.Argument(help="tablet1005, secom or indpensim.")],
+    name: Annotated[str, typer.Argument(help="tablet1005, secom, indpensim or ai4i.")],
     source: Annotated[Path, typer.Option("--from", help="Folder with the public files.")],
     target: Annotated[Path, typer.Option("--out", help="History folder to write.")],
     in_progress: Annotated[

@@ -13,7 +13,7 @@ ProcessOption = Annotated[
     Path,
     typer.Option(
         "--process", parser=process_file, metavar="FILE|ID",
-        help="Process definition: a TOML file, or the id of one in the package: cart, indpensim, secom, tablet.",
+        help="Process definition: a TOML file, or the id of one in the package: ai4i, cart, indpensim, secom, tablet.",
     ),
 ]  # fmt: skip
 HistoryOption = Annotated[Path, typer.Option("--history", help="History folder: one file per table.")]

@@ -55,7 +55,7 @@ def scores(plant: Plant, train: pd.Series, test: tuple[str, ...]) -> pd.DataFram
     by_checkpoint, penalty = choose(plant, train)
     mine, theirs = snapshots.of(plant, train.index), snapshots.of(plant, test)
     scaling = fit_scaling(mine, by_checkpoint=by_checkpoint)
-    model = _fit(scaling.matrix(mine), mine["batch_id"].map(train).to_numpy(bool), mine, penalty)
+    model = fit(scaling.matrix(mine), mine["batch_id"].map(train).to_numpy(bool), mine, penalty)
     return snapshots.scored(theirs, model.decision_function(scaling.matrix(theirs)))
 
 
@@ -71,7 +71,7 @@ def choose(plant: Plant, train: pd.Series) -> tuple[bool, float]:
             scaling = fit_scaling(mine, by_checkpoint=by_checkpoint)
             X, later = scaling.matrix(mine), scaling.matrix(theirs)
             for penalty in PENALTIES:
-                score = pd.Series(_fit(X, failed, mine, penalty).decision_function(later))
+                score = pd.Series(fit(X, failed, mine, penalty).decision_function(later))
                 highest = score.groupby(theirs["batch_id"]).max().reindex(now.index).fillna(-np.inf)
                 recall = recall_at_budgets(highest.to_numpy(), now.to_numpy(bool))
                 caught[by_checkpoint, penalty] += recall * now.sum()
@@ -97,6 +97,7 @@ def fit_scaling(rows: pd.DataFrame, *, by_checkpoint: bool) -> Scaling:
     )
 
 
-def _fit(X: np.ndarray, failed: np.ndarray, rows: pd.DataFrame, penalty: float) -> LogisticRegression:
+def fit(X: np.ndarray, failed: np.ndarray, rows: pd.DataFrame, penalty: float) -> LogisticRegression:
+    """The regression at one penalty; every row weighs the same, a batch of the most rows 1."""
     weight = np.full(len(rows), 1.0 / rows.groupby("batch_id").size().max())
     return LogisticRegression(C=penalty, max_iter=200, tol=1e-3).fit(X, failed, sample_weight=weight)

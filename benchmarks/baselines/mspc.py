@@ -115,7 +115,7 @@ def _with_limits(model: Model, choice: Choice, squared: np.ndarray) -> Model:
     share = model.values / model.values.sum(axis=1, keepdims=True)
     by_larger = np.cumsum(share[:, ::-1], axis=1)[:, ::-1] - share
     model = replace(model, choice=choice, kept=by_larger < choice.variance)
-    limits = {name: np.quantile(s, _LIMIT_SHARE, axis=1) for name, s in _statistics(model, squared).items()}
+    limits = {name: np.quantile(s, _LIMIT_SHARE, axis=1) for name, s in statistics(model, squared).items()}
     return replace(model, limits=limits)
 
 
@@ -159,7 +159,7 @@ def _caught(plant: Plant, outcomes: tuple[tuple[str, bool], ...]) -> dict[tuple[
 
 def _over_limit(model: Model, squared: np.ndarray, data: Signals, rows: np.ndarray, name: Statistic) -> np.ndarray:
     """Least ratio of the statistic to its limit over the last three hours, shape (len(rows), H); NaN past the end."""
-    ratio = (_statistics(model, squared)[name] / model.limits[name][:, None]).T
+    ratio = (statistics(model, squared)[name] / model.limits[name][:, None]).T
     ratio[data.hours[None, :] > data.end_h[rows][:, None]] = np.nan
     steps = max(1, round(ON_DELAY_H / (data.hours[1] - data.hours[0])))
     out = np.full_like(ratio, np.nan)
@@ -167,7 +167,7 @@ def _over_limit(model: Model, squared: np.ndarray, data: Signals, rows: np.ndarr
     return out
 
 
-def _statistics(model: Model, squared: np.ndarray) -> dict[Statistic, np.ndarray]:
+def statistics(model: Model, squared: np.ndarray) -> dict[Statistic, np.ndarray]:
     """T2 and SPE, shape (H, batches), from squared scores on all components, shape (H, batches, used)."""
     inside, outside = model.kept / model.values, (~model.kept).astype(float)
     return {"t2": (squared @ inside[..., None])[..., 0], "spe": (squared @ outside[..., None])[..., 0]}

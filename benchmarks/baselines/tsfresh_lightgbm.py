@@ -23,13 +23,14 @@ def scores(plant: Plant, train: pd.Series, test: tuple[str, ...]) -> pd.DataFram
     rows = rows[["batch_id", "checkpoint_h", "started_at", "as_of"]].assign(elapsed_h=rows["checkpoint_h"])
     data = signals(plant)
     used = comes_in_series(data, data.rows(train.index[~train]))
-    found = _features(plant, data, used, pd.Index(rows["batch_id"].unique()))
+    found = features_of(plant, data, used, pd.Index(rows["batch_id"].unique()))
     table = rows.merge(found, how="left", on=["batch_id", "checkpoint_h"])
     mine, theirs = (table[table["batch_id"].isin(set(ids))].reset_index(drop=True) for ids in (train.index, test))
     return plain_lightgbm.fit_and_score(mine, theirs, train)
 
 
-def _features(plant: Plant, data: Signals, used: np.ndarray, ids: pd.Index) -> pd.DataFrame:
+def features_of(plant: Plant, data: Signals, used: np.ndarray, ids: pd.Index) -> pd.DataFrame:
+    """`batch_id`, `checkpoint_h` and the statistics of the used series, for batches that reached the checkpoint."""
     python = python_of(plant, "tsfresh")
     checkpoints = ",".join(f"{hour:g}" for hour in plant.process.checkpoints_h)
     with workspace(plant) as folder:

@@ -6,13 +6,14 @@ that it cannot read. See `docs/own-data.md`.
 
 from __future__ import annotations
 
-from pipelines.sources.convert import indpensim, secom, tablet1005
+from pipelines.sources.convert import ai4i, indpensim, secom, tablet1005
 from pipelines.sources.convert.history import Converted, Converter
 
 CONVERTERS: dict[str, Converter] = {
     "tablet1005": tablet1005.convert,
     "secom": secom.convert,
     "indpensim": indpensim.convert,
+    "ai4i": ai4i.convert,
 }
 
 __all__ = ["CONVERTERS", "Converted", "Converter"]

@@ -40,7 +40,7 @@ def test_a_broken_correlation_shows_in_the_residual_once_it_has_held(plant_of_pa
 def test_a_twentieth_of_the_good_batches_is_above_the_limit_of_an_hour(plant_of_pairs) -> None:
     model, good = fitted(plant_of_pairs), np.arange(1, 300)
     squared = (mspc.model_input(model, plant_of_pairs, good, np.inf) @ model.vectors) ** 2
-    for name, statistic in mspc._statistics(model, squared).items():
+    for name, statistic in mspc.statistics(model, squared).items():
         assert (statistic > model.limits[name][:, None]).mean(axis=1) == pytest.approx(15 / 299)
 
 
@@ -52,7 +52,7 @@ def test_contributions_sum_to_the_residual_and_name_the_pair(plant_of_pairs, mon
     found = mspc.spe_contributions(cast("Plant", None), pd.Series(dtype=bool), at)
     rows = np.array([0, 7])
     squared = (mspc.model_input(model, plant_of_pairs, rows, np.inf) @ model.vectors) ** 2
-    spe = mspc._statistics(model, squared)["spe"]
+    spe = mspc.statistics(model, squared)["spe"]
     sums = found.groupby("batch_id")["contribution"].sum()
     assert sums.to_numpy() == pytest.approx([spe[5, 0], spe[1, 1]], rel=1e-4)
     worst = found[found["batch_id"] == "B0"].nlargest(2, "contribution")["parameter"]
