@@ -25,7 +25,7 @@ from models.learners.stack import ModesAt, fit_bag, fit_layers, fit_modes, forwa
 from models.learners.trees import Bins, Plan, Progress, Tuned, portable_text
 from models.predictor import Predictor, usual_ages
 from models.scoring.alignment import FeatureAligner
-from models.scoring.decision import fit_thresholds
+from models.scoring.call import fit_thresholds
 from models.scoring.rows import FeatureRows
 
 
