@@ -88,7 +88,7 @@ def test_the_first_page_is_for_the_engineer_and_the_others_are_for_the_statistic
     page, plant, trained, evaluation
 ) -> None:
     summary, found = summary_of(plant.process, evaluation), findings_of(trained.predictor, evaluation)
-    assert len(summary) == 5  # no savings: the process has no costs
+    assert len(summary) == 6  # no savings: the process has no costs
     assert all(found.values())
     where = {sentence: page.index(str(escape(sentence))) for sentence in (*summary, *found.values())}
     statistician = page.index('id="figures"')
