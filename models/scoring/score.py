@@ -17,7 +17,9 @@ from models.learners.sensor_words import SensorFinding
 from models.scoring.call import Call, Decision
 from models.scoring.reasons import Reason
 
-VERSION = 2  # version 1 has no call and no support, but a decision of its own
+VERSION = 2
+# what version 1 did not have, and the decision that it made by a rule of its own
+OF_VERSION = frozenset({"version", "call", "call_cause", "support", "support_causes", "decision", "cause"})
 
 Review: TypeAlias = Literal["unreviewed", "released"]
 

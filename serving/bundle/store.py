@@ -138,7 +138,7 @@ def _file(content: bytes) -> File:
 
 
 def thresholds(predictor: Predictor) -> dict[str, JsonValue]:
-    """The thresholds of the decision, and the error rates behind `undecided`."""
+    """The thresholds of the calls, and the error rates of the sets behind `low`."""
     return {"thresholds": predictor.thresholds.to_json(), "sets": predictor.decision_sets.to_json()}
 
 
@@ -151,7 +151,7 @@ def intended_use(predictor: Predictor, process: ProcessDefinition) -> dict[str, 
 
     Returns:
         Plain JSON values. Subgroups are those of training with their number of batches; for a subgroup with fewer than
-        `min_batches`, or without an entry, the decision is `undecided`.
+        `min_batches` the support is limited, without an entry there is none.
     """
     outcome, domain = process.outcome, predictor.applicability
     inputs = sorted({feature.parameter for feature in predictor.features})
@@ -168,7 +168,7 @@ def intended_use(predictor: Predictor, process: ProcessDefinition) -> dict[str, 
             {"parameter": name, "unit": known[name].unit, "range": list(known[name].range)} for name in inputs if name in known
         ],
         "limits": [
-            "Outside the inputs' ranges, for subgroups not named here, with too much missing or stale: undecided.",
+            "Outside the inputs' ranges, for subgroups not named here, with too much missing or stale: support is limited or none.",
             "Not for release or rejection of a batch, and not in the place of an in-process control.",
         ],
     }  # fmt: skip
