@@ -90,7 +90,9 @@ def no_call_yet(table: pd.DataFrame, causes: pd.DataFrame) -> str:
     if not table["n_no_call"].sum():
         return "Every score had a call."
     why = _most_often(causes)
-    return f"It makes no call where it cannot tell yet: {_over_time(table, 'no_call')} of the scores. Most often: {why}."
+    return (
+        f"It makes no call where it cannot tell yet: {_over_time(table, 'no_call')} of the scores. Most often: {why}."
+    )
 
 
 def support(table: pd.DataFrame, causes: pd.DataFrame) -> str:

@@ -110,7 +110,9 @@ def support_by_checkpoint(scores: pd.DataFrame) -> pd.DataFrame:
     require(scores, ("batch_id", "checkpoint_h", "failed", "support"))
 
     def of(part: pd.DataFrame) -> dict[str, float]:
-        limited, none = (_share(part, part["support"] == s, n) for s, n in (("limited", "limited"), ("none", "unsupported")))
+        limited, none = (
+            _share(part, part["support"] == s, n) for s, n in (("limited", "limited"), ("none", "unsupported"))
+        )
         return counts(part) | limited | none
 
     return per_checkpoint(scores, of)

@@ -15,9 +15,8 @@ from models.scoring.rows import FeatureColumns, FeatureRows
 NOT_A_VALUE = frozenset({"n", AGE, "n_missing", "n_bad"})  # known even where nothing was measured
 NOT_MEASURED = ("lot.", "event.")  # subjects whose age is not that of a value: a lot in use, a deviation
 # subjects of the start and of the plant's record, known of any batch: no value of a parameter
-_OF_THE_PLANT = frozenset(
-    {"progress", "phase", "completeness", "site", "equipment", "subject", "product", "operators", "process_version", "scale_l"}
-)
+_START = frozenset({"progress", "phase", "completeness", "product", "process_version", "scale_l"})
+_OF_THE_PLANT = _START | {"site", "equipment", "subject", "operators"}
 _RECORDS_OF = ("lot.", "supplier.", "event.")
 ROUNDING_H = 1e-6  # an age is this much above the usual one before it is stale
 

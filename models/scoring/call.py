@@ -99,7 +99,7 @@ def decision_of(
 
     Deprecated, and kept for clients of `/v1` alone: it is `undecided` also where there is a call without support.
     """
-    if call != NONE_YET and support != "none":
+    if call != "none yet" and support != "none":
         return call, None
     return "undecided", "; ".join([*support_causes, *([call_cause] if call_cause else [])])
 

@@ -79,7 +79,8 @@ class Score(BaseModel):
     )
     call_cause: str | None = Field(None, description="Why there is no call yet; null where there is one")
     support: Support | None = Field(
-        None, description="How far the model knows such batches: it stands beside the call and takes none back. Null: of version 1"
+        None,
+        description="How far the model knows such batches: it stands beside the call and takes none back. Null: of version 1",
     )
     support_causes: list[Cause] | None = Field(
         None, description="Why the support is not sufficient, most important first; the numbers are in `domain`"
@@ -102,7 +103,9 @@ class Score(BaseModel):
         description="Parameters whose newest value is older than usual, with its age in hours"
     )
     sensors: list[SensorFinding] = Field(description="Sensors found at fault, whose readings do not count")
-    domain: list[Finding] = Field(description="Findings behind the support, with their numbers; empty: it is sufficient")
+    domain: list[Finding] = Field(
+        description="Findings behind the support, with their numbers; empty: it is sufficient"
+    )
     domain_ratios: dict[str, float] = Field(
         {}, description="Value over limit of each applicability check; above 1: outside"
     )

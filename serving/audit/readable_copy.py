@@ -44,7 +44,9 @@ def _judged(score: _Json) -> str:
 def _judgement(score: _Json) -> Iterator[str]:
     if score.get("call") is not None:
         yield f"call: {score['call']}" + (f", {score['call_cause']}" if score["call_cause"] else "")
-        yield f"support: {score['support']}" + (f", {_joined(score['support_causes'])}" if score["support_causes"] else "")
+        yield f"support: {score['support']}" + (
+            f", {_joined(score['support_causes'])}" if score["support_causes"] else ""
+        )
     yield f"decision: {_text(score.get('decision'))}"
     yield f"cause: {_text(score.get('cause'))}"
     yield f"probability of failure: {_percent(score['failure_probability'])} (base {_percent(score['base_probability'])})"

@@ -15,7 +15,6 @@ from serving.records.store import Head
 from serving.records.tables import deliveries, events_out
 from serving.settings import Webhook
 
-
 CHANGES = ("call", "decision")  # of a score, each an event `<name>.changed`; that of the decision is deprecated
 
 

@@ -113,7 +113,9 @@ def test_the_example_shows_call_risk_interval_support_and_causes(endpoint, capsy
     assert example().main(endpoint.url, "E1", "north", "force_kn", "5", "kN") == 0
     accepted, score, *more = capsys.readouterr().out.splitlines()
     assert accepted == "1 row accepted"
-    found = re.fullmatch(r"E1: (LOW|ELEVATED|HIGH|NO CALL YET), risk (.+)% \(90 % interval (.+)% to (.+)%\), support (.+)", score)
+    found = re.fullmatch(
+        r"E1: (LOW|ELEVATED|HIGH|NO CALL YET), risk (.+)% \(90 % interval (.+)% to (.+)%\), support (.+)", score
+    )
     assert found is not None, score
     risk, low, high = map(float, found.groups()[1:4])
     assert low <= risk <= high

@@ -12,7 +12,7 @@ Cause = Literal["unsupported subgroup", "outside the applicability domain", "too
 CAUSES: tuple[Cause, ...] = get_args(Cause)  # in the order in which a record names them
 Support = Literal["sufficient", "limited", "none"]
 SUPPORTS: tuple[Support, ...] = get_args(Support)
-_NOTHING_TO_COMPARE = frozenset({"category", "time", "values"})  # checks that fail only where training saw nothing alike
+_NOTHING_ALIKE = frozenset({"category", "time", "values"})  # checks that fail where training saw nothing alike
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Finding:
     def support(self) -> Support:
         """What it leaves of the support: `none` where training saw nothing to compare with, else `limited`."""
         unknown_subgroup = self.check == "support" and self.value == 0
-        return "none" if unknown_subgroup or self.check in _NOTHING_TO_COMPARE else "limited"
+        return "none" if unknown_subgroup or self.check in _NOTHING_ALIKE else "limited"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from models.train import train
 from tests.models.plant import QUICK, Plant
 
 
-
 def scored(*rows: tuple) -> pd.DataFrame:
     names = ["batch_id", "checkpoint_h", "failed", "failure_probability", "call", "support"]
     return pd.DataFrame(rows, columns=names).astype({"batch_id": "str", "call": "str", "support": "str"})

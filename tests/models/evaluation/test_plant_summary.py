@@ -92,7 +92,13 @@ def test_no_call_is_said_at_the_start_half_way_and_at_the_end_with_its_causes() 
 
 def test_weak_support_is_said_with_its_causes_beside_the_calls() -> None:
     table = pd.DataFrame(
-        {"checkpoint_h": [6.0, 12.0], "n_limited": [8, 5], "limited": [0.4, 0.25], "n_unsupported": 1, "unsupported": 0.05}
+        {
+            "checkpoint_h": [6.0, 12.0],
+            "n_limited": [8, 5],
+            "limited": [0.4, 0.25],
+            "n_unsupported": 1,
+            "unsupported": 0.05,
+        }
     )
     causes = pd.DataFrame({"cause": ["stale data", "subgroup", "subgroup"], "n_found": [10, 3, 2]})
     assert support(table, causes) == (

@@ -68,7 +68,11 @@ def test_scores_without_a_call_are_counted_per_checkpoint_and_cause() -> None:
     assert found[["n", "n_failed", "n_no_call"]].to_numpy().tolist() == [[4, 1, 3], [3, 1, 1]]
     causes = no_call_causes(scores).set_index(["checkpoint_h", "cause"])["share"]
     assert causes[0.0].to_dict() == {"both outcomes possible": 0.5, "no cause given": 0.25, "too early": 0}
-    assert causes[12.0].to_dict() == {"both outcomes possible": 0, "no cause given": 0, "too early": pytest.approx(1 / 3)}
+    assert causes[12.0].to_dict() == {
+        "both outcomes possible": 0,
+        "no cause given": 0,
+        "too early": pytest.approx(1 / 3),
+    }
     for hours, shares in causes.groupby("checkpoint_h"):
         assert shares.sum() == pytest.approx(found.loc[hours, "no_call"])
 

@@ -37,7 +37,18 @@ FULL = Score(
     what_if=WhatIf(0.4, 0.3, 6.0, (), (), "No such change"), data_sha256="d", process_version="1", model=MODEL,
 )  # fmt: skip
 BARE = FULL.model_copy(
-    update={"call": "high", "call_cause": None, "support": "sufficient", "support_causes": [], "reasons": None, "changes": None, "what_if": None, "likeliest_mode": None, "modes": {}, "cause": None}
+    update={
+        "call": "high",
+        "call_cause": None,
+        "support": "sufficient",
+        "support_causes": [],
+        "reasons": None,
+        "changes": None,
+        "what_if": None,
+        "likeliest_mode": None,
+        "modes": {},
+        "cause": None,
+    }
 )
 
 
@@ -46,7 +57,7 @@ def test_scores_come_back_from_a_parquet_file_as_they_were(tmp_path) -> None:
     assert from_table(pq.read_table(tmp_path / "scores.parquet")) == [FULL, BARE]
 
 
-def test_a_score_of_version_1_has_neither_call_nor_support(tmp_path) -> None:
+def test_a_score_of_version_1_has_neither_call_nor_support() -> None:
     new = ("call", "call_cause", "support", "support_causes")
     former = to_table([FULL.model_copy(update={"version": 1})]).drop_columns(list(new))
     (read,) = from_table(former)
@@ -69,7 +80,9 @@ def test_no_scores_make_an_empty_table_of_the_schema() -> None:
     assert from_table(to_table([])) == []
 
 
-@pytest.mark.parametrize("wrong", [{"failure_probability": 1.2}, {"interval": [0.1]}, {"decision": "maybe"}, {"call": "maybe"}])
+@pytest.mark.parametrize(
+    "wrong", [{"failure_probability": 1.2}, {"interval": [0.1]}, {"decision": "maybe"}, {"call": "maybe"}]
+)
 def test_a_row_that_is_no_score_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         scores_of([FULL.model_dump() | wrong])

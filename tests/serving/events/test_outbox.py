@@ -148,7 +148,9 @@ def test_the_wait_has_an_end_and_so_have_the_attempts(records, tmp_path) -> None
 
 def test_each_receiver_gets_its_own_and_one_that_is_away_stops_no_other(records, tmp_path) -> None:
     events = ["score.created", "call.changed"]
-    hooks = [hook(tmp_path, name, events=events, sites=[site]) for name, site in (("a", "north"), ("b", "south"), ("c", "*"))]
+    hooks = [
+        hook(tmp_path, name, events=events, sites=[site]) for name, site in (("a", "north"), ("b", "south"), ("c", "*"))
+    ]
     scored(records, tmp_path, hooks, 5.0)
     send = Post(OSError(), 200, OSError(), 200)
     assert dispatcher(records, send, hooks).deliver_due() == 4  # two events, to a and c

@@ -1,7 +1,7 @@
 import hashlib
 import threading
 from dataclasses import replace
-from typing import Never
+from typing import Any, Never
 
 import orjson
 import pytest
@@ -177,10 +177,16 @@ def test_every_score_is_made_again_bit_for_bit_whatever_came_later(service) -> N
     assert [score_requests.replay(service, score_id).is_equal for score_id in made] == [True] * 6
 
 
+def stored(records, score_id: str) -> dict[str, Any]:
+    with records.read() as connection:
+        found = find_score(connection, score_id)
+    assert found is not None
+    return dict(found)
+
+
 def test_a_score_of_version_1_is_read_listed_and_made_again_but_for_its_decision(service, records) -> None:
     add(service, reading(1, 7.0))
-    with records.read() as connection:
-        row = dict(find_score(connection, score(service)["score_id"]))
+    row = stored(records, score(service)["score_id"])
     body = {name: value for name, value in orjson.loads(row["body"]).items() if name not in OF_VERSION}
     text = canonical(body | {"version": 1, "decision": "undecided", "cause": "stale data"})
     former = {"score_id": new_id(NOON), "body": text.decode(), "body_sha256": hashlib.sha256(text).hexdigest()}
@@ -189,8 +195,7 @@ def test_a_score_of_version_1_is_read_listed_and_made_again_but_for_its_decision
     replayed = score_requests.replay(service, former["score_id"])
     assert (replayed.is_equal, replayed.differing) == (True, [])
     assert replayed.again["call"] == "high"
-    with records.read() as connection:
-        read = score_json(find_score(connection, former["score_id"]))
+    read = score_json(stored(records, former["score_id"]))
     assert (read["version"], read["decision"], read["cause"]) == (1, "undecided", "stale data")
     assert {"call", "support"} & set(read) == set()
 
