@@ -19,6 +19,7 @@ from features.context import Vocabulary
 from features.digests import COUNTED_TABLES, features_digest, process_digest
 from features.errors import StorageError
 from features.process import ProcessDefinition
+from models.folder import MANIFEST as OF_PREDICTOR
 from models.predictor import Predictor
 from models.scoring.score import Release
 from serving.bundle.bundle import CANARY, INTENDED_USE, PREDICTOR, PROCESS, THRESHOLDS, VOCABULARY, Bundle
@@ -71,9 +72,11 @@ class BundleStore:
             VOCABULARY: canonical(vars(vocabulary)),
             CANARY: canary_of(loaded),
         }
+        # of the files as they are: written again by this version, those of an earlier one may have other bytes
+        predictor_sha256 = hashlib.sha256(files[f"{PREDICTOR}/{OF_PREDICTOR}"]).hexdigest()
         manifest = Manifest(
             release.name, release.version, release.review, released_us, process.id, process_digest(process),
-            features_digest(), loaded.sha256, {path: _file(content) for path, content in sorted(files.items())},
+            features_digest(), predictor_sha256, {path: _file(content) for path, content in sorted(files.items())},
         )  # fmt: skip
         content = manifest.to_bytes()
         self.root.mkdir(parents=True, exist_ok=True)
