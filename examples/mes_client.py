@@ -125,11 +125,13 @@ class Client:
 
 
 def shown(score: Mapping[str, Any]) -> list[str]:
-    """Lines about a score: decision, risk and its interval, cause, reasons. Undecided is not low: its cause is named."""
+    """Lines about a score: call, risk and its interval, support, reasons. No call yet is not low: its cause is named."""
     low, high = score["interval"]
     risk = f"risk {score['failure_probability']:.1%} (90 % interval {low:.1%} to {high:.1%})"
-    lines = [f"{score['batch_id']}: {score['decision'].upper()}, {risk}"]
-    lines += [f"  {score['decision']} because: {score['cause']}"] if score["cause"] else []
+    called = "NO CALL YET" if score["call"] == "none yet" else score["call"].upper()
+    causes = f": {'; '.join(score['support_causes'])}" if score["support_causes"] else ""
+    lines = [f"{score['batch_id']}: {called}, {risk}, support {score['support']}{causes}"]
+    lines += [f"  no call yet because: {score['call_cause']}"] if score["call_cause"] else []
     return lines + [f"  {reason['sentence']}" for reason in score["reasons"] or ()]
 
 

@@ -31,7 +31,9 @@ def main() -> None:
     )
     for score in workbench.score(loaded, plant, snapshots, features):
         first = score.reasons[0].sentence if score.reasons else "no reason"
-        print(f"  {score.batch_id}: {score.failure_probability:.0%}, {score.decision}; {first}")
+        print(
+            f"  {score.batch_id}: {score.failure_probability:.0%}, call {score.call}, support {score.support}; {first}"
+        )
 
     points = workbench.explain(loaded, snapshots, features)
     largest = points.abs().mean().nlargest(3).index

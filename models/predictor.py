@@ -29,7 +29,7 @@ from models.learners.failure_modes import ModeModel
 from models.learners.forest import Forest
 from models.learners.sensors import SensorChecks
 from models.learners.subgroup_offsets import SubgroupOffsets
-from models.scoring.decision import Thresholds
+from models.scoring.call import Thresholds
 
 AGE = "age_h"  # the statistic that says how old a parameter's newest value is
 USUAL = 0.95  # quantile of the ages in training above which a value is stale

@@ -25,7 +25,7 @@ from models.learners.stack import ModesAt, bins_of, fit_bag, fit_layers, fit_mod
 from models.learners.trees import Plan, Progress, Tuned, portable_text
 from models.predictor import Predictor, usual_ages
 from models.scoring.alignment import FeatureAligner
-from models.scoring.decision import fit_thresholds
+from models.scoring.call import fit_thresholds
 from models.scoring.rows import FeatureRows
 
 

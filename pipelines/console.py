@@ -25,7 +25,8 @@ ROWS = 8  # of figures by checkpoint: the table of the batches stays in sight
 _REASONS = 3
 _LONGEST_ID = 24  # a longer one has a line of its own
 _INDENT = "    "
-_STYLES = {"high": "bold red", "elevated": "bold yellow", "undecided": "bold magenta", "low": "green"}
+_STYLES = {"high": "bold red", "elevated": "bold yellow", "none yet": "magenta", "undecided": "magenta", "low": "green"}
+_NOT_STATED = "-"  # the support of a score of version 1
 
 
 def show(result: dict[str, Any], plant: Plant, console: Console) -> None:
@@ -79,26 +80,32 @@ def score_lines(scores: Sequence[Score], labels: Mapping[str, str], width: int) 
     """
     longest = max(len("batch"), *(len(s.batch_id) for s in scores if len(s.batch_id) <= _LONGEST_ID), 0)
     yield "", ""
-    yield f"{'batch':{longest}}  {'decision':9}  {'risk':>5}  {'90 % interval':13}  {'hours':>6}", "bold"
+    yield f"{'batch':{longest}}  {'call':9}  {'risk':>5}  {'90 % interval':13}  {'hours':>6}  support", "bold"
     for score in scores:
         if len(score.batch_id) > _LONGEST_ID:
             yield score.batch_id, ""
         name = score.batch_id if len(score.batch_id) <= _LONGEST_ID else ""
         low, high = (_percent(end) for end in score.interval)
+        said = score.call or score.decision  # version 1 has no call
         yield (
             (
-                f"{name:{longest}}  {score.decision:9}  {_percent(score.failure_probability):>5}  "
-                f"{f'{low} to {high}':13}  {score.elapsed_h:6.0f}"
+                f"{name:{longest}}  {said:9}  {_percent(score.failure_probability):>5}  "
+                f"{f'{low} to {high}':13}  {score.elapsed_h:6.0f}  {score.support or _NOT_STATED}"
             ),
-            _STYLES[score.decision],
+            _STYLES[said],
         )
         for line in _details(score, labels):
             yield from ((part, "") for part in wrapped(line, width, first=f"{_INDENT}- ", following=f"{_INDENT}  "))
 
 
 def _details(score: Score, labels: Mapping[str, str]) -> Iterator[str]:
-    """Cause, reasons, what else is known, and which values are missing or old; a line each."""
-    if score.cause:
+    """Why there is no call, support, reasons, what else is known, and which values are missing or old; a line each."""
+    if score.call_cause:
+        yield f"no call yet because: {score.call_cause}"
+    if score.support_causes:
+        yield f"support {score.support}: {'; '.join(score.support_causes)}"
+        yield from (finding.sentence for finding in score.domain if finding.check == "support")
+    if score.call is None and score.cause:
         yield f"{score.decision} because: {score.cause}"
     yield from (reason.sentence for reason in (score.reasons or [])[:_REASONS])
     yield from _more(score)

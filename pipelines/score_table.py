@@ -1,4 +1,7 @@
-"""The stored table `risk_scores`: score records, and those that version 0.1.0 stored in a form of its own."""
+"""The stored table `risk_scores`: score records, and those that version 0.1.0 stored in a form of its own.
+
+A table of version 1 of the record gets the columns of the present one with the next scores; its rows have none of them.
+"""
 
 from __future__ import annotations
 

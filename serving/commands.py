@@ -105,7 +105,8 @@ class RecordsAdmin:
         service = ScoringService(self.records, make, EngineCache(self.records, make), Anchor(self.settings.anchor))
         found = replay(service, score_id)
         if found.is_equal:
-            return True, f"{score_id}: the same to the bit, probability {found.again['failure_probability']!r}"
+            but = " but for the decision, which version 1 made by another rule" if found.by_another_rule else ""
+            return True, f"{score_id}: the same to the bit{but}, probability {found.again['failure_probability']!r}"
         return False, f"{score_id}: differs in {', '.join(found.differing)}"
 
 

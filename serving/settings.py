@@ -21,6 +21,9 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+EventKind = Literal["score.created", "call.changed", "decision.changed"]
+
+
 class Webhook(_Part):
     """A receiver of events.
 
@@ -29,7 +32,7 @@ class Webhook(_Part):
         url: `https://`, or `http://` inside the plant.
         secret_file: File with the secret that signs deliveries (Standard Webhooks), 24 bytes or more.
         format: `json`, or `b2mml` for a WorkAlert.
-        events: Kinds of events to send.
+        events: Kinds of events to send; `decision.changed` is deprecated, `call.changed` also tells of calls without support.
         sites: Sites whose batches count; `*` for all.
     """
 
@@ -37,7 +40,7 @@ class Webhook(_Part):
     url: str = Field(pattern=r"^https?://[^\s]+$", max_length=2000)
     secret_file: Path
     format: Literal["json", "b2mml"] = "json"
-    events: tuple[Literal["score.created", "decision.changed"], ...] = ("score.created", "decision.changed")
+    events: tuple[EventKind, ...] = ("score.created", "call.changed", "decision.changed")
     sites: tuple[str, ...] = ("*",)
 
 

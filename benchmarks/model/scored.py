@@ -1,4 +1,4 @@
-"""The predictor trained on a plant's older batches, and its scores of the later ones, with decisions and intervals."""
+"""The predictor trained on a plant's older batches, and its scores of the later ones, with calls, support and intervals."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Scored:
     Attributes:
         predictor: Made them.
         rows: `batch_id`, `checkpoint_h`, `as_of`, `end_at`, `failed`, `failure_probability`, `log_odds`, `may_fail`,
-            `may_succeed` (nominal sets), `decision`, `cause`, and per release attribute `.expected`, `.low`, `.high`, `.actual`.
+            `may_succeed` (nominal sets), `call`, `call_cause`, `support`, `support_causes`, and per release attribute `.expected`, `.low`, `.high`, `.actual`.
         X: Encoded rows, in the same order.
     """
 
@@ -59,7 +59,7 @@ def scored(ground: Ground, predictor: Predictor, later: pd.DataFrame, say: Say =
         later: Snapshots before harvest (`Ground.before_harvest`).
         say: Told what goes on.
     """
-    say(f"seed {ground.seed}: {len(later):,} scores, with decisions")
+    say(f"seed {ground.seed}: {len(later):,} scores, with calls")
     parts = list(assess_frame(predictor, later, ground.features, contributions=False))
     rows = pd.concat([_rows(part) for part in parts], ignore_index=True)
     rows = rows.assign(
@@ -96,8 +96,10 @@ def _rows(part: AssessedRows) -> pd.DataFrame:
             "log_odds": found.log_odds,
             "may_fail": part.may_fail,
             "may_succeed": part.may_succeed,
-            "decision": pd.array(part.decisions, dtype="str"),
-            "cause": pd.array(part.causes, dtype="str"),
+            "call": pd.array(part.calls, dtype="str"),
+            "call_cause": pd.array(part.call_causes, dtype="str"),
+            "support": pd.array(part.supports, dtype="str"),
+            "support_causes": pd.array(["; ".join(causes) for causes in part.support_causes], dtype="str"),
         }
     )
     if found.seen.expected is None:

@@ -1,4 +1,4 @@
-"""Calibration, sets, intervals, decisions and costs of the scores, at every stage of a batch."""
+"""Calibration, sets, intervals, calls, support and costs of the scores, at every stage of a batch."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from models.evaluation.costs import cost_curve
 from models.evaluation.coverage import interval_coverage, set_coverage
 from models.evaluation.intervals import with_interval
 from models.evaluation.metrics import auroc, calibration_floor, expected_calibration_error
-from models.evaluation.stability import flip_rate, set_sizes, undecided_causes
-from models.scoring.decision import Thresholds
+from models.evaluation.stability import flip_rate, no_call_causes, set_sizes, support_causes
+from models.scoring.call import Thresholds
 
 AT_H = (24.0, 84.0, 132.0, 204.0)
 SUSPICIOUS_AUROC, DAY_7_H = 0.9, 168.0
-RANKING, CALIBRATED, SETS, DECISIONS, COSTS = (
-    "Ranking by hour", "Calibration", "Sets and intervals", "Decisions", "Costs"
+RANKING, CALIBRATED, SETS, CALLS, COSTS = (
+    "Ranking by hour", "Calibration", "Sets and intervals", "Calls and support", "Costs"
 )  # fmt: skip
 EXPLAINED = "above .9: late, most faults show, and a missed specification follows from day-5 %CAR+ and the cell count, which are known then; a leak would also lift failures that never show (below)"
 _RESAMPLES = 200
@@ -101,24 +101,31 @@ def covered(rows: pd.DataFrame) -> list[Measure]:
     return out
 
 
-def decided(rows: pd.DataFrame) -> list[Measure]:
-    """Share undecided at day 7 and why, literal sets of both classes, and changes of mind."""
+def called(rows: pd.DataFrame) -> list[Measure]:
+    """Shares without a call yet and without sufficient support at day 7 and why, sets of both classes, changes of mind."""
     at = rows[rows["checkpoint_h"] == DAY_7_H]
     counts = Counts(n=len(at), n_failed=int(at["failed"].sum()))
-    open_ = float((at["decision"] == "undecided").mean())
-    out = [Measure(DECISIONS, "undecided at day 7", open_, **counts, bound=0.15, side="max")]
-    causes = undecided_causes(at.assign(cause=at["cause"].str.split("; ").str[0]))
+    open_ = float((at["call"] == "none yet").mean())
+    out = [Measure(CALLS, "no call yet at day 7", open_, **counts, bound=0.15, side="max")]
     out += [
-        Measure(DECISIONS, f"undecided at day 7, first cause: {row['cause']}", row["undecided"], **counts)
-        for row in causes.to_dict("records")
+        Measure(CALLS, f"no call yet at day 7: {row['cause']}", row["share"], **counts)
+        for row in no_call_causes(at).to_dict("records")
+    ]
+    out += [
+        Measure(CALLS, f"support at day 7 {kind}", float((at["support"] == kind).mean()), **counts)
+        for kind in ("limited", "none")
+    ]
+    out += [
+        Measure(CALLS, f"support at day 7 {row['support']}, first cause: {row['cause']}", row["share"], **counts)
+        for row in support_causes(at).to_dict("records")
     ]
     sizes = set_sizes(at).iloc[0]
-    out += [Measure(DECISIONS, f"90 % set at day 7 holds {w}", float(sizes[k]), **counts)
+    out += [Measure(CALLS, f"90 % set at day 7 holds {w}", float(sizes[k]), **counts)
             for k, w in (("both", "both outcomes"), ("neither", "neither"))]  # fmt: skip
-    for name, of in (("between any decisions", None), ("into or out of high", "high")):
+    for name, of in (("between any calls", None), ("into or out of high", "high")):
         row = flip_rate(rows, of=of).iloc[0]
         out.append(
-            Measure(DECISIONS, f"changes {name}, share of successive scores", row["flip_rate"], n=int(row["n"]), n_failed=int(row["n_failed"]))
+            Measure(CALLS, f"changes {name}, share of successive scores", row["flip_rate"], n=int(row["n"]), n_failed=int(row["n_failed"]))
         )  # fmt: skip
     return out
 

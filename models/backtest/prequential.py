@@ -22,7 +22,7 @@ from models.learners.conformal import fit_conformal
 from models.learners.subgroup_offsets import SubgroupOffsets, fit_offsets
 from models.policy import Policy
 from models.predictor import Predictor
-from models.scoring.decision import thresholds_of
+from models.scoring.call import thresholds_of
 
 
 def finished(fit: Fit, given: pd.DataFrame, process: ProcessDefinition, policy: Policy) -> Predictor:
@@ -65,7 +65,7 @@ def finished(fit: Fit, given: pd.DataFrame, process: ProcessDefinition, policy: 
         offsets=offsets,
         sets=fit_conformal(log_odds, failed, hours, edges, batch_id),
         decision_sets=fit_conformal(log_odds, failed, hours, edges, batch_id, error_failed=stated),
-        thresholds=thresholds_of(high, elevated, decision, process.cost),
+        thresholds=thresholds_of(high, elevated, decision, process.cost, alarm_from_h=from_h),
         applicability=own.applicability and widened(own.applicability, rows.assign(weight=weight), policy.domain_share),
     )
 

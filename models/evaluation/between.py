@@ -13,9 +13,9 @@ from models.evaluation.bands import all_and_banded, counts
 from models.evaluation.intervals import share_with_interval, with_interval
 from models.evaluation.metrics import auroc
 from models.evaluation.trajectories import require
-from models.learners.applicability.domain import CAUSES
 from models.predictor import Predictor
 from models.scoring.assessment import assess_frame
+from models.scoring.call import NONE_YET
 
 
 def score_between(
@@ -31,7 +31,7 @@ def score_between(
         seal: The test set.
 
     Returns:
-        `batch_id`, `checkpoint_h` (hours since the start), `failed`, `failure_probability`, `decision`, `cause`; only
+        `batch_id`, `checkpoint_h` (hours since the start), `failed`, `failure_probability`, `call`, `support`; only
         rows from before the batch's outcome.
     """
     labels = labels_as_of(log)
@@ -41,8 +41,8 @@ def score_between(
             "batch_id": pd.array(found.rows.batch_ids, dtype="str"),
             "checkpoint_h": found.rows.elapsed_h,
             "failure_probability": found.assessment.probability,
-            "decision": pd.array(found.decisions, dtype="str"),
-            "cause": pd.array(found.causes, dtype="str"),
+            "call": pd.array(found.calls, dtype="str"),
+            "support": pd.array(found.supports, dtype="str"),
         })
         for found in assess_frame(predictor, rows, features, contributions=False)
     ]  # fmt: skip
@@ -51,7 +51,7 @@ def score_between(
 
 
 def between_table(at_checkpoints: pd.DataFrame, between: pd.DataFrame) -> pd.DataFrame:
-    """Decisions between checkpoints beside those at checkpoints of the same stage.
+    """Calls and support between checkpoints beside those at checkpoints of the same stage.
 
     Args:
         at_checkpoints: `models.evaluation.sealed_test.Scored.rows`.
@@ -59,11 +59,11 @@ def between_table(at_checkpoints: pd.DataFrame, between: pd.DataFrame) -> pd.Dat
 
     Returns:
         One row for all times and one per stage: `band`, `from_h`, `to_h`, `n` (scores), `n_batches`, `n_failed`,
-        `undecided` and `outside` (undecided for a cause of the applicability domain) with `_low` and `_high`, the same
-        two at the checkpoints as `undecided_at_checkpoints` and `outside_at_checkpoints`, `auroc` with `_low` and `_high`.
+        `no_call` (no call yet) and `unsupported` (limited or no support) with `_low` and `_high`, the same two at the
+        checkpoints as `no_call_at_checkpoints` and `unsupported_at_checkpoints`, `auroc` with `_low` and `_high`.
     """
     for frame in (at_checkpoints, between):
-        require(frame, ("batch_id", "checkpoint_h", "failed", "failure_probability", "decision", "cause"))
+        require(frame, ("batch_id", "checkpoint_h", "failed", "failure_probability", "call", "support"))
     return pd.DataFrame([stage | _figures(rows, at_checkpoints, stage) for stage, rows in all_and_banded(between)])
 
 
@@ -71,17 +71,15 @@ def _figures(rows: pd.DataFrame, at_checkpoints: pd.DataFrame, stage: dict) -> d
     same = at_checkpoints[at_checkpoints["checkpoint_h"].between(stage["from_h"], stage["to_h"])]
     batch, p = rows["batch_id"].to_numpy(), rows["failure_probability"].to_numpy(float)
     made: dict[str, float] = dict(counts(rows))
-    for name, of in (("undecided", _undecided), ("outside", _outside)):
+    for name, of in (("no_call", _without_a_call), ("unsupported", _unsupported)):
         made |= share_with_interval(of(rows), batch).named(name)
         made[f"{name}_at_checkpoints"] = float(of(same).mean()) if len(same) else np.nan
     return made | with_interval(auroc, rows["failed"].to_numpy(bool), p, batch).named("auroc")
 
 
-def _undecided(rows: pd.DataFrame) -> np.ndarray:
-    return (rows["decision"] == "undecided").to_numpy(bool)
+def _without_a_call(rows: pd.DataFrame) -> np.ndarray:
+    return (rows["call"] == NONE_YET).to_numpy(bool)
 
 
-def _outside(rows: pd.DataFrame) -> np.ndarray:
-    """Whether a score is undecided for a cause of the applicability domain, not for its probability."""
-    causes = rows["cause"].fillna("").str.split("; ")
-    return _undecided(rows) & np.array([bool(set(CAUSES) & set(each)) for each in causes], bool)
+def _unsupported(rows: pd.DataFrame) -> np.ndarray:
+    return (rows["support"] != "sufficient").to_numpy(bool)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from features.dictionary import Feature
 from features.process import ProcessDefinition
-from models.evaluation import decisions
+from models.evaluation import calls, stability
 from models.evaluation.between import between_table, score_between
 from models.evaluation.calibration import calibration_by_band
 from models.evaluation.coverage import interval_coverage, set_coverage
@@ -20,7 +20,6 @@ from models.evaluation.figures import auroc_of_timing, by_checkpoint, figures, l
 from models.evaluation.modes import mode_table
 from models.evaluation.reliability import reliability_by_band
 from models.evaluation.sealed_test import Scored, score_test
-from models.evaluation.stability import set_sizes, undecided_by_checkpoint
 from models.evaluation.subgroups import BY, subgroup_table
 from models.learners.failure_modes import modes_before
 from models.predictor import Predictor
@@ -43,23 +42,25 @@ class Evaluation:
         overall: `models.evaluation.figures.figures` of each test batch at its last checkpoint before its label, and
             `auroc_of_timing`: what the hour of that checkpoint alone would reach.
         checkpoints: The same figures per checkpoint.
-        alarms: What came of the decisions (`models.evaluation.decisions.alarm_table`).
+        alarms: What came of the calls (`models.evaluation.calls.alarm_table`).
         shares: Recall at fixed shares of the good batches (`models.evaluation.recall.recall_at_shares`).
         first_calls: Share of failed and good batches called high by each hour.
-        calls: What failed and good batches were called at each stage (`models.evaluation.decisions.calls_by_band`).
-        costs: `models.evaluation.decisions.cost_table`.
+        calls: What failed and good batches were called at each stage (`models.evaluation.calls.calls_by_band`).
+        costs: `models.evaluation.calls.cost_table`.
         calibration: `models.evaluation.calibration.calibration_by_band`.
         reliability: `models.evaluation.reliability.reliability_by_band`.
         sets: `models.evaluation.coverage.set_coverage` of the nominal 90 % sets.
         set_sizes: `models.evaluation.stability.set_sizes`.
         attributes: `models.evaluation.coverage.interval_coverage` of the release attributes.
-        flips: `models.evaluation.decisions.flips_table`.
-        undecided: `models.evaluation.stability.undecided_by_checkpoint`.
-        causes: `models.evaluation.decisions.undecided_by_cause`.
+        flips: `models.evaluation.calls.flips_table`.
+        calls_by_checkpoint: `models.evaluation.stability.calls_by_checkpoint`.
+        no_call_causes: `models.evaluation.stability.no_call_causes`.
+        support: `models.evaluation.stability.support_by_checkpoint`.
+        support_causes: `models.evaluation.stability.support_causes`.
         between: `models.evaluation.between.between_table`: the test scored between checkpoints.
         subgroups: `models.evaluation.subgroups.subgroup_table` of the attributes with several values.
         modes: `models.evaluation.modes.mode_table`.
-        sensors: `models.evaluation.decisions.sensors_table`.
+        sensors: `models.evaluation.calls.sensors_table`.
         importance: `parameter`, `label`, `mean_abs_points`: how far a parameter moves test scores, largest first.
         splits: What a random split would have claimed (`models.evaluation.compare.compare_splits`).
         excluded: Where every snapshot went (`models.cohort.table.exclusions`).
@@ -84,8 +85,10 @@ class Evaluation:
     set_sizes: pd.DataFrame
     attributes: pd.DataFrame
     flips: pd.DataFrame
-    undecided: pd.DataFrame
-    causes: pd.DataFrame
+    calls_by_checkpoint: pd.DataFrame
+    no_call_causes: pd.DataFrame
+    support: pd.DataFrame
+    support_causes: pd.DataFrame
     between: pd.DataFrame
     subgroups: pd.DataFrame
     modes: pd.DataFrame
@@ -196,29 +199,31 @@ def _frames(
     return {
         "scores": rows,
         "checkpoints": by_checkpoint(rows),
-        "alarms": decisions.alarm_table(rows, predictor.thresholds, useful_lead_h=useful_lead_h, ahead_h=ahead_h),
-        "shares": decisions.alarms_at_shares(rows, ahead_h=ahead_h),
-        "first_calls": decisions.first_calls(rows),
-        "calls": decisions.calls_by_band(rows, missed_asked=process.decision.missed_failures),
-        "costs": decisions.cost_table(rows, cost),
+        "alarms": calls.alarm_table(rows, predictor.thresholds, useful_lead_h=useful_lead_h, ahead_h=ahead_h),
+        "shares": calls.alarms_at_shares(rows, ahead_h=ahead_h),
+        "first_calls": calls.first_calls(rows),
+        "calls": calls.calls_by_band(rows, missed_asked=process.decision.missed_failures),
+        "costs": calls.cost_table(rows, cost),
         "calibration": calibration_by_band(rows),
         "reliability": reliability_by_band(rows),
         "sets": set_coverage(rows),
-        "set_sizes": set_sizes(rows),
+        "set_sizes": stability.set_sizes(rows),
         "attributes": interval_coverage(rows),
-        "flips": decisions.flips_table(rows),
-        "undecided": undecided_by_checkpoint(rows),
-        "causes": decisions.undecided_by_cause(rows),
+        "flips": calls.flips_table(rows),
+        "calls_by_checkpoint": stability.calls_by_checkpoint(rows),
+        "no_call_causes": stability.no_call_causes(rows),
+        "support": stability.support_by_checkpoint(rows),
+        "support_causes": stability.support_causes(rows),
         "subgroups": _subgroups(rows, predictor, common_h),
         "modes": pd.DataFrame() if modes is None else mode_table(rows, predictor.modes, predictor.few_cases, modes),
-        "sensors": decisions.sensors_table(rows),
+        "sensors": calls.sensors_table(rows),
         "importance": scored.importance,
     }
 
 
 def ahead_of(process: ProcessDefinition) -> float:
     """Hours ahead that count as an early warning: 48, or a quarter of a process shorter than 8 days."""
-    return min(decisions.WARNED_AHEAD_H, process.process.planned_duration_h / 4)
+    return min(calls.WARNED_AHEAD_H, process.process.planned_duration_h / 4)
 
 
 def common_checkpoint(scores: pd.DataFrame, share: float = COMMON) -> float | None:

@@ -73,19 +73,19 @@ def _order(overall: Mapping[str, float]) -> str:
 
 
 def budgets(alarms: pd.DataFrame) -> str:
-    """Realised shares of good batches above the thresholds, beside the shares that training set them for.
+    """Realised shares of good batches called, beside the shares that training set them for.
 
     Args:
-        alarms: `models.evaluation.decisions.alarm_table`.
+        alarms: `models.evaluation.calls.alarm_table`.
     """
-    rows = alarms[(alarms["by"] == "probability") & (alarms["n_good"] > 0)]
+    rows = alarms[alarms["n_good"] > 0]
     if rows.empty:
         return ""
     realised = [
         f"{row['call']}: {100 * row['asked']:g} % asked, {100 * row['good_alarmed']:.1f} % came"
         for row in rows.to_dict("records")
     ]
-    text = f"Of {int(rows['n_good'].iloc[0])} good batches ever above the threshold of {'; of '.join(realised)}."
+    text = f"Of {int(rows['n_good'].iloc[0])} good batches ever called {'; of '.join(realised)}."
     off = [r for r in rows.to_dict("records") if not r["good_alarmed_low"] <= r["asked"] <= r["good_alarmed_high"]]
     more = [r["call"] for r in off if r["good_alarmed"] > r["asked"]]
     if more:

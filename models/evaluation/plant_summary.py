@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from features.process import Cost
-from models.evaluation.decisions import DECISION
+from models.evaluation.calls import CALL
 from models.evaluation.findings import FEW, failures
 
 _CAUSES_NAMED = 2
@@ -17,7 +17,7 @@ def failures_found(alarms: pd.DataFrame) -> str:
     """How many failing batches were called high before they ended.
 
     Args:
-        alarms: `models.evaluation.decisions.alarm_table`.
+        alarms: `models.evaluation.calls.alarm_table`.
     """
     row = _high(alarms)
     n, k = int(row["n_failed"]), int(row["n_caught"])
@@ -61,12 +61,12 @@ def savings(costs: pd.DataFrame, cost: Cost | None) -> str:
     """Savings per batch against never and always alarming; empty without costs.
 
     Args:
-        costs: `models.evaluation.decisions.cost_table`.
+        costs: `models.evaluation.calls.cost_table`.
         cost: `[cost]` of the process.
     """
     if cost is None or costs.empty:
         return ""
-    row = costs[costs["by"] == DECISION].iloc[0]
+    row = costs[costs["by"] == CALL].iloc[0]
     never, always = row["saved_against_never"], row["saved_against_always"]
     text = (
         f"At {cost.failed_batch:,.0f} {cost.currency} for a failed batch and {cost.false_alarm:,.0f} for a false alarm, acting "
@@ -80,27 +80,41 @@ def savings(costs: pd.DataFrame, cost: Cost | None) -> str:
     return text + doubt + assumed
 
 
-def undecided(table: pd.DataFrame, causes: pd.DataFrame) -> str:
-    """How often there is no decision at the start, half way and at the end, and why.
+def no_call_yet(table: pd.DataFrame, causes: pd.DataFrame) -> str:
+    """How often there is no call yet at the start, half way and at the end, and why.
 
     Args:
-        table: `models.evaluation.stability.undecided_by_checkpoint`.
-        causes: `models.evaluation.decisions.undecided_by_cause`.
+        table: `models.evaluation.stability.calls_by_checkpoint`.
+        causes: `models.evaluation.stability.no_call_causes`.
     """
-    if not table["n_undecided"].sum():
-        return "Every score had a decision."
-    places = sorted({0, len(table) // 2, len(table) - 1})
-    shares = [f"{100 * table['undecided'].iloc[i]:.0f} % at {table['checkpoint_h'].iloc[i]:g} h" for i in places]
-    total = causes.groupby("cause")["n_undecided"].sum().sort_values(ascending=False, kind="stable")
-    why = [f"{name} ({100 * n / total.sum():.0f} %)" for name, n in total.head(_CAUSES_NAMED).items()]
-    return f"It says undecided instead of guessing: {_listed(shares)} of the scores. Most often: {_listed(why)}."
+    if not table["n_no_call"].sum():
+        return "Every score had a call."
+    why = _most_often(causes)
+    return (
+        f"It makes no call where it cannot tell yet: {_over_time(table, 'no_call')} of the scores. Most often: {why}."
+    )
+
+
+def support(table: pd.DataFrame, causes: pd.DataFrame) -> str:
+    """How often the support was limited, or there was none, over the course of the batches, and why.
+
+    Args:
+        table: `models.evaluation.stability.support_by_checkpoint`.
+        causes: `models.evaluation.stability.support_causes`.
+    """
+    if not (table["n_limited"] + table["n_unsupported"]).sum():
+        return "Every score had sufficient support."
+    return (
+        f"Support was limited for {_over_time(table, 'limited')} of the scores, and there was none for "
+        f"{_over_time(table, 'unsupported')}; calls stand beside it. Most often: {_most_often(causes)}."
+    )
 
 
 def missed_failures(calls: pd.DataFrame) -> str:
     """How often failing batches were called low, at the worst stage, beside the stated share.
 
     Args:
-        calls: `models.evaluation.decisions.calls_by_band`.
+        calls: `models.evaluation.calls.calls_by_band`.
     """
     rows = calls[(calls["outcome"] == "failed") & (calls["band"] != "all") & (calls["n"] > 0)]
     if rows.empty:
@@ -118,7 +132,7 @@ def missed_failures(calls: pd.DataFrame) -> str:
 
 
 def _high(alarms: pd.DataFrame) -> pd.Series:
-    return alarms[(alarms["call"] == "high") & (alarms["by"] == DECISION)].iloc[0]
+    return alarms[alarms["call"] == "high"].iloc[0]
 
 
 def _share(row: pd.Series, name: str) -> str:
@@ -139,6 +153,17 @@ def _bounds(row: pd.Series, name: str) -> str:
 
 def _saved(value: float, cost: Cost) -> str:
     return f"saves {value:,.0f} {cost.currency}" if value >= 0 else f"loses {-value:,.0f} {cost.currency}"
+
+
+def _over_time(table: pd.DataFrame, name: str) -> str:
+    """A share at the first checkpoint, half way and at the last one."""
+    places = sorted({0, len(table) // 2, len(table) - 1})
+    return _listed([f"{100 * table[name].iloc[i]:.0f} % at {table['checkpoint_h'].iloc[i]:g} h" for i in places])
+
+
+def _most_often(causes: pd.DataFrame) -> str:
+    total = causes.groupby("cause")["n_found"].sum().sort_values(ascending=False, kind="stable")
+    return _listed([f"{name} ({100 * n / total.sum():.0f} %)" for name, n in total.head(_CAUSES_NAMED).items()])
 
 
 def _listed(items: list[str]) -> str:

@@ -34,8 +34,8 @@ class Scored:
 
     Attributes:
         rows: `batch_id`, `checkpoint_h`, `as_of`, `end_at`, `failed`, `label_available_at`, `failure_probability`,
-            `probability_low`, `probability_high` (90 %), `decision`, `cause`, `may_fail`, `may_succeed`, `sensors` (those
-            hidden, with what was found), `site_id`, `process_version`, `scale_l` (missing where the batches do not have
+            `probability_low`, `probability_high` (90 %), `call`, `call_cause`, `support`, `support_causes`, `may_fail`,
+            `may_succeed`, `sensors` (those hidden, with what was found), `site_id`, `process_version`, `scale_l` (missing where the batches do not have
             them); per release attribute with a forecast `<attribute>.expected`, `.low`, `.high`, `.actual` in its own
             unit; per failure mode with a model `mode.<name>`, its probability. In order of start and checkpoint.
         importance: `parameter`, `label`, `mean_abs_points`: how far a parameter moves a score, the mean over batches of
@@ -154,8 +154,10 @@ def _block(predictor: Predictor, found: AssessedRows, keys: pd.DataFrame) -> pd.
         "failure_probability": assessment.probability,
         "probability_low": low,
         "probability_high": high,
-        "decision": pd.array(found.decisions, dtype="str"),
-        "cause": pd.array(found.causes, dtype="str"),
+        "call": pd.array(found.calls, dtype="str"),
+        "call_cause": pd.array(found.call_causes, dtype="str"),
+        "support": pd.array(found.supports, dtype="str"),
+        "support_causes": pd.array(["; ".join(causes) for causes in found.support_causes], dtype="str"),
         "may_fail": found.may_fail,
         "may_succeed": found.may_succeed,
         "sensors": pd.array(["; ".join(f"{f.parameter} {f.kind}" for f in fs) for fs in found.sensors], dtype="str"),

@@ -1,4 +1,4 @@
-"""Charts of alarms: how early they come, what they save, and where there is no decision."""
+"""Charts of alarms: how early they come, what they save, where there is no call yet, and where support is weak."""
 
 from __future__ import annotations
 
@@ -84,24 +84,39 @@ def net_cost(curve: pd.DataFrame, *, currency: str, threshold: float | None = No
     return styled(alt.layer(*layers))
 
 
-def undecided(causes: pd.DataFrame) -> Chart:
-    """Share of the scores without a decision at each checkpoint, stacked by cause; a plain sentence where all have one.
+def no_call(causes: pd.DataFrame) -> Chart:
+    """Share of the scores without a call yet at each checkpoint, stacked by cause; a plain sentence where all have one.
 
     Args:
-        causes: `models.evaluation.stability.undecided_causes`.
+        causes: `models.evaluation.stability.no_call_causes`.
     """
+    return _stacked(causes, title="Scores without a call yet", otherwise="Every score has a call.")
+
+
+def support(causes: pd.DataFrame) -> Chart:
+    """Share of the scores with limited or no support at each checkpoint, stacked by both and by cause.
+
+    Args:
+        causes: `models.evaluation.stability.support_causes`.
+    """
+    found = causes[causes.groupby(["support", "cause"])["n_found"].transform("sum") > 0]
+    named = found.assign(cause=found["support"] + ": " + found["cause"])
+    return _stacked(named, title="Scores without sufficient support", otherwise="Every score has sufficient support.")
+
+
+def _stacked(causes: pd.DataFrame, *, title: str, otherwise: str) -> Chart:
     alt = altair()
     if causes.empty:
-        texts = pd.DataFrame({"text": ["Every score has a decision."]})
+        texts = pd.DataFrame({"text": [otherwise]})
         return styled(alt.Chart(texts).mark_text(color=INK, fontSize=13).encode(text="text:N"))
-    order = causes.groupby("cause")["n_undecided"].sum().sort_values(ascending=False, kind="stable").index.tolist()
+    order = causes.groupby("cause")["n_found"].sum().sort_values(ascending=False, kind="stable").index.tolist()
     table = causes.assign(rank=causes["cause"].map({name: place for place, name in enumerate(order)}))
     chart = (
         alt.Chart(table)
         .mark_bar()
         .encode(
             x=alt.X("checkpoint_h:O", title="Hours since the start", axis=alt.Axis(labelAngle=0, labelOverlap=True)),
-            y=alt.Y("undecided:Q", title="Scores without a decision", axis=percent()),
+            y=alt.Y("share:Q", title=title, axis=percent()),
             color=alt.Color(
                 "cause:N",
                 title=None,

@@ -16,7 +16,6 @@ from scipy.special import expit
 
 from features.process import ProcessDefinition
 from models.evaluation import findings, plant_summary
-from models.evaluation.decisions import DECISION
 from models.evaluation.evaluate import Evaluation
 from models.evaluation.figures import last_checkpoint
 from models.predictor import Predictor
@@ -67,9 +66,9 @@ def html_report(
         findings=findings_of(trained.predictor, evaluation),
         questions=by_question(evaluation.splits),
         excluded=evaluation.excluded.sort_values(["used", "rows"], ascending=False),
-        calls=rows_of(evaluation.alarms[evaluation.alarms["by"] == DECISION]),
+        calls=rows_of(evaluation.alarms),
         base=base_probabilities(trained.predictor, evaluation),
-        sizes=list(zip(rows_of(evaluation.set_sizes), rows_of(evaluation.undecided), strict=True)),
+        by_checkpoint=list(zip(rows_of(evaluation.calls_by_checkpoint), rows_of(evaluation.support), strict=True)),
         attribute_charts=[name for name in svg if name.startswith(ATTRIBUTE)],
         svg=svg,
         images={name: base64.b64encode(data).decode() for name, data in (images or {}).items()},
@@ -85,7 +84,8 @@ def summary_of(process: ProcessDefinition, evaluation: Evaluation) -> list[str]:
         plant_summary.lead_times(evaluation.alarms),
         plant_summary.false_alarms(evaluation.alarms),
         plant_summary.savings(evaluation.costs, process.cost),
-        plant_summary.undecided(evaluation.undecided, evaluation.causes),
+        plant_summary.no_call_yet(evaluation.calls_by_checkpoint, evaluation.no_call_causes),
+        plant_summary.support(evaluation.support, evaluation.support_causes),
         plant_summary.missed_failures(evaluation.calls),
     ]
     return [sentence for sentence in sentences if sentence]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from features.process import ProcessDefinition, QualityAttribute
-from models.evaluation.decisions import PROBABILITY
+from models.evaluation.calls import PROBABILITY
 from models.evaluation.evaluate import Evaluation
 from models.evaluation.figures import last_checkpoint
 from models.explain.words import with_unit
@@ -30,7 +30,7 @@ def charts_of(process: ProcessDefinition, predictor: Predictor, evaluation: Eval
         evaluation: The figures to draw.
 
     Returns:
-        `importance`, and where there are data: `first_alarms`, `net_cost`, `undecided`, `by_checkpoint`,
+        `importance`, and where there are data: `first_alarms`, `net_cost`, `no_call`, `support`, `by_checkpoint`,
         `precision_recall`, `calibration`, `subgroups`, `attribute_<name>`.
     """
     drawn = {"importance": charts.importance(evaluation.importance)}
@@ -42,7 +42,8 @@ def charts_of(process: ProcessDefinition, predictor: Predictor, evaluation: Eval
         drawn["net_cost"] = alarm_charts.net_cost(
             by_probability, currency=process.cost.currency, threshold=predictor.thresholds.high
         )
-    drawn["undecided"] = alarm_charts.undecided(evaluation.causes)
+    drawn["no_call"] = alarm_charts.no_call(evaluation.no_call_causes)
+    drawn["support"] = alarm_charts.support(evaluation.support_causes)
     if evaluation.checkpoints["auroc"].notna().sum() > 1:
         drawn["by_checkpoint"] = charts.auroc_by_checkpoint(evaluation.checkpoints)
     if evaluation.overall["n_failed"]:

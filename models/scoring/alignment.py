@@ -14,6 +14,10 @@ from models.scoring.rows import FeatureColumns, FeatureRows
 
 NOT_A_VALUE = frozenset({"n", AGE, "n_missing", "n_bad"})  # known even where nothing was measured
 NOT_MEASURED = ("lot.", "event.")  # subjects whose age is not that of a value: a lot in use, a deviation
+# subjects of the start and of the plant's record, known of any batch: no value of a parameter
+_START = frozenset({"progress", "phase", "completeness", "product", "process_version", "scale_l"})
+_OF_THE_PLANT = _START | {"site", "equipment", "subject", "operators"}
+_RECORDS_OF = ("lot.", "supplier.", "event.")
 ROUNDING_H = 1e-6  # an age is this much above the usual one before it is stale
 
 
@@ -114,6 +118,14 @@ class FeatureAligner:
         absent = np.logical_and.reduceat(unknown, first, axis=1)
         return tuple([names[i] for i in np.flatnonzero(row)] for row in absent)
 
+    def without_values(self, missing: Sequence[str]) -> bool:
+        """Whether none of the parameters of the predictor has a value, by those that have none (`missing`).
+
+        The hour, the place and the plant's record are known of any batch; they are no parameters. False where the
+        predictor uses nothing else.
+        """
+        return bool(self._parameters) and self._parameters <= set(missing)
+
     def stale(self, values: np.ndarray, elapsed_h: np.ndarray) -> tuple[dict[str, float], ...]:
         """Parameters whose newest value is older than usual at that time, with its age in hours, per row."""
         names, places, usual = self._ages
@@ -163,6 +175,11 @@ class FeatureAligner:
         places = np.array([place for each in columns.values() for place in each], np.int64)
         first = np.cumsum([0, *(len(each) for each in columns.values())])[:-1]
         return list(columns), places, first
+
+    @cached_property
+    def _parameters(self) -> frozenset[str]:
+        names, _, _ = self._valued
+        return frozenset(n for n in names if n not in _OF_THE_PLANT and not n.startswith(_RECORDS_OF))
 
     @cached_property
     def _ages(self) -> tuple[list[str], np.ndarray, UsualAges]:

@@ -1,4 +1,4 @@
-"""From feature rows to all that a predictor finds of them: probability, applicability, decision, sensors at fault.
+"""From feature rows to all that a predictor finds of them: probability, call, support, sensors at fault.
 
 Bulk scoring, the sealed test and the endpoint take these steps and no others, so a figure of the sealed test describes the
 scores of the endpoint.
@@ -14,11 +14,11 @@ import pandas as pd
 
 from features.dictionary import Feature
 from models.learners.applicability.check import check
-from models.learners.applicability.domain import Domain
+from models.learners.applicability.domain import Cause, Domain, Support
 from models.learners.sensor_words import SensorFinding
 from models.predictor import Assessment, Predictor, mean_slope
 from models.scoring.alignment import FeatureAligner
-from models.scoring.decision import Decision, decide
+from models.scoring.call import Call, calls_of
 from models.scoring.rows import FeatureRows, require_features
 
 _ROWS_AT_ONCE = 4096  # bounds the memory of contributions
@@ -33,8 +33,8 @@ class AssessedRows:
         X: The rows encoded, before sensors at fault were hidden, shape (n, k).
         assessment: Scores, with or without their contributions.
         domains: Whether the predictor applies; None where it has no applicability domain.
-        decisions: One per row.
-        causes: Why there is no decision, separated by "; "; empty where there is one.
+        calls: One per row.
+        call_causes: Why there is none yet; empty where there is one.
         may_fail: Whether failure is in the set at the nominal level, booleans of shape (n,).
         may_succeed: Whether success is.
         missing: Parameters of the predictor without a value.
@@ -46,13 +46,23 @@ class AssessedRows:
     X: np.ndarray
     assessment: Assessment
     domains: tuple[Domain, ...] | None
-    decisions: tuple[Decision, ...]
-    causes: tuple[str, ...]
+    calls: tuple[Call, ...]
+    call_causes: tuple[str, ...]
     may_fail: np.ndarray
     may_succeed: np.ndarray
     missing: tuple[list[str], ...]
     stale: tuple[dict[str, float], ...]
     sensors: tuple[tuple[SensorFinding, ...], ...]
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        """How far the predictor knows such batches; sufficient where it has no applicability domain."""
+        return tuple(d.support for d in self.domains) if self.domains is not None else ("sufficient",) * len(self.rows)
+
+    @property
+    def support_causes(self) -> tuple[tuple[Cause, ...], ...]:
+        """Why the support is not sufficient, in the order of `CAUSES`."""
+        return tuple(d.causes for d in self.domains) if self.domains is not None else ((),) * len(self.rows)
 
     @property
     def points(self) -> np.ndarray:
@@ -71,7 +81,7 @@ class AssessedRows:
 
 
 def assess(aligner: FeatureAligner, rows: FeatureRows, *, contributions: bool = True) -> AssessedRows:
-    """Score rows, check whether the predictor applies to them, and decide.
+    """Score rows, call them, and check whether the predictor applies to them.
 
     Args:
         aligner: The predictor, aligned with the columns of the rows.
@@ -85,15 +95,14 @@ def assess(aligner: FeatureAligner, rows: FeatureRows, *, contributions: bool = 
     X = aligner.matrix(rows)
     missing, stale = aligner.missing(rows.values), aligner.stale(rows.values, hours)
     found = predictor.assess(X, hours, contributions=contributions)
-    domains = _domains(aligner, rows, X, missing, stale)
-    decisions, causes = decide(found.log_odds, hours, predictor.thresholds, predictor.decision_sets, domains=domains)
+    calls, call_causes = calls_of(found.log_odds, hours, predictor.thresholds, predictor.decision_sets)
     return AssessedRows(
         rows=rows,
         X=X,
         assessment=found,
-        domains=domains,
-        decisions=tuple(decisions),
-        causes=tuple(causes),
+        domains=_domains(aligner, rows, X, missing, stale),
+        calls=calls,
+        call_causes=call_causes,
         may_fail=predictor.sets.may_fail(found.log_odds, hours),
         may_succeed=predictor.sets.may_succeed(found.log_odds, hours),
         missing=missing,
@@ -134,8 +143,12 @@ def _domains(
         return None
     each = zip(X, rows.values, rows.elapsed_h, missing, stale, strict=True)
     return tuple(
-        check(domain, x, aligner.named(row), float(h), missing=absent, stale=old) for x, row, h, absent, old in each
-    )
+        check(
+            domain, x, aligner.named(row), float(h),
+            missing=absent, stale=old, without_values=aligner.without_values(absent),
+        )
+        for x, row, h, absent, old in each
+    )  # fmt: skip
 
 
 def _sensors(aligner: FeatureAligner, rows: FeatureRows, faulty: np.ndarray) -> tuple[tuple[SensorFinding, ...], ...]:

@@ -12,12 +12,14 @@ from models.explain.attributes import AttributeForecast
 from models.explain.changes import Changes
 from models.explain.modes import TopMode
 from models.explain.what_if import WhatIf
-from models.learners.applicability.domain import Finding
+from models.learners.applicability.domain import Cause, Finding, Support
 from models.learners.sensor_words import SensorFinding
-from models.scoring.decision import Decision
+from models.scoring.call import Call, Decision
 from models.scoring.reasons import Reason
 
-VERSION = 1
+VERSION = 2
+# what version 1 did not have, and the decision that it made by a rule of its own
+OF_VERSION = frozenset({"version", "call", "call_cause", "support", "support_causes", "decision", "cause"})
 
 Review: TypeAlias = Literal["unreviewed", "released"]
 
@@ -72,8 +74,25 @@ class Score(BaseModel):
     failure_probability: float = Field(ge=0, le=1, description="Calibrated probability that the batch fails")
     base_probability: float = Field(ge=0, le=1, description="That of a batch of which only the hour is known")
     interval: list[float] = Field(min_length=2, max_length=2, description="Low and high end of the 90 % interval")
-    decision: Decision = Field(description="It never changes a batch's status: a person does")
-    cause: str | None = Field(description="Why it is undecided, separated by '; '; null where it is not")
+    call: Call | None = Field(
+        None, description="From the risk alone; it never changes a batch's status: a person does. Null: of version 1"
+    )
+    call_cause: str | None = Field(None, description="Why there is no call yet; null where there is one")
+    support: Support | None = Field(
+        None,
+        description="How far the model knows such batches: it stands beside the call and takes none back. Null: of version 1",
+    )
+    support_causes: list[Cause] | None = Field(
+        None, description="Why the support is not sufficient, most important first; the numbers are in `domain`"
+    )
+    decision: Decision = Field(
+        description="Deprecated, see `call` and `support`: `undecided` where there is no call yet or no support",
+        json_schema_extra={"deprecated": True},
+    )
+    cause: str | None = Field(
+        description="Deprecated: why `decision` is undecided, separated by '; '; null where it is not",
+        json_schema_extra={"deprecated": True},
+    )
     possible: list[str] = Field(description="Outcomes that the stated error rates leave open")
     modes: dict[str, float] = Field(description="Probability by failure mode that has a model")
     likeliest_mode: TopMode | None = Field(None, description="The likeliest failure mode, and those with too few cases")
@@ -84,7 +103,9 @@ class Score(BaseModel):
         description="Parameters whose newest value is older than usual, with its age in hours"
     )
     sensors: list[SensorFinding] = Field(description="Sensors found at fault, whose readings do not count")
-    domain: list[Finding] = Field(description="Why the model does not apply here; empty: it does")
+    domain: list[Finding] = Field(
+        description="Findings behind the support, with their numbers; empty: it is sufficient"
+    )
     domain_ratios: dict[str, float] = Field(
         {}, description="Value over limit of each applicability check; above 1: outside"
     )

@@ -18,6 +18,7 @@ from models.explain.what_if import WhatIf, what_if
 from models.predictor import Predictor
 from models.scoring.alignment import FeatureAligner
 from models.scoring.assessment import AssessedRows, assess
+from models.scoring.call import decision_of
 from models.scoring.newest import utc
 from models.scoring.reasons import Reason, ReasonMaker
 from models.scoring.rows import FeatureColumns, FeatureRows
@@ -80,10 +81,13 @@ class Scorer:
         intervals = np.column_stack(assessment.interval).tolist()
         modes = self.predictor.mode_probabilities(assessment, rows.elapsed_h)
         attributes, reasons = self._attributes(found), self._reasons(found)
+        supports, support_causes = found.supports, found.support_causes
         made = []
         for i, batch_id in enumerate(rows.batch_ids):
             by_mode = {mode: float(p[i]) for mode, p in modes.items()}
             domain = found.domains[i] if found.domains else None
+            judged = found.calls[i], found.call_causes[i] or None, supports[i], support_causes[i]
+            decision, cause = decision_of(*judged)
             made.append(
                 Score(
                     version=VERSION,
@@ -93,8 +97,12 @@ class Scorer:
                     failure_probability=probability[i],
                     base_probability=base[i],
                     interval=intervals[i],
-                    decision=found.decisions[i],
-                    cause=found.causes[i] or None,
+                    call=found.calls[i],
+                    call_cause=found.call_causes[i] or None,
+                    support=supports[i],
+                    support_causes=list(support_causes[i]),
+                    decision=decision,
+                    cause=cause,
                     possible=_possible(found, i),
                     modes=by_mode,
                     likeliest_mode=top_mode(by_mode, not_enough_cases=self.predictor.few_cases),

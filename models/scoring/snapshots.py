@@ -63,7 +63,7 @@ def score_snapshots(
     made, rows, found = scorer.of(snapshots.sort_values(["batch_id", "as_of"]))
     scores = made.records(found, data_sha256=data_sha256, assays_pending=[None] * len(rows))
     more = _changes(scorer, made, found, before)
-    alarmed = [i for i, score in enumerate(scores) if score.failure_probability > scorer.predictor.thresholds.high]
+    alarmed = [i for i, score in enumerate(scores) if score.call == "high"]
     for i, moves in zip(alarmed, made.what_if(rows.take(alarmed)), strict=True):
         more.setdefault(i, {})["what_if"] = moves
     return [score.model_copy(update=more.get(i, {})) for i, score in enumerate(scores)]

@@ -34,7 +34,7 @@ def serving_model(context: dg.AssetExecutionContext, plant: PlantResource) -> dg
     metadata=score_schema(),
 )
 def risk_scores(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
-    """One record per batch in progress: probability, decision, reasons, missing and stale data, and the model."""
+    """One record per batch in progress: probability, call and support, reasons, missing and stale data, and the model."""
     scores, model = publish_scores(plant.open())
     context.log.info(f"{len(scores)} risk scores by model version {model.version} ({model.review})")
     highest = max((score.failure_probability for score in scores), default=0.0)

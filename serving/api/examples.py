@@ -65,11 +65,15 @@ REVIEW: Json = {
     "meaning": "review", "signed_with": "id and login",
 }  # fmt: skip
 SCORE: Json = {
-    "version": 1, "elapsed_h": 24.5, "failure_probability": 0.437, "base_probability": 0.062, "interval": [0.28, 0.61],
+    "version": 2, "elapsed_h": 24.5, "failure_probability": 0.437, "base_probability": 0.062, "interval": [0.28, 0.61],
+    "call": "high", "call_cause": None, "support": "limited", "support_causes": ["stale data"],
     "decision": "high", "cause": None, "possible": ["failed"], "modes": {"M6": 0.31},
     "likeliest_mode": {"mode": "M6", "probability": 0.31, "not_enough_cases": {"M9": 3},
                        "sentence": "Most like: M6 (31 %); not enough cases: M9 (3)"},
-    "attributes": [], "sensors": [], "domain": [], "domain_ratios": {"range": 0.42, "missing": 0.33},
+    "attributes": [], "sensors": [],
+    "domain": [{"cause": "stale data", "check": "stale", "subjects": ["vcd_e6_ml"], "value": 1.0, "limit": 0.8, "ratio": 1.25,
+                "sentence": "1 parameters have a newest value older than usual (limit 0.8), the oldest 31.5 h"}],
+    "domain_ratios": {"range": 0.42, "missing": 0.33, "stale": 1.25},
     "reasons": [{"parameter": "glucose_mm", "label": "Glucose", "feature": "glucose_mm.since_start.last", "value": 2.1,
                  "unit": "mmol/L", "normal": [3.0, 25.0], "usual": [8.4, 12.6], "points": 21.4,
                  "stages": {"expansion": 21.4}, "newest": 2.1, "newest_at": "2026-01-31T05:00:00+00:00", "sensor": "",
@@ -112,7 +116,7 @@ HISTORY: Json = {
                  "action": "score", "why": "", "old": None, "new": {"score_id": _SCORE_ID, "body_sha256": _SHA256},
                  "request_id": _REQUEST_ID, "previous": _SHA256, "hash": _SHA256}],
 }  # fmt: skip
-COPY = f"Risk score\n  score_id: {_SCORE_ID}\n  batch_id: B-2026-0117\n\nDecision\n  decision: high\n"
+COPY = f"Risk score\n  score_id: {_SCORE_ID}\n  batch_id: B-2026-0117\n\nCall and support\n  call: high\n"
 BATCH_PAGE: Json = {"batches": [BATCH | {"batch_id": "B-2026-0117", "revision": 0}], "next": None}
 SCORE_PAGE: Json = {"scores": [SCORE], "next": None}
 HEALTH: Json = {"status": "ok", "records": "ok", "model": "ok"}

@@ -22,7 +22,7 @@ def readable(score: _Json, history: Iterable[Entry]) -> str:
         history: Its entries of the audit trail.
     """
     parts = (
-        ("Risk score", _head(score)), ("Decision", _decision(score)), ("Reasons", _reasons(score)),
+        ("Risk score", _head(score)), (_judged(score), _judgement(score)), ("Reasons", _reasons(score)),
         ("Data", _data(score)), ("Model", _model(score)), ("Reviews", map(_review, score.get("reviews") or ())),
         ("Audit trail", map(_entry, history)),
     )  # fmt: skip
@@ -36,7 +36,17 @@ def _head(score: _Json) -> Iterator[str]:
     yield f"elapsed_h: {score['elapsed_h']:g}"
 
 
-def _decision(score: _Json) -> Iterator[str]:
+def _judged(score: _Json) -> str:
+    """A title: version 1 has a decision alone."""
+    return "Decision" if score.get("call") is None else "Call and support"
+
+
+def _judgement(score: _Json) -> Iterator[str]:
+    if score.get("call") is not None:
+        yield f"call: {score['call']}" + (f", {score['call_cause']}" if score["call_cause"] else "")
+        yield f"support: {score['support']}" + (
+            f", {_joined(score['support_causes'])}" if score["support_causes"] else ""
+        )
     yield f"decision: {_text(score.get('decision'))}"
     yield f"cause: {_text(score.get('cause'))}"
     yield f"probability of failure: {_percent(score['failure_probability'])} (base {_percent(score['base_probability'])})"

@@ -19,6 +19,7 @@ from features.context import Vocabulary
 from features.digests import COUNTED_TABLES, features_digest, process_digest
 from features.errors import StorageError
 from features.process import ProcessDefinition
+from models.folder import MANIFEST as OF_PREDICTOR
 from models.predictor import Predictor
 from models.scoring.score import Release
 from serving.bundle.bundle import CANARY, INTENDED_USE, PREDICTOR, PROCESS, THRESHOLDS, VOCABULARY, Bundle
@@ -71,9 +72,11 @@ class BundleStore:
             VOCABULARY: canonical(vars(vocabulary)),
             CANARY: canary_of(loaded),
         }
+        # of the files as they are: written again by this version, those of an earlier one may have other bytes
+        predictor_sha256 = hashlib.sha256(files[f"{PREDICTOR}/{OF_PREDICTOR}"]).hexdigest()
         manifest = Manifest(
             release.name, release.version, release.review, released_us, process.id, process_digest(process),
-            features_digest(), loaded.sha256, {path: _file(content) for path, content in sorted(files.items())},
+            features_digest(), predictor_sha256, {path: _file(content) for path, content in sorted(files.items())},
         )  # fmt: skip
         content = manifest.to_bytes()
         self.root.mkdir(parents=True, exist_ok=True)
@@ -138,7 +141,7 @@ def _file(content: bytes) -> File:
 
 
 def thresholds(predictor: Predictor) -> dict[str, JsonValue]:
-    """The thresholds of the decision, and the error rates behind `undecided`."""
+    """The thresholds of the calls, and the error rates of the sets behind `low`."""
     return {"thresholds": predictor.thresholds.to_json(), "sets": predictor.decision_sets.to_json()}
 
 
@@ -151,7 +154,7 @@ def intended_use(predictor: Predictor, process: ProcessDefinition) -> dict[str, 
 
     Returns:
         Plain JSON values. Subgroups are those of training with their number of batches; for a subgroup with fewer than
-        `min_batches`, or without an entry, the decision is `undecided`.
+        `min_batches` the support is limited, without an entry there is none.
     """
     outcome, domain = process.outcome, predictor.applicability
     inputs = sorted({feature.parameter for feature in predictor.features})
@@ -168,7 +171,7 @@ def intended_use(predictor: Predictor, process: ProcessDefinition) -> dict[str, 
             {"parameter": name, "unit": known[name].unit, "range": list(known[name].range)} for name in inputs if name in known
         ],
         "limits": [
-            "Outside the inputs' ranges, for subgroups not named here, with too much missing or stale: undecided.",
+            "Outside the inputs' ranges, for subgroups not named here, with too much missing or stale: support is limited or none.",
             "Not for release or rejection of a batch, and not in the place of an in-process control.",
         ],
     }  # fmt: skip

@@ -1,4 +1,7 @@
-"""A score as a B2MML `WorkAlert` (MESA B2MML 0701): built by element name, in the order of the standard."""
+"""A score as a B2MML `WorkAlert` (MESA B2MML 0701): built by element name, in the order of the standard.
+
+Its priority is that of the call; the support stands beside it and lowers none.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from lxml import etree
 
 _Json: TypeAlias = Mapping[str, Any]
 NAMESPACE = "http://www.mesa.org/xml/B2MML"
-_PRIORITY = {"high": "1", "elevated": "2", "undecided": "3", "low": "4"}
+_PRIORITY = {"high": "1", "elevated": "2", "none yet": "3", "undecided": "3", "low": "4"}
 _NOT_XML = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 65534, 65535), " ")
 
 
@@ -26,7 +29,7 @@ def work_alert(event_id: str, payload: _Json) -> bytes:
     _add(root, "PublishedDate", payload["at"])
     _add(root, "MessageText", _message(score))
     _add(root, "TimeStamp", score["as_of"])
-    _add(root, "Priority", _PRIORITY.get(str(score.get("decision")), "3"))
+    _add(root, "Priority", _PRIORITY.get(_called(score), "3"))
     _add(root, "Category", payload["kind"])
     for name, value in _properties(score):
         entry = etree.SubElement(root, f"{{{NAMESPACE}}}WorkAlertProperty")
@@ -42,10 +45,18 @@ def _add(parent: etree._Element, name: str, text: object) -> etree._Element:
     return element
 
 
+def _called(score: _Json) -> str:
+    """The call; of version 1, which has none, the decision."""
+    return score.get("call") or score.get("decision") or "risk"
+
+
 def _message(score: _Json) -> str:
-    decision = score.get("decision") or "risk"
+    called = "no call yet" if score.get("call") == "none yet" else _called(score)
+    causes = ", ".join(score.get("support_causes") or ())
+    known = f" (support {score['support']}: {causes})" if causes else ""
     first = next((reason["sentence"] for reason in (score.get("reasons") or ())), "no single reason")
-    return f"Batch {score['batch_id']}: {decision}, probability of failure {score['failure_probability']:.3f}. {first}"
+    risk = f"probability of failure {score['failure_probability']:.3f}"
+    return f"Batch {score['batch_id']}: {called}{known}, {risk}. {first}"
 
 
 def _properties(score: _Json) -> Iterator[tuple[str, object]]:
@@ -53,7 +64,8 @@ def _properties(score: _Json) -> Iterator[tuple[str, object]]:
     yield "batch_id", score["batch_id"]
     yield "failure_probability", repr(score["failure_probability"])
     yield "model_sha256", score["model"]["sha256"]
-    if score.get("decision") is not None:
-        yield "decision", score["decision"]
+    yield from ((name, score[name]) for name in ("call", "support", "decision") if score.get(name) is not None)
+    if score.get("support_causes"):
+        yield "support_causes", "; ".join(score["support_causes"])
     for number, reason in enumerate((score.get("reasons") or ()), start=1):
         yield f"reason_{number}", reason["sentence"]

@@ -15,6 +15,8 @@ from serving.records.store import Head
 from serving.records.tables import deliveries, events_out
 from serving.settings import Webhook
 
+CHANGES = ("call", "decision")  # of a score, each an event `<name>.changed`; that of the decision is deprecated
+
 
 def emit(
     connection: Connection, now: Head, actor: Actor, hooks: Sequence[Webhook], kind: str, *, site_id: str,
@@ -27,19 +29,20 @@ def emit(
         now: The head that it holds.
         actor: Of the score.
         hooks: All webhooks.
-        kind: `score.created` or `decision.changed`.
+        kind: `score.created`, `call.changed`, or, deprecated, `decision.changed`.
         site_id: Site of the batch.
         score: The score as it is answered.
         at_us: Time of the event, microseconds UTC.
-        before: The former decision, for `decision.changed`.
+        before: What changed, as it was; None where no score said it before.
     """
     receivers = [h.name for h in hooks if kind in h.events and (ALL_SITES in h.sites or site_id in h.sites)]
     if not receivers:
         return
     event_id = new_id(at_us)
     payload: dict[str, object] = {"version": 1, "kind": kind, "at": iso(at_us), "score": score}
-    if kind == "decision.changed":
-        payload["decision_before"] = before
+    name, _, changed = kind.partition(".")
+    if changed == "changed":
+        payload[f"{name}_before"] = before
     content = canonical(payload).decode()
     event = {"event_id": event_id, "kind": kind, "site_id": site_id, "payload": content, "made_us": at_us}
     delivery = {"event_id": event_id, "attempts": 0, "next_us": at_us, "delivered_us": None, "error": ""}

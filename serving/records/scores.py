@@ -40,10 +40,10 @@ def superseded(connection: Connection, batch_id: str, as_of_us: int) -> str | No
     return connection.execute(_SUPERSEDED, {"id": batch_id, "at": as_of_us}).scalar_one_or_none()
 
 
-def decision_before(connection: Connection, batch_id: str, as_of_us: int) -> str | None:
-    """Decision of the newest score of a batch up to a time; None where there is none, or it decided nothing."""
+def said_before(connection: Connection, batch_id: str, as_of_us: int) -> Mapping[str, Any]:
+    """The body of the newest score of a batch up to a time; empty where there is none."""
     body = connection.execute(_BEFORE, {"id": batch_id, "at": as_of_us}).scalar_one_or_none()
-    return None if body is None else orjson.loads(body).get("decision")
+    return {} if body is None else orjson.loads(body)
 
 
 def score_before(connection: Connection, score: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, insert, select
 
 from features.canonical import canonical
 from features.errors import BatchguardError
-from models.scoring.score import Score
+from models.scoring.score import OF_VERSION, Score
 from serving.access.principals import ForbiddenError
 from serving.audit import chain
 from serving.bundle.digests import code_digest
@@ -26,7 +26,7 @@ from serving.interfaces import Row
 from serving.records import answers
 from serving.records.answers import Answer, Call
 from serving.records.rows import rows_between
-from serving.records.scores import decision_before, find_score, inline_history, score_json, superseded
+from serving.records.scores import find_score, inline_history, said_before, score_json, superseded
 from serving.records.store import Head, head_of
 from serving.records.tables import inline_histories, scores
 from serving.service.engine_cache import BusyError
@@ -124,15 +124,23 @@ class Replayed:
     again: Mapping[str, JsonValue]
 
     @property
+    def by_another_rule(self) -> frozenset[str]:
+        """Fields that are not compared: those of a score of version 1 that another rule made, or that it did not have."""
+        return frozenset() if self.stored["version"] == self.again["version"] else OF_VERSION
+
+    @property
     def is_equal(self) -> bool:
-        """Whether they are the same to the bit."""
-        return canonical(self.stored) == canonical(self.again)
+        """Whether they are the same to the bit, but for `by_another_rule`."""
+        return canonical(self._compared(self.stored)) == canonical(self._compared(self.again))
 
     @property
     def differing(self) -> list[str]:
         """Fields that differ."""
-        names = self.stored.keys() | self.again.keys()
+        names = (self.stored.keys() | self.again.keys()) - self.by_another_rule
         return sorted(name for name in names if self.stored.get(name) != self.again.get(name))
+
+    def _compared(self, said: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        return {name: value for name, value in said.items() if name not in self.by_another_rule}
 
 
 def replay(service: ScoringService, score_id: str) -> Replayed:
@@ -211,7 +219,7 @@ def _kept(
                 raise BusyError("another process has taken rows in")
         for one, row in zip(made, rows, strict=True):
             row["supersedes"] = superseded(connection, one.score.batch_id, one.as_of_us)
-            _emit(service, connection, now, call, row, one.score.decision)
+            _emit(service, connection, now, call, row)
             _store(connection, now, call, row)
         answer = Answer(200, rendered([score_json(row) for row in rows]))
         return answers.keep(connection, call, answer, rows[-1]["scored_us"])
@@ -265,19 +273,18 @@ def _keep_history(connection: Connection, sha256: str, content: str) -> None:
         connection.execute(insert(inline_histories), {"sha256": sha256, "content": content})
 
 
-def _emit(
-    service: ScoringService, connection: Connection, now: Head, call: Call, row: dict[str, Any], decision: str | None
-) -> None:
-    """Events of a score, before it is stored: the decision before is that of the newest one stored."""
+def _emit(service: ScoringService, connection: Connection, now: Head, call: Call, row: dict[str, Any]) -> None:
+    """Events of a score, before it is stored: what was said before is in the newest one stored."""
     if not service.hooks:
         return
-    before = decision_before(connection, row["batch_id"], row["as_of_us"])
+    before = said_before(connection, row["batch_id"], row["as_of_us"])
     said = score_json(row)
     emit = partial(outbox.emit, connection, now, call.actor, service.hooks, site_id=row["site_id"], score=said,
                    at_us=row["scored_us"])  # fmt: skip
     emit("score.created")
-    if decision is not None and decision != before:
-        emit("decision.changed", before=before)
+    for name in outbox.CHANGES:
+        if said.get(name) is not None and said[name] != before.get(name):
+            emit(f"{name}.changed", before=before.get(name))
 
 
 def _not_in_the_future(as_of_us: int | None, now_us: int) -> int:

@@ -19,7 +19,7 @@ from models.learners.sensors import SensorChecks
 from models.persistence import Floats, Persistent, Upper
 
 STORED = Path(__file__).parent / "stored"
-PARTS = (Applicability, Blend, Calibration, Conformal, Encoder, Evidence, SensorChecks)
+PARTS = (Blend, Calibration, Conformal, Encoder, Evidence, SensorChecks)
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,15 @@ def test_what_0_1_0_stored_is_read_and_written_again_with_the_same_bytes(kind: t
     more = {"encoder": Encoder.from_json(json.loads((STORED / "encoder.json").read_bytes()))}
     data = json.loads(stored) | (more if kind is Evidence else {})
     assert as_json(kind.from_json(data).to_json()) == stored
+
+
+def test_what_0_1_0_stored_of_failed_batches_beyond_the_limits_is_read_and_left_out() -> None:
+    """Until version 2 of a score a domain also held how far failed batches had strayed (`reach`)."""
+    stored = json.loads((STORED / "applicability.json").read_bytes())
+    again = Applicability.from_json(stored).to_json()
+    for band in stored["bands"]:
+        del band["reach"]
+    assert as_json(again) == as_json(stored)
 
 
 def test_unknown_values_and_open_limits_are_null_in_between() -> None:

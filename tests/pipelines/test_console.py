@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from models.learners.applicability.domain import Finding
 from models.scoring.score import Model, Score
 from pipelines.console import first_names, score_lines, show, show_scores, some
 from pipelines.plant import Plant
@@ -17,9 +18,10 @@ from pipelines.result import newest_scores, result_of
 from pipelines.text_lines import wrapped
 
 SCORE = Score(
-    version=1, batch_id="B1", as_of=datetime(2026, 1, 2, tzinfo=UTC), elapsed_h=30.2, failure_probability=0.434,
-    base_probability=0.1, interval=[0.218, 0.609], decision="undecided", cause="age outside; both outcomes possible",
-    possible=[], modes={}, attributes=[], reasons=[], missing=[f"assay_{i}" for i in range(10)],
+    version=2, batch_id="B1", as_of=datetime(2026, 1, 2, tzinfo=UTC), elapsed_h=30.2, failure_probability=0.434,
+    base_probability=0.1, interval=[0.218, 0.609], call="none yet",
+    call_cause="both outcomes possible", support="limited", support_causes=["too much missing", "stale data"],
+    decision="undecided", cause="too much missing; stale data; both outcomes possible", possible=[], modes={}, attributes=[], reasons=[], missing=[f"assay_{i}" for i in range(10)],
     stale={"ph": 30.4, "glucose_mm": 26.0}, sensors=[], domain=[], data_sha256="", process_version="1",
     model=Model("p", "1", "", "unreviewed", "p", "", ""),
 )  # fmt: skip
@@ -29,14 +31,38 @@ def printed(score: Score, width: int = 80, **labels: str) -> list[str]:
     return [line for line, _ in score_lines([score], labels, width)]
 
 
-def test_a_batch_has_its_decision_risk_interval_and_hours_in_one_line() -> None:
+def test_a_batch_has_its_call_risk_interval_hours_and_support_in_one_line() -> None:
     _, head, line, *_ = printed(SCORE)
-    assert head.split() == ["batch", "decision", "risk", "90", "%", "interval", "hours"]
-    assert line.split() == ["B1", "undecided", "43%", "22%", "to", "61%", "30"]
+    assert head == "batch  call        risk  90 % interval   hours  support"
+    assert line == "B1     none yet     43%  22% to 61%         30  limited"
 
 
-def test_the_cause_is_named() -> None:
-    assert "    - undecided because: age outside; both outcomes possible" in printed(SCORE)
+def test_why_there_is_no_call_yet_and_why_the_support_is_limited_stand_on_lines_of_their_own() -> None:
+    assert printed(SCORE)[3:5] == [
+        "    - no call yet because: both outcomes possible",
+        "    - support limited: too much missing; stale data",
+    ]
+
+
+def test_a_high_call_without_support_is_a_high_call() -> None:
+    new = {"call": "high", "call_cause": None, "support": "none", "decision": "undecided"}
+    (line, style), support, *_ = list(score_lines([SCORE.model_copy(update=new)], {}, 80))[2:]
+    assert (line.split()[1], line.split()[-1], style) == ("high", "none", "bold red")
+    assert support[0] == "    - support none: too much missing; stale data"
+
+
+def test_a_subgroup_with_few_batches_says_how_many_are_missing() -> None:
+    sentence = "Site 'north': 12 batches with a known outcome when the model was trained, 20 are needed, 8 are missing"
+    finding = Finding("unsupported subgroup", "support", ("site",), 12.0, 20.0, None, sentence)
+    lines = printed(SCORE.model_copy(update={"support_causes": ["unsupported subgroup"], "domain": [finding]}), 120)
+    assert sentence in " ".join(" ".join(lines).split())
+
+
+def test_a_score_of_version_1_shows_its_decision_and_no_support() -> None:
+    former = {"call": None, "call_cause": None, "support": None, "support_causes": None, "cause": "stale data"}
+    _, _, line, cause, *_ = printed(SCORE.model_copy(update=former))
+    assert (line.split()[1], line.split()[-1]) == ("undecided", "-")
+    assert cause == "    - undecided because: stale data"
 
 
 def test_missing_values_are_named_three_and_the_others_counted() -> None:
@@ -57,7 +83,7 @@ def test_up_to_three_names_are_not_counted(names, words) -> None:
 
 @pytest.mark.parametrize(("share", "word"), [(0.0, "0%"), (0.001, "<1%"), (0.999, ">99%"), (1.0, "100%")])
 def test_what_is_not_certain_is_not_printed_as_certain(share, word) -> None:
-    assert printed(SCORE.model_copy(update={"failure_probability": share}))[2].split()[2] == word
+    assert printed(SCORE.model_copy(update={"failure_probability": share, "call": "high"}))[2].split()[2] == word
 
 
 def test_a_long_batch_id_has_a_line_of_its_own_and_is_not_cut() -> None:
@@ -70,7 +96,7 @@ def test_a_long_batch_id_has_a_line_of_its_own_and_is_not_cut() -> None:
 @pytest.mark.parametrize("width", [60, 80])
 def test_a_sentence_breaks_between_words_only(width) -> None:
     cause = " ".join(["glucose-in-line,", "0.000845", "mmol/L/h", "(usual", "0.639-1.17)"] * 9)
-    lines = printed(SCORE.model_copy(update={"cause": cause}), width)
+    lines = printed(SCORE.model_copy(update={"call_cause": cause}), width)
     assert all(len(line) <= width for line in lines)
     assert " ".join(" ".join(lines).split()).count(cause) == 1
 

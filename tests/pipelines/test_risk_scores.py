@@ -4,16 +4,32 @@ from datetime import timedelta
 
 import pandas as pd
 
+from models.scoring.parquet import to_table
 from models.scoring.score import Score
 from pipelines.feature_tables import PlantContext, write_in_progress
 from pipelines.plant import Plant
 from pipelines.risk_scores import last_scored, publish_scores
-from pipelines.score_table import read_scores
+from pipelines.score_table import KEY, TABLE, append_scores, read_scores
+from pipelines.storage import Store
+from tests.models.scoring.test_parquet import FULL as SCORE
 
 
 def scored_at(plant: Plant, moment: pd.Timestamp) -> dict[str, Score]:
     write_in_progress(plant, PlantContext.of(plant), moment)
     return {score.batch_id: score for score in publish_scores(plant)[0]}
+
+
+def test_a_table_of_version_1_is_appended_to_and_its_scores_stay_without_a_call(tmp_path) -> None:
+    store, new = Store(tmp_path), ["call", "call_cause", "support", "support_causes"]
+    former = SCORE.model_copy(update={"version": 1, "batch_id": "OLD", "decision": "undecided", "cause": "stale data"})
+    store.append(TABLE, None, to_table([former]).drop_columns(new), key=KEY)
+    assert [(score.version, score.call) for score in read_scores(store)] == [(1, None)]
+    append_scores(store, [SCORE])
+    append_scores(store, [SCORE])  # published once
+    assert set(new) <= set(store.read(TABLE).column_names)
+    found = {score.batch_id: score for score in read_scores(store)}
+    assert found[SCORE.batch_id] == SCORE
+    assert (found["OLD"].decision, found["OLD"].cause, found["OLD"].support_causes) == ("undecided", "stale data", None)
 
 
 def test_the_first_score_of_a_plant_has_nothing_to_compare_with(ran) -> None:

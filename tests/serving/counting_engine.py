@@ -10,9 +10,11 @@ from features.contracts import RUN_HISTORY
 from features.digests import features_digest, process_digest
 from models.explain.changes import Changes
 from models.explain.what_if import WhatIf
+from models.learners.applicability.domain import Cause, Support
+from models.scoring.call import Call, decision_of
 from models.scoring.newest import utc
 from models.scoring.reasons import Reason
-from models.scoring.score import Model, Score
+from models.scoring.score import VERSION, Model, Score
 from serving.ids import microseconds
 from serving.interfaces import Row, UnscorableError
 from tests.serving.bulk_engine import BulkEngine
@@ -33,6 +35,8 @@ class CountedView:
 
 
 class CountingEngine(BulkEngine):
+    support: tuple[Support, tuple[Cause, ...]] = ("sufficient", ())
+
     def __init__(self) -> None:
         self._process = PROCESS
         self._rows: dict[str, dict[tuple, Row]] = {name: {} for name in RUN_HISTORY}
@@ -66,9 +70,13 @@ class CountingEngine(BulkEngine):
         largest = max(values, default=None)
         reason = Reason("force_kn", "Force", "force_kn.since_start.max", largest, "kN", (4.0, 6.0), None, 100 * share, {},
                         largest, None, "", f"Force: {len(values)} readings")  # fmt: skip
+        call: Call = "high" if share > 0.5 else "low"
+        support, causes = self.support
+        decision, cause = decision_of(call, None, support, causes)
         return Score(
-            version=1, batch_id=batch_id, as_of=utc(as_of_us), elapsed_h=elapsed_us / 3.6e9, failure_probability=share,
-            base_probability=0.0, interval=[share, share], decision="high" if share > 0.5 else "low", cause=None,
+            version=VERSION, batch_id=batch_id, as_of=utc(as_of_us), elapsed_h=elapsed_us / 3.6e9, failure_probability=share,
+            base_probability=0.0, interval=[share, share], call=call, call_cause=None,
+            support=support, support_causes=list(causes), decision=decision, cause=cause,
             possible=[], modes={}, attributes=[], reasons=[reason], missing=[], stale={}, sensors=[], domain=[],
             data_sha256=f"{len(values):064d}", process_version="1", model=self._model,
         )  # fmt: skip

@@ -58,7 +58,7 @@ def test_an_mes_gets_a_score_with_reasons_and_the_command_line_makes_it_again(en
     assert high["failure_probability"] > low["failure_probability"]
     assert high["reasons"][0]["sentence"].startswith("Compression force")
     assert high["model"]["review"] == "unreviewed"
-    assert Score.model_validate_json(json.dumps(high), strict=True).decision in ("low", "elevated", "high", "undecided")
+    assert Score.model_validate_json(json.dumps(high), strict=True).call in ("none yet", "low", "elevated", "high")
     with RecordsAdmin(endpoint.data_dir) as admin:
         assert admin.replay(high["score_id"], endpoint.models)[0]
         assert admin.verify().problems == ()
@@ -108,25 +108,28 @@ def start_of(client, batch_id: str) -> list[tuple[str, int]]:
     return [(batch["started_at"], batch["revision"]) for batch in found if batch["batch_id"] == batch_id]
 
 
-def test_the_example_shows_decision_risk_interval_and_cause(endpoint, capsys, monkeypatch) -> None:
+def test_the_example_shows_call_risk_interval_support_and_causes(endpoint, capsys, monkeypatch) -> None:
     monkeypatch.setenv("BATCHGUARD_KEY", endpoint.key)
     assert example().main(endpoint.url, "E1", "north", "force_kn", "5", "kN") == 0
     accepted, score, *more = capsys.readouterr().out.splitlines()
     assert accepted == "1 row accepted"
-    found = re.fullmatch(r"E1: (LOW|ELEVATED|HIGH|UNDECIDED), risk (.+)% \(90 % interval (.+)% to (.+)%\)", score)
+    found = re.fullmatch(
+        r"E1: (LOW|ELEVATED|HIGH|NO CALL YET), risk (.+)% \(90 % interval (.+)% to (.+)%\), support (.+)", score
+    )
     assert found is not None, score
-    risk, low, high = map(float, found.groups()[1:])
+    risk, low, high = map(float, found.groups()[1:4])
     assert low <= risk <= high
-    assert [line for line in more if line.startswith("  undecided because: ")] or found.group(1) != "UNDECIDED"
+    assert [line for line in more if line.startswith("  no call yet because: ")] or found.group(1) != "NO CALL YET"
 
 
-def test_the_example_names_the_cause_of_an_undecided_score() -> None:
+def test_the_example_names_why_there_is_no_call_yet_and_why_the_support_is_limited() -> None:
     lines = example().shown({
-        "batch_id": "B1", "decision": "undecided", "failure_probability": 0.02, "interval": [0.01, 0.3],
-        "cause": "both outcomes possible", "reasons": None,
+        "batch_id": "B1", "call": "none yet", "call_cause": "both outcomes possible", "support": "limited",
+        "support_causes": ["stale data"], "failure_probability": 0.02, "interval": [0.01, 0.3], "reasons": None,
     })  # fmt: skip
     assert lines == [
-        "B1: UNDECIDED, risk 2.0% (90 % interval 1.0% to 30.0%)", "  undecided because: both outcomes possible"
+        "B1: NO CALL YET, risk 2.0% (90 % interval 1.0% to 30.0%), support limited: stale data",
+        "  no call yet because: both outcomes possible",
     ]  # fmt: skip
 
 

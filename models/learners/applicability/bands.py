@@ -60,7 +60,6 @@ class Band:
         ellipsoid: Shape of the levels; None where too few batches have them.
         neighbours: Known batches; None where one ellipsoid is enough.
         limits: Of this band.
-        reach: Per check the highest ratio that a failed training batch reached: how far out a failure is known to go.
     """
 
     starts_h: float
@@ -69,7 +68,6 @@ class Band:
     ellipsoid: Ellipsoid | None
     neighbours: Neighbours | None
     limits: Limits
-    reach: dict[str, float]
 
     def until(self, later: Band) -> Band:
         """This band between its last checkpoint and the first one of the next band.
@@ -82,5 +80,4 @@ class Band:
             values=self.values.hull(later.values),
             ages=self.ages.hull(later.ages),
             limits=self.limits.wider(later.limits),
-            reach={name: max(ratio, later.reach.get(name, 0.0)) for name, ratio in self.reach.items()},
         )

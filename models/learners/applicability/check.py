@@ -28,6 +28,7 @@ def check(
     *,
     missing: Sequence[str] = (),
     stale: Mapping[str, float] | None = None,
+    without_values: bool = False,
 ) -> Domain:
     """Check one row.
 
@@ -38,6 +39,7 @@ def check(
         checkpoint_h: Hours since the start.
         missing: Parameters of the model without a value (`models.scoring.alignment.FeatureAligner.missing`).
         stale: Parameters older than usual, with their age in hours (`models.scoring.alignment.FeatureAligner.stale`).
+        without_values: Whether no parameter of the model has a value.
 
     Raises:
         ContractError: `x` is not a row of this predictor's matrix.
@@ -56,8 +58,9 @@ def check(
         "stale": lambda: _stale(old, most_stale),
     }
     found = [*_subgroups(model, row), *_categories(model, row), *_time(model, checkpoint_h)]
+    found += [_values(missing)] if without_values else []
     found += [of_values[name]() for name, ratio in ratios.items() if ratio > 1]
-    return Domain(tuple(found), ratios, {name: band.reach[name] for name in ratios if name in band.reach})
+    return Domain(tuple(found), ratios)
 
 
 def _subgroups(model: Applicability, row: Mapping[str, object]) -> Iterator[Finding]:
@@ -142,6 +145,13 @@ def _neighbours(m: Measured, band: Band) -> Finding:
     distance, limit = m.neighbours, band.limits.neighbours
     sentence = f"The nearest known batches are {distance:.3g} usual spreads away (limit {limit:.3g})"
     return Finding("outside the applicability domain", "neighbours", (), distance, limit, distance / limit, sentence)
+
+
+def _values(parameters: Sequence[str]) -> Finding:
+    """Nothing is known of the batch but its start, and what the plant's record says."""
+    sentence = f"no parameter of the model has a value ({len(parameters)} are missing)"
+    subjects = tuple(parameters[:_MOST_SUBJECTS])
+    return Finding("too much missing", "values", subjects, float(len(parameters)), None, None, sentence)
 
 
 def _missing(parameters: Sequence[str], most: float) -> Finding:

@@ -113,7 +113,7 @@ def empty_domain(
         loose=(),
         levels=np.array(_levels(numeric, known, encoder), int),
         scaling=Scaling(np.empty(0), np.empty((0, 0)), np.empty((0, 0))),
-        bands=tuple(Band(start, nothing, nothing, None, None, Limits(0), {}) for start in starts),
+        bands=tuple(Band(start, nothing, nothing, None, None, Limits(0)) for start in starts),
         missing={},
         between_h=between_checkpoints(pd.Series(checkpoint_h)),
         from_h=float(checkpoint_h[0]),

@@ -102,12 +102,8 @@ def fit_applicability(
         _limits(first, held_out.where(first.band_numbers(held_out.hours) == i), plan.level)
         for i in range(len(first.bands))
     ]
-    first = replace(first, bands=tuple(replace(b, limits=limit) for b, limit in zip(first.bands, limits, strict=True)))
-    failures = table.where(~table.good)
-    reach = [_reach(first, failures.where(first.band_numbers(failures.hours) == i)) for i in range(len(first.bands))]
     whole = _fit(empty, table, plan)
-    learned = zip(whole.bands, limits, reach, strict=True)
-    bands = tuple(replace(band, limits=limit, reach=known) for band, limit, known in learned)
+    bands = tuple(replace(band, limits=limit) for band, limit in zip(whole.bands, limits, strict=True))
     return replace(whole, bands=bands, missing=_most_missing(held_out.where(held_out.at), plan.level))
 
 
@@ -213,15 +209,6 @@ def _limits(domain: Applicability, own: _Rows, level: float) -> Limits:
         neighbours=limit([m.neighbours for m in measured]),
         stale=limit(own.stale.tolist()),
     )
-
-
-def _reach(domain: Applicability, own: _Rows) -> dict[str, float]:
-    """How far out, in limits, the failed batches of a band went."""
-    reach: dict[str, float] = {}
-    for x, hours in zip(own.X, own.hours, strict=True):
-        for name, ratio in domain.ratios(domain.measure(x, hours), domain.band(hours)).items():
-            reach[name] = max(ratio, reach.get(name, 0.0))
-    return reach
 
 
 def _most_missing(held_out: _Rows, level: float) -> dict[float, float]:

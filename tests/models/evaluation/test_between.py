@@ -12,38 +12,36 @@ from models.report.html import html_report
 from models.train import train
 from tests.models.plant import QUICK, Plant
 
-OUTSIDE, OPEN = "outside the applicability domain", "both outcomes possible"
-
 
 def scored(*rows: tuple) -> pd.DataFrame:
-    names = ["batch_id", "checkpoint_h", "failed", "failure_probability", "decision", "cause"]
-    return pd.DataFrame(rows, columns=names).astype({"batch_id": "str", "decision": "str", "cause": "str"})
+    names = ["batch_id", "checkpoint_h", "failed", "failure_probability", "call", "support"]
+    return pd.DataFrame(rows, columns=names).astype({"batch_id": "str", "call": "str", "support": "str"})
 
 
-def test_each_stage_counts_scores_batches_failures_and_what_was_undecided_beside_the_checkpoints() -> None:
+def test_each_stage_counts_scores_batches_failures_missing_calls_and_weak_support_beside_the_checkpoints() -> None:
     at = scored(
-        ("A", 0.0, True, 0.5, "undecided", OPEN),
-        ("B", 0.0, False, 0.1, "low", ""),
-        ("A", 40.0, True, 0.9, "high", ""),
-        ("B", 40.0, False, 0.1, "undecided", f"{OUTSIDE}; {OPEN}"),
+        ("A", 0.0, True, 0.5, "none yet", "sufficient"),
+        ("B", 0.0, False, 0.1, "low", "sufficient"),
+        ("A", 40.0, True, 0.9, "high", "sufficient"),
+        ("B", 40.0, False, 0.1, "none yet", "none"),
     )
     between = scored(
-        ("A", 0.0, True, 0.5, "undecided", OPEN),
-        ("B", 1.0, False, 0.4, "undecided", f"stale data; {OPEN}"),
-        ("C", 2.0, False, 0.1, "low", ""),
-        ("B", 40.0, False, 0.2, "undecided", OUTSIDE),
+        ("A", 0.0, True, 0.5, "none yet", "sufficient"),
+        ("B", 1.0, False, 0.4, "none yet", "limited"),
+        ("C", 2.0, False, 0.1, "low", "sufficient"),
+        ("B", 40.0, False, 0.2, "none yet", "none"),
     )
     table = between_table(at, between).set_index("band")
     assert list(table.index) == ["all", "0-2 h", "40 h"]
     early, late, whole = table.loc["0-2 h"], table.loc["40 h"], table.loc["all"]
     assert early[["n", "n_batches", "n_failed"]].tolist() == [3, 3, 1]
-    assert (early["undecided"], early["outside"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
-    assert (early["undecided_at_checkpoints"], early["outside_at_checkpoints"], early["auroc"]) == (0.5, 0.0, 1.0)
-    assert (late["undecided"], late["outside"]) == (1.0, 1.0)
-    assert (late["undecided_at_checkpoints"], late["outside_at_checkpoints"]) == (0.5, 0.5)
+    assert (early["no_call"], early["unsupported"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert (early["no_call_at_checkpoints"], early["unsupported_at_checkpoints"], early["auroc"]) == (0.5, 0.0, 1.0)
+    assert (late["no_call"], late["unsupported"]) == (1.0, 1.0)
+    assert (late["no_call_at_checkpoints"], late["unsupported_at_checkpoints"]) == (0.5, 0.5)
     assert math.isnan(late["auroc"])  # no failure
-    assert (whole["undecided"], whole["outside"], whole["auroc"]) == (0.75, 0.5, 1.0)
-    assert whole["undecided_low"] < 0.75 < whole["undecided_high"]
+    assert (whole["no_call"], whole["unsupported"], whole["auroc"]) == (0.75, 0.5, 1.0)
+    assert whole["no_call_low"] < 0.75 < whole["no_call_high"]
 
 
 def drawn(plant: Plant) -> pd.DataFrame:
@@ -73,7 +71,7 @@ def test_the_sealed_test_is_scored_between_checkpoints_with_its_failures(made) -
     plant, found, _ = made
     whole = found.between.set_index("band").loc["all"]
     assert (whole["n"], whole["n_batches"], whole["n_failed"]) == (60, 30, found.counts["test_failed"])
-    assert whole["outside"] < 0.1
+    assert whole["unsupported"] < 0.1
     assert plant.process.checkpoints_h == (0, 12, 24)
 
 

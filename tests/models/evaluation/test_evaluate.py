@@ -74,7 +74,7 @@ def test_a_test_of_one_class_has_every_figure_that_one_class_allows(plant, train
     assert found.counts["test_failed"] == (30 if outcome else 0)
     assert found.checkpoints["auroc"].isna().all()
     assert ("shares" in found.absent) == outcome
-    assert len(found.undecided) == 3
+    assert len(found.calls_by_checkpoint) == len(found.support) == 3
 
 
 def test_subgroups_are_compared_where_almost_all_batches_still_run() -> None:

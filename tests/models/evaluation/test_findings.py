@@ -73,11 +73,11 @@ def came(
         "good_alarmed_high": high,
     }
     row |= {"n_good": n_good, "raised_by_cost": raised}
-    return pd.DataFrame([row | {"by": by} for by in ("decision", "probability")])
+    return pd.DataFrame([row])
 
 
 def test_thresholds_that_do_not_carry_over_are_called_so() -> None:
-    said = "Of 100 good batches ever above the threshold of high: 5 % asked, 4.0 % came."
+    said = "Of 100 good batches ever called high: 5 % asked, 4.0 % came."
     assert budgets(came(0.05, 0.04, 0.01, 0.08)) == said
     assert budgets(came(0.05, 0.11, 0.06, 0.17)).endswith(
         "More than asked, beyond chance: set the thresholds anew before any use."

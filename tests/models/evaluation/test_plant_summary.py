@@ -9,8 +9,9 @@ from models.evaluation.plant_summary import (
     false_alarms,
     lead_times,
     missed_failures,
+    no_call_yet,
     savings,
-    undecided,
+    support,
 )
 
 COST = Cost(currency="EUR", failed_batch=100000, false_alarm=2000, useful_lead_h=12)
@@ -18,15 +19,15 @@ COST = Cost(currency="EUR", failed_batch=100000, false_alarm=2000, useful_lead_h
 
 def alarms(**changes: float) -> pd.DataFrame:
     row = {
-        "call": "high", "by": "decision", "asked": 0.05, "n_good": 200, "n_failed": 40, "n_good_alarmed": 12, "n_caught": 30,
+        "call": "high", "asked": 0.05, "n_good": 200, "n_failed": 40, "n_good_alarmed": 12, "n_caught": 30,
         "n_warned": 20, "n_in_time": 28, "ahead_h": 48.0, "useful_lead_h": 12.0, "median_lead_h": 84.0,
         "recall": 0.75, "recall_low": 0.6, "recall_high": 0.875,
         "good_alarmed": 0.06, "good_alarmed_low": 0.03, "good_alarmed_high": 0.095,
     }  # fmt: skip
-    return pd.DataFrame([row | {"by": "probability", "n_caught": 99}, row | changes])
+    return pd.DataFrame([row | {"call": "elevated or high", "n_caught": 99}, row | changes])
 
 
-def test_what_it_catches_comes_from_the_decisions_with_failures_and_interval() -> None:
+def test_what_it_catches_comes_from_the_calls_of_high_with_failures_and_interval() -> None:
     assert (
         failures_found(alarms())
         == "It called 30 of 40 failures high before the batch ended (75 %, 95 % interval 60 to 88)."
@@ -54,7 +55,7 @@ def test_the_price_stands_beside_what_was_asked() -> None:
 
 def costs(never: float, low: float) -> pd.DataFrame:
     row = {
-        "by": "decision",
+        "by": "call",
         "saved_against_never": never,
         "saved_against_never_low": low,
         "saved_against_never_high": 900,
@@ -78,15 +79,33 @@ def test_a_process_without_costs_says_nothing_of_money() -> None:
     assert savings(pd.DataFrame(), None) == ""
 
 
-def test_undecided_is_said_at_the_start_half_way_and_at_the_end_with_its_causes() -> None:
-    table = pd.DataFrame({"checkpoint_h": [6.0, 12.0, 18.0], "n_undecided": [8, 5, 1], "undecided": [0.8, 0.5, 0.1]})
-    causes = pd.DataFrame({"cause": ["a", "b", "a", "c"], "n_undecided": [8, 3, 2, 1]})
-    assert undecided(table, causes) == (
-        "It says undecided instead of guessing: 80 % at 6 h, 50 % at 12 h and 10 % at 18 h of the scores. "
+def test_no_call_is_said_at_the_start_half_way_and_at_the_end_with_its_causes() -> None:
+    table = pd.DataFrame({"checkpoint_h": [6.0, 12.0, 18.0], "n_no_call": [8, 5, 1], "no_call": [0.8, 0.5, 0.1]})
+    causes = pd.DataFrame({"cause": ["a", "b", "a", "c"], "n_found": [8, 3, 2, 1]})
+    assert no_call_yet(table, causes) == (
+        "It makes no call where it cannot tell yet: 80 % at 6 h, 50 % at 12 h and 10 % at 18 h of the scores. "
         "Most often: a (71 %) and b (21 %)."
     )
-    assert undecided(table.head(1), causes.head(1)).startswith("It says undecided instead of guessing: 80 % at 6 h of")
-    assert undecided(table.assign(n_undecided=0), causes) == "Every score had a decision."
+    assert "cannot tell yet: 80 % at 6 h of" in no_call_yet(table.head(1), causes.head(1))
+    assert no_call_yet(table.assign(n_no_call=0), causes) == "Every score had a call."
+
+
+def test_weak_support_is_said_with_its_causes_beside_the_calls() -> None:
+    table = pd.DataFrame(
+        {
+            "checkpoint_h": [6.0, 12.0],
+            "n_limited": [8, 5],
+            "limited": [0.4, 0.25],
+            "n_unsupported": 1,
+            "unsupported": 0.05,
+        }
+    )
+    causes = pd.DataFrame({"cause": ["stale data", "subgroup", "subgroup"], "n_found": [10, 3, 2]})
+    assert support(table, causes) == (
+        "Support was limited for 40 % at 6 h and 25 % at 12 h of the scores, and there was none for 5 % at 6 h and 5 % at "
+        "12 h; calls stand beside it. Most often: stale data (67 %) and subgroup (33 %)."
+    )
+    assert support(table.assign(n_limited=0, n_unsupported=0), causes) == "Every score had sufficient support."
 
 
 def calls(low: float, low_low: float) -> pd.DataFrame:

@@ -36,8 +36,10 @@ def test_a_test_without_any_snapshot_in_time_is_one_clear_line(plant, trained) -
 def test_rows_hold_what_a_record_would_have_found(plant, trained) -> None:
     rows = scored(plant, trained).rows
     (found,) = assess_frame(trained.predictor, sealed_rows(plant.snapshots, plant.log, trained.seal), plant.features)
-    assert rows["decision"].tolist() == list(found.decisions)
-    assert rows["cause"].tolist() == list(found.causes)
+    assert rows["call"].tolist() == list(found.calls)
+    assert rows["call_cause"].tolist() == list(found.call_causes)
+    assert rows["support"].tolist() == list(found.supports)
+    assert rows["support_causes"].str.split("; ").tolist() == [list(c) or [""] for c in found.support_causes]
     np.testing.assert_array_equal(rows["failure_probability"], found.assessment.probability)
     assert (rows["probability_low"] <= rows["failure_probability"]).all()
     assert (rows["failure_probability"] <= rows["probability_high"]).all()

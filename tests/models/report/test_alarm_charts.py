@@ -3,7 +3,7 @@ import json
 from features.process import Cost
 from models.evaluation.alarms import first_alarm_curve
 from models.evaluation.costs import cost_curve
-from models.evaluation.stability import undecided_causes
+from models.evaluation.stability import no_call_causes, support_causes
 from models.report import alarm_charts
 from models.report.style import to_png, to_svg
 from tests.models.evaluation.frames import trail
@@ -11,8 +11,10 @@ from tests.models.evaluation.frames import trail
 SCORES = trail(
     {f"B{i:02d}": [0.1, i / 40, (i % 5) / 5] for i in range(40)},
     {f"B{i:02d}" for i in range(30, 40)},
-    decision=["undecided", "low", "high"] * 40,
-    cause=["both <classes> & more", "", ""] * 40,
+    call=["none yet", "low", "high"] * 40,
+    call_cause=["both <classes> & more", "", ""] * 40,
+    support=["limited", "none", "sufficient"] * 40,
+    support_causes=["stale data", "outside; stale data", ""] * 40,
 )
 COST = Cost(failed_batch=1000, false_alarm=50, useful_lead_h=20)
 
@@ -45,8 +47,16 @@ def test_net_cost_names_what_it_is_compared_with_and_the_threshold_in_use() -> N
     assert "in use" not in drawn(alarm_charts.net_cost(curve, currency="EUR"))
 
 
-def test_undecided_scores_are_named_by_their_cause() -> None:
-    svg = drawn(alarm_charts.undecided(undecided_causes(SCORES)))
+def test_scores_without_a_call_are_named_by_their_cause() -> None:
+    svg = drawn(alarm_charts.no_call(no_call_causes(SCORES)))
     assert "both &lt;classes&gt; &amp; more" in svg
-    decided = undecided_causes(SCORES.assign(decision="low", cause=""))
-    assert "Every score has a decision." in drawn(alarm_charts.undecided(decided))
+    called = no_call_causes(SCORES.assign(call="low", call_cause=""))
+    assert "Every score has a call." in drawn(alarm_charts.no_call(called))
+
+
+def test_weak_support_is_named_by_its_kind_and_its_first_cause() -> None:
+    svg = drawn(alarm_charts.support(support_causes(SCORES)))
+    assert "limited: stale data" in svg
+    assert "none: outside" in svg
+    known = support_causes(SCORES.assign(support="sufficient", support_causes=""))
+    assert "Every score has sufficient support." in drawn(alarm_charts.support(known))

@@ -88,7 +88,7 @@ def test_the_first_page_is_for_the_engineer_and_the_others_are_for_the_statistic
     page, plant, trained, evaluation
 ) -> None:
     summary, found = summary_of(plant.process, evaluation), findings_of(trained.predictor, evaluation)
-    assert len(summary) == 5  # no savings: the process has no costs
+    assert len(summary) == 6  # no savings: the process has no costs
     assert all(found.values())
     where = {sentence: page.index(str(escape(sentence))) for sentence in (*summary, *found.values())}
     statistician = page.index('id="figures"')
@@ -106,7 +106,9 @@ def test_whatever_is_absent_is_said_in_the_report(page, evaluation) -> None:
 def test_costs_attributes_sites_and_modes_have_their_tables_and_pictures(rich, rich_evaluation) -> None:
     process, predictor = rich.plant.process, rich.trained.predictor
     drawn = charts_of(process, predictor, rich_evaluation)
-    assert {"net_cost", "first_alarms", "undecided", "importance", "calibration", "by_checkpoint"} <= set(drawn)
+    assert {"net_cost", "first_alarms", "no_call", "support", "importance", "calibration", "by_checkpoint"} <= set(
+        drawn
+    )
     assert {"subgroups", "attribute_purity"} <= set(drawn)
     page = html_report(process, rich.trained, rich_evaluation)
     assert "against never acting" in page

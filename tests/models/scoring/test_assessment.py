@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,7 +26,7 @@ def test_an_assessment_is_the_same_row_by_row_as_all_at_once(plant: Plant, train
     for i in range(len(rows)):
         one = assess(trained.predictor, rows.iloc[i : i + 1], plant.features)
         assert one.assessment.log_odds[0] == all_at_once.assessment.log_odds[i]
-        assert (one.decisions[0], one.causes[0]) == (all_at_once.decisions[i], all_at_once.causes[i])
+        assert (one.calls[0], one.call_causes[0]) == (all_at_once.calls[i], all_at_once.call_causes[i])
         assert one.domains is not None and all_at_once.domains is not None
         assert one.domains[0].ratios == pytest.approx(all_at_once.domains[i].ratios)
 
@@ -38,26 +40,44 @@ def test_a_probability_does_not_depend_on_whether_reasons_are_requested(plant: P
     np.testing.assert_array_equal(with_.assessment.log_odds, without.assessment.log_odds)
 
 
-def test_a_name_never_seen_leaves_a_low_risk_undecided(plant: Plant, trained: Trained) -> None:
-    rows = plant.snapshots[plant.snapshots["checkpoint_h"] == 12].nsmallest(1, "force_kn.since_start.mean")
+def test_a_name_never_seen_leaves_the_call_and_takes_the_support(plant: Plant, trained: Trained) -> None:
+    at = plant.snapshots[plant.snapshots["checkpoint_h"] == 12].sort_values("force_kn.since_start.mean")
+    rows = at.iloc[[len(at) // 2]]
     strange = rows.assign(**{"line.before_start.value": "a line nobody built"}).astype(
         {"line.before_start.value": "str"}
     )
     known, unknown = (assess(trained.predictor, r, plant.features) for r in (rows, strange))
-    assert known.decisions[0] != "high"
-    assert unknown.decisions == ("undecided",)
-    assert unknown.causes[0].startswith("outside the applicability domain")
+    assert known.supports == ("sufficient",)
+    assert unknown.calls == known.calls
+    assert unknown.supports == ("none",)
+    assert unknown.support_causes == (("outside the applicability domain",),)
 
 
-def test_only_an_undecided_score_has_a_cause(plant: Plant, trained: Trained) -> None:
+def test_a_batch_of_which_no_parameter_has_a_value_has_no_support(plant: Plant, trained: Trained) -> None:
+    start = plant.snapshots[plant.snapshots["checkpoint_h"] == 0].iloc[:1]
+    nothing = start.assign(**{"noise.before_start.value": np.nan, "line.before_start.value": pd.array([None], "str")})
+    known, unknown = (assess(trained.predictor, r, plant.features) for r in (start, nothing))
+    assert known.supports == ("sufficient",)  # its noise and its line are known at the start
+    assert (unknown.calls, unknown.supports) == (("none yet",), ("none",))
+    assert unknown.domains is not None
+    finding = next(f for f in unknown.domains[0].findings if f.check == "values")
+    assert finding.sentence.startswith("no parameter of the model has a value")
+
+
+def test_without_an_applicability_domain_the_support_is_sufficient(plant: Plant, trained: Trained) -> None:
+    found = assess(replace(trained.predictor, applicability=None), plant.snapshots[:2], plant.features)
+    assert (found.supports, found.support_causes) == (("sufficient",) * 2, ((), ()))
+
+
+def test_only_a_score_without_a_call_has_a_cause(plant: Plant, trained: Trained) -> None:
     found = assess(trained.predictor, plant.snapshots, plant.features)
-    for decision, cause in zip(found.decisions, found.causes, strict=True):
-        assert bool(cause) == (decision == "undecided")
+    for call, cause in zip(found.calls, found.call_causes, strict=True):
+        assert bool(cause) == (call == "none yet")
 
 
 def test_no_snapshots_give_no_assessments(plant: Plant, trained: Trained) -> None:
     found = assess(trained.predictor, plant.snapshots.iloc[:0], plant.features)
-    assert found.decisions == found.causes == found.missing == found.sensors == ()
+    assert found.calls == found.call_causes == found.supports == found.missing == found.sensors == ()
     assert found.assessment.log_odds.shape == (0,)
 
 
@@ -83,7 +103,7 @@ def test_a_frame_of_many_rows_is_assessed_in_parts_that_follow_one_another(
     np.testing.assert_array_equal(
         np.concatenate([part.assessment.log_odds for part in parts]), whole.assessment.log_odds
     )
-    assert sum((part.decisions for part in parts), ()) == whole.decisions
+    assert sum((part.calls for part in parts), ()) == whole.calls
 
 
 def test_a_snapshot_with_an_infinite_value_is_refused_by_its_batch(plant: Plant, trained: Trained) -> None:

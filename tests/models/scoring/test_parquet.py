@@ -25,8 +25,9 @@ REASON = Reason(
     "Force, newest value: 7.5 kN; +12.5 points",
 )  # fmt: skip
 FULL = Score(
-    version=1, batch_id="B1", as_of=AT, elapsed_h=6.0, failure_probability=0.4, base_probability=0.1, interval=[0.3, 0.5],
-    decision="undecided", cause="stale data", possible=["failed"], modes={"low dose": 0.3},
+    version=2, batch_id="B1", as_of=AT, elapsed_h=6.0, failure_probability=0.4, base_probability=0.1, interval=[0.3, 0.5],
+    call="none yet", call_cause="both outcomes possible", support="limited", support_causes=["stale data"],
+    decision="undecided", cause="stale data; both outcomes possible", possible=["failed"], modes={"low dose": 0.3},
     likeliest_mode=TopMode("low dose", 0.3, {"sterility": 2}, "Most like: low dose (30 %)"), attributes=[],
     reasons=[REASON, replace(REASON, parameter="site", value="north", newest=None, newest_at=None, usual=None)],
     missing=["purity"], stale={"force_kn": 9.5}, sensors=[SensorFinding("ph", "flat-lined", 9.0, None, 2.0, "pH is stuck")],
@@ -36,13 +37,32 @@ FULL = Score(
     what_if=WhatIf(0.4, 0.3, 6.0, (), (), "No such change"), data_sha256="d", process_version="1", model=MODEL,
 )  # fmt: skip
 BARE = FULL.model_copy(
-    update={"reasons": None, "changes": None, "what_if": None, "likeliest_mode": None, "modes": {}, "cause": None}
+    update={
+        "call": "high",
+        "call_cause": None,
+        "support": "sufficient",
+        "support_causes": [],
+        "reasons": None,
+        "changes": None,
+        "what_if": None,
+        "likeliest_mode": None,
+        "modes": {},
+        "cause": None,
+    }
 )
 
 
 def test_scores_come_back_from_a_parquet_file_as_they_were(tmp_path) -> None:
     pq.write_table(to_table([FULL, BARE]), tmp_path / "scores.parquet")
     assert from_table(pq.read_table(tmp_path / "scores.parquet")) == [FULL, BARE]
+
+
+def test_a_score_of_version_1_has_neither_call_nor_support() -> None:
+    new = ("call", "call_cause", "support", "support_causes")
+    former = to_table([FULL.model_copy(update={"version": 1})]).drop_columns(list(new))
+    (read,) = from_table(former)
+    assert (read.version, read.decision, read.cause) == (1, FULL.decision, FULL.cause)
+    assert [getattr(read, name) for name in new] == [None] * 4
 
 
 def test_the_schema_has_a_column_per_field_and_no_text_that_holds_json() -> None:
@@ -60,7 +80,9 @@ def test_no_scores_make_an_empty_table_of_the_schema() -> None:
     assert from_table(to_table([])) == []
 
 
-@pytest.mark.parametrize("wrong", [{"failure_probability": 1.2}, {"interval": [0.1]}, {"decision": "maybe"}])
+@pytest.mark.parametrize(
+    "wrong", [{"failure_probability": 1.2}, {"interval": [0.1]}, {"decision": "maybe"}, {"call": "maybe"}]
+)
 def test_a_row_that_is_no_score_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         scores_of([FULL.model_dump() | wrong])

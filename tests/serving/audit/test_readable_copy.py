@@ -1,3 +1,4 @@
+from models.scoring.score import OF_VERSION
 from serving.api.examples import HISTORY, REVIEW, SCORE
 from serving.audit.chain import Entry
 from serving.audit.readable_copy import readable
@@ -9,6 +10,10 @@ ENTRY = Entry(
     at_us=microseconds(SHOWN["at"]), object=f"score:{SCORE['score_id']}", old=None, new=None,
 )  # fmt: skip
 EXPECTED_LINES = [
+    "Call and support",
+    "  call: high",
+    "  support: limited, stale data",
+    "  decision: high",
     "  probability of failure: 43.7 % (base 6.2 %)",
     "  interval: 28.0 % to 61.0 %",
     "  modes: M6 31.0 %",
@@ -38,3 +43,10 @@ def test_what_is_not_there_is_said_to_be_none() -> None:
     assert "Reasons\n  not asked for\n" in readable(bare | {"reasons": None, "missing": [], "stale": {}}, [])
     assert "Reviews\n  none\n" in text
     assert "decision: none" in text
+
+
+def test_a_record_of_version_1_says_its_decision_and_no_call() -> None:
+    former = {name: value for name, value in SCORE.items() if name not in OF_VERSION}
+    text = readable(former | {"version": 1, "decision": "undecided", "cause": "stale data"}, [])
+    assert "\nDecision\n  decision: undecided\n  cause: stale data\n" in text
+    assert "call" not in text

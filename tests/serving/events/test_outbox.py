@@ -17,6 +17,7 @@ from serving.records.tables import deliveries
 from serving.service import intake, score_requests
 from serving.service.scoring_service import ScoringService
 from serving.settings import Webhook
+from tests.serving.counting_engine import CountingEngine
 from tests.serving.services import BATCH, NOON, call, make_service, reading
 
 SECRET = b"s" * 32
@@ -57,15 +58,32 @@ def kinds(send) -> list[str]:
     return [orjson.loads(body)["kind"] for _, body, _ in send.sent]
 
 
-def test_each_score_and_each_change_of_decision_is_told_once(records, tmp_path) -> None:
+def test_each_score_and_each_change_of_its_call_is_told_once(records, tmp_path) -> None:
     hooks, send = [hook(tmp_path)], Post()
     scored(records, tmp_path, hooks, 5.0, 7.0, 7.0, 7.0)  # shares above 6: 0, 1/2, 2/3, 3/4; high above a half
-    assert dispatcher(records, send, hooks).deliver_due() == 6
-    created, changed = "score.created", "decision.changed"
-    assert sorted(kinds(send)) == sorted([created] * 4 + [changed] * 2)
-    change = [orjson.loads(body) for _, body, _ in send.sent if orjson.loads(body)["kind"] == changed][-1]
-    assert (change["decision_before"], change["score"]["decision"]) == ("low", "high")
+    assert dispatcher(records, send, hooks).deliver_due() == 8
+    assert sorted(kinds(send)) == ["call.changed"] * 2 + ["decision.changed"] * 2 + ["score.created"] * 4
+    change, deprecated = (told_last(send, kind) for kind in ("call.changed", "decision.changed"))
+    assert (change["call_before"], change["score"]["call"]) == ("low", "high")
+    assert (deprecated["decision_before"], deprecated["score"]["decision"]) == ("low", "high")
     assert dispatcher(records, send, hooks).deliver_due() == 0
+
+
+def told_last(send, kind: str) -> dict:
+    return [event for _, body, _ in send.sent if (event := orjson.loads(body))["kind"] == kind][-1]
+
+
+def test_a_call_of_high_without_support_is_told_which_the_decision_hides(records, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(CountingEngine, "support", ("none", ("too much missing",)))
+    hooks, send = [hook(tmp_path)], Post()
+    scored(records, tmp_path, hooks, 5.0, 7.0, 7.0)  # low, low, high
+    dispatcher(records, send, hooks).deliver_due()
+    assert sorted(kinds(send)) == ["call.changed"] * 2 + ["decision.changed"] + ["score.created"] * 3
+    alarm = told_last(send, "call.changed")["score"]
+    assert (alarm["call"], alarm["support"], alarm["decision"]) == ("high", "none", "undecided")
+    assert b"Batch B1: high (support none: too much missing), probability of failure 0.667" in work_alert(
+        "e", {"kind": "call.changed", "at": "t", "score": alarm}
+    )
 
 
 def test_nothing_is_told_of_a_score_that_was_not_kept(records, tmp_path, monkeypatch) -> None:
@@ -129,7 +147,10 @@ def test_the_wait_has_an_end_and_so_have_the_attempts(records, tmp_path) -> None
 
 
 def test_each_receiver_gets_its_own_and_one_that_is_away_stops_no_other(records, tmp_path) -> None:
-    hooks = [hook(tmp_path, "a", sites=["north"]), hook(tmp_path, "b", sites=["south"]), hook(tmp_path, "c")]
+    events = ["score.created", "call.changed"]
+    hooks = [
+        hook(tmp_path, name, events=events, sites=[site]) for name, site in (("a", "north"), ("b", "south"), ("c", "*"))
+    ]
     scored(records, tmp_path, hooks, 5.0)
     send = Post(OSError(), 200, OSError(), 200)
     assert dispatcher(records, send, hooks).deliver_due() == 4  # two events, to a and c
@@ -164,6 +185,14 @@ def test_a_work_alert_has_the_elements_of_the_standard_in_their_order(records, t
     text = {etree.QName(child).localname: child.text for child in root}
     assert (text["ID"], text["Priority"], text["Category"]) == (headers["webhook-id"], "1", "score.created")
     assert text["MessageText"] == "Batch B1: high, probability of failure 1.000. Force: 1 readings"
+
+
+def test_an_event_of_version_1_that_is_still_to_be_sent_has_the_priority_of_its_decision() -> None:
+    score = {"batch_id": "B1", "failure_probability": 0.25, "score_id": "s", "as_of": "t", "reasons": [],
+             "model": {"sha256": "d"}, "decision": "undecided"}  # fmt: skip
+    root = etree.fromstring(work_alert("e", {"kind": "score.created", "at": "t", "score": score}))
+    assert root.findtext(f"{{{NAMESPACE}}}Priority") == "3"
+    assert root.findtext(f"{{{NAMESPACE}}}MessageText").startswith("Batch B1: undecided, probability")
 
 
 def test_text_that_xml_cannot_hold_becomes_blank() -> None:

@@ -165,8 +165,8 @@ class StateEngine:
         row = self._state.row(batch_id, as_of_us)
         each = zip(row.columns.features, row.values.tolist(), strict=True)
         return Score(
-            version=1, batch_id=batch_id, as_of=utc(as_of_us), elapsed_h=row.elapsed_h, failure_probability=0.5, base_probability=0.5,
-            interval=[0.5, 0.5], decision="low", cause=None, possible=[], attributes=[], reasons=[] if reasons else None,
+            version=2, batch_id=batch_id, as_of=utc(as_of_us), elapsed_h=row.elapsed_h, failure_probability=0.5, base_probability=0.5,
+            interval=[0.5, 0.5], call="low", support="sufficient", decision="low", cause=None, possible=[], attributes=[], reasons=[] if reasons else None,
             modes={f.name: v for f, v in each if not np.isnan(v)}, missing=[], stale={}, sensors=[], domain=[],
             data_sha256=row.data_sha256, process_version="1", model=self.model(),
         )  # fmt: skip

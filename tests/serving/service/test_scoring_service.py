@@ -1,19 +1,21 @@
+import hashlib
 import threading
 from dataclasses import replace
-from typing import Never
+from typing import Any, Never
 
 import orjson
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
-from models.scoring.score import Score
+from features.canonical import canonical
+from models.scoring.score import OF_VERSION, Score
 from serving.access.principals import ForbiddenError
 from serving.audit import chain, verification
 from serving.bundle.digests import code_digest
-from serving.ids import microseconds
+from serving.ids import microseconds, new_id
 from serving.interfaces import UnscorableError
 from serving.records.answers import InFlightError, KeyReusedError
-from serving.records.scores import list_reviews
+from serving.records.scores import find_score, list_reviews, score_json
 from serving.records.store import RecordsUnavailableError
 from serving.records.tables import quarantine, scores
 from serving.service import intake, reviews, score_requests
@@ -173,6 +175,29 @@ def test_every_score_is_made_again_bit_for_bit_whatever_came_later(service) -> N
     history = {"batches": [{"batch_id": "X", **BATCH}], "observations": [reading(1, 9.0)]}
     made.append(orjson.loads(score_requests.score_inline(service, call(), "X", EVENING, history).body)["score_id"])
     assert [score_requests.replay(service, score_id).is_equal for score_id in made] == [True] * 6
+
+
+def stored(records, score_id: str) -> dict[str, Any]:
+    with records.read() as connection:
+        found = find_score(connection, score_id)
+    assert found is not None
+    return dict(found)
+
+
+def test_a_score_of_version_1_is_read_listed_and_made_again_but_for_its_decision(service, records) -> None:
+    add(service, reading(1, 7.0))
+    row = stored(records, score(service)["score_id"])
+    body = {name: value for name, value in orjson.loads(row["body"]).items() if name not in OF_VERSION}
+    text = canonical(body | {"version": 1, "decision": "undecided", "cause": "stale data"})
+    former = {"score_id": new_id(NOON), "body": text.decode(), "body_sha256": hashlib.sha256(text).hexdigest()}
+    with records.write() as (connection, _):
+        connection.execute(insert(scores), row | former)
+    replayed = score_requests.replay(service, former["score_id"])
+    assert (replayed.is_equal, replayed.differing) == (True, [])
+    assert replayed.again["call"] == "high"
+    read = score_json(stored(records, former["score_id"]))
+    assert (read["version"], read["decision"], read["cause"]) == (1, "undecided", "stale data")
+    assert {"call", "support"} & set(read) == set()
 
 
 def test_a_history_that_comes_along_is_scored_and_joins_nothing(service) -> None:

@@ -72,7 +72,4 @@ def check_all(model: Applicability, rows: pd.DataFrame, training: pd.DataFrame, 
 
 def to_a_thousandth(domains: list[Domain]) -> list[tuple[object, ...]]:
     """Domains with their ratios as they are recorded: sums in another order differ in the last bit."""
-    return [
-        (d.findings, d.causes, *({name: round(r, 3) for name, r in each.items()} for each in (d.ratios, d.reach)))
-        for d in domains
-    ]
+    return [(d.findings, d.causes, {name: round(r, 3) for name, r in d.ratios.items()}) for d in domains]

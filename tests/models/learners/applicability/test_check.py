@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import ContractError
+from models.cohort.encode import fit_encoder
 from models.learners.applicability.check import check
 from models.learners.applicability.domain import Domain
 from models.learners.applicability.model import Applicability
@@ -33,7 +34,7 @@ def verdict(**changes: object) -> Domain:
 
 def test_an_ordinary_row_is_inside_and_says_how_far_from_each_limit() -> None:
     domain = verdict()
-    assert domain.inside
+    assert not domain.findings
     assert domain.causes == ()
     assert set(domain.ratios) == {"range", "distance", "neighbours", "missing", "age", "stale"}
     assert 0 <= max(domain.ratios.values()) <= 1
@@ -48,7 +49,7 @@ def test_a_name_never_seen_is_named_with_its_feature() -> None:
 
 
 def test_a_name_that_is_not_known_is_not_a_name_never_seen() -> None:
-    assert verdict(oven__before_start__value=pd.array([None], dtype="str")).inside
+    assert not verdict(oven__before_start__value=pd.array([None], dtype="str")).findings
 
 
 def test_a_new_recipe_version_is_unsupported_and_says_how_many_are_missing_though_the_column_was_constant() -> None:
@@ -110,26 +111,42 @@ def test_a_row_without_values_is_not_called_far_away() -> None:
     empty = one(ph__since_start__last=np.nan, ph__since_start__mean=np.nan, co2__since_start__last=np.nan)
     domain = check_all(MODEL, empty, ROWS)[0]
     assert "distance" not in domain.ratios
-    assert domain.inside
+    assert not domain.findings
 
 
-def test_a_batch_outside_no_farther_than_known_failures_says_so() -> None:
-    failing = ROWS["batch_id"].unique()[::20]
-    rows = ROWS.copy()
-    rows.loc[rows["batch_id"].isin(failing), "co2.since_start.last"] += 6.0
-    failed = pd.Series(rows["batch_id"].drop_duplicates().isin(failing).to_numpy(), rows["batch_id"].drop_duplicates())
-    model = learn(rows, failed)
-    as_far, farther = one(co2__since_start__last=12.0), one(co2__since_start__last=60.0)
-    known, unknown = check_all(model, pd.concat([as_far, farther]), rows)
-    assert not known.inside
-    assert known.within_known_failures
-    assert not unknown.inside
-    assert not unknown.within_known_failures
+@pytest.mark.parametrize(
+    ("changes", "support"),
+    [
+        ({}, "sufficient"),
+        ({"ph__since_start__last": 70.0, "ph__since_start__mean": 70.0}, "limited"),  # far, but of a known kind
+        ({"ph__since_start__age_h": 30.0}, "limited"),
+        ({"oven__before_start__value": "O9"}, "none"),  # never seen
+        ({"process_version__before_start__value": "2"}, "none"),  # no batch of it has a known outcome
+    ],
+)
+def test_the_support_is_limited_by_a_finding_and_gone_where_nothing_alike_was_seen(changes, support) -> None:
+    assert verdict(**changes).support == support
 
 
-def test_a_name_never_seen_is_never_within_known_failures() -> None:
-    assert not verdict(oven__before_start__value="O9").within_known_failures
-    assert not verdict().within_known_failures  # inside: there is nothing to excuse
+def test_a_subgroup_with_some_known_outcomes_has_limited_support_and_says_how_many_are_missing() -> None:
+    young = make_rows(12, seed=3, version="2").assign(batch_id=lambda r: "N" + r["batch_id"])
+    young["started_at"] += pd.Timedelta(days=365)
+    rows = pd.concat([ROWS, young], ignore_index=True)
+    domain = check_all(learn(rows), young.iloc[[0]], rows)[0]
+    assert domain.support == "limited"
+    assert "12 batches with a known outcome when the model was trained, 20 are needed, 8 are missing" in (
+        domain.findings[0].sentence
+    )
+
+
+def test_outside_the_hours_of_the_model_there_is_no_support() -> None:
+    assert check(MODEL, fit_encoder(ROWS).encode(one())[0], {}, 25.0).support == "none"
+
+
+def test_without_any_value_there_is_no_support_though_as_much_was_missing_before() -> None:
+    (domain,) = check_all(MODEL, one(), ROWS, missing=["ph"], without_values=True)
+    assert (domain.support, domain.causes) == ("none", ("too much missing",))
+    assert domain.findings[0].sentence == "no parameter of the model has a value (1 are missing)"
 
 
 def test_it_comes_back_from_open_json_with_the_same_verdicts() -> None:
@@ -165,14 +182,14 @@ def test_what_lies_between_two_batches_inside_is_inside_on_a_plant_of_one_site(i
     model = learn_one_site(rows)
     here = rows[rows["checkpoint_h"] == hours]
     pair = here.iloc[[i, j]].copy()
-    if not all(domain.inside for domain in check_all(model, pair, rows)):
+    if any(domain.findings for domain in check_all(model, pair, rows)):
         return  # about one in a hundred is not
     middle = pair.iloc[[0]].copy()
     for name in model.columns:
         if name.startswith(("ph", "co2")):
             middle[name] = share * pair[name].iloc[0] + (1 - share) * pair[name].iloc[1]
     domain = check_all(model, middle, rows)[0]
-    assert domain.inside, [f.sentence for f in domain.findings]
+    assert not domain.findings, [f.sentence for f in domain.findings]
 
 
 _ONE_SITE: list[Applicability] = []

@@ -1,7 +1,6 @@
-"""Realised figures of the decisions on later batches, beside the budgets that the process states.
+"""Realised figures of the calls on later batches, beside the budgets that the process states.
 
-A decision is not a threshold: outside the applicability domain a score may be undecided however high its probability is.
-So everything here is counted twice, by the decision of the record and by the probability alone.
+An alarm is a call of high, whatever its support: support never hides one.
 """
 
 from __future__ import annotations
@@ -15,19 +14,18 @@ from models.evaluation.bands import all_and_banded, counts
 from models.evaluation.costs import cost_curve
 from models.evaluation.intervals import share_with_interval
 from models.evaluation.recall import WARNED_AHEAD_H, recall_at_shares, recall_at_threshold
-from models.evaluation.stability import flip_rate, undecided_causes
+from models.evaluation.stability import flip_rate
 from models.evaluation.trajectories import Trajectories, trajectories
-from models.scoring.decision import Thresholds
+from models.scoring.call import CALLS, Thresholds
 
 HIGH, ELEVATED = ("high",), ("elevated", "high")
-DECISION, PROBABILITY = "decision", "probability"
-_DECISIONS = ("low", "elevated", "high", "undecided")
-_CALLED = 0.5  # between the 0 and 1 that stand for a decision
+CALL, PROBABILITY = "call", "probability"
+_CALLED = 0.5  # between the 0 and 1 that stand for a call
 
 
-def as_calls(scores: pd.DataFrame, decisions: tuple[str, ...] = HIGH) -> pd.DataFrame:
-    """Scores whose probability is 1 where the decision is one of these and 0 elsewhere: above 0.5 is a call."""
-    return scores.assign(failure_probability=scores["decision"].isin(decisions).astype(float))
+def as_alarms(scores: pd.DataFrame, calls: tuple[str, ...] = HIGH) -> pd.DataFrame:
+    """Scores whose probability is 1 where the call is one of these and 0 elsewhere: above 0.5 is an alarm."""
+    return scores.assign(failure_probability=scores["call"].isin(calls).astype(float))
 
 
 def alarm_table(
@@ -42,30 +40,31 @@ def alarm_table(
         ahead_h: Hours ahead for `warned`.
 
     Returns:
-        `call` (high; elevated or high), `by` (decision; probability), `asked` (share of the good batches), `raised_by_cost`
-        (whether the threshold lies where an alarm begins to pay, not where the share is spent), the figures of
+        `call` (high; elevated or high), `asked` (share of the good batches), `raised_by_cost` (whether the threshold lies
+        where an alarm begins to pay, not where the share is spent), the figures of
         `models.evaluation.recall.recall_at_threshold`, the same for `in_time` (failures called at least `useful_lead_h`
-        before the end: `n_in_time`, `in_time`, `in_time_low`, `in_time_high`), and `useful_lead_h`.
+        before the end: `n_in_time`, `in_time`, `in_time_low`, `in_time_high`), `useful_lead_h`, and `n_unsupported`
+        (batches of which every such call had limited or no support).
     """
+    kinds = (("high", HIGH, thresholds.high, thresholds.alarm_budget),)
+    kinds += (("elevated or high", ELEVATED, thresholds.elevated, thresholds.watch_budget),)
     rows = []
-    calls = (("high", HIGH, thresholds.high, thresholds.alarm_budget),)
-    calls += (("elevated or high", ELEVATED, thresholds.elevated, thresholds.watch_budget),)
-    by_probability = trajectories(scores)
-    for call, decisions, threshold, budget in calls:
-        for by in (DECISION, PROBABILITY):
-            arranged = by_probability if by == PROBABILITY else trajectories(as_calls(scores, decisions))
-            at = threshold if by == PROBABILITY else _CALLED
-            found = recall_at_threshold(arranged, at, ahead_h=ahead_h)
-            raised = thresholds.cost is not None and threshold <= thresholds.cost
-            head = (
-                {"call": call, "by": by, "asked": budget, "raised_by_cost": raised} | found | {"threshold": threshold}
-            )
-            rows.append(head | _in_time(arranged, at, useful_lead_h))
+    for call, calls, threshold, budget in kinds:
+        arranged = trajectories(as_alarms(scores, calls))
+        found = recall_at_threshold(arranged, _CALLED, ahead_h=ahead_h) | {"threshold": threshold}
+        raised = thresholds.cost is not None and threshold <= thresholds.cost
+        head = {"call": call, "asked": budget, "raised_by_cost": raised} | found
+        rows.append(head | _in_time(arranged, useful_lead_h) | {"n_unsupported": _unsupported(scores, calls)})
     return pd.DataFrame(rows)
 
 
-def _in_time(arranged: Trajectories, threshold: float, useful_lead_h: float) -> dict[str, float]:
-    found = recall_at_threshold(arranged, threshold, ahead_h=useful_lead_h)
+def _unsupported(scores: pd.DataFrame, calls: tuple[str, ...]) -> int:
+    called = scores[scores["call"].isin(calls)]
+    return int((~(called["support"] == "sufficient").groupby(called["batch_id"]).any()).sum())
+
+
+def _in_time(arranged: Trajectories, useful_lead_h: float) -> dict[str, float]:
+    found = recall_at_threshold(arranged, _CALLED, ahead_h=useful_lead_h)
     named = {f"in_time{end}": found[f"warned{end}"] for end in ("", "_low", "_high")}
     return {"n_in_time": found["n_warned"]} | named | {"useful_lead_h": useful_lead_h}
 
@@ -79,11 +78,11 @@ def alarms_at_shares(scores: pd.DataFrame, *, ahead_h: float = WARNED_AHEAD_H) -
 
 def first_calls(scores: pd.DataFrame) -> pd.DataFrame:
     """`models.evaluation.alarms.first_alarm_curve` of the batches called high."""
-    return first_alarm_curve(as_calls(scores), _CALLED)
+    return first_alarm_curve(as_alarms(scores), _CALLED)
 
 
 def cost_table(scores: pd.DataFrame, cost: Cost | None) -> pd.DataFrame:
-    """Cost per batch, by probability over all thresholds and, as one row, by the decision `high`.
+    """Cost per batch, by probability over all thresholds and, as one row, by the call `high`.
 
     Returns:
         `by` and the columns of `models.evaluation.costs.cost_curve`; empty where the process has no `[cost]`.
@@ -91,37 +90,32 @@ def cost_table(scores: pd.DataFrame, cost: Cost | None) -> pd.DataFrame:
     if cost is None:
         return pd.DataFrame()
     curve = cost_curve(scores, cost).assign(by=PROBABILITY)
-    decided = cost_curve(as_calls(scores), cost, [_CALLED]).assign(by=DECISION, threshold=np.nan)
-    return pd.concat([decided, curve], ignore_index=True)
+    called = cost_curve(as_alarms(scores), cost, [_CALLED]).assign(by=CALL, threshold=np.nan)
+    return pd.concat([called, curve], ignore_index=True)
 
 
 def flips_table(scores: pd.DataFrame) -> pd.DataFrame:
     """`models.evaluation.stability.flip_rate` of all changes, and of those into or out of `high`, named in `of`."""
-    every, high = flip_rate(scores).assign(of="any decision"), flip_rate(scores, of="high").assign(of="high")
+    every, high = flip_rate(scores).assign(of="any call"), flip_rate(scores, of="high").assign(of="high")
     return pd.concat([every, high], ignore_index=True)
 
 
-def undecided_by_cause(scores: pd.DataFrame) -> pd.DataFrame:
-    """`models.evaluation.stability.undecided_causes` by the cause that weighs most."""
-    return undecided_causes(scores.assign(cause=scores["cause"].str.split("; ").str[0]))
-
-
 def calls_by_band(scores: pd.DataFrame, *, missed_asked: float) -> pd.DataFrame:
-    """Shares of the decisions of failed and good batches in each maturity band, and over all bands.
+    """Shares of the calls of failed and good batches in each maturity band, and over all bands.
 
     Args:
         scores: `models.evaluation.sealed_test.score_test`.
         missed_asked: Share of failing batches that may be called low at any stage, as the process states.
 
     Returns:
-        `band` (or "all"), `outcome` (failed or good), `n` (scores), `n_batches`, `n_failed`, the shares `low`, `elevated`,
-        `high`, `undecided` of the scores, `low_low`, `low_high` (over resampled batches), `missed_asked`.
+        `band` (or "all"), `outcome` (failed or good), `n` (scores), `n_batches`, `n_failed`, the shares `none yet`, `low`,
+        `elevated`, `high` of the scores, `low_low`, `low_high` (over resampled batches), `missed_asked`.
     """
     rows = []
     for band, part in all_and_banded(scores):
         for outcome, mask in (("failed", part["failed"]), ("good", ~part["failed"])):
             found = part[mask]
-            shares = {name: (found["decision"] == name).to_numpy() for name in _DECISIONS}
+            shares = {name: (found["call"] == name).to_numpy() for name in CALLS}
             low = share_with_interval(shares["low"], found["batch_id"].to_numpy()).named("low")
             means = {name: float(hit.mean()) if len(hit) else np.nan for name, hit in shares.items()}
             rows.append({"band": band["band"], "outcome": outcome} | counts(found) | means | low)
@@ -140,7 +134,7 @@ def sensors_table(scores: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame()
     each = found.assign(sensor=found["sensors"].str.split("; ")).explode("sensor")
     each[["parameter", "kind"]] = each["sensor"].str.split(" ", n=1, expand=True)
-    each = each.assign(called=each["batch_id"].where((each["decision"] == "high") & ~each["failed"]))
+    each = each.assign(called=each["batch_id"].where((each["call"] == "high") & ~each["failed"]))
     each = each.assign(lost=each["batch_id"].where(each["failed"]))
     table = each.groupby(["parameter", "kind"]).agg(
         n=("batch_id", "size"),
