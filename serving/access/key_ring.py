@@ -1,8 +1,8 @@
 """Verifies API keys.
 
 Argon2 takes a tenth of a second, so a verified key is remembered by its digest. Each key has one secret: once it is
-verified, every other secret for it is wrong without argon2. What remains for argon2 is the first use of a key, in a lane
-of its own with few places, so that wrong keys take no thread and no core from the others.
+verified, every other secret for it is wrong without argon2. What remains for argon2 is the first use of a key, one at a
+time. Requests wait for it in `serving.access.verification_queue`, without a thread of those that serve others.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from serving.access.key_ring import KeysBusyError
 from serving.access.principals import Principal
 
 THREADS = 2  # half the places of `VerificationLane`: the others are for signatures
-MOST_WAITING = 256  # at a tenth of a second each, the last one waits as long as a patient client
+MOST_WAITING = 256  # secrets of one key, at a tenth of a second each, are verified within half a minute
 _SHOWN = 15  # characters: a key without its secret
 
 
@@ -35,8 +35,8 @@ class Verifier(Protocol):
 class VerificationQueue:
     """Verifies in few threads of its own: of one key one secret after the other, in the order in which they came.
 
-    With every secret in one order, those who guess at one key would hold up the first use of all others; with no order,
-    whoever repeats fastest would get every place.
+    If all keys had one order, those who guess at one would hold up the first use of the others; without an order, whoever
+    repeats fastest would get every place.
 
     Args:
         threads: How many credentials are verified at once.

@@ -11,12 +11,13 @@ from serving.ids import steady_us
 
 AT_ONCE_PER_S = 20  # refusals a second that are sent at once: people who mistype, clients that were just set up
 PAUSE_S = 1.0
-MOST_WAITING = 512  # refusals held back at a time; a few kilobytes each
+LATER_PER_S = 256  # refusals a second of those that are held back
+MOST_WAITING = 2048  # refusals held back at a time; some ten kilobytes each
 Sleep = Callable[[float], Awaitable[object]]
 
 
 class RefusalPacing:
-    """Holds a 401 back for a second or two once there are many; beyond a number of such it also ends the connection.
+    """Holds a 401 back for some seconds once there are many; when too many wait, it ends the connection instead.
 
     It counts for the process and not by address: behind a proxy all clients have one, and the header with another one can
     be made up. Nobody with a good key pays for that, as only refusals wait. It is the outermost layer, so that a refusal
@@ -58,8 +59,9 @@ class RefusalPacing:
             await send(message)
 
     async def _pause(self) -> None:
-        # The more wait, the longer: refusals that came together would otherwise come together again, every second.
-        seconds = PAUSE_S * (1 + self._waiting / MOST_WAITING)
+        # The more wait, the longer: otherwise more connections would mean more requests, and refusals that came together
+        # would come together again, every second.
+        seconds = PAUSE_S + self._waiting / LATER_PER_S
         self._waiting += 1
         try:
             await self._sleep(seconds)

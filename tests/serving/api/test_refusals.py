@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient, Response
 
-from serving.api.refusals import AT_ONCE_PER_S, MOST_WAITING, PAUSE_S, RefusalPacing
+from serving.api.refusals import AT_ONCE_PER_S, LATER_PER_S, MOST_WAITING, PAUSE_S, RefusalPacing
 from tests.serving.api.conftest import Api
 from tests.serving.services import BATCH
 
@@ -87,13 +87,13 @@ def test_beyond_the_rate_a_refusal_waits_a_second_and_a_good_key_never_does(pace
     asyncio.run(run())
 
 
-def test_refusals_that_came_together_do_not_come_together_again(paced) -> None:
+def test_refusals_that_came_together_do_not_come_together_again_but_at_a_rate(paced) -> None:
     async def run() -> None:
         endpoint = paced()
         await endpoint.refused(AT_ONCE_PER_S)
-        waiting = await endpoint.held_back(50)
+        waiting = await endpoint.held_back(LATER_PER_S + 1)
         assert endpoint.pauses == sorted(set(endpoint.pauses))
-        assert PAUSE_S <= min(endpoint.pauses) < max(endpoint.pauses) <= 2 * PAUSE_S
+        assert (endpoint.pauses[0], endpoint.pauses[-1]) == (PAUSE_S, PAUSE_S + 1)
         endpoint.over.set()
         await asyncio.gather(*waiting)
 
