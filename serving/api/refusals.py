@@ -12,7 +12,7 @@ from serving.ids import steady_us
 AT_ONCE_PER_S = 20  # refusals a second that are sent at once: people who mistype, clients that were just set up
 PAUSE_S = 1.0
 LATER_PER_S = 256  # refusals a second of those that are held back
-MOST_WAITING = 2048  # refusals held back at a time; some ten kilobytes each
+MOST_WAITING = 1024  # refusals held back at a time, for five seconds at most; some ten kilobytes each
 Sleep = Callable[[float], Awaitable[object]]
 
 
