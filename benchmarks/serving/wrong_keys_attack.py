@@ -45,7 +45,7 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bool]:
 
 
 async def _attack(port: int, connections: int, lookups: list[str]) -> Counter[str]:
-    found: Counter[str] = Counter()
+    found = Counter({DROPPED: 0, ENDED: 0})
     tasks = [asyncio.create_task(_present(port, i, lookups[i % len(lookups)], found)) for i in range(connections)]
     print("begun", flush=True)
     await asyncio.to_thread(sys.stdin.read)
