@@ -10,8 +10,8 @@ from fastapi import FastAPI
 
 from serving.access.key_ring import KeyRing
 from serving.access.tokens import Tokens
+from serving.access.verification_queue import Verifier
 from serving.api.app import make_app
-from serving.api.guard import Verifier
 from serving.api.middleware import log_json
 from serving.audit.anchor import Anchor, AnchorTimer
 from serving.audit.chain import Actor

@@ -132,7 +132,9 @@ def support_causes(scores: pd.DataFrame) -> pd.DataFrame:
     tables = [
         _by_cause(scores, first.where(scores["support"] == kind)).assign(support=kind) for kind in ("limited", "none")
     ]
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(
+        [t for t in tables if len(t)] or tables[:1], ignore_index=True
+    )  # an empty one would widen the counts
 
 
 def _by_cause(scores: pd.DataFrame, cause: pd.Series) -> pd.DataFrame:

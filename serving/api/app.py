@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -12,11 +13,13 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import JsonValue
 
 from serving.access.signing import Signing
+from serving.access.verification_queue import VerificationQueue, Verifier
 from serving.api import health, problems, requests, responses, v1, v2
 from serving.api.fast_path import FastScorePath
-from serving.api.guard import PERMISSION, GuardedRoute, Verifier, verifier_of
+from serving.api.guard import PERMISSION, GuardedRoute, verifier_of
 from serving.api.inference_protocol import InferenceErrors
 from serving.api.middleware import HeadRequests, Limits, Metrics, Telemetry
+from serving.api.refusals import RefusalPacing, Sleep
 from serving.api.replies import as_json
 from serving.service.scoring_service import ScoringService
 from serving.settings import EndpointSettings
@@ -41,6 +44,8 @@ def make_app(
     verifiers: Mapping[str, Verifier],
     settings: EndpointSettings,
     workers: Sequence[BackgroundWorker] = (),
+    *,
+    sleep: Sleep = asyncio.sleep,
 ) -> FastAPI:
     """The ASGI application over a scoring service.
 
@@ -49,6 +54,7 @@ def make_app(
         verifiers: `key` and, where there is a provider, `token`.
         settings: Limits of a request.
         workers: Started and stopped with the app.
+        sleep: Holds refusals back.
     """
 
     @asynccontextmanager
@@ -64,6 +70,7 @@ def make_app(
                   redirect_slashes=False, lifespan=lifespan)  # fmt: skip
     metrics = Metrics()
     app.state.readiness_limiter = CapacityLimiter(1)
+    app.state.verification_queues = {verifier: VerificationQueue() for verifier in verifiers.values()}
     app.state.service, app.state.verifiers, app.state.metrics = service, dict(verifiers), metrics
     app.state.signing = Signing(
         lambda credential: verifier_of(verifiers, credential).principal(credential), service.clock
@@ -76,6 +83,7 @@ def make_app(
     app.add_middleware(HeadRequests)
     app.add_middleware(Telemetry, metrics=metrics)
     app.add_middleware(InferenceErrors)
+    app.add_middleware(RefusalPacing, sleep=sleep)
     return app
 
 

@@ -15,8 +15,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from features.errors import BatchguardError
+from serving.access.verification_queue import Verifier
 from serving.api.fields import Id
-from serving.api.guard import Verifier, cached_principal, call_from, strict_json
+from serving.api.guard import cached_principal, call_from, strict_json
 from serving.api.middleware import Metrics, replayed
 from serving.api.replies import KEY_PATTERN
 from serving.api.requests import ScoreRequest

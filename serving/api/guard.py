@@ -8,16 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Protocol
 
 import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import JsonValue
-from starlette.concurrency import run_in_threadpool
 
 from features.errors import BatchguardError
 from serving.access.principals import ForbiddenError, Principal, UnauthenticatedError
+from serving.access.verification_queue import Verifier
 from serving.records.answers import Call
 from serving.service.errors import RefusedError
 from serving.service.scoring_service import ScoringService
@@ -31,22 +30,6 @@ class BadJsonError(BatchguardError):
 
 class MediaTypeError(BatchguardError):
     """A body that is declared as something else than JSON."""
-
-
-class Verifier(Protocol):
-    """Verifies one kind of credential: API keys or tokens."""
-
-    def is_cached(self, credential: str, /) -> bool:
-        """Whether `principal` returns without a slow hash, the database or the network."""
-        ...
-
-    def principal(self, credential: str, /) -> Principal:
-        """The principal of a credential.
-
-        Raises:
-            UnauthenticatedError: The credential is not valid.
-        """
-        ...
 
 
 class GuardedRoute(APIRoute):
@@ -107,7 +90,8 @@ async def _authorized(request: Request, permission: str) -> Principal:
     verifier, credential = _presented(request.app.state.verifiers, request.headers.get("authorization", ""))
     if verifier.is_cached(credential):
         return _permitted(verifier.principal(credential), permission)
-    return _permitted(await run_in_threadpool(verifier.principal, credential), permission)
+    queue = request.app.state.verification_queues[verifier]
+    return _permitted(await queue.principal(verifier, credential), permission)
 
 
 def _presented(verifiers: Mapping[str, Verifier], authorization: str) -> tuple[Verifier, str]:

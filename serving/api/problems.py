@@ -35,7 +35,7 @@ _KINDS: Sequence[tuple[type[BatchguardError], int, str, Mapping[str, str]]] = (
     (BadJsonError, 400, "The body is not JSON as it is accepted here", {}),
     (SigningPausedError, 429, "Too many refused signatures", {"retry-after": str(SESSION_S)}),
     (SignatureError, 401, "A signature needs more", {"www-authenticate": _STEP_UP}),
-    (KeysBusyError, 503, "Too many keys are presented for the first time", _RETRY),
+    (KeysBusyError, 503, "Too many keys are being verified", _RETRY),
     (UnauthenticatedError, 401, "Not authenticated", {"www-authenticate": "Bearer"}),
     (ForbiddenError, 403, "Not allowed", {}),
     (NotThereError, 404, "Not found", {}),

@@ -177,6 +177,43 @@ def test_the_anchor_of_then_shows_a_chain_that_was_cut(plant) -> None:
     assert (told.exit_code, len(told.stderr.splitlines())) == (1, 1)
 
 
+def lost(anchor: Path) -> None:
+    anchor.unlink()
+
+
+def ahead(anchor: Path) -> None:
+    """As after the restoring of an older copy of the records: the anchor knows an entry more, in the form of then."""
+    seq, *_ = anchor.read_text().splitlines()[-1].split()
+    anchor.write_text(f"{anchor.read_text()}{int(seq) + 1} {'1' * 64} 2025-05-02T00:00:00.000000Z\n")
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"), [(lost, "nothing outside the records vouches for"), (ahead, "is gone: the chain was cut")]
+)
+def test_records_of_then_are_accepted_without_their_anchor_and_the_endpoint_starts(plant, broken, said) -> None:
+    data, anchor = ("--data-dir", plant / "var"), plant / "var" / "audit.anchor"
+    lines = anchor.read_text()
+    broken(anchor)
+    refused = run("audit", "verify", *data)
+    assert refused.exit_code == 1
+    assert said in refused.stderr
+    accepted = run("audit", "accept", "--why", "restored on purpose", *data)
+    assert (accepted.exit_code, accepted.stderr) == (0, "")
+    n = EXPECTED["records"]["head"]["audit_seq"] + 1
+    told = run("audit", "verify", *data).output.splitlines()
+    assert told[0].endswith("began the anchor anew: restored on purpose")
+    assert (told[1].split(",")[0], told[1].split(", ")[-1]) == (f"{n} entries", "0 problems")
+    entry = json.loads(run("audit", "export", *data).output.splitlines()[-1])
+    assert (entry["seq"], entry["why"], entry["previous"]) == (
+        n, "restored on purpose", EXPECTED["records"]["head"]["audit_hash"]
+    )  # fmt: skip
+    kept = [path for path in anchor.parent.glob("audit.anchor*") if path.read_text().startswith(lines)]
+    assert len(kept) == (broken is ahead)  # what was there stays under another name
+    with endpoint(plant / "var", EXPECTED["api_key"], PROCESS) as client:
+        assert client.get(f"/v1/scores/{SCORES['inline']}").status_code == 200
+    assert run("audit", "verify", *data).exit_code == 0
+
+
 @pytest.mark.parametrize("kind", SCORES)
 def test_a_score_of_then_is_made_again_or_one_line_says_by_what(plant, kind) -> None:
     told = run("score", "--replay", SCORES[kind], *options(plant))

@@ -98,11 +98,14 @@ def test_weak_support_is_counted_per_checkpoint_kind_and_first_cause_whatever_th
     assert causes["limited", 0.0].to_dict() == {"stale": 0, "subgroup": 0.25}
     assert causes["limited", 12.0].to_dict() == {"stale": 0.5, "subgroup": 0.25}
     assert causes["none"].to_dict() == {(0.0, "outside"): 0.25, (12.0, "outside"): 0}
+    of_one_kind = scores.assign(support=scores["support"].replace("none", "limited"))
+    assert support_causes(of_one_kind)["n_found"].dtype.kind == "i"
 
 
 def test_where_all_support_is_sufficient_no_cause_is_counted() -> None:
     scores = called({"A": ["low"]}, support="sufficient", support_causes="")
     assert support_causes(scores).empty
+    assert support_causes(scores).columns.tolist()[-1] == "support"
     assert support_by_checkpoint(scores)[["limited", "unsupported"]].to_numpy().tolist() == [[0, 0]]
 
 

@@ -7,6 +7,7 @@ from serving.access.principals import AccessError, UnauthenticatedError
 from serving.audit import chain
 from serving.audit.chain import Actor
 from serving.ids import now_us
+from serving.records.store import RecordsUnavailableError
 from serving.records.tables import api_keys
 
 ADMIN = Actor("cli:root", "admin", "cli")
@@ -44,6 +45,71 @@ def test_a_revoked_key_is_refused_within_a_second(records) -> None:
     steady += 1_000_000
     with pytest.raises(UnauthenticatedError, match="revoked"):
         ring.principal(key)
+
+
+def later(*_) -> None:
+    """A background that never gets to it."""
+
+
+def test_the_list_of_keys_is_read_anew_while_the_former_one_serves(records, monkeypatch) -> None:
+    steady, started = 0, []
+    ring = KeyRing(records, steady=lambda: steady, background=started.append)
+    key_id, key = add(records)
+    ring.principal(key)
+    steady = 499_999
+    ring.principal(key)
+    assert started == []
+    revoke_key(records, key_id, why="lost", actor=ADMIN)
+    steady = 500_000
+    with monkeypatch.context() as closed:
+        closed.setattr(records, "read", lambda: pytest.fail("a request reads the list"))
+        for _ in range(3):
+            assert ring.principal(key).name == "MES"  # half a second old, and revoked just now
+    assert len(started) == 1  # one reading, however many ask
+    started[0]()
+    with pytest.raises(UnauthenticatedError, match="revoked"):
+        ring.principal(key)
+    steady = 1_000_000
+    with pytest.raises(UnauthenticatedError, match="revoked"):
+        ring.principal(key)
+    assert len(started) == 2  # the next half second
+
+
+def test_a_revoked_key_is_refused_within_a_second_though_the_background_never_gets_to_it(records) -> None:
+    steady = 0
+    ring = KeyRing(records, steady=lambda: steady, background=later)
+    key_id, key = add(records)
+    ring.principal(key)
+    revoke_key(records, key_id, why="lost", actor=ADMIN)
+    steady = 999_999
+    assert not ring.is_cached(key)  # the last moments are not left to the event loop, which must not wait
+    assert ring.principal(key).name == "MES"
+    steady = 1_000_000
+    with pytest.raises(UnauthenticatedError, match="revoked"):
+        ring.principal(key)
+
+
+def test_records_that_cannot_be_read_in_the_background_are_read_again_by_the_next_request(records, monkeypatch) -> None:
+    steady = 0
+    ring = KeyRing(records, steady=lambda: steady, background=lambda step: step())
+    _, key = add(records)
+    ring.principal(key)
+
+    def away() -> None:
+        raise RecordsUnavailableError("away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(records, "read", away)
+        steady = 500_000
+        assert ring.principal(key).name == "MES"
+        steady = 1_000_000
+        with pytest.raises(RecordsUnavailableError):
+            ring.principal(key)
+    assert ring.principal(key).name == "MES"
+    steady = 1_500_000
+    revoke_key(records, list_keys(records)[0].key_id, why="lost", actor=ADMIN)
+    with pytest.raises(UnauthenticatedError, match="revoked"):
+        ring.principal(key)  # the background reads again after a failure, too
 
 
 @pytest.mark.parametrize("step_us", [-3600 * 1_000_000, 3600 * 1_000_000, -365 * 86_400 * 1_000_000])

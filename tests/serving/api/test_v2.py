@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,23 @@ def test_the_same_key_and_body_give_the_same_scores_and_another_body_is_a_confli
     assert (
         api("POST", "/v1/batches/B1/scores", headers=headers).status_code == 409
     )  # a key is of one request on every route
+
+
+def test_a_repeated_request_by_version_gets_its_answer_after_a_newer_release(api, monkeypatch) -> None:
+    body, headers = {"inputs": [tensor("batch_id", "B1", "B1")]}, {"idempotency-key": "by-version"}
+    by_version = "/v2/models/soup/versions/3/infer"
+    first = api("POST", by_version, json=body, headers=headers)
+    before = scores_of(api, "B1")
+    with api.service.engine_cache.reading() as (engine, _):
+        monkeypatch.setattr(engine, "_model", replace(engine.model(), version="4"))
+    assert api("GET", "/v2/models/soup").json()["versions"] == ["4"]
+    assert api("POST", by_version, json=body).status_code == 404  # a new request: this version serves no more
+    again = api("POST", by_version, json=body, headers=headers)
+    assert (again.status_code, again.content, again.headers["idempotent-replayed"]) == (200, first.content, "true")
+    assert again.json()["model_version"] == "3"
+    other = api("POST", by_version, json={"inputs": [tensor("batch_id", "B1")]}, headers=headers)
+    assert other.status_code == 409
+    assert scores_of(api, "B1") == before
 
 
 def scores_of(api: Api, batch_id: str) -> set[str]:
