@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from features.errors import StorageError
 from features.process import ProcessDefinition
 from models.artifact_locations import bring_home
@@ -176,6 +178,28 @@ class Registry:
         with self._locked():
             self._client().set_registered_model_alias(model.name, CHALLENGER, model.version)
         return replace(model, aliases=tuple(sorted({*model.aliases, CHALLENGER})))
+
+    def log_replay(self, name: str, params: Mapping[str, object], figures: Mapping[str, object], folder: Path) -> str:
+        """Log a field replay as a run of its own, with the files of a folder; where the MLflow UI shows it.
+
+        Args:
+            name: The process.
+            params: The rules of the replay.
+            figures: Numbers become metrics; what is no number is left to the files.
+            folder: Its files.
+        """
+        from mlflow.entities import Metric, Param
+
+        with self._locked(), _as_storage_errors(self.data_dir / "mlflow.db"), quiet():
+            client = self._client()
+            experiment_id = self._experiment(client, name)
+            with started_run(self.tracking_uri, experiment_id, "field replay") as run_id:
+                now = int(pd.Timestamp.now(tz="UTC").timestamp() * 1000)
+                numbers = {key: float(value) for key, value in figures.items() if isinstance(value, int | float)}
+                metrics = [Metric(key, value, now, 0) for key, value in numbers.items()]
+                client.log_batch(run_id, metrics=metrics, params=[Param(k, str(v)) for k, v in params.items()])
+                client.log_artifacts(run_id, str(folder), "backtest")
+        return f"/#/experiments/{experiment_id}/runs/{run_id}"
 
     def bring_artifacts_home(self) -> None:
         """Let a registry in a copied data directory name the artifacts of the copy, not those of the original.

@@ -43,6 +43,7 @@ class Trained:
         excluded: Where every snapshot went (`models.cohort.table.exclusions`).
         failed: Outcome of the training batches as known at the cut, indexed by batch_id.
         plan: How it was made.
+        prequential: Whether the seal's batches tested the versions before this one, which has learnt from them.
     """
 
     predictor: Predictor
@@ -53,6 +54,7 @@ class Trained:
     excluded: pd.DataFrame
     failed: pd.Series
     plan: Plan
+    prequential: bool = False
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")  # BLAS rounds a sum by the number of its threads

@@ -110,6 +110,39 @@ def train(
 
 @app.command()
 @one_line_errors
+def backtest(
+    process: ProcessOption,
+    history: HistoryOption,
+    data_dir: DataOption = Path("var"),
+    from_: Annotated[
+        str, typer.Option("--from", help="Batches that started before this ISO time count in no figure.")
+    ] = "",
+    until: Annotated[str, typer.Option("--until", help="End of the replay, an ISO time; absent: the history's.")] = "",
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="TOML with other rules than [policy] of the process definition.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="TOML with a second policy, replayed beside the first.")
+    ] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="File for the figures as JSON.")] = None,
+    trials: TrialsOption = 1,
+) -> None:
+    """Replay the history on the calendar: models made, tested, approved and used as they would have been."""
+    from pipelines.backtest_command import run_backtest
+    from pipelines.result import can_be_written
+
+    if json_path is not None:
+        can_be_written(json_path)
+    settings = Settings(process, history, data_dir, as_of="history", trials=trials)
+    with Steps() as say:
+        found = run_backtest(settings, say, from_=from_, until=until, policy=policy, against=against)
+    found.show(out)
+    if json_path is not None:
+        found.copy_to(json_path)
+
+
+@app.command()
+@one_line_errors
 def score(
     process: ProcessOption,
     history: Annotated[Path | None, typer.Option("--history", help="History folder: one file per table.")] = None,

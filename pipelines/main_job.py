@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -79,13 +79,14 @@ def with_months_of_source(settings: Settings) -> Settings:
     return replace(settings, first_month=f"{min(oldest):%Y-%m}") if oldest else settings
 
 
-def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:
+def run_job(settings: Settings, job: str, say: Callable[[str], None], ops: Mapping[str, object] | None = None) -> None:
     """Run one of the jobs of `pipelines.defs.automation` to its end.
 
     Args:
         settings: Already prepared.
         job: Name of the job.
         say: Receives every line of progress.
+        ops: Configuration of steps, as Dagster's run configuration has it.
 
     Raises:
         BatchguardError: An asset refused its input, or a blocking check did not pass.
@@ -110,7 +111,7 @@ def run_job(settings: Settings, job: str, say: Callable[[str], None]) -> None:
             result = resolved.execute_in_process(
                 instance=instance,
                 tags=every_month(months_since(settings.first_month)) if job != "monitor" else {},
-                run_config={"loggers": {"progress": {}}},
+                run_config={"loggers": {"progress": {}}, "ops": dict(ops or {})},
                 raise_on_error=False,
             )
     failures = [event for event in result.all_events if event.is_step_failure]

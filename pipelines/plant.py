@@ -62,6 +62,11 @@ class Plant:
         """Newest validation report."""
         return self.settings.data_dir / "reports" / self.process.id / "report.html"
 
+    @property
+    def backtest_dir(self) -> Path:
+        """Newest field replay: report, figures and scores."""
+        return self.settings.data_dir / "reports" / self.process.id / "backtest"
+
     def has(self, name: str) -> bool:
         """Whether the newest run history has files of a table; of a table that left the source only old versions stay."""
         return bool(self.history.files(name))

@@ -16,7 +16,8 @@ DOING = {
     "batch_summaries": "summarising the observations",
     "snapshot_features": "computing features at the checkpoints, and checking them for leakage",
     "in_progress_features": "computing features of the batches in progress",
-    "test_set": "sealing the newest batches as the test set",
+    "field_replay": "replaying the history on the calendar",
+    "test_set": "deciding which batches are the test",
     "training_set": "selecting the batches that may train",
     "challenger_and_report": "training a predictor, and testing it once",
     "serving_model": "selecting the model that scores",
@@ -56,13 +57,16 @@ def progress_to(say: Say, n_steps: int) -> Generator[None]:
 class _Forwarder(logging.Handler):
     def __init__(self, say: Say, n_steps: int) -> None:
         super().__init__()
-        self._say, self._n_steps, self._n_started = say, n_steps, 0
+        self._say, self._n_steps = say, n_steps
+        self._started: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         meta = getattr(record, "dagster_meta", {}) or {}
         event = meta.get("dagster_event")
         if event is not None and event.event_type_value == "STEP_START":
-            self._n_started += 1
-            self._say(f"step {self._n_started} of {self._n_steps}: {DOING.get(event.step_key, event.step_key)}")
+            step = str(event.step_key).partition(".")[0]  # an asset of several steps counts as one
+            if step not in self._started:
+                self._started.add(step)
+                self._say(f"step {len(self._started)} of {self._n_steps}: {DOING.get(step, step)}")
         elif event is None and logging.INFO <= record.levelno < logging.ERROR:  # errors are raised
             self._say(f"  {meta.get('orig_message') or record.getMessage()}")

@@ -115,12 +115,21 @@ def can_be_written(path: Path) -> None:
         raise BatchguardError(f"{path}: {error.strerror}", remedy="Name a file that can be written.") from None
 
 
+def plain_rows(table: pd.DataFrame) -> list[object]:
+    """A table's rows as plain JSON values."""
+    return [_plain(row) for row in table.astype(object).to_dict("records")]
+
+
 def _plain(value: object) -> object:
-    """Only what JSON can say: NaN becomes null."""
+    """Only what JSON can say: NaN becomes null, a time its ISO text."""
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, list):
         return [_plain(v) for v in value]
+    if value is None or value is pd.NaT:
+        return None
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat()
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and math.isnan(value) else value

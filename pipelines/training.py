@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import pyarrow as pa
 
 from features.canonical import digest
 from features.contracts import RUN_HISTORY
-from features.dictionary import Feature
 from features.digests import process_digest
-from features.errors import StorageError
+from features.errors import StorageError, TrainingError
 from features.process import LabelRule
+from models.backtest.calendar import retrainings
+from models.backtest.figures import field_table
+from models.backtest.fits import Fits
+from models.backtest.history import History
+from models.backtest.newest import newest, prequential_seal
+from models.backtest.replay import LEAST, Replayed, replay, too_short
 from models.cohort.labels import label_log
-from models.cohort.splits import Seal, known_before, record_reading, seal_test, subject_groups
+from models.cohort.splits import Seal, known_before, readings, record_reading, seal_of, seal_test, subject_groups
 from models.cohort.table import before_the_label
 from models.evaluation.compare import compare_splits
 from models.evaluation.evaluate import Evaluation, evaluate
-from models.evaluation.sealed_test import sealed_rows
-from models.learners.trees import Plan
+from models.evaluation.sealed_test import Scored, score_test, sealed_rows
 from models.registry import RegisteredModel, Registry
 from models.train import Trained, train
-from pipelines.between_checkpoints import snapshots_between
-from pipelines.feature_tables import read_dictionary
+from pipelines.backtest import fits_of, known_until
 from pipelines.history import last_report
+from pipelines.model_history import history_of
 from pipelines.plant import Plant
 from pipelines.progress import in_tenths
 from pipelines.target_leakage import TargetLeakage, check_target_leakage
 
 Progress = Callable[[str], None]
+_LOOKED_AT = 200  # newest tested batches from which the importance is computed
 
 
 def verified(plant: Plant) -> None:
@@ -46,24 +51,41 @@ def verified(plant: Plant) -> None:
 
 
 def write_test_set(plant: Plant) -> Seal:
-    """Seal the newest quarter of the dispositioned batches and keep their snapshots apart."""
-    batches, labels = plant.table("batches"), plant.labels()
-    seal = seal_test(batches, labels, process_id=plant.process.id)
+    """Decide which batches are the test, by time alone, and keep their snapshots."""
+    seal = _test_of(plant)
     plant.models_dir.mkdir(parents=True, exist_ok=True)
     seal.save(plant.models_dir / "sealed_test.json")
     _write(plant, "test_set", _snapshots_of(plant, seal.batch_ids), seal.sha256)
     return seal
 
 
+def _test_of(plant: Plant) -> Seal:
+    """The newest batches, sealed away from the model; or those that test the versions before it (`[policy] test`).
+
+    Raises:
+        TrainingError: Too few outcomes are known at any time before the newest batches.
+    """
+    policy, process_id = plant.process.policy, plant.process.id
+    if policy.test == "prequential":
+        history, moment = history_of(plant), known_until(plant)
+        dates = retrainings(history.outcomes, policy, least=LEAST, started=history.started, until=moment)
+        if not dates:
+            raise too_short(history)
+        return prequential_seal(history, dates, moment)
+    failures = policy.test_failures if policy.test == "newest_failures" else None
+    return seal_test(plant.table("batches"), plant.labels(), process_id=process_id, failures=failures)
+
+
 def write_training_set(plant: Plant) -> tuple[pd.Series, Seal]:
-    """Keep the snapshots of the batches that may train: label known before the cut, no subject of the test.
+    """Keep the snapshots of the batches that may train: label known before the cut, no subject of a sealed test.
 
     Returns:
-        Outcome by batch, and the seal they were kept away from.
+        Outcome by batch, and the seal: the batches they were kept away from, or those that tested earlier versions.
     """
     seal = Seal.load(plant.models_dir / "sealed_test.json")
     batches = plant.table("batches")
-    failed = known_before(batches, plant.labels(), seal.cut, away_from=seal.batch_ids, groups=subject_groups(batches))
+    away_from = () if plant.process.policy.test == "prequential" else seal.batch_ids
+    failed = known_before(batches, plant.labels(), seal.cut, away_from=away_from, groups=subject_groups(batches))
     _write(plant, "training_set", _snapshots_of(plant, tuple(failed.index)), digest(sorted(failed.index)))
     return failed, seal
 
@@ -105,9 +127,14 @@ class SealCheck:
         return not (self.shared_batches or self.shared_subjects or self.known_too_late)
 
 
-def check_seal(training: pd.DataFrame, seal: Seal, batches: pd.DataFrame, labels: pd.DataFrame) -> SealCheck:
-    """Look for batches and subjects on both sides, and for training labels that were not known at the cut."""
-    ids, test = set(training["batch_id"]), set(seal.batch_ids)
+def check_seal(
+    training: pd.DataFrame, seal: Seal, batches: pd.DataFrame, labels: pd.DataFrame, *, prequential: bool = False
+) -> SealCheck:
+    """Look for batches and subjects on both sides, and for training labels that were not known at the cut.
+
+    A prequential test has tested earlier versions, so its batches train: the replay refuses a version that knew a batch.
+    """
+    ids, test = set(training["batch_id"]), set() if prequential else set(seal.batch_ids)
     subject = batches.set_index("batch_id")["subject_key"]
     subjects = [set(subject[subject.index.isin(side)]) - {""} for side in (ids, test)]
     first_known = labels.groupby("batch_id")["label_available_at"].min()
@@ -120,13 +147,18 @@ def make_challenger(plant: Plant, progress: Progress) -> tuple[RegisteredModel, 
 
     A predictor that was registered before keeps its figures: the sealed test is scored once per model.
     """
-    history = _read(plant)
-    seal = Seal.load(plant.models_dir / "sealed_test.json")
-    trained = train(
-        plant.process, history.snapshots, history.dictionary, history.batches, history.labels,
-        observations=history.observations, dispositions=history.dispositions, seal=seal, between=history.between,
-        plan=Plan(trials=plant.settings.trials), progress=_of_training(progress),
-    )  # fmt: skip
+    history, policy = history_of(plant), plant.process.policy
+    seal, fits = Seal.load(plant.models_dir / "sealed_test.json"), fits_of(plant, policy)
+    replayed = _replayed(plant, history, seal, fits, progress)
+    if policy.test == "prequential" and replayed is not None:
+        progress("fitting the predictor on all that is known")
+        trained = newest(history, policy, fits, replayed, seal)
+    else:
+        trained = train(
+            plant.process, history.snapshots, history.features, history.batches, history.log,
+            observations=history.observations, dispositions=history.dispositions, seal=seal, between=history.between,
+            plan=policy.plan(plant.process, trials=plant.settings.trials), progress=_of_training(progress),
+        )  # fmt: skip
     trained.predictor.save(plant.models_dir / trained.predictor.sha256)
     registry = Registry(plant.settings.data_dir)
     known = registry.find(plant.process.id, sha256=trained.predictor.sha256)
@@ -135,41 +167,31 @@ def make_challenger(plant: Plant, progress: Progress) -> tuple[RegisteredModel, 
         known = registry.as_challenger(known)
         evaluation, report = registry.evaluation(known), registry.report(known)
     else:
-        evaluation, report, known = _evaluate(plant, trained, history, registry, progress)
+        evaluation, report, known = _evaluate(plant, trained, history, replayed, registry, progress)
     plant.report_path.parent.mkdir(parents=True, exist_ok=True)
     plant.report_path.write_text(report, encoding="utf-8")
     return known, evaluation
 
 
-@dataclass(frozen=True)
-class _History:
-    """Input of training and test."""
-
-    snapshots: pd.DataFrame
-    between: pd.DataFrame
-    dictionary: tuple[Feature, ...]
-    batches: pd.DataFrame
-    labels: pd.DataFrame
-    observations: pd.DataFrame
-    dispositions: pd.DataFrame
-
-
-def _read(plant: Plant) -> _History:
-    """Snapshots at checkpoints and between them, labels, and the results of the release attributes and the failure modes behind them."""
-    labels = plant.labels()
-    return _History(
-        snapshots=plant.features.read("snapshot_features").to_pandas(),
-        between=snapshots_between(plant, pd.Index(labels["batch_id"].unique())),
-        dictionary=read_dictionary(plant),
-        batches=plant.table("batches"),
-        labels=labels,
-        observations=plant.observations_of(q.parameter for q in plant.process.quality_attribute),
-        dispositions=plant.table("dispositions"),
-    )
+def _replayed(plant: Plant, history: History, seal: Seal, fits: Fits, progress: Progress) -> Replayed | None:
+    """The field replay up to the moment of training; None where a sealed test leaves too little for one."""
+    policy = plant.process.policy
+    prequential = policy.test == "prequential"
+    try:
+        return replay(history, policy, fits, until=seal.cut if prequential else None, progress=in_tenths(progress))
+    except TrainingError:
+        if prequential:
+            raise
+        return None
 
 
 def _evaluate(
-    plant: Plant, trained: Trained, history: _History, registry: Registry, progress: Progress
+    plant: Plant,
+    trained: Trained,
+    history: History,
+    replayed: Replayed | None,
+    registry: Registry,
+    progress: Progress,
 ) -> tuple[Evaluation, str, RegisteredModel]:
     from models.report.html import html_report
     from models.report.pictures import charts_of
@@ -182,19 +204,17 @@ def _evaluate(
         history.snapshots, history.batches, _labels_by_rule(plant, history),
         groups=subject_groups(history.batches), settings=trained.tuned.settings, plan=trained.plan,
     )  # fmt: skip
-    record_reading(
-        plant.models_dir / "test_readings.jsonl", trained.seal, reader="make_challenger",
-        purpose=f"evaluate predictor {trained.predictor.sha256}", at=pd.Timestamp.now("UTC"),
-    )  # fmt: skip
-    progress(f"scoring the sealed test of {len(trained.seal.batch_ids)} batches, once")
+    _record_readings(plant, trained, replayed)
+    progress(f"evaluating the test of {len(trained.seal.batch_ids)} batches, once")
     evaluation = evaluate(
-        process, trained, history.snapshots, history.dictionary, history.batches, history.labels,
+        process, trained, history.snapshots, history.features, history.batches, history.log,
         observations=history.observations, dispositions=history.dispositions, splits=splits,
-        between=history.between,
+        between=history.between, field=_field(plant, history, replayed),
+        tested=_tested(history, trained, replayed) if trained.prequential and replayed else None,
     )  # fmt: skip
     progress("drawing figures and writing the report")
     shap_images = shap_plots(
-        trained.predictor, sealed_rows(history.snapshots, history.labels, trained.seal, only_last=True)
+        trained.predictor, sealed_rows(history.snapshots, history.log, trained.seal, only_last=True)
     )
     report = html_report(process, trained, evaluation, images=shap_images, more=_history_facts(plant))
     drawn = {f"{name}.png": to_png(chart) for name, chart in charts_of(process, trained.predictor, evaluation).items()}
@@ -205,14 +225,49 @@ def _evaluate(
     return evaluation, report, model
 
 
-def _labels_by_rule(plant: Plant, history: _History) -> dict[str, pd.DataFrame]:
+def _tested(history: History, trained: Trained, replayed: Replayed) -> Scored:
+    """The scores as they were given, and what the newest predictor looks at in the newest batches."""
+    last = replayed.scores["batch_id"].drop_duplicates().tail(_LOOKED_AT)
+    seal = seal_of(history.process.id, trained.seal.cut, tuple(last))
+    looked_at = score_test(
+        history.process, trained.predictor, history.snapshots, history.features, history.batches, history.log, seal
+    )
+    return replace(looked_at, rows=replayed.scores)
+
+
+def _field(plant: Plant, history: History, replayed: Replayed | None) -> pd.DataFrame | None:
+    if replayed is None:
+        return None
+    return field_table(replayed.scores, history.started, plant.process)
+
+
+def _record_readings(plant: Plant, trained: Trained, replayed: Replayed | None) -> None:
+    """A sealed test is read once a predictor; of prequential scores each closed block of a version is read once."""
+    ledger, now = plant.models_dir / "test_readings.jsonl", pd.Timestamp.now("UTC")
+    tests = [(trained.seal, f"evaluate predictor {trained.predictor.sha256}")]
+    if trained.prequential and replayed is not None:
+        begins = replayed.versions.set_index("number")["made_at"]
+        blocks = replayed.scores.groupby("version")["batch_id"].unique()
+        tests = [
+            (seal_of(plant.process.id, begins[version], tuple(ids)), f"block scored by version {version} of the replay")
+            for version, ids in blocks.items()
+        ]
+    known = readings(ledger) if trained.prequential else set()
+    for seal, purpose in tests:
+        if seal.sha256 not in known:
+            record_reading(ledger, seal, reader="make_challenger", purpose=purpose, at=now)
+
+
+def _labels_by_rule(plant: Plant, history: History) -> dict[str, pd.DataFrame]:
     """Label logs by rule: the process's own, and the further rules on which its report compares ways to split."""
     process = plant.process
     rules = process.outcome.compare_splits_on
     values = plant.observations_of([LabelRule.parse(rule).parameter for rule in rules])
     own = str(process.label_rule) if process.label_rule else "batch failed"
-    others = {rule: label_log(process, history.dispositions, values, rule=LabelRule.parse(rule)) for rule in rules}
-    return {own: history.labels} | others
+    others = {
+        rule: label_log(process, plant.table("dispositions"), values, rule=LabelRule.parse(rule)) for rule in rules
+    }
+    return {own: history.log} | others
 
 
 def _history_facts(plant: Plant) -> Mapping[str, str]:

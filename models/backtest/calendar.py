@@ -9,6 +9,7 @@ import pandas as pd
 
 from models.policy import Policy
 
+_FINEST = 1 / 64
 _NEXT = pd.Timedelta(microseconds=1)  # what became known at a moment is known before the next one
 
 
@@ -28,17 +29,24 @@ class Retraining:
 
 
 def retrainings(
-    outcomes: pd.DataFrame, policy: Policy, *, least: int, until: pd.Timestamp | None = None
+    outcomes: pd.DataFrame,
+    policy: Policy,
+    *,
+    least: int,
+    started: pd.Series,
+    until: pd.Timestamp | None = None,
 ) -> tuple[Retraining, ...]:
     """The trainings that a policy asks for.
 
     The first is the first on the policy's grid at which enough outcomes of both kinds are known. An interval that would give
-    more than `most_retrainings` is doubled, so that the trainings of a longer history are among those of a shorter one.
+    more than `most_retrainings` is doubled, so that the trainings of a longer history are among those of a shorter one. One
+    that gives none with batches after it is halved until it does: a young plant tests early.
 
     Args:
         outcomes: `models.backtest.history.outcomes_of`.
         policy: Interval, number, delay.
         least: Failures, and successes, without which nothing is trained.
+        started: `started_at` by batch_id: after the newest start of a batch with an outcome there is nothing to test.
         until: No training at or after it; None: as long as outcomes come.
     """
     known = outcomes if until is None else outcomes[outcomes["known_at"] < until]
@@ -46,17 +54,25 @@ def retrainings(
     enough = np.flatnonzero(np.minimum(failed.cumsum(), (~failed).cumsum()) >= least)
     if not len(enough):
         return ()
-    from_, factor = times.iloc[enough[0]], 1
-    while len(dates := _grid(times, policy, factor, from_)) > policy.most_retrainings:
+    from_, last = times.iloc[enough[0]], known["batch_id"].map(started).max()
+
+    def dates_at(factor: float) -> list[pd.Timestamp]:
+        return [at for at in _grid(times, policy, factor, from_) if at <= last]
+
+    factor = 1.0
+    while len(dates := dates_at(factor)) > policy.most_retrainings:
         factor *= 2
-    delay = pd.Timedelta(hours=policy.approval_delay_h)
-    return tuple(Retraining(number, at, at + delay) for number, at in enumerate(dates, start=1))
+    while not dates and factor > _FINEST:
+        factor /= 2
+        dates = dates_at(factor)
+    served = (pd.Series(dates, dtype="datetime64[us, UTC]") + pd.Timedelta(hours=policy.approval_delay_h)).tolist()
+    return tuple(Retraining(i, at, then) for i, (at, then) in enumerate(zip(dates, served, strict=True), start=1))
 
 
-def _grid(times: pd.Series, policy: Policy, factor: int, from_: pd.Timestamp) -> list[pd.Timestamp]:
+def _grid(times: pd.Series, policy: Policy, factor: float, from_: pd.Timestamp) -> list[pd.Timestamp]:
     """Moments of an interval taken `factor` times, not before `from_` was known, each once."""
     if policy.outcomes is not None:
-        step = policy.outcomes * factor
+        step = max(1, round(policy.outcomes * factor))
         moments = times.iloc[step - 1 :: step] + _NEXT
     else:
         days = pd.Timedelta(days=(policy.retrain_every_days or 0.0) * factor)

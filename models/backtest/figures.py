@@ -45,7 +45,7 @@ def field_table(
     """Figures of the replayed scores: pooled in the first row, then block by block.
 
     Args:
-        scores: `models.backtest.replay.Replayed.scored.rows`.
+        scores: `models.backtest.replay.Replayed.scores`.
         started_at: By batch_id.
         process: Budgets and costs.
         blocks: Blocks of equal size in order of start.

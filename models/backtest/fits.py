@@ -10,12 +10,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.util import hash_pandas_object
 
 from features.dictionary import Feature
 from features.digests import features_digest, module_digests
@@ -50,10 +51,7 @@ class Fit:
 
     def raw(self, rows: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:
         """Its own scores of rows, kept beside it: `batch_id`, `checkpoint_h`, `as_of`, `log_odds`, ratios and groups."""
-        path = self.folder / f"raw-{frame_sha256(rows)[:32]}.parquet"
-        if not path.exists():
-            _write_whole(path, raw_scores(self.predictor, rows, features))
-        return pd.read_parquet(path)
+        return kept(self.folder, "raw", [rows], lambda: raw_scores(self.predictor, rows, features))
 
     def test_scores(self, known: Known) -> pd.DataFrame:
         """Its scores of the sealed test at the checkpoints: `batch_id`, `checkpoint_h`, `as_of`, `log_odds`, `failed`."""
@@ -78,16 +76,17 @@ class Fits:
     ) -> None:
         self._folder, self._policy, self._trials, self._made = folder, policy, trials, made
 
+    def kept(self, name: str, inputs: Sequence[pd.DataFrame], make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """`kept`, beside the models."""
+        return kept(self._folder, name, inputs, make)
+
     def at(self, known: Known) -> Fit:
         """The model of what was known.
 
         Raises:
             TrainingError: Too few outcomes of either kind.
         """
-        weights = follow_up_weights(
-            self._newest(known.outcomes), known.batches.set_index("batch_id")["started_at"], known.moment,
-            self._policy.follow_up,
-        )  # fmt: skip
+        weights = self.weights(known)
         key = self._key(known, weights)
         place = self._folder / key
         if not (place / "fit.json").exists():
@@ -107,9 +106,12 @@ class Fits:
             weights=weights,
         )  # fmt: skip
 
-    def _newest(self, outcomes: pd.DataFrame) -> pd.DataFrame:
-        window = self._policy.window_outcomes
-        return outcomes if window is None else outcomes.tail(window)
+    def weights(self, known: Known) -> pd.Series:
+        """The batches that train, with their weights: those of the window whose follow-up is long enough."""
+        window, outcomes = self._policy.window_outcomes, known.outcomes
+        started = known.batches.set_index("batch_id")["started_at"]
+        newest = outcomes if window is None else outcomes.tail(window)
+        return follow_up_weights(newest, started, known.moment, self._policy.follow_up)
 
     def _seal(self, known: Known) -> Seal:
         process_id = known.history.process.id
@@ -167,7 +169,7 @@ def frame_sha256(frame: pd.DataFrame) -> str:
     """SHA-256 of a frame's columns and rows, in their order."""
     digest = hashlib.sha256("\n".join(map(str, frame.columns)).encode())
     if len(frame):
-        digest.update(np.ascontiguousarray(pd.util.hash_pandas_object(frame, index=False).to_numpy()).tobytes())
+        digest.update(np.asarray(hash_pandas_object(frame, index=False)).tobytes())  # ty: ignore[not-callable]
     return digest.hexdigest()
 
 
@@ -177,7 +179,19 @@ def code_digest() -> str:
     return hashlib.sha256(f"{features_digest()}\n{own}".encode()).hexdigest()
 
 
-def _write_whole(path: Path, frame: pd.DataFrame) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    frame.to_parquet(beside, index=False)
-    beside.replace(path)
+def kept(folder: Path, name: str, inputs: Sequence[pd.DataFrame], make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """A frame that is made once from its inputs and read from then on.
+
+    Args:
+        folder: Where it is kept; it is written beside its place and moved there whole.
+        name: What it is.
+        inputs: What it is made from; other ones have another file.
+        make: Makes it.
+    """
+    digest = hashlib.sha256("".join(frame_sha256(frame) for frame in inputs).encode()).hexdigest()
+    path = folder / f"{name}-{digest[:32]}.parquet"
+    if not path.exists():
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        make().to_parquet(beside, index=False)
+        beside.replace(path)
+    return pd.read_parquet(path)

@@ -54,6 +54,11 @@ class History:
         return before_the_label(rows, self.log).reset_index(drop=True)
 
     @cached_property
+    def started(self) -> pd.Series:
+        """`started_at` by batch_id."""
+        return self.batches.set_index("batch_id")["started_at"]
+
+    @cached_property
     def outcomes(self) -> pd.DataFrame:
         """Batches with an outcome, in the order in which it was first known: `batch_id`, `failed` (as known today), `known_at`."""
         return outcomes_of(self.batches, self.log)

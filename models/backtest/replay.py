@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -14,11 +13,11 @@ from models.backtest.calendar import Retraining, retrainings
 from models.backtest.fits import Fit, Fits
 from models.backtest.history import History, Known
 from models.backtest.prequential import finished
-from models.cohort.splits import Seal
+from models.cohort.splits import seal_of
 from models.cohort.table import end_of_batches
 from models.evaluation.figures import last_checkpoint
 from models.evaluation.metrics import auroc
-from models.evaluation.sealed_test import Scored, joined, score_test
+from models.evaluation.sealed_test import score_test
 from models.policy import Policy
 from models.predictor import Predictor
 
@@ -62,14 +61,14 @@ class Replayed:
     Attributes:
         versions: One row per `Version`.
         predictors: By number, those that served.
-        scored: Every score as it was given (`models.evaluation.sealed_test.Scored`), with `version` and the block that it
-            closes in its rows.
+        scores: Every score as it was given: `models.evaluation.sealed_test.Scored.rows`, at checkpoints and between them,
+            with the number of its `version`.
         given: Prequential scores of the models before their correction, for the next version.
     """
 
     versions: pd.DataFrame
     predictors: dict[int, Predictor]
-    scored: Scored
+    scores: pd.DataFrame
     given: pd.DataFrame
 
 
@@ -95,15 +94,12 @@ def replay(
     Raises:
         TrainingError: Too few outcomes of either kind are known at any time before the end.
     """
-    planned = retrainings(history.outcomes, policy, least=LEAST, until=until) if dates is None else tuple(dates)
-    if not planned:
-        n_failed = int(history.outcomes["failed"].sum())
-        raise TrainingError(
-            f"{history.process.id}: {n_failed} of {len(history.outcomes)} batches with an outcome failed",
-            expected=f"a moment at which {LEAST} failures and {LEAST} successes are known and later batches follow",
-            remedy="Give a longer --history, or a policy with a shorter interval.",
-        )
-    books = _Books(history, until)
+    if dates is None:
+        dates = retrainings(history.outcomes, policy, least=LEAST, started=history.started, until=until)
+    if not dates:
+        raise too_short(history)
+    planned = tuple(dates)
+    books = _Books(history, fits, until)
     for date in planned:
         known = history.at(date.at)
         fit = fits.at(known)
@@ -113,15 +109,29 @@ def replay(
     return books.replayed()
 
 
+def too_short(history: History) -> TrainingError:
+    """Why a history cannot be replayed."""
+    n_failed, n = int(history.outcomes["failed"].sum()), len(history.outcomes)
+    return TrainingError(
+        f"{history.process.id}: {n_failed} of {n} batches with an outcome failed, and no batch started after {LEAST} failures "
+        f"and {LEAST} successes were known",
+        expected="batches that start after that, to test a model on",
+        remedy="Give 'batchguard run' a longer --history, or run again when more batches are decided.",
+    )
+
+
 class _Books:
     """Versions and prequential scores as they grow."""
 
-    def __init__(self, history: History, until: pd.Timestamp | None) -> None:
+    def __init__(self, history: History, fits: Fits, until: pd.Timestamp | None) -> None:
         self._history, self._until = history, until
+        self._fits = fits
+        self._closed: dict[int, pd.DataFrame] = {}  # raw scores of a version's block, once the next version is made
         self._versions: list[Version] = []
         self._serving: list[tuple[int, pd.Timestamp, Predictor]] = []
         self._models: list[tuple[Retraining, Fit]] = []
         self._subjects: dict[int, frozenset[str]] = {}
+        self._subject_of = history.batches.set_index("batch_id")["subject_key"]
         self._end = end_of_batches(history.batches, history.log, history.process).set_index("batch_id")["end_at"]
 
     def add(self, date: Retraining, fit: Fit, known: Known, policy: Policy) -> None:
@@ -144,11 +154,8 @@ class _Books:
 
     def given(self, known: Known) -> pd.DataFrame:
         """Prequential scores of the batches whose outcome is known: each by the newest model made before it started."""
-        blocks = pairwise([*((date.number, date.at, fit) for date, fit in self._models), (0, known.moment, None)])
-        parts = [
-            fit.raw(self._rows(begin, end, number), self._history.features)
-            for (number, begin, fit), (_, end, _) in blocks if fit
-        ]  # fmt: skip
+        ends = [*(date.at for date, _ in self._models), known.moment][1:]
+        parts = [self._raw(date, fit, end) for (date, fit), end in zip(self._models, ends, strict=True)]
         outcomes = known.outcomes.set_index("batch_id")
         none = self._history.scored.iloc[:0][["batch_id", "checkpoint_h", "as_of"]].assign(log_odds=0.0)
         rows = pd.concat(parts, ignore_index=True) if parts else none
@@ -160,13 +167,24 @@ class _Books:
             end_at=rows["batch_id"].map(self._end),
         )
 
+    def _raw(self, date: Retraining, fit: Fit, end: pd.Timestamp) -> pd.DataFrame:
+        """A version's own scores of the batches that started before the end of its block."""
+        if date.number in self._closed:
+            return self._closed[date.number]
+        found = fit.raw(self._rows(date.at, end, date.number), self._history.features)
+        if date is not self._models[-1][0]:
+            self._closed[date.number] = found
+        return found
+
     def replayed(self) -> Replayed:
         """Score every batch with the version that served when it started."""
         ends = [begin for _, begin, _ in self._serving[1:]]
-        ends.append(self._until or self._history.scored["started_at"].max() + _LATER)
+        ends.append(max(self._moment, self._history.scored["started_at"].max() + _LATER))
         parts, predictors = [], {}
+        decided = self._history.at(self._moment).outcomes["batch_id"]
         for (number, begin, predictor), end in zip(self._serving, ends, strict=True):
             rows = self._rows(begin, end, number)
+            rows = rows[rows["batch_id"].isin(decided)]
             predictors[number] = predictor
             if len(rows):
                 parts.append(self._scored(number, predictor, rows))
@@ -175,25 +193,33 @@ class _Books:
                 f"{self._history.process.id}: no batch with an outcome started after a model served",
                 remedy="Give a longer --history.",
             )
-        given = self.given(self._history.at(self._until or self._history.outcomes["known_at"].max() + _LATER))
+        given = self.given(self._history.at(self._moment))
         versions = pd.DataFrame([asdict(version) for version in self._versions])
-        return Replayed(versions, predictors, joined(parts), given)
+        return Replayed(versions, predictors, pd.concat(parts, ignore_index=True), given)
+
+    @property
+    def _moment(self) -> pd.Timestamp:
+        """What became known at it or later plays no part."""
+        return self._until or self._history.outcomes["known_at"].max() + _LATER
 
     def _rows(self, begin: pd.Timestamp, end: pd.Timestamp, version: int) -> pd.DataFrame:
         """Rows to be scored of batches that started in a stretch of time and whose subject the version does not know."""
         rows = self._history.scored
         own = rows[(rows["started_at"] >= begin) & (rows["started_at"] < end)]
-        subject = self._history.batches.set_index("batch_id")["subject_key"]
-        return own[~own["batch_id"].map(subject).isin(self._subjects[version])]
+        return own[~own["batch_id"].map(self._subject_of).isin(self._subjects[version])]
 
-    def _scored(self, number: int, predictor: Predictor, rows: pd.DataFrame) -> Scored:
+    def _scored(self, number: int, predictor: Predictor, rows: pd.DataFrame) -> pd.DataFrame:
         history = self._history
-        seal = Seal(history.process.id, rows["started_at"].min(), tuple(rows["batch_id"].unique()), "")
-        found = score_test(
-            history.process, predictor, rows, history.features, history.batches, history.log, seal,
-            observations=history.observations, contributions=False,
-        )  # fmt: skip
-        return Scored(found.rows.assign(version=number), found.importance, found.additivity)
+
+        def made() -> pd.DataFrame:
+            seal = seal_of(history.process.id, rows["started_at"].min(), tuple(rows["batch_id"].unique()))
+            return score_test(
+                history.process, predictor, rows, history.features, history.batches, history.log, seal,
+                observations=history.observations, contributions=False,
+            ).rows  # fmt: skip
+
+        labels = history.log[history.log["batch_id"].isin(rows["batch_id"])]
+        return self._fits.kept(f"given-{predictor.sha256[:32]}", [rows, labels], made).assign(version=number)
 
 
 _LATER = pd.Timedelta(microseconds=1)

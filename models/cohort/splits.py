@@ -46,7 +46,7 @@ class Seal:
             TrainingError: The file was changed since it was sealed.
         """
         data = json.loads(path.read_text(encoding="utf-8"))
-        seal = _seal(data["process_id"], pd.to_datetime(data["cut"]), tuple(data["batch_ids"]))
+        seal = seal_of(data["process_id"], pd.to_datetime(data["cut"]), tuple(data["batch_ids"]))
         if seal.sha256 != data["sha256"]:
             raise TrainingError(f"{path}: the sealed test set was changed", remedy="Restore the file from the store.")
         return seal
@@ -81,12 +81,12 @@ def seal_test(
     if failures is not None:
         failed = started[labels["failed"].reindex(started.index).to_numpy(bool)]
         cut = failed.iloc[-min(failures, len(failed))] if len(failed) else cut
-    return _seal(process_id, cut, tuple(started.index[started >= cut]))
+    return seal_of(process_id, cut, tuple(started.index[started >= cut]))
 
 
 def nothing_sealed(process_id: str, cut: pd.Timestamp) -> Seal:
     """For a model that learns from all that was known before a moment: what tests it has not started yet."""
-    return _seal(process_id, cut, ())
+    return seal_of(process_id, cut, ())
 
 
 def subject_groups(batches: pd.DataFrame) -> pd.DataFrame:
@@ -157,6 +157,12 @@ def enough_failures(failed: pd.Series, *, at_least: int, where: str) -> None:
         )
 
 
+def readings(ledger: Path) -> set[str]:
+    """Digests of the test sets that were read before."""
+    lines = ledger.read_text(encoding="utf-8").splitlines() if ledger.exists() else []
+    return {json.loads(line)["test_sha256"] for line in lines}
+
+
 def record_reading(ledger: Path, seal: Seal, *, reader: str, purpose: str, at: pd.Timestamp) -> None:
     """Append to the ledger, one JSON object a line, who read which test set when; nothing in it is ever rewritten."""
     line = json.dumps({"at": at.isoformat(), "reader": reader, "purpose": purpose, "test_sha256": seal.sha256})
@@ -164,7 +170,8 @@ def record_reading(ledger: Path, seal: Seal, *, reader: str, purpose: str, at: p
         file.write(line + "\n")
 
 
-def _seal(process_id: str, cut: pd.Timestamp, batch_ids: tuple[str, ...]) -> Seal:
+def seal_of(process_id: str, cut: pd.Timestamp, batch_ids: tuple[str, ...]) -> Seal:
+    """A seal of given batches, with its digest."""
     text = json.dumps([process_id, cut.isoformat(), list(batch_ids)])
     return Seal(process_id, cut, batch_ids, hashlib.sha256(text.encode()).hexdigest())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +58,7 @@ class Evaluation:
         support: `models.evaluation.stability.support_by_checkpoint`.
         support_causes: `models.evaluation.stability.support_causes`.
         between: `models.evaluation.between.between_table`: the test scored between checkpoints.
+        field: `models.backtest.figures.field_table`: the field replay, pooled and block by block.
         subgroups: `models.evaluation.subgroups.subgroup_table` of the attributes with several values.
         modes: `models.evaluation.modes.mode_table`.
         sensors: `models.evaluation.calls.sensors_table`.
@@ -90,6 +91,7 @@ class Evaluation:
     support: pd.DataFrame
     support_causes: pd.DataFrame
     between: pd.DataFrame
+    field: pd.DataFrame
     subgroups: pd.DataFrame
     modes: pd.DataFrame
     sensors: pd.DataFrame
@@ -145,8 +147,10 @@ def evaluate(
     dispositions: pd.DataFrame | None = None,
     splits: pd.DataFrame | None = None,
     between: pd.DataFrame | None = None,
+    tested: Scored | None = None,
+    field: pd.DataFrame | None = None,
 ) -> Evaluation:
-    """Evaluate a predictor on its sealed test.
+    """Evaluate a predictor on its sealed test, or on the scores that were given by it and those before it.
 
     Args:
         process: The process.
@@ -160,17 +164,26 @@ def evaluate(
         splits: From `models.evaluation.compare.compare_splits`.
         between: `features.contracts.SNAPSHOT` at times between the checkpoints (`models.cohort.between`), of the test
             at least; None leaves out what is said of them.
+        tested: The scores that are the test, at checkpoints and between them (`models.backtest.replay.Replayed.scores`);
+            None scores the sealed test.
+        field: `models.backtest.figures.field_table`; None: there was no replay.
     """
     seal, predictor = trained.seal, trained.predictor
-    scored = score_test(process, predictor, snapshots, features, batches, log, seal, observations=observations)
+    if tested is None:
+        scored = score_test(process, predictor, snapshots, features, batches, log, seal, observations=observations)
+        in_test = between is not None and between["batch_id"].isin(seal.batch_ids).any()
+        later = score_between(predictor, between, features, log, seal) if in_test else pd.DataFrame()
+    else:
+        at = tested.rows["checkpoint_h"].isin(process.checkpoints_h)
+        scored = replace(tested, rows=tested.rows[at].reset_index(drop=True))
+        later = tested.rows[~at].reset_index(drop=True)
     last = last_checkpoint(scored.rows)
     part = batches[batches["batch_id"].isin([*trained.failed.index, *seal.batch_ids])]
     modes = None if dispositions is None else modes_before(process, dispositions)
     common_h = common_checkpoint(scored.rows)
     frames = _frames(process, predictor, scored, modes, common_h)
-    frames["between"] = pd.DataFrame()
-    if between is not None and between["batch_id"].isin(seal.batch_ids).any():
-        frames["between"] = between_table(scored.rows, score_between(predictor, between, features, log, seal))
+    frames["between"] = between_table(scored.rows, later) if len(later) else later
+    frames["field"] = pd.DataFrame() if field is None else field
     return Evaluation(
         **frames,
         overall=figures(last) | {"auroc_of_timing": auroc_of_timing(last)},
@@ -248,6 +261,7 @@ def _absent(process: ProcessDefinition, predictor: Predictor, frames: dict[str, 
         "costs": "The process definition has no [cost]: savings cannot be computed.",
         "attributes": _no_forecasts(process, predictor),
         "between": "No test batch was scored between checkpoints.",
+        "field": "The history was not replayed.",
         "subgroups": "All test batches are of one site, process version and scale.",
         "modes": "No failed training batch has a failure mode.",
         "sensors": "No sensor was found at fault in the test."

@@ -6,7 +6,6 @@ of a hundred thousand snapshots to a thousand features are never held at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,12 +101,6 @@ def score_test(
     rows = _with_outcomes(rows, process, batches, log)
     rows = _with_actual_values(rows, predictor, observations)
     return Scored(rows, _importance(predictor, points / keys["batch_id"].nunique()), worst)
-
-
-def joined(parts: Sequence[Scored]) -> Scored:
-    """The scores of several predictors as one; the importance is that of the last, the additivity the worst."""
-    rows = pd.concat([part.rows for part in parts], ignore_index=True)
-    return Scored(rows, parts[-1].importance, max(part.additivity for part in parts))
 
 
 def sealed_rows(snapshots: pd.DataFrame, log: pd.DataFrame, seal: Seal, *, only_last: bool = False) -> pd.DataFrame:

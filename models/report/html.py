@@ -9,6 +9,7 @@ import base64
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,13 @@ from models.evaluation import findings, plant_summary
 from models.evaluation.evaluate import Evaluation
 from models.evaluation.figures import last_checkpoint
 from models.predictor import Predictor
+from models.report.field import field_context
 from models.report.pictures import ATTRIBUTE, charts_of
 from models.report.style import to_svg
 from models.train import Trained
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -43,8 +48,39 @@ def html_report(
         images: PNG by caption, for example from `models.report.shap_plots.shap_plots`.
         more: Lines under "The data", for example the counts of the run history.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
+
+    drawn = charts_of(process, trained.predictor, evaluation)
+    # our own drawing: its texts were escaped by the SVG writer
+    svg = {name: Markup(to_svg(chart)) for name, chart in drawn.items()}  # noqa: S704
+    return (
+        page_environment()
+        .get_template("report.html")
+        .render(
+            process=process,
+            evaluation=evaluation,
+            trained=trained,
+            predictor=trained.predictor,
+            summary=summary_of(process, evaluation),
+            findings=findings_of(trained.predictor, evaluation),
+            questions=by_question(evaluation.splits),
+            excluded=evaluation.excluded.sort_values(["used", "rows"], ascending=False),
+            calls=rows_of(evaluation.alarms),
+            base=base_probabilities(trained.predictor, evaluation),
+            by_checkpoint=list(zip(rows_of(evaluation.calls_by_checkpoint), rows_of(evaluation.support), strict=True)),
+            attribute_charts=[name for name in svg if name.startswith(ATTRIBUTE)],
+            svg=svg,
+            images={name: base64.b64encode(data).decode() for name, data in (images or {}).items()},
+            more=dict(more or {}),
+            field=field_context(evaluation.field) if len(evaluation.field) else None,
+            interval=interval,
+        )
+    )
+
+
+def page_environment() -> Environment:
+    """Templates with the filters and functions that they use."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -54,27 +90,7 @@ def html_report(
         lstrip_blocks=True,
     )
     environment.filters |= {"figure": figure, "percent": percent, "rows": rows_of, "hours": hours, "plain": plain}
-    drawn = charts_of(process, trained.predictor, evaluation)
-    # our own drawing: its texts were escaped by the SVG writer
-    svg = {name: Markup(to_svg(chart)) for name, chart in drawn.items()}  # noqa: S704
-    return environment.get_template("report.html").render(
-        process=process,
-        evaluation=evaluation,
-        trained=trained,
-        predictor=trained.predictor,
-        summary=summary_of(process, evaluation),
-        findings=findings_of(trained.predictor, evaluation),
-        questions=by_question(evaluation.splits),
-        excluded=evaluation.excluded.sort_values(["used", "rows"], ascending=False),
-        calls=rows_of(evaluation.alarms),
-        base=base_probabilities(trained.predictor, evaluation),
-        by_checkpoint=list(zip(rows_of(evaluation.calls_by_checkpoint), rows_of(evaluation.support), strict=True)),
-        attribute_charts=[name for name in svg if name.startswith(ATTRIBUTE)],
-        svg=svg,
-        images={name: base64.b64encode(data).decode() for name, data in (images or {}).items()},
-        more=dict(more or {}),
-        interval=interval,
-    )
+    return environment
 
 
 def summary_of(process: ProcessDefinition, evaluation: Evaluation) -> list[str]:

@@ -4,7 +4,8 @@ import dagster as dg
 
 START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
-_MODEL = ("batch_summaries", "snapshot_features", "test_set", "training_set", "challenger", "validation_report")
+_REPLAY = ("batch_summaries", "snapshot_features", "field_replay")
+_MODEL = (*_REPLAY, "test_set", "training_set", "challenger", "validation_report")
 _SCORES = ("run_history", "in_progress_features", "serving_model", "risk_scores")  # nothing that a score does not read
 
 ingest = dg.define_asset_job(
@@ -14,6 +15,9 @@ retrain = dg.define_asset_job("retrain", selection=list(_MODEL), description="Ma
 score = dg.define_asset_job(
     "score", selection=list(_SCORES), description="Ingest what is new and score the batches in progress."
 )
+backtest = dg.define_asset_job(
+    "backtest", selection=["run_history", *_REPLAY], description="Ingest, and replay the history on the calendar."
+)
 monitor = dg.define_asset_job(
     "monitor", selection=["score_monitoring"], description="Compare the batches in progress with the training data."
 )
@@ -21,7 +25,7 @@ whole = dg.define_asset_job(
     "whole", selection=dg.AssetSelection.all(), description="Everything, from the source to the scores."
 )
 
-JOBS = (ingest, retrain, score, monitor, whole)
+JOBS = (ingest, retrain, score, backtest, monitor, whole)
 
 
 def every_month(months: dg.MonthlyPartitionsDefinition) -> dict[str, str]:

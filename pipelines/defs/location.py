@@ -8,7 +8,14 @@ import dagster as dg
 # 2026-11: one run over many months is marked beta in dagster 1.13; the lock file pins the version
 warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*backfill_policy.*")
 
-from pipelines.defs import automation, feature_assets, history_assets, score_assets, training_assets  # noqa: E402
+from pipelines.defs import (  # noqa: E402
+    automation,
+    feature_assets,
+    history_assets,
+    replay_assets,
+    score_assets,
+    training_assets,
+)
 from pipelines.defs.resources import PlantResource, months_since  # noqa: E402
 from pipelines.progress import PROGRESS  # noqa: E402
 from pipelines.settings import Settings  # noqa: E402
@@ -31,6 +38,7 @@ def definitions(settings: Settings) -> dg.Definitions:
         feature_assets.batch_summaries(months),
         feature_assets.snapshot_features(months),
         feature_assets.in_progress_features,
+        replay_assets.field_replay,
         training_assets.test_set,
         training_assets.training_set,
         training_assets.challenger,
@@ -42,7 +50,7 @@ def definitions(settings: Settings) -> dg.Definitions:
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets),
         jobs=list(automation.JOBS),
         schedules=automation.schedules(months, settings.timezone),
-        resources={"plant": PlantResource.of(settings)},
+        resources={"plant": PlantResource.of(settings), replay_assets.IO: replay_assets.json_io},
         executor=dg.in_process_executor,
         loggers={"progress": progress_logger},
     )

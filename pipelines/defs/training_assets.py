@@ -20,7 +20,7 @@ from pipelines.training import (
 )
 
 _CHECKS = {
-    "sealed_test": "No batch or subject is in both sets, and every label of the training set was known at the cut.",
+    "sealed_test": "No batch or subject of a sealed test trains, and every label of the training set was known at the cut.",
     "target_leakage": "No feature is a release result in disguise.",
 }
 
@@ -32,13 +32,12 @@ _CHECKS = {
     metadata=column_schema(SNAPSHOT),
 )
 def test_set(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
-    """Snapshots of the newest quarter of the dispositioned batches, sealed before any training."""
+    """Snapshots of the batches that test: sealed newest ones, or those that earlier versions scored as they came."""
     place = plant.open()
     verified(place)
     seal = write_test_set(place)
-    context.log.info(
-        f"test set of {len(seal.batch_ids)} batches since {seal.cut:%Y-%m-%d} sealed as {seal.sha256[:12]}"
-    )
+    how = "scored by the versions before" if place.process.policy.test == "prequential" else "sealed"
+    context.log.info(f"test of {len(seal.batch_ids)} batches, {how}: {seal.sha256[:12]}")
     return dg.MaterializeResult(
         metadata={"batches": len(seal.batch_ids), "cut": seal.cut.isoformat(), "sha256": seal.sha256}
     )
@@ -57,11 +56,12 @@ def test_set(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.Mate
 def training_set(
     context: dg.AssetExecutionContext, plant: PlantResource
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-    """Snapshots of the batches whose outcome was known before the test set begins, without subjects of the test set."""
+    """Snapshots of the batches whose outcome was known at the cut; without batches and subjects of a sealed test."""
     place = plant.open()
     failed, seal = write_training_set(place)
     stored = place.features.read("training_set")
-    check = check_seal(stored.select(["batch_id"]).to_pandas(), seal, place.table("batches"), place.labels())
+    ids, prequential = stored.select(["batch_id"]).to_pandas(), place.process.policy.test == "prequential"
+    check = check_seal(ids, seal, place.table("batches"), place.labels(), prequential=prequential)
     yield dg.AssetCheckResult(
         check_name="sealed_test", passed=check.passed, metadata={"test_sha256": seal.sha256, "breaches": str(check)}
     )
@@ -92,7 +92,7 @@ def training_set(
         dg.AssetSpec(
             "challenger",
             # it trains from the snapshots; the checks of the training set have to pass first
-            deps=["run_history", "batch_summaries", "snapshot_features", "test_set", "training_set"],
+            deps=["run_history", "batch_summaries", "snapshot_features", "field_replay", "test_set", "training_set"],
             group_name="model",
             kinds={"lightgbm", "mlflow"},
             description="A calibrated predictor, registered as challenger; a person releases it.",

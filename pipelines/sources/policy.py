@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from features.process import ProcessDefinition, ProcessPart
+from models.policy import Policy
 
 
 class SourcePolicy(ProcessPart):
@@ -28,6 +29,7 @@ class SourcePolicy(ProcessPart):
 
 
 class PlantDefinition(ProcessDefinition):
-    """A process definition with the plant's rules about its source."""
+    """A process definition with the plant's rules about its source and about its models."""
 
     source: SourcePolicy = SourcePolicy()
+    policy: Policy = Policy()

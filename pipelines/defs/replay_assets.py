@@ -1,0 +1,116 @@
+"""The run history replayed on the calendar: one step per training date, then every batch scored as it would have been."""
+
+import json
+from collections.abc import Iterator
+
+import dagster as dg
+import pandas as pd
+from upath import UPath
+
+from models.backtest.replay import too_short
+from models.policy import Policy, load_policy
+from pipelines.backtest import backtest, fits_of, known_until, log_backtest, training_dates, write_backtest
+from pipelines.defs.resources import PlantResource
+from pipelines.model_history import history_of
+from pipelines.plant import Plant
+
+IO = "json_io"
+
+
+class ReplayConfig(dg.Config):
+    """Which part of the calendar is replayed under which rules; everything empty: as the process definition says."""
+
+    policy: str = ""
+    against: str = ""
+    from_: str = ""
+    until: str = ""
+
+
+class JsonIOManager(dg.UPathIOManager):
+    """Passes plain values between the steps of a run as JSON files."""
+
+    extension = ".json"
+
+    def dump_to_path(self, context: dg.OutputContext, obj: object, path: UPath) -> None:  # noqa: ARG002
+        """Write a value."""
+        path.write_text(json.dumps(obj), encoding="utf-8")
+
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> object:  # noqa: ARG002
+        """Read it back."""
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+@dg.io_manager(description="Plain values between steps, as JSON.")
+def json_io(context: dg.InitResourceContext) -> JsonIOManager:
+    """Files under the storage folder of the Dagster instance."""
+    instance = context.instance
+    return JsonIOManager(UPath(instance.storage_directory() if instance else "storage"))
+
+
+@dg.op(ins={"snapshot_features": dg.In(dg.Nothing)}, out=dg.DynamicOut(dict, io_manager_key=IO))
+def training_moments(config: ReplayConfig, plant: PlantResource) -> Iterator[dg.DynamicOutput[dict]]:
+    """The trainings that the policies ask for, each to be made by a step of its own."""
+    place = plant.open()
+    for name, policy in _policies(place, config).items():
+        dates = training_dates(place, policy, _until(place, config))
+        if not dates:
+            raise too_short(history_of(place))
+        for date in dates:
+            asked = {"policy": policy.model_dump(mode="json"), "at": date.at.isoformat(), "last": len(dates)}
+            yield dg.DynamicOutput(asked | {"number": date.number}, mapping_key=f"{name}_{date.number}")
+
+
+@dg.op(out=dg.Out(str, io_manager_key=IO))
+def version_of_a_moment(context: dg.OpExecutionContext, plant: PlantResource, asked: dict) -> str:
+    """The model of what was known at one moment, made or found."""
+    place = plant.open()
+    fits_of(place, Policy.model_validate(asked["policy"])).at(history_of(place).at(pd.to_datetime(asked["at"])))
+    context.log.info(f"model {asked['number']} of {asked['last']}, of what was known on {asked['at'][:10]}")
+    return asked["at"]
+
+
+@dg.op(out=dg.Out(dict, io_manager_key=IO))
+def replayed_scores(
+    context: dg.OpExecutionContext, config: ReplayConfig, plant: PlantResource, made: list[str]
+) -> dg.Output[dict]:
+    """Every batch scored by the version that served when it started, with the figures of all blocks."""
+    place = plant.open()
+    context.log.debug(f"{len(made)} models are made")
+    from_ = pd.to_datetime(config.from_) if config.from_ else None
+    found = [
+        backtest(place, policy, from_=from_, until=_until(place, config), progress=context.log.debug)
+        for policy in _policies(place, config).values()
+    ]
+    folder = place.backtest_dir
+    result = write_backtest(place, folder, *found)
+    page = log_backtest(place, result, folder)
+    pooled = found[0].table.iloc[0]
+    context.log.info(
+        f"{pooled['n_batches']} batches replayed, {pooled['n_failed']} failed: {pooled['high_n_found']} of them and "
+        f"{pooled['high_alarmed']} of {pooled['n_good']} good ones called high"
+    )
+    metadata = {
+        "batches": int(pooled["n_batches"]), "failed": int(pooled["n_failed"]), "versions": len(found[0].replayed.versions),
+        "report": dg.MetadataValue.path(folder / "backtest.html"), "mlflow_run": dg.MetadataValue.text(page),
+    }  # fmt: skip
+    return dg.Output({"batches": int(pooled["n_batches"])}, metadata=metadata)
+
+
+@dg.graph_asset(
+    ins={"snapshot_features": dg.AssetIn(dagster_type=dg.Nothing)},
+    group_name="model",
+    kinds={"lightgbm", "parquet"},
+    description="The history replayed on the calendar: models made from what was known, tested and used as they would have been.",
+)
+def field_replay(snapshot_features):  # noqa: ANN001, ANN201 - Dagster composes it: the values are no values
+    """One step per training date, then all scores."""
+    return replayed_scores(training_moments(snapshot_features).map(version_of_a_moment).collect())
+
+
+def _policies(place: Plant, config: ReplayConfig) -> dict[str, Policy]:
+    found = {"ours": load_policy(config.policy) if config.policy else place.process.policy}
+    return found | ({"theirs": load_policy(config.against)} if config.against else {})
+
+
+def _until(place: Plant, config: ReplayConfig) -> pd.Timestamp:
+    return pd.to_datetime(config.until) if config.until else known_until(place)
