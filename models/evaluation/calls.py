@@ -59,7 +59,8 @@ def alarm_table(
 
 
 def _unsupported(scores: pd.DataFrame, calls: tuple[str, ...]) -> int:
-    called = scores[scores["call"].isin(calls)]
+    """Batches called until their end, as alarms are counted, and never with sufficient support."""
+    called = scores[scores["call"].isin(calls) & (scores["as_of"] <= scores["end_at"])]
     return int((~(called["support"] == "sufficient").groupby(called["batch_id"]).any()).sum())
 
 
