@@ -10,6 +10,7 @@ import pandas as pd
 from benchmarks.model.cases import UNEXPLAINED, observable_by
 from benchmarks.model.measures import Measure
 from models.evaluation.alarms import threshold_at_share
+from models.evaluation.calls import CALLED, ELEVATED, HIGH, as_alarms
 from models.evaluation.intervals import share_with_interval
 from models.evaluation.recall import WARNED_AHEAD_H, recall_at_shares, recall_at_threshold
 from models.evaluation.trajectories import trajectories
@@ -89,10 +90,10 @@ def hidden_ones(rows: pd.DataFrame, known: pd.DataFrame) -> Measure:
 
 
 def carried_over(rows: pd.DataFrame, predictor: Predictor) -> list[Measure]:
-    """Share of later good batches above thresholds that were set on out-of-fold scores of training batches."""
+    """Share of later good batches called by thresholds that were set on out-of-fold scores of training batches."""
     out, t = [], predictor.thresholds
-    for name, threshold, asked in (("high", t.high, t.alarm_budget), ("elevated", t.elevated, t.watch_budget)):
-        row = recall_at_threshold(rows, threshold, resamples=200)
+    for name, calls, asked in (("high", HIGH, t.alarm_budget), ("elevated", ELEVATED, t.watch_budget)):
+        row = recall_at_threshold(as_alarms(rows, calls), CALLED, resamples=200)
         out.append(
             Measure(CARRIED, f"good batches ever {name}, {asked:.0%} asked", row["good_alarmed"], n=int(row["n_good"]), n_failed=0)
         )  # fmt: skip

@@ -68,7 +68,7 @@ def measures(seed: int, folder: Path, *, quick: bool, first: bool, say: Say) -> 
     out = _foundation(place, scores, known, n_train=len(trained.failed), n_train_failed=int(trained.failed.sum()))
     out += _alarms(place, scores, known)
     out += stages.ranking(scores.rows, known) + stages.calibrated(scores.rows) + stages.covered(scores.rows)
-    out += stages.called(scores.rows) + stages.costs(scores.rows, place.process, trained.predictor.thresholds)
+    out += stages.called(scores.rows) + stages.costs(scores.rows, place.process)
     say(f"seed {seed}: reasons")
     out += fidelity(place, scores, known)
     worst = worst_additivity(scores)

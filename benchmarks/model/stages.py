@@ -9,12 +9,12 @@ from benchmarks.model.cases import UNEXPLAINED, observable_by
 from benchmarks.model.measures import Counts, Measure
 from features.process import ProcessDefinition
 from models.evaluation.calibration import calibration_by_band, recalibration
+from models.evaluation.calls import CALLED, as_alarms
 from models.evaluation.costs import cost_curve
 from models.evaluation.coverage import interval_coverage, set_coverage
 from models.evaluation.intervals import with_interval
 from models.evaluation.metrics import auroc, calibration_floor, expected_calibration_error
 from models.evaluation.stability import flip_rate, no_call_causes, set_sizes, support_causes
-from models.scoring.call import Thresholds
 
 AT_H = (24.0, 84.0, 132.0, 204.0)
 SUSPICIOUS_AUROC, DAY_7_H = 0.9, 168.0
@@ -130,11 +130,11 @@ def called(rows: pd.DataFrame) -> list[Measure]:
     return out
 
 
-def costs(rows: pd.DataFrame, process: ProcessDefinition, thresholds: Thresholds) -> list[Measure]:
-    """Money per batch at the released threshold against never and always alarming."""
+def costs(rows: pd.DataFrame, process: ProcessDefinition) -> list[Measure]:
+    """Money per batch of acting on calls of high against never and always alarming."""
     if process.cost is None:
         return []
-    row = cost_curve(rows, process.cost, np.array([thresholds.high]), resamples=_RESAMPLES).iloc[0]
+    row = cost_curve(as_alarms(rows), process.cost, np.array([CALLED]), resamples=_RESAMPLES).iloc[0]
     counts = Counts(n=int(row["n"]), n_failed=int(row["n_failed"]))
     note = "assumes that a batch alarmed in time is saved"
     return [

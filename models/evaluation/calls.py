@@ -20,7 +20,7 @@ from models.scoring.call import CALLS, Thresholds
 
 HIGH, ELEVATED = ("high",), ("elevated", "high")
 CALL, PROBABILITY = "call", "probability"
-_CALLED = 0.5  # between the 0 and 1 that stand for a call
+CALLED = 0.5  # between the 0 and 1 that stand for a call
 
 
 def as_alarms(scores: pd.DataFrame, calls: tuple[str, ...] = HIGH) -> pd.DataFrame:
@@ -51,7 +51,7 @@ def alarm_table(
     rows = []
     for call, calls, threshold, budget in kinds:
         arranged = trajectories(as_alarms(scores, calls))
-        found = recall_at_threshold(arranged, _CALLED, ahead_h=ahead_h) | {"threshold": threshold}
+        found = recall_at_threshold(arranged, CALLED, ahead_h=ahead_h) | {"threshold": threshold}
         raised = thresholds.cost is not None and threshold <= thresholds.cost
         head = {"call": call, "asked": budget, "raised_by_cost": raised} | found
         rows.append(head | _in_time(arranged, useful_lead_h) | {"n_unsupported": _unsupported(scores, calls)})
@@ -59,12 +59,13 @@ def alarm_table(
 
 
 def _unsupported(scores: pd.DataFrame, calls: tuple[str, ...]) -> int:
-    called = scores[scores["call"].isin(calls)]
+    """Batches called until their end, as alarms are counted, and never with sufficient support."""
+    called = scores[scores["call"].isin(calls) & (scores["as_of"] <= scores["end_at"])]
     return int((~(called["support"] == "sufficient").groupby(called["batch_id"]).any()).sum())
 
 
 def _in_time(arranged: Trajectories, useful_lead_h: float) -> dict[str, float]:
-    found = recall_at_threshold(arranged, _CALLED, ahead_h=useful_lead_h)
+    found = recall_at_threshold(arranged, CALLED, ahead_h=useful_lead_h)
     named = {f"in_time{end}": found[f"warned{end}"] for end in ("", "_low", "_high")}
     return {"n_in_time": found["n_warned"]} | named | {"useful_lead_h": useful_lead_h}
 
@@ -78,7 +79,7 @@ def alarms_at_shares(scores: pd.DataFrame, *, ahead_h: float = WARNED_AHEAD_H) -
 
 def first_calls(scores: pd.DataFrame) -> pd.DataFrame:
     """`models.evaluation.alarms.first_alarm_curve` of the batches called high."""
-    return first_alarm_curve(as_alarms(scores), _CALLED)
+    return first_alarm_curve(as_alarms(scores), CALLED)
 
 
 def cost_table(scores: pd.DataFrame, cost: Cost | None) -> pd.DataFrame:
@@ -90,7 +91,7 @@ def cost_table(scores: pd.DataFrame, cost: Cost | None) -> pd.DataFrame:
     if cost is None:
         return pd.DataFrame()
     curve = cost_curve(scores, cost).assign(by=PROBABILITY)
-    called = cost_curve(as_alarms(scores), cost, [_CALLED]).assign(by=CALL, threshold=np.nan)
+    called = cost_curve(as_alarms(scores), cost, [CALLED]).assign(by=CALL, threshold=np.nan)
     return pd.concat([called, curve], ignore_index=True)
 
 

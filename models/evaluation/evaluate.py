@@ -227,7 +227,7 @@ def _frames(
         "no_call_causes": stability.no_call_causes(rows),
         "support": stability.support_by_checkpoint(rows),
         "support_causes": stability.support_causes(rows),
-        "subgroups": _subgroups(rows, predictor, common_h),
+        "subgroups": _subgroups(rows, common_h),
         "modes": pd.DataFrame() if modes is None else mode_table(rows, predictor.modes, predictor.few_cases, modes),
         "sensors": calls.sensors_table(rows),
         "importance": scored.importance,
@@ -247,11 +247,11 @@ def common_checkpoint(scores: pd.DataFrame, share: float = COMMON) -> float | No
     return float(enough[-1]) if len(enough) else None
 
 
-def _subgroups(rows: pd.DataFrame, predictor: Predictor, common_h: float | None) -> pd.DataFrame:
+def _subgroups(rows: pd.DataFrame, common_h: float | None) -> pd.DataFrame:
     several = [name for name in BY if len(rows[name].dropna().unique()) > 1]
     if not several:
         return pd.DataFrame()
-    return subgroup_table(rows, predictor.thresholds.high, by=several, at_h=common_h)
+    return subgroup_table(rows, by=several, at_h=common_h)
 
 
 def _absent(process: ProcessDefinition, predictor: Predictor, frames: dict[str, pd.DataFrame]) -> dict[str, str]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from models.evaluation.alarms import first_alarms
+from models.evaluation.calls import CALLED, as_alarms
 from models.evaluation.figures import last_checkpoint
 from models.evaluation.intervals import Interval, share_with_interval, with_interval
 from models.evaluation.metrics import auprc, auroc, brier, calibration_floor, weighted_calibration_error
@@ -22,7 +23,6 @@ METRICS = ("auroc", "auprc", "brier", "ece", "alarm_rate", "recall")
 
 def subgroup_table(
     scores: pd.DataFrame,
-    threshold: float,
     *,
     by: Sequence[str] = BY,
     at_h: float | None = None,
@@ -34,22 +34,21 @@ def subgroup_table(
     batch was stopped (`models.evaluation.figures.auroc_of_timing`); where many are, pass a checkpoint.
 
     Args:
-        scores: `batch_id`, `checkpoint_h`, `as_of`, `failed`, `end_at`, `failure_probability`, and the columns of `by`.
+        scores: `batch_id`, `checkpoint_h`, `as_of`, `failed`, `end_at`, `failure_probability`, `call`, and the columns of `by`.
             A batch without a value in one of them belongs to the group "unknown".
-        threshold: A score must exceed it to alarm.
         by: Columns that make subgroups, each for itself.
         at_h: Checkpoint at which batches are compared, in hours; None takes each batch's last.
         min_batches: Fewer, or fewer failures than `MIN_FAILED`, and the group is not supported.
 
     Returns:
         `attribute` ("all" in the first rows), `group`, `metric` (`METRICS`: `alarm_rate` is the share of the good
-        batches ever alarmed, `recall` of the failed ones), `n` (batches), `n_failed`, `value`, `low`, `high` (95 %
+        batches ever called high, `recall` of the failed ones), `n` (batches), `n_failed`, `value`, `low`, `high` (95 %
         over resampled batches), `floor` (of `ece`: what a perfect model would show), `verdict`. Value and bounds are
         NaN where the group is not supported; `n` and `n_failed` of `alarm_rate` and `recall` are all batches of the
         group, those of the others the batches with a score at the checkpoint.
     """
-    require(scores, (*COLUMNS, *by))
-    alarmed = first_alarms(scores, threshold)
+    require(scores, (*COLUMNS, "call", *by))
+    alarmed = first_alarms(as_alarms(scores), CALLED)
     compared = last_checkpoint(scores if at_h is None else scores[scores["checkpoint_h"] == at_h])
     rows = []
     for attribute, group, batches in _groups(scores, by):

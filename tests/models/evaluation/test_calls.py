@@ -45,6 +45,8 @@ def test_an_alarm_without_support_is_an_alarm_and_is_counted_as_one_without_supp
 def test_a_batch_with_one_supported_alarm_is_none_without_support() -> None:
     scores = judged().assign(call=HIGH, support=["none", "sufficient", *["limited"] * 6])
     assert row(alarm_table(scores, THRESHOLDS), "high")["n_unsupported"] == 3  # all but F
+    after = alarm_table(scores.assign(call=[LOW, HIGH] * 4, end_at=scores["as_of"].min()), THRESHOLDS)
+    assert (row(after, "high")["n_caught"], row(after, "high")["n_unsupported"]) == (0, 0)  # called after their end
 
 
 def test_a_threshold_where_an_alarm_begins_to_pay_is_marked() -> None:

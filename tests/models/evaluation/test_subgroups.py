@@ -18,11 +18,16 @@ def made(sizes: dict[str, tuple[int, int]]) -> pd.DataFrame:
             paths[batch] = [0.1, 0.9 if i >= good else (0.8 if i % 5 == 0 else 0.2 + i / 1000)]
             if i >= good:
                 failed.add(batch)
-    return trail(paths, failed, site_id=site, process_version="v1", scale_l=0.25)
+    return called(trail(paths, failed, site_id=site, process_version="v1", scale_l=0.25))
+
+
+def called(scores: pd.DataFrame) -> pd.DataFrame:
+    """High above .5."""
+    return scores.assign(call=np.where(scores["failure_probability"] > 0.5, "high", "low"))
 
 
 def table_of(scores, **options) -> pd.DataFrame:
-    return subgroup_table(scores, 0.5, **options).set_index(["attribute", "group", "metric"]).sort_index()
+    return subgroup_table(scores, **options).set_index(["attribute", "group", "metric"]).sort_index()
 
 
 def test_every_metric_of_every_group_with_its_counts() -> None:
@@ -63,7 +68,7 @@ def test_groups_are_ordered_as_people_count_and_a_missing_one_is_unknown() -> No
     scores = made({"N": (20, 5)})
     place = scores["batch_id"].str[1:].astype(int)
     scores["scale_l"] = np.where(place == 0, np.nan, np.where(place < 9, 50.0, 5.0))
-    table = subgroup_table(scores, 0.5, by=("scale_l",))
+    table = subgroup_table(scores, by=("scale_l",))
     assert table["group"].drop_duplicates().tolist() == ["all", "5", "50", "unknown"]
     with pytest.raises(ContractError, match="scores without line"):
-        subgroup_table(scores, 0.5, by=("line",))
+        subgroup_table(scores, by=("line",))

@@ -29,7 +29,7 @@ def test_calibration_has_a_panel_per_band_with_its_failures() -> None:
 
 
 def test_a_forest_shows_every_group_and_says_which_is_not_supported() -> None:
-    table = subgroup_table(SCORES, 0.5, by=("site_id",))
+    table = subgroup_table(SCORES.assign(call="low"), by=("site_id",))
     svg = drawn(quality_charts.subgroups(table, names={"site_id": "Site"}))
     assert "All batches (40, 10 failed)" in svg
     assert "Site A &amp; B (26, 6 failed)" in svg

@@ -75,3 +75,10 @@ def test_cases_made_from_the_description_give_no_server_error_and_no_surprise(sh
     answers = run_cases(shared_api.app, lambda role: f"bg_{role}", 8)
     assert sum(answers.values()) >= 150
     assert answers[200] > 20
+
+
+def test_the_decision_of_version_1_is_marked_deprecated_and_call_and_support_stand_beside_it(description) -> None:
+    fields = description["components"]["schemas"]["Score"]["properties"]
+    assert {name for name, field in fields.items() if field.get("deprecated")} == {"decision", "cause"}
+    assert fields["call"]["anyOf"][0]["enum"] == ["none yet", "low", "elevated", "high"]
+    assert fields["support"]["anyOf"][0]["enum"] == ["sufficient", "limited", "none"]
