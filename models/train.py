@@ -118,7 +118,7 @@ def train(
     layers = fit_layers(process, table, entries, everything, everything[:0], failed, tried, seal.cut, plan.learner)
     y = table.rows["batch_id"].map(failed).to_numpy(bool)
     bins = bins_of(layers, plan, failed)
-    bag = fit_bag(bins, bins.rows(everything, y), settings)
+    bag = fit_bag(bins, bins.rows(everything, y), settings, plan.members)
     out_of_fold = folded.out_of_fold.merge(end_of_batches(batches, log, process), on="batch_id", how="left")
     modes, few = fit_modes(
         folded, bins, _named(process, dispositions, failed), failed, seal.cut, process.decision.cases_per_mode

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -173,10 +174,12 @@ def frame_sha256(frame: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
+@cache
 def code_digest() -> str:
-    """Digest of the code that makes features and models."""
-    own = json.dumps(module_digests(Path(__file__).parents[1]), sort_keys=True)
-    return hashlib.sha256(f"{features_digest()}\n{own}".encode()).hexdigest()
+    """Digest of the code that makes features and models; what only words or draws them does not count."""
+    modules = module_digests(Path(__file__).parents[1])
+    own = {name: digest for name, digest in modules.items() if not name.startswith(("report/", "explain/"))}
+    return hashlib.sha256(f"{features_digest()}\n{json.dumps(own, sort_keys=True)}".encode()).hexdigest()
 
 
 def kept(folder: Path, name: str, inputs: Sequence[pd.DataFrame], make: Callable[[], pd.DataFrame]) -> pd.DataFrame:

@@ -107,18 +107,20 @@ def widened(domain: Applicability, rows: pd.DataFrame, share: float) -> Applicab
     names = [name for name in rows if name.startswith(RATIO)]
     good = rows[~rows["failed"].astype(bool)]
     stage = domain.band_numbers(good["checkpoint_h"].to_numpy(float))
+    worst = good[["batch_id", "weight", *names]].groupby(["batch_id", stage]).max()
     wider = []
     for number in range(len(domain.bands)):
-        own = good[stage == number]
+        own = worst[worst.index.get_level_values(1) == number].reset_index()
         wider.append({name.removeprefix(RATIO): _width(own, name, share) for name in names})
     return domain.widened(wider)
 
 
-def _width(rows: pd.DataFrame, ratio: str, share: float) -> float:
-    worst = rows.dropna(subset=[ratio]).groupby("batch_id").agg(p=(ratio, "max"), weight=("weight", "first"))
-    if worst.empty:
+def _width(worst: pd.DataFrame, ratio: str, share: float) -> float:
+    """What a limit is multiplied by, at least 1, so that a share of the batches leave it."""
+    known = worst.dropna(subset=[ratio])
+    if known.empty:
         return 1.0
-    return max(1.0, budget_threshold(worst.reset_index().assign(failed=False), share))
+    return max(1.0, budget_threshold(known.assign(p=known[ratio], failed=False), share))
 
 
 def _offsets(rows: pd.DataFrame, domain: Applicability | None) -> tuple[SubgroupOffsets, np.ndarray]:

@@ -193,7 +193,8 @@ def forward(
     tuned = tune(blocks, plan, progress=progress) if plan.learner == "layers" else Tuned(PLAIN, pd.DataFrame())
     parts, numbers = [], []
     for made, block in zip(layers, blocks, strict=True):
-        raw = bag_log_odds(fit_bag(block.bins, block.bins.rows(block.train, block.train_failed), tuned.settings), block)
+        data = block.bins.rows(block.train, block.train_failed)
+        raw = bag_log_odds(fit_bag(block.bins, data, tuned.settings, plan.fold_members), block)
         rows = made.inputs.rows.iloc[block.validation]
         parts.append(rows.assign(fold=block.name, failed=block.validation_failed, trees=raw))
         numbers.append(made.ranking(block.validation))
@@ -220,10 +221,9 @@ def bins_of(made: Layers, plan: Plan, failed: pd.Series) -> Bins:
     return Bins(made.inputs, plan, failed_share=float(failed.mean()), balanced=plan.learner == "layers")
 
 
-def fit_bag(bins: Bins, data: lgb.Dataset, settings: Settings) -> list[lgb.Booster]:
+def fit_bag(bins: Bins, data: lgb.Dataset, settings: Settings, members: int) -> list[lgb.Booster]:
     """The members of the bag: the same rows and settings, seeds one after the other."""
-    plan = bins.plan
-    return [bins.fit(data, settings, seed=plan.seed + i)[0] for i in range(plan.members)]
+    return [bins.fit(data, settings, seed=bins.plan.seed + i)[0] for i in range(members)]
 
 
 def bag_log_odds(bag: Sequence[lgb.Booster], block: Block) -> np.ndarray:

@@ -101,6 +101,11 @@ class Plan:
     threads: int = 1
     learner: Learner = "layers"
 
+    @property
+    def fold_members(self) -> int:
+        """Models per forward fold: of trees alone, whose folds only calibrate the first versions, one is enough."""
+        return self.members if self.learner == "layers" else 1
+
 
 @dataclass(frozen=True)
 class Tuned:

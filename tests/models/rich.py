@@ -22,7 +22,9 @@ class Rich:
 
     def evaluate(self) -> Evaluation:
         plant, known = self.plant, {"observations": self.observations, "dispositions": self.dispositions}
-        return evaluate(plant.process, self.trained, plant.snapshots, plant.features, plant.batches, plant.log, **known)
+        return evaluate(  # ty: ignore[invalid-argument-type]
+            plant.process, self.trained, plant.snapshots, plant.features, plant.batches, plant.log, **known
+        )
 
 
 def _process(plant: Plant) -> ProcessDefinition:
