@@ -13,7 +13,7 @@ export UV_PROJECT_ENVIRONMENT = .venv
 # a plant's network may have a certificate authority of its own, which the system trusts and uv's own list does not
 export UV_SYSTEM_CERTS ?= true
 
-.PHONY: help install demo dev serve test check format bench bench-features bench-simulator bench-results bench-public bench-forest bench-house bench-sources bench-serving bench-model clean
+.PHONY: help install demo dev serve test check format bench bench-features bench-simulator bench-results bench-public bench-forest bench-house bench-sources bench-field bench-serving bench-model clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -51,7 +51,7 @@ format: .venv/.ready ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-features bench-simulator bench-results bench-public bench-forest bench-house bench-sources bench-serving bench-model ## all measurements
+bench: bench-features bench-simulator bench-results bench-public bench-forest bench-house bench-sources bench-field bench-serving bench-model ## all measurements
 
 bench-features: .venv/.ready ## features beside the fastest scan of the same columns
 	$(BIN)/uv sync --frozen --inexact --quiet --group bench
@@ -74,6 +74,9 @@ bench-forest: .venv/.ready ## our forest beside LightGBM on the same rows: secon
 
 bench-sources: .venv/.ready ## generated folders with the faults of real exports through init, CSV and Parquet
 	$(BIN)/python -m benchmarks.bench_sources
+
+bench-field: .venv/.ready ## the field replay on public data beside rivals: BATCHGUARD_REAL_DATA names them
+	$(BIN)/python -m benchmarks.bench_field
 
 bench-house: .venv/.ready ## size and structure of the code beside those of 0.1.0: two minutes
 	$(BIN)/python -m benchmarks.bench_house

@@ -17,6 +17,7 @@ from pipelines.main_job import prepare, run_job, with_months_of_source
 from pipelines.plant import Plant
 from pipelines.settings import Settings
 from pipelines.sources.convert import CONVERTERS
+from pipelines.sources.policy import PlantDefinition
 
 ROOT = Path(__file__).resolve().parents[2]
 _OWN_RULE = re.compile(r'^label_rule = "[^"]*"$', re.MULTILINE)
@@ -77,7 +78,7 @@ def definition_of(data: DataSet, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / f"{data.name}.toml"
     out.write_text(_OTHER_RULES.sub("", text), encoding="utf-8")
-    load_process(out)
+    load_process(out, PlantDefinition)
     return out
 
 

@@ -3,9 +3,10 @@ import pandas as pd
 import pytest
 
 from features.process import load_process
+from pipelines.sources.policy import PlantDefinition
 from pipelines.target_leakage import area_error, check_target_leakage, final_results, rank_correlation
 
-PROCESS = load_process("processes/cart.toml")
+PROCESS = load_process("processes/cart.toml", PlantDefinition)
 DOSE = "dose_viable_car_e8"
 N = 200
 

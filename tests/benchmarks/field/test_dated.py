@@ -9,6 +9,7 @@ from features.errors import ProcessError
 from features.process import LabelRule, load_process
 from models.cohort.labels import label_log, labels_as_of
 from pipelines.sources.convert import CONVERTERS, tablet_columns
+from pipelines.sources.policy import PlantDefinition
 
 TABLETS = [data for data in DATA_SETS if data.source == "tablet1005"]
 BY_NAME = {data.name: data for data in DATA_SETS}
@@ -18,26 +19,29 @@ START = pd.Timestamp("2025-01-01T00:00Z")
 @pytest.mark.parametrize("data", DATA_SETS, ids=lambda data: data.name)
 def test_every_data_set_has_a_converter_and_a_definition_that_loads(data, tmp_path) -> None:
     assert data.source in CONVERTERS
-    assert load_process(definition_of(data, tmp_path)).id == data.process
+    assert load_process(definition_of(data, tmp_path), PlantDefinition).id == data.process
 
 
 def test_names_are_unique_and_the_tablets_are_asked_four_questions() -> None:
     assert len(BY_NAME) == len(DATA_SETS)
-    own = load_process(ROOT / "processes/tablet.toml").outcome
+    own = load_process(ROOT / "processes/tablet.toml", PlantDefinition).outcome
     asked = [str(LabelRule.parse(data.label_rule or own.label_rule or "")) for data in TABLETS]
     assert asked == [str(LabelRule.parse(rule)) for rule in (own.label_rule or "", *own.compare_splits_on)]
 
 
 @pytest.mark.parametrize("data", TABLETS, ids=lambda data: data.name)
 def test_a_question_changes_the_label_and_no_feature(data, tmp_path) -> None:
-    own, asked = load_process(ROOT / "processes/tablet.toml"), load_process(definition_of(data, tmp_path))
+    own, asked = (
+        load_process(ROOT / "processes/tablet.toml", PlantDefinition),
+        load_process(definition_of(data, tmp_path), PlantDefinition),
+    )
     assert asked.parameter == own.parameter
     assert asked.process == own.process
     assert asked.outcome.label_rule == (data.label_rule or own.outcome.label_rule)
 
 
 def test_whatever_decides_a_tablet_or_is_known_after_its_last_checkpoint_is_no_feature() -> None:
-    process = load_process(ROOT / "processes/tablet.toml")
+    process = load_process(ROOT / "processes/tablet.toml", PlantDefinition)
     features = {p.name for p in process.features_of("sensor", "assay", "attribute")}
     late = {*tablet_columns.FINAL_TESTS.values(), *tablet_columns.YIELD.values()}
     assert late & features == set()
@@ -56,9 +60,9 @@ def test_one_history_gives_each_question_its_own_labels(tmp_path) -> None:
     )  # fmt: skip
     decided = pd.DataFrame({"batch_id": ["A", "B"], "outcome": "released", "decided_at": START, "revision": 0})
     failed = {
-        name: labels_as_of(label_log(load_process(definition_of(BY_NAME[name], tmp_path)), decided, observations))[
-            "failed"
-        ]
+        name: labels_as_of(
+            label_log(load_process(definition_of(BY_NAME[name], tmp_path), PlantDefinition), decided, observations)
+        )["failed"]
         for name in ("tablet_yield", "tablet_solvent")
     }
     assert failed["tablet_yield"].to_dict() == {"A": True, "B": False}
@@ -96,7 +100,7 @@ def test_the_data_lie_where_the_environment_says(monkeypatch, tmp_path) -> None:
 )
 def test_failures_of_the_published_batches(name, n_failed, real_data, tmp_path) -> None:
     laboratory = pd.read_csv(real_data / "tablet1005" / "laboratory.csv", sep=";")
-    rule = load_process(definition_of(BY_NAME[name], tmp_path)).label_rule
+    rule = load_process(definition_of(BY_NAME[name], tmp_path), PlantDefinition).label_rule
     assert rule is not None
     column = {new: old for old, new in (tablet_columns.YIELD | tablet_columns.FINAL_TESTS).items()}[rule.parameter]
     assert (len(laboratory), int(np.sum(rule.failed(laboratory[column].to_numpy())))) == (703, n_failed)

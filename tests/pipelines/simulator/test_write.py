@@ -17,8 +17,9 @@ from pipelines.simulator.settings import Stream, stream
 from pipelines.simulator.signals import LOT_TESTS, OBSERVED, RELEASE
 from pipelines.simulator.tables import ATTRIBUTES
 from pipelines.simulator.write import write_groups
+from pipelines.sources.policy import PlantDefinition
 
-CART = load_process(Path(__file__).parents[3] / "processes/cart.toml")
+CART = load_process(Path(__file__).parents[3] / "processes/cart.toml", PlantDefinition)
 
 
 def read(history: Path, name: str) -> pd.DataFrame:

@@ -20,11 +20,12 @@ from features.snapshots import rows_as_of, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
 from pipelines.simulator import SimulationSettings, simulate
+from pipelines.sources.policy import PlantDefinition
 from serving.interfaces import RowVerdict, StoredRow, UnscorableError
 from serving.live.rows import plain_rows
 from serving.live.state import PlantState
 
-PROCESS = load_process("processes/cart.toml")
+PROCESS = load_process("processes/cart.toml", PlantDefinition)
 TABLES = ("batches", "materials", "lot_results", "environment", "events", "dispositions", "observations")
 REPLAYED = 2
 

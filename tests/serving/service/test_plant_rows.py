@@ -26,6 +26,7 @@ from models.cohort.labels import label_log
 from models.scoring.newest import utc
 from models.scoring.score import Model, Score
 from pipelines.simulator import SimulationSettings, simulate
+from pipelines.sources.policy import PlantDefinition
 from serving.audit import chain, verification
 from serving.interfaces import Engine
 from serving.live.rows import plain_rows
@@ -39,7 +40,7 @@ from serving.service.scoring_service import ScoringService
 from tests.serving.conftest import sqlite_url
 from tests.serving.services import BATCH, MES, NORTH, SOUTH, call, make_service
 
-CART = load_process("processes/cart.toml")
+CART = load_process("processes/cart.toml", PlantDefinition)
 TABLES = ("batches", "materials", "lot_results", "environment", "dispositions")
 LOT = {
     "lot_id": "L1",

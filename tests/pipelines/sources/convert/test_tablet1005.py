@@ -18,8 +18,9 @@ from pipelines.sources.convert.tablet_columns import (
     SUMMARIES,
     YIELD,
 )
+from pipelines.sources.policy import PlantDefinition
 
-PROCESS = load_process(Path(__file__).parents[4] / "processes" / "tablet.toml")
+PROCESS = load_process(Path(__file__).parents[4] / "processes" / "tablet.toml", PlantDefinition)
 H = pd.Timedelta(hours=1)
 
 

@@ -1,0 +1,68 @@
+"""The field replay: tablets with bounds, all public sets beside rivals, the endpoint, kills, time.
+
+Run: python -m benchmarks.bench_field [--part NAME] [--set NAME] [--folder FOLDER]
+
+The data are third-party and not part of the repository (docs/own-data.md, "Adding a data set"). `--part` measures one part
+and keeps the figures of the others; `--folder` keeps ingested data and models for the next run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.field import cost, endpoint_month, kills, sets, tablets
+from benchmarks.field.dated import data_folder
+from benchmarks.record import RESULTS, write
+
+NAME = "field"
+PARTS = ("tablets", "sets", "endpoint", "kills", "time")
+
+
+def main() -> None:
+    """Measure, print, record."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--part", choices=PARTS, action="append", help="measure this part alone; may be repeated")
+    parser.add_argument("--set", action="append", default=[], help="of the part 'sets', this data set alone")
+    parser.add_argument("--folder", type=Path, help="keep ingested data and models here")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.folder or Path(temporary)
+        for part in args.part or PARTS:
+            if part in ("tablets", "sets") and not data_folder().is_dir():
+                print(f"{part}: skipped, no folder {data_folder()}; set BATCHGUARD_REAL_DATA")
+                continue
+            record(part, measures(folder, tuple(args.set))[part]())
+
+
+def measures(folder: Path, names: tuple[str, ...]) -> dict[str, Callable[[], list[dict[str, object]]]]:
+    """What measures each part."""
+    return {
+        "tablets": lambda: tablets.figures(folder / "all"),
+        "sets": lambda: sets.figures(folder / "all", names),
+        "endpoint": endpoint_month.figures,
+        "kills": kills.figures,
+        "time": cost.figures,
+    }
+
+
+def record(part: str, figures: list[dict[str, object]]) -> None:
+    """Print figures and put them into the record in the place of those of the same name."""
+    for f in figures:
+        span = "" if f["low"] is None else f"[{f['low']:.3f}, {f['high']:.3f}]"
+        holds = "" if f["holds"] is None else f" bound {f['bound']:g}: {'holds' if f['holds'] else 'DOES NOT HOLD'}"
+        print(
+            f"{f['name']}: {f['value']:.4g} {f['unit']} {span} failed {f['n_failed']} of {f['n']}{holds} {f['note']}",
+            flush=True,
+        )
+    path = RESULTS / f"{NAME}.json"
+    known = json.loads(path.read_text(encoding="utf-8"))["figures"] if path.exists() else []
+    made = {f["name"] for f in figures}
+    write(NAME, [f for f in known if f["name"] not in made] + [f | {"part": part} for f in figures])
+
+
+if __name__ == "__main__":
+    main()
