@@ -43,7 +43,6 @@ class Trained:
         excluded: Where every snapshot went (`models.cohort.table.exclusions`).
         failed: Outcome of the training batches as known at the cut, indexed by batch_id.
         plan: How it was made.
-        prequential: Whether the seal's batches tested the versions before this one, which has learnt from them.
     """
 
     predictor: Predictor
@@ -54,7 +53,11 @@ class Trained:
     excluded: pd.DataFrame
     failed: pd.Series
     plan: Plan
-    prequential: bool = False
+
+    @property
+    def prequential(self) -> bool:
+        """Whether the seal's batches tested the versions before this one, which has learnt from them."""
+        return self.seal.learnt
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")  # BLAS rounds a sum by the number of its threads

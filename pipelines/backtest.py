@@ -14,7 +14,8 @@ from features.errors import BatchguardError
 from models.backtest.calendar import Retraining, retrainings
 from models.backtest.figures import field_table, side_by_side
 from models.backtest.fits import Fits
-from models.backtest.replay import LEAST, Replayed, replay
+from models.backtest.history import outcomes_of
+from models.backtest.replay import LEAST, Replayed, replay, too_short
 from models.evaluation.evaluate import SIMULATED
 from models.policy import Policy
 from models.registry import Registry
@@ -57,9 +58,17 @@ def known_until(plant: Plant) -> pd.Timestamp:
 
 
 def training_dates(plant: Plant, policy: Policy, until: pd.Timestamp | None = None) -> tuple[Retraining, ...]:
-    """The trainings that a replay of a plant needs."""
-    history = history_of(plant)
-    return retrainings(history.outcomes, policy, least=LEAST, started=history.started, until=until)
+    """The trainings that a replay of a plant needs.
+
+    Raises:
+        TrainingError: Too little is known at any time before the newest batches.
+    """
+    batches = plant.table("batches")
+    outcomes, started = outcomes_of(batches, plant.labels()), batches.set_index("batch_id")["started_at"]
+    dates = retrainings(outcomes, policy, least=LEAST, started=started, until=until)
+    if not dates:
+        raise too_short(plant.process.id, outcomes)
+    return dates
 
 
 def backtest(

@@ -13,12 +13,11 @@ from features.contracts import RUN_HISTORY
 from features.digests import process_digest
 from features.errors import StorageError, TrainingError
 from features.process import LabelRule
-from models.backtest.calendar import retrainings
 from models.backtest.figures import field_table
 from models.backtest.fits import Fits
 from models.backtest.history import History
 from models.backtest.newest import newest, prequential_seal
-from models.backtest.replay import LEAST, Replayed, replay, too_short
+from models.backtest.replay import Replayed, replay
 from models.cohort.labels import label_log
 from models.cohort.splits import Seal, known_before, readings, record_reading, seal_of, seal_test, subject_groups
 from models.cohort.table import before_the_label
@@ -27,7 +26,7 @@ from models.evaluation.evaluate import Evaluation, evaluate
 from models.evaluation.sealed_test import Scored, score_test, sealed_rows
 from models.registry import RegisteredModel, Registry
 from models.train import Trained, train
-from pipelines.backtest import fits_of, known_until
+from pipelines.backtest import fits_of, known_until, training_dates
 from pipelines.history import last_report
 from pipelines.model_history import history_of
 from pipelines.plant import Plant
@@ -66,14 +65,13 @@ def _test_of(plant: Plant) -> Seal:
         TrainingError: Too few outcomes are known at any time before the newest batches.
     """
     policy, process_id = plant.process.policy, plant.process.id
+    batches, labels = plant.table("batches"), plant.labels()
     if policy.test == "prequential":
-        history, moment = history_of(plant), known_until(plant)
-        dates = retrainings(history.outcomes, policy, least=LEAST, started=history.started, until=moment)
-        if not dates:
-            raise too_short(history)
-        return prequential_seal(history, dates, moment)
+        moment = known_until(plant)
+        dates = training_dates(plant, policy, moment)
+        return prequential_seal(process_id, batches, labels, dates[0].at, moment)
     failures = policy.test_failures if policy.test == "newest_failures" else None
-    return seal_test(plant.table("batches"), plant.labels(), process_id=process_id, failures=failures)
+    return seal_test(batches, labels, process_id=process_id, failures=failures)
 
 
 def write_training_set(plant: Plant) -> tuple[pd.Series, Seal]:
@@ -84,7 +82,7 @@ def write_training_set(plant: Plant) -> tuple[pd.Series, Seal]:
     """
     seal = Seal.load(plant.models_dir / "sealed_test.json")
     batches = plant.table("batches")
-    away_from = () if plant.process.policy.test == "prequential" else seal.batch_ids
+    away_from = () if seal.learnt else seal.batch_ids
     failed = known_before(batches, plant.labels(), seal.cut, away_from=away_from, groups=subject_groups(batches))
     _write(plant, "training_set", _snapshots_of(plant, tuple(failed.index)), digest(sorted(failed.index)))
     return failed, seal
@@ -127,14 +125,12 @@ class SealCheck:
         return not (self.shared_batches or self.shared_subjects or self.known_too_late)
 
 
-def check_seal(
-    training: pd.DataFrame, seal: Seal, batches: pd.DataFrame, labels: pd.DataFrame, *, prequential: bool = False
-) -> SealCheck:
+def check_seal(training: pd.DataFrame, seal: Seal, batches: pd.DataFrame, labels: pd.DataFrame) -> SealCheck:
     """Look for batches and subjects on both sides, and for training labels that were not known at the cut.
 
     A prequential test has tested earlier versions, so its batches train: the replay refuses a version that knew a batch.
     """
-    ids, test = set(training["batch_id"]), set() if prequential else set(seal.batch_ids)
+    ids, test = set(training["batch_id"]), set() if seal.learnt else set(seal.batch_ids)
     subject = batches.set_index("batch_id")["subject_key"]
     subjects = [set(subject[subject.index.isin(side)]) - {""} for side in (ids, test)]
     first_known = labels.groupby("batch_id")["label_available_at"].min()
@@ -150,7 +146,7 @@ def make_challenger(plant: Plant, progress: Progress) -> tuple[RegisteredModel, 
     history, policy = history_of(plant), plant.process.policy
     seal, fits = Seal.load(plant.models_dir / "sealed_test.json"), fits_of(plant, policy)
     replayed = _replayed(plant, history, seal, fits, progress)
-    if policy.test == "prequential" and replayed is not None:
+    if seal.learnt and replayed is not None:
         progress("fitting the predictor on all that is known")
         trained = newest(history, policy, fits, replayed, seal)
     else:
@@ -176,11 +172,10 @@ def make_challenger(plant: Plant, progress: Progress) -> tuple[RegisteredModel, 
 def _replayed(plant: Plant, history: History, seal: Seal, fits: Fits, progress: Progress) -> Replayed | None:
     """The field replay up to the moment of training; None where a sealed test leaves too little for one."""
     policy = plant.process.policy
-    prequential = policy.test == "prequential"
     try:
-        return replay(history, policy, fits, until=seal.cut if prequential else None, progress=in_tenths(progress))
+        return replay(history, policy, fits, until=seal.cut if seal.learnt else None, progress=in_tenths(progress))
     except TrainingError:
-        if prequential:
+        if seal.learnt:
             raise
         return None
 

@@ -37,7 +37,7 @@ class LoadedPredictor:
         predictor: Frozen, checked byte by byte.
         model: Its identity, as its scores name it.
         cut: The predictor knows no outcome that became known from this moment on.
-        sealed: Batches of its sealed test.
+        sealed: Batches of its sealed test; none where batches tested the versions before it and it has learnt from them.
     """
 
     predictor: Predictor
@@ -101,7 +101,9 @@ def load_predictor(plant: Plant, version: str | None = None) -> LoadedPredictor:
     """
     registry, model = Registry(plant.settings.data_dir), _registered(plant, version)
     seal = registry.seal(model)
-    return LoadedPredictor(registry.predictor(model), identity_of(plant, model), seal.cut, frozenset(seal.batch_ids))
+    return LoadedPredictor(
+        registry.predictor(model), identity_of(plant, model), seal.cut, frozenset(() if seal.learnt else seal.batch_ids)
+    )
 
 
 def score(loaded: LoadedPredictor, plant: Plant, snapshots: pd.DataFrame, features: tuple[Feature, ...]) -> list[Score]:

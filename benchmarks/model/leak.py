@@ -24,6 +24,7 @@ from pipelines.plant import Plant
 from pipelines.report import Limits
 from pipelines.settings import Settings
 from pipelines.sources.folder import HistoryFolder
+from pipelines.sources.policy import PlantDefinition
 from pipelines.target_leakage import TargetLeakage, check_target_leakage
 
 SECTION = "A planted leak"
@@ -79,7 +80,12 @@ def _refused(source: Path, folder: Path) -> bool:
         Settings(process=process, history=folder / "plant" / "history", data_dir=folder / "data", as_of="history")
     )
     try:
-        ingest(HistoryFolder(plant.settings.history), plant.history, load_process(process), limits=Limits(0))
+        ingest(
+            HistoryFolder(plant.settings.history),
+            plant.history,
+            load_process(process, PlantDefinition),
+            limits=Limits(0),
+        )
     except ContractError as error:
         return "available_at" in str(error)
     return False

@@ -21,7 +21,8 @@ from pandas.util import hash_pandas_object
 
 from features.dictionary import Feature
 from features.digests import features_digest, module_digests
-from models.backtest.history import Known
+from features.errors import TrainingError
+from models.backtest.history import Known, LookAheadError
 from models.cohort.follow_up import follow_up_weights
 from models.cohort.splits import Seal, nothing_sealed, seal_test
 from models.cohort.table import before_the_label
@@ -106,6 +107,24 @@ class Fits:
             seal=self._seal(known), plan=self._policy.plan(process, trials=self._trials),
             weights=weights,
         )  # fmt: skip
+
+    def find(self, known: Known, *, needed: bool) -> Fit | None:
+        """The model of what was known; None where too little trains and it is not needed: a plant's first dates.
+
+        What the window, the follow-up or a sealed test take away may leave too few of what was known.
+
+        Raises:
+            TrainingError: Too few outcomes of either kind, and the model is needed.
+            LookAheadError: A step asked for what was not available.
+        """
+        try:
+            return self.at(known)
+        except LookAheadError:
+            raise
+        except TrainingError:
+            if needed:
+                raise
+            return None
 
     def weights(self, known: Known) -> pd.Series:
         """The batches that train, with their weights: those of the window whose follow-up is long enough."""

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from models.backtest.calendar import Retraining
 from models.backtest.fits import Fit, Fits
-from models.backtest.history import History
+from models.backtest.history import History, outcomes_of
 from models.backtest.prequential import finished
 from models.backtest.replay import Replayed
 from models.cohort.splits import Seal, nothing_sealed, seal_of
@@ -17,19 +16,22 @@ from models.policy import Policy
 from models.train import Trained
 
 
-def prequential_seal(history: History, dates: tuple[Retraining, ...], moment: pd.Timestamp) -> Seal:
+def prequential_seal(
+    process_id: str, batches: pd.DataFrame, log: pd.DataFrame, first: pd.Timestamp, moment: pd.Timestamp
+) -> Seal:
     """The batches that test the versions of a replay: those that started after the first training, with a known outcome.
 
     Args:
-        history: Everything.
-        dates: The trainings.
+        process_id: The process.
+        batches: `batch_id`, `started_at`.
+        log: `features.contracts.LABELS`.
+        first: The first training.
         moment: What is known at it or later neither trains nor tests.
     """
-    known = history.at(moment)
-    started = known.batches.set_index("batch_id")["started_at"]
-    ids = known.outcomes["batch_id"][known.outcomes["batch_id"].map(started) >= dates[0].at]
-    order = started.loc[list(ids)].reset_index().sort_values(["started_at", "batch_id"])
-    return seal_of(history.process.id, moment, tuple(order["batch_id"]))
+    known = outcomes_of(batches, log[log["label_available_at"] < moment])["batch_id"]
+    rows = batches[batches["batch_id"].isin(known) & (batches["started_at"] >= first)]
+    order = rows.sort_values(["started_at", "batch_id"])["batch_id"]
+    return replace(seal_of(process_id, moment, tuple(order)), learnt=True)
 
 
 def newest(history: History, policy: Policy, fits: Fits, replayed: Replayed, seal: Seal) -> Trained:
@@ -46,4 +48,4 @@ def newest(history: History, policy: Policy, fits: Fits, replayed: Replayed, sea
     trained = fits.trained(known, fits.weights(known))
     fit = Fit(trained.predictor, trained.out_of_fold, Path(), nothing_sealed(history.process.id, seal.cut))
     predictor = finished(fit, replayed.given, history.process, policy)
-    return replace(trained, predictor=replace(predictor, test_sha256=seal.sha256), seal=seal, prequential=True)
+    return replace(trained, predictor=replace(predictor, test_sha256=seal.sha256), seal=seal)

@@ -97,23 +97,26 @@ def replay(
     if dates is None:
         dates = retrainings(history.outcomes, policy, least=LEAST, started=history.started, until=until)
     if not dates:
-        raise too_short(history)
+        raise too_short(history.process.id, history.outcomes)
     planned = tuple(dates)
     books = _Books(history, fits, until)
     for date in planned:
         known = history.at(date.at)
-        fit = fits.at(known)
-        books.add(date, fit, known, policy)
+        fit = fits.find(known, needed=books.has_versions)
+        if fit is not None:
+            books.add(date, fit, known, policy)
         if progress:
             progress("models", date.number, len(planned))
+    if not books.has_versions:
+        raise too_short(history.process.id, history.outcomes)
     return books.replayed()
 
 
-def too_short(history: History) -> TrainingError:
-    """Why a history cannot be replayed."""
-    n_failed, n = int(history.outcomes["failed"].sum()), len(history.outcomes)
+def too_short(process_id: str, outcomes: pd.DataFrame) -> TrainingError:
+    """Why a history cannot be replayed; takes `models.backtest.history.outcomes_of`."""
+    n_failed, n = int(outcomes["failed"].sum()), len(outcomes)
     return TrainingError(
-        f"{history.process.id}: {n_failed} of {n} batches with an outcome failed, and no batch started after {LEAST} failures "
+        f"{process_id}: {n_failed} of {n} batches with an outcome failed, and no batch started after {LEAST} failures "
         f"and {LEAST} successes were known",
         expected="batches that start after that, to test a model on",
         remedy="Give 'batchguard run' a longer --history, or run again when more batches are decided.",
@@ -133,6 +136,11 @@ class _Books:
         self._subjects: dict[int, frozenset[str]] = {}
         self._subject_of = history.batches.set_index("batch_id")["subject_key"]
         self._end = end_of_batches(history.batches, history.log, history.process).set_index("batch_id")["end_at"]
+
+    @property
+    def has_versions(self) -> bool:
+        """Whether a model was made."""
+        return bool(self._models)
 
     def add(self, date: Retraining, fit: Fit, known: Known, policy: Policy) -> None:
         """Test the newest model, and let it serve if its test is good enough."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -26,12 +26,15 @@ class Seal:
         cut: Start of its first batch; nothing known later may train.
         batch_ids: Its batches, in order of start.
         sha256: Digest over process, cut and batch ids: what the ledger records.
+        learnt: Whether the model has learnt from these batches after they had tested the versions before it; they started
+            before the cut then.
     """
 
     process_id: str
     cut: pd.Timestamp
     batch_ids: tuple[str, ...]
     sha256: str
+    learnt: bool = False
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -49,7 +52,7 @@ class Seal:
         seal = seal_of(data["process_id"], pd.to_datetime(data["cut"]), tuple(data["batch_ids"]))
         if seal.sha256 != data["sha256"]:
             raise TrainingError(f"{path}: the sealed test set was changed", remedy="Restore the file from the store.")
-        return seal
+        return replace(seal, learnt=data.get("learnt", False))
 
 
 def seal_test(

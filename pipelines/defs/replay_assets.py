@@ -7,7 +7,6 @@ import dagster as dg
 import pandas as pd
 from upath import UPath
 
-from models.backtest.replay import too_short
 from models.policy import Policy, load_policy
 from pipelines.backtest import backtest, fits_of, known_until, log_backtest, training_dates, write_backtest
 from pipelines.defs.resources import PlantResource
@@ -47,14 +46,15 @@ def json_io(context: dg.InitResourceContext) -> JsonIOManager:
     return JsonIOManager(UPath(instance.storage_directory() if instance else "storage"))
 
 
-@dg.op(ins={"snapshot_features": dg.In(dg.Nothing)}, out=dg.DynamicOut(dict, io_manager_key=IO))
+_READ = ("run_history", "batch_summaries", "snapshot_features")
+
+
+@dg.op(ins={name: dg.In(dg.Nothing) for name in _READ}, out=dg.DynamicOut(dict, io_manager_key=IO))
 def training_moments(config: ReplayConfig, plant: PlantResource) -> Iterator[dg.DynamicOutput[dict]]:
     """The trainings that the policies ask for, each to be made by a step of its own."""
     place = plant.open()
     for name, policy in _policies(place, config).items():
         dates = training_dates(place, policy, _until(place, config))
-        if not dates:
-            raise too_short(history_of(place))
         for date in dates:
             asked = {"policy": policy.model_dump(mode="json"), "at": date.at.isoformat(), "last": len(dates)}
             yield dg.DynamicOutput(asked | {"number": date.number}, mapping_key=f"{name}_{date.number}")
@@ -64,8 +64,10 @@ def training_moments(config: ReplayConfig, plant: PlantResource) -> Iterator[dg.
 def version_of_a_moment(context: dg.OpExecutionContext, plant: PlantResource, asked: dict) -> str:
     """The model of what was known at one moment, made or found."""
     place = plant.open()
-    fits_of(place, Policy.model_validate(asked["policy"])).at(history_of(place).at(pd.to_datetime(asked["at"])))
-    context.log.info(f"model {asked['number']} of {asked['last']}, of what was known on {asked['at'][:10]}")
+    known = history_of(place).at(pd.to_datetime(asked["at"]))
+    made = fits_of(place, Policy.model_validate(asked["policy"])).find(known, needed=False)
+    less = "" if made else ": too few outcomes train"
+    context.log.info(f"model {asked['number']} of {asked['last']}, of what was known on {asked['at'][:10]}{less}")
     return asked["at"]
 
 
@@ -97,14 +99,15 @@ def replayed_scores(
 
 
 @dg.graph_asset(
-    ins={"snapshot_features": dg.AssetIn(dagster_type=dg.Nothing)},
+    ins={name: dg.AssetIn(dagster_type=dg.Nothing) for name in _READ},
     group_name="model",
     kinds={"lightgbm", "parquet"},
     description="The history replayed on the calendar: models made from what was known, tested and used as they would have been.",
 )
-def field_replay(snapshot_features):  # noqa: ANN001, ANN201 - Dagster composes it: the values are no values
+def field_replay(run_history, batch_summaries, snapshot_features):  # noqa: ANN001, ANN201 - Dagster composes it: no values
     """One step per training date, then all scores."""
-    return replayed_scores(training_moments(snapshot_features).map(version_of_a_moment).collect())
+    moments = training_moments(run_history, batch_summaries, snapshot_features)
+    return replayed_scores(moments.map(version_of_a_moment).collect())
 
 
 def _policies(place: Plant, config: ReplayConfig) -> dict[str, Policy]:

@@ -36,7 +36,7 @@ def test_set(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.Mate
     place = plant.open()
     verified(place)
     seal = write_test_set(place)
-    how = "scored by the versions before" if place.process.policy.test == "prequential" else "sealed"
+    how = "scored by the versions before" if seal.learnt else "sealed"
     context.log.info(f"test of {len(seal.batch_ids)} batches, {how}: {seal.sha256[:12]}")
     return dg.MaterializeResult(
         metadata={"batches": len(seal.batch_ids), "cut": seal.cut.isoformat(), "sha256": seal.sha256}
@@ -60,8 +60,7 @@ def training_set(
     place = plant.open()
     failed, seal = write_training_set(place)
     stored = place.features.read("training_set")
-    ids, prequential = stored.select(["batch_id"]).to_pandas(), place.process.policy.test == "prequential"
-    check = check_seal(ids, seal, place.table("batches"), place.labels(), prequential=prequential)
+    check = check_seal(stored.select(["batch_id"]).to_pandas(), seal, place.table("batches"), place.labels())
     yield dg.AssetCheckResult(
         check_name="sealed_test", passed=check.passed, metadata={"test_sha256": seal.sha256, "breaches": str(check)}
     )

@@ -9,6 +9,7 @@ import pytest
 
 from features.errors import ProcessError
 from features.process import LabelRule, ProcessDefinition, load_process
+from pipelines.sources.policy import PlantDefinition
 
 ROOT = Path(__file__).parents[2]
 HEAD = """[process]
@@ -46,7 +47,7 @@ def refusal(tmp_path: Path, text: str) -> str:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "processes").glob("*.toml")), ids=lambda p: p.stem)
 def test_every_shipped_definition_loads_under_its_own_name(path) -> None:
-    assert load_process(path).id == path.stem
+    assert load_process(path, PlantDefinition).id == path.stem
 
 
 def test_checkpoints_follow_from_a_step(tmp_path) -> None:

@@ -216,7 +216,7 @@ def test_a_torn_parquet_file_is_named_and_the_last_good_version_stands(tmp_path,
 
 
 @pytest.mark.slow
-def test_00_a_good_batch_between_two_checkpoints_is_decided(tmp_path) -> None:
+def test_00_the_clock_takes_nothing_from_the_support_of_a_batch_between_two_checkpoints(tmp_path) -> None:
     """B074 is B028, a good batch of training, moved to June; scored at a checkpoint and between two of them."""
     case = CASES / "00-between-checkpoints"
     folder = tmp_path / "hist"
@@ -231,8 +231,12 @@ def test_00_a_good_batch_between_two_checkpoints_is_decided(tmp_path) -> None:
         for column in copy.columns[copy.columns.str.endswith("_at")]:
             copy[column] = (pd.to_datetime(copy[column]) + (moved - start)).map(pd.Timestamp.isoformat)
         pd.concat([frame[frame["batch_id"] != "B074"], copy]).to_csv(folder / f"{name}.csv", index=False)
+    found = []
     for hour in (24, 25, 29):
         as_of = (moved + pd.Timedelta(hours=hour)).isoformat()
         scored = command("score", *options, "--as-of", as_of)
         [line] = [line for line in scored.stdout.splitlines() if line.startswith("B074")]
-        assert line.split()[1] == "low", scored.stdout
+        found.append((line[7:16].strip(), line.split()[-1]))
+    assert found == [found[0]] * 3
+    assert found[0][0] in ("none yet", "low")
+    assert found[0][1] == "sufficient"

@@ -146,15 +146,15 @@ def test_a_run_counts_a_repeated_row_as_a_repetition(clone, run) -> None:
 
 def test_every_step_is_announced_with_its_number_before_it_starts(ran) -> None:
     steps = re.findall(r" s  step (\d+) of (\d+): (.+)", ran.first.output)
-    assert [(int(n), of) for n, of, _ in steps] == [(n + 1, "10") for n in range(10)]
+    assert [(int(n), of) for n, of, _ in steps] == [(n + 1, "11") for n in range(11)]
     assert sorted(words for *_, words in steps) == sorted(DOING.values())
 
 
-def test_folds_trials_and_months_are_counted(ran) -> None:
+def test_models_and_months_are_counted(ran) -> None:
     output = ran.first.output
-    for line in ("forward folds: 1 of", "tuning: 1 of 2", "tuning: 2 of 2", "months summarised: 1 of 6", "rows read"):
+    for line in ("model 1 of 3", "model 3 of 3", "models: 3 of 3", "months summarised: 1 of 6", "rows read"):
         assert line in output
-    assert output.index("tuning: 1 of 2") < output.index("fitting the predictor") < output.index("step 8 of 10")
+    assert output.index("model 3 of 3") < output.index("fitting the predictor") < output.index("step 9 of 11")
 
 
 @pytest.mark.parametrize(

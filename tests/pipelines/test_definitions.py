@@ -49,7 +49,7 @@ def test_the_code_location_loads_with_all_assets(defs) -> None:
     dg.Definitions.validate_loadable(defs)
     assert {key.to_user_string() for key in defs.resolve_all_asset_keys()} == {
         "run_history", "batch_summaries", "snapshot_features", "in_progress_features", "training_set", "test_set",
-        "challenger", "validation_report", "serving_model", "risk_scores", "score_monitoring",
+        "field_replay", "challenger", "validation_report", "serving_model", "risk_scores", "score_monitoring",
     }  # fmt: skip
 
 
@@ -148,7 +148,7 @@ def test_an_asset_depends_on_what_it_reads_and_on_what_has_to_pass_before(defs, 
     }
     beside = {  # what is no table: the seal of the test set, checks that have to pass, aliases in the registry
         "training_set": {"test_set"},
-        "challenger": {"test_set", "training_set"},
+        "challenger": {"field_replay", "test_set", "training_set"},
         "serving_model": {"challenger"},
     }
     reads["challenger"] = reads.pop("challenger_and_report") - {"validation_report"}

@@ -113,7 +113,7 @@ def test_both_pages_start_and_stop_together_and_leave_no_process(started) -> Non
     deadline = time.monotonic() + START_WITHIN_S
     assert [answers(port, deadline) for port in ports] == [200, 200], (place.root / "dev.log").read_text()[-2000:]
     assert addresses_in((place.root / "dev.log"), deadline) == {f"http://127.0.0.1:{port}" for port in ports}
-    assert loaded_assets(ports[0]) == {"pipelines.definitions": 11}
+    assert loaded_assets(ports[0]) == {"pipelines.definitions": 12}
     assert len(processes_about(str(place.root))) >= 3
     begin = time.monotonic()
     process.send_signal(signal.SIGINT)

@@ -71,7 +71,8 @@ def test_the_wheel_simulates_and_runs_in_an_empty_folder(installed, tmp_path) ->
 def test_a_process_of_the_package_is_named_by_its_id(installed, tmp_path) -> None:
     code = (
         "import pipelines.settings as s; from features.process import load_process;"
-        "print(s.__file__); print(load_process(s.process_file('cart')).id)"
+        "from pipelines.sources.policy import PlantDefinition as P;"
+        "print(s.__file__); print(load_process(s.process_file('cart'), P).id)"
     )
     found = call(installed / "python", "-P", "-c", code, folder=tmp_path)
     path, name = found.stdout.splitlines()
