@@ -106,7 +106,9 @@ def replayed_scores(
 )
 def field_replay(run_history, batch_summaries, snapshot_features):  # noqa: ANN001, ANN201 - Dagster composes it: no values
     """One step per training date, then all scores."""
-    moments = training_moments(run_history, batch_summaries, snapshot_features)
+    moments = training_moments(
+        run_history=run_history, batch_summaries=batch_summaries, snapshot_features=snapshot_features
+    )
     return replayed_scores(moments.map(version_of_a_moment).collect())
 
 

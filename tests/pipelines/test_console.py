@@ -152,9 +152,9 @@ def test_every_step_is_announced_with_its_number_before_it_starts(ran) -> None:
 
 def test_models_and_months_are_counted(ran) -> None:
     output = ran.first.output
-    for line in ("model 1 of 3", "model 3 of 3", "models: 3 of 3", "months summarised: 1 of 6", "rows read"):
+    for line in ("model 1 of 4", "model 4 of 4", "models: 4 of 4", "months summarised: 1 of 6", "rows read"):
         assert line in output
-    assert output.index("model 3 of 3") < output.index("fitting the predictor") < output.index("step 9 of 11")
+    assert output.index("model 4 of 4") < output.index("fitting the predictor") < output.index("step 9 of 11")
 
 
 @pytest.mark.parametrize(

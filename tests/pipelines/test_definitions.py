@@ -8,6 +8,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+import pipelines.model_history
 from features.contracts import BATCH_SUMMARY, BATCHES, OBSERVATIONS, RUN_HISTORY, SNAPSHOT
 from models.registry import CHALLENGER, CHAMPION, RegisteredModel, Registry
 from models.scoring.score import Score
@@ -139,6 +140,9 @@ def test_an_asset_depends_on_what_it_reads_and_on_what_has_to_pass_before(defs, 
     for method in ("read", "files", "digest"):
         watch(monkeypatch, Store, method, reads)
     watch(monkeypatch, Registry, "predictor", reads)
+    monkeypatch.setattr(
+        pipelines.model_history, "_read", pipelines.model_history._read.__wrapped__
+    )  # each step reads itself
     prepared = definitions(prepare(clone.settings()))
     with dg.DagsterInstance.ephemeral() as instance:
         tags = every_month(months_since("2025-01"))
@@ -151,6 +155,8 @@ def test_an_asset_depends_on_what_it_reads_and_on_what_has_to_pass_before(defs, 
         "challenger": {"field_replay", "test_set", "training_set"},
         "serving_model": {"challenger"},
     }
+    steps = ("training_moments", "version_of_a_moment", "replayed_scores")
+    reads["field_replay"] = set().union(*(reads.pop(step) for step in steps))
     reads["challenger"] = reads.pop("challenger_and_report") - {"validation_report"}
     for asset in set(dependencies) - {"run_history", "validation_report"}:
         read = reads.get(asset, set()) - {asset, "feature_dictionary", "ingest"}  # they come with the asset before

@@ -14,7 +14,7 @@ from pipelines.main_job import prepare, run_job
 from pipelines.plant import Plant
 from pipelines.sources.folder import HistoryFolder
 from pipelines.storage import Commit
-from pipelines.training import check_seal, write_training_set
+from pipelines.training import check_seal, write_test_set, write_training_set
 
 
 def stored(plant) -> pd.DataFrame:
@@ -129,7 +129,11 @@ def test_new_readings_of_one_batch_change_its_month_only(clone) -> None:
         assert changed == ["2025-03"]
 
 
-def test_what_stood_on_both_sides_of_the_seal_is_named(plant) -> None:
+def test_what_stood_on_both_sides_of_the_seal_is_named(clone) -> None:
+    text = clone.process.read_text(encoding="utf-8") + '\n[policy]\ntest = "newest_quarter"\n'
+    clone.process.write_text(text, encoding="utf-8")
+    plant = Plant(clone.settings())
+    write_test_set(plant)
     failed, seal = write_training_set(plant)
     training = plant.features.read("training_set", columns=["batch_id"]).to_pandas()
     batches, labels = plant.table("batches"), plant.labels()
@@ -143,6 +147,17 @@ def test_what_stood_on_both_sides_of_the_seal_is_named(plant) -> None:
     assert check_seal(training, early, batches, labels).known_too_late
     assert isinstance(seal, Seal)
     assert set(failed.index) == set(training["batch_id"])
+
+
+def test_batches_that_tested_the_versions_before_train_the_next_one(plant) -> None:
+    failed, seal = write_training_set(plant)
+    batches, labels = plant.table("batches"), plant.labels()
+    assert seal.learnt
+    assert set(seal.batch_ids) < set(failed.index)
+    training = pd.DataFrame({"batch_id": failed.index})
+    assert check_seal(training, seal, batches, labels).passed
+    early = replace(seal, cut=seal.cut - pd.Timedelta(days=60))
+    assert check_seal(training, early, batches, labels).known_too_late
 
 
 def test_months_that_left_the_source_leave_the_features(clone) -> None:
