@@ -10,8 +10,8 @@ import pandas as pd
 
 from features.errors import TrainingError
 from models.backtest.calendar import Retraining, retrainings
-from models.backtest.fits import Fit, Fits
-from models.backtest.history import History, Known
+from models.backtest.fits import Fit, Fits, code_digest
+from models.backtest.history import History, Known, LookAheadError
 from models.backtest.prequential import finished
 from models.cohort.splits import seal_of
 from models.cohort.table import end_of_batches
@@ -23,6 +23,7 @@ from models.predictor import Predictor
 
 Progress = Callable[[str, int, int], None]
 LEAST = 5  # batches of each outcome before anything is trained, or before a test is read
+TOO_LITTLE = "too little known"
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Version:
         number: From 1.
         made_at: What became known before it trained.
         serves_from: When it came into use; None where it never did.
-        status: `served`, or `refused`.
-        sha256: Digest of the predictor.
+        status: `served`, `refused`, or `too little known`: no model can be made of what the policy leaves to train on.
+        sha256: Digest of the predictor; empty where none was made.
         n_known: Batches with a known outcome then.
         n_failed: How many of them failed.
         test_auroc: Of the batches that tested it, each at its last checkpoint; NaN where too few were known.
@@ -92,7 +93,7 @@ def replay(
         progress: Called after every model.
 
     Raises:
-        TrainingError: Too few outcomes of either kind are known at any time before the end.
+        TrainingError: Too few outcomes of either kind are known, or left by a window or a sealed test, at every training.
     """
     if dates is None:
         dates = retrainings(history.outcomes, policy, least=LEAST, started=history.started, until=until)
@@ -102,11 +103,26 @@ def replay(
     books = _Books(history, fits, until)
     for date in planned:
         known = history.at(date.at)
-        fit = fits.at(known)
-        books.add(date, fit, known, policy)
+        fit = fit_or_why_not(fits, known)
+        if isinstance(fit, Fit):
+            books.add(date, fit, known, policy)
+        elif date is planned[-1] and not books.any_made:
+            raise fit
+        else:
+            books.pass_over(date, known)
         if progress:
             progress("models", date.number, len(planned))
     return books.replayed()
+
+
+def fit_or_why_not(fits: Fits, known: Known) -> Fit | TrainingError:
+    """The model of what was known; or why there is none: a window, a sealed test or corrected labels leave too little."""
+    try:
+        return fits.at(known)
+    except LookAheadError:
+        raise
+    except TrainingError as error:
+        return error
 
 
 def too_short(history: History) -> TrainingError:
@@ -151,6 +167,16 @@ class _Books:
         self._subjects[date.number] = _subjects(known)
         if not refused:
             self._serving.append((date.number, date.serves_from, predictor))
+
+    @property
+    def any_made(self) -> bool:
+        """Whether there is a model."""
+        return bool(self._models)
+
+    def pass_over(self, date: Retraining, known: Known) -> None:
+        """Note a training at which no model can be made: the version before goes on serving."""
+        n, n_failed = len(known.outcomes), int(known.outcomes["failed"].sum())
+        self._versions.append(Version(date.number, date.at, None, TOO_LITTLE, "", n, n_failed, np.nan, 0, 0))
 
     def given(self, known: Known) -> pd.DataFrame:
         """Prequential scores of the batches whose outcome is known: each by the newest model made before it started."""
@@ -218,8 +244,10 @@ class _Books:
                 observations=history.observations, contributions=False,
             ).rows  # fmt: skip
 
-        labels = history.log[history.log["batch_id"].isin(rows["batch_id"])]
-        return self._fits.kept(f"given-{predictor.sha256[:32]}", [rows, labels], made).assign(version=number)
+        tables = (history.batches, history.log, history.observations)
+        read = [table[table["batch_id"].isin(rows["batch_id"])] for table in tables if table is not None]
+        name = f"given-{predictor.sha256[:32]}-{code_digest()[:16]}"
+        return self._fits.kept(name, [rows, *read], made).assign(version=number)
 
 
 _LATER = pd.Timedelta(microseconds=1)

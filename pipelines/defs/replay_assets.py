@@ -7,7 +7,8 @@ import dagster as dg
 import pandas as pd
 from upath import UPath
 
-from models.backtest.replay import too_short
+from models.backtest.fits import Fit
+from models.backtest.replay import fit_or_why_not, too_short
 from models.policy import Policy, load_policy
 from pipelines.backtest import backtest, fits_of, known_until, log_backtest, training_dates, write_backtest
 from pipelines.defs.resources import PlantResource
@@ -64,8 +65,10 @@ def training_moments(config: ReplayConfig, plant: PlantResource) -> Iterator[dg.
 def version_of_a_moment(context: dg.OpExecutionContext, plant: PlantResource, asked: dict) -> str:
     """The model of what was known at one moment, made or found."""
     place = plant.open()
-    fits_of(place, Policy.model_validate(asked["policy"])).at(history_of(place).at(pd.to_datetime(asked["at"])))
-    context.log.info(f"model {asked['number']} of {asked['last']}, of what was known on {asked['at'][:10]}")
+    fits = fits_of(place, Policy.model_validate(asked["policy"]))
+    found = fit_or_why_not(fits, history_of(place).at(pd.to_datetime(asked["at"])))
+    why_not = "" if isinstance(found, Fit) else f": none ({found.what})"
+    context.log.info(f"model {asked['number']} of {asked['last']}, of what was known on {asked['at'][:10]}{why_not}")
     return asked["at"]
 
 
