@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -96,7 +97,7 @@ def replay(
         TrainingError: Too few outcomes of either kind are known, or left by a window or a sealed test, at every training.
     """
     if dates is None:
-        dates = retrainings(history.outcomes, policy, least=LEAST, started=history.started, until=until)
+        dates = retrainings(history.first_outcomes, policy, least=LEAST, started=history.started, until=until)
     if not dates:
         raise too_short(history)
     planned = tuple(dates)
@@ -205,9 +206,9 @@ class _Books:
     def replayed(self) -> Replayed:
         """Score every batch with the version that served when it started."""
         ends = [begin for _, begin, _ in self._serving[1:]]
-        ends.append(max(self._moment, self._history.scored["started_at"].max() + _LATER))
+        ends.append(max(self._last.moment, self._history.scored["started_at"].max() + _LATER))
         parts, predictors = [], {}
-        decided = self._history.at(self._moment).outcomes["batch_id"]
+        decided = self._last.outcomes["batch_id"]
         for (number, begin, predictor), end in zip(self._serving, ends, strict=True):
             rows = self._rows(begin, end, number)
             rows = rows[rows["batch_id"].isin(decided)]
@@ -219,14 +220,14 @@ class _Books:
                 f"{self._history.process.id}: no batch with an outcome started after a model served",
                 remedy="Give a longer --history.",
             )
-        given = self.given(self._history.at(self._moment))
+        given = self.given(self._last)
         versions = pd.DataFrame([asdict(version) for version in self._versions])
         return Replayed(versions, predictors, pd.concat(parts, ignore_index=True), given)
 
-    @property
-    def _moment(self) -> pd.Timestamp:
-        """What became known at it or later plays no part."""
-        return self._until or self._history.outcomes["known_at"].max() + _LATER
+    @cached_property
+    def _last(self) -> Known:
+        """What is known at the end of the replay: what became known at it or later plays no part."""
+        return self._history.at(self._until or self._history.log["label_available_at"].max() + _LATER)
 
     def _rows(self, begin: pd.Timestamp, end: pd.Timestamp, version: int) -> pd.DataFrame:
         """Rows to be scored of batches that started in a stretch of time and whose subject the version does not know."""
@@ -240,11 +241,11 @@ class _Books:
         def made() -> pd.DataFrame:
             seal = seal_of(history.process.id, rows["started_at"].min(), tuple(rows["batch_id"].unique()))
             return score_test(
-                history.process, predictor, rows, history.features, history.batches, history.log, seal,
+                history.process, predictor, rows, history.features, history.batches, self._last.log, seal,
                 observations=history.observations, contributions=False,
             ).rows  # fmt: skip
 
-        tables = (history.batches, history.log, history.observations)
+        tables = (history.batches, self._last.log, history.observations)
         read = [table[table["batch_id"].isin(rows["batch_id"])] for table in tables if table is not None]
         name = f"given-{predictor.sha256[:32]}-{code_digest()[:16]}"
         return self._fits.kept(name, [rows, *read], made).assign(version=number)
