@@ -1,6 +1,6 @@
 import numpy as np
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.backtest.calendar import Retraining, retrainings
@@ -84,6 +84,7 @@ def test_a_version_serves_after_its_approval() -> None:
     assert days(found) == [6, 11, 16]
 
 
+@settings(max_examples=40)
 @given(
     st.integers(5, 150), st.integers(1, 80), st.integers(1, 12), st.integers(1, 6), st.booleans(), st.integers(1, 8)
 )
@@ -97,6 +98,7 @@ def test_the_dates_of_a_longer_history_are_among_those_of_a_shorter_one(n, more,
         assert {date.at for date in long if date.at <= last} <= {date.at for date in short} or not short
 
 
+@settings(max_examples=40)
 @given(st.integers(1, 100), st.integers(1, 40), st.integers(1, 10))
 def test_dates_ascend_have_enough_before_them_and_a_start_after_them(n, every, least) -> None:
     known, started = outcomes(n)
