@@ -14,7 +14,7 @@ from features.errors import BatchguardError
 from models.backtest.calendar import Retraining, retrainings
 from models.backtest.figures import field_table, side_by_side
 from models.backtest.fits import Fits
-from models.backtest.history import outcomes_of
+from models.backtest.history import first_outcomes_of
 from models.backtest.replay import LEAST, Replayed, replay, too_short
 from models.evaluation.evaluate import SIMULATED
 from models.policy import Policy
@@ -64,7 +64,7 @@ def training_dates(plant: Plant, policy: Policy, until: pd.Timestamp | None = No
         TrainingError: Too little is known at any time before the newest batches.
     """
     batches = plant.table("batches")
-    outcomes, started = outcomes_of(batches, plant.labels()), batches.set_index("batch_id")["started_at"]
+    outcomes, started = first_outcomes_of(batches, plant.labels()), batches.set_index("batch_id")["started_at"]
     dates = retrainings(outcomes, policy, least=LEAST, started=started, until=until)
     if not dates:
         raise too_short(plant.process.id, outcomes)

@@ -56,7 +56,7 @@ def rival(history: History, policy: Policy, method: Rival, *, between: bool = Tr
 
 def dates_of(history: History, policy: Policy) -> tuple[Retraining, ...]:
     """The trainings that a policy asks for."""
-    return retrainings(history.outcomes, policy, least=LEAST, started=history.started)
+    return retrainings(history.first_outcomes, policy, least=LEAST, started=history.started)
 
 
 def newest_batches(scores: pd.DataFrame, history: History, first: int) -> pd.DataFrame:

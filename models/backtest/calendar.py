@@ -43,7 +43,7 @@ def retrainings(
     that gives none with batches after it is halved until it does: a young plant tests early.
 
     Args:
-        outcomes: `models.backtest.history.outcomes_of`.
+        outcomes: `models.backtest.history.History.first_outcomes`.
         policy: Interval, number, delay.
         least: Failures, and successes, without which nothing is trained.
         started: `started_at` by batch_id: after the newest start of a batch with an outcome there is nothing to test.
@@ -64,7 +64,7 @@ def retrainings(
         factor *= 2
     while not dates and factor > _FINEST:
         factor /= 2
-        dates = dates_at(factor)
+        dates = dates_at(factor)[: policy.most_retrainings]
     served = (pd.Series(dates, dtype="datetime64[us, UTC]") + pd.Timedelta(hours=policy.approval_delay_h)).tolist()
     return tuple(Retraining(i, at, then) for i, (at, then) in enumerate(zip(dates, served, strict=True), start=1))
 

@@ -21,8 +21,8 @@ from pandas.util import hash_pandas_object
 
 from features.dictionary import Feature
 from features.digests import features_digest, module_digests
-from features.errors import TrainingError
-from models.backtest.history import Known, LookAheadError
+from features.errors import StorageError
+from models.backtest.history import Known
 from models.cohort.follow_up import follow_up_weights
 from models.cohort.splits import Seal, nothing_sealed, seal_test
 from models.cohort.table import before_the_label
@@ -87,6 +87,7 @@ class Fits:
 
         Raises:
             TrainingError: Too few outcomes of either kind.
+            StorageError: The stored model was changed after it was made.
         """
         weights = self.weights(known)
         key = self._key(known, weights)
@@ -94,8 +95,7 @@ class Fits:
         if not (place / "fit.json").exists():
             self._make(known, weights, place)
             self._made(key)
-        out_of_fold = pd.read_parquet(place / "out_of_fold.parquet")
-        return Fit(Predictor.load(place / "predictor"), out_of_fold, place, self._seal(known))
+        return Fit(*_read(place), place, self._seal(known))
 
     def trained(self, known: Known, weights: pd.Series) -> Trained:
         """Fit, with everything that is to be reported of it."""
@@ -107,24 +107,6 @@ class Fits:
             seal=self._seal(known), plan=self._policy.plan(process, trials=self._trials),
             weights=weights,
         )  # fmt: skip
-
-    def find(self, known: Known, *, needed: bool) -> Fit | None:
-        """The model of what was known; None where too little trains and it is not needed: a plant's first dates.
-
-        What the window, the follow-up or a sealed test take away may leave too few of what was known.
-
-        Raises:
-            TrainingError: Too few outcomes of either kind, and the model is needed.
-            LookAheadError: A step asked for what was not available.
-        """
-        try:
-            return self.at(known)
-        except LookAheadError:
-            raise
-        except TrainingError:
-            if needed:
-                raise
-            return None
 
     def weights(self, known: Known) -> pd.Series:
         """The batches that train, with their weights: those of the window whose follow-up is long enough."""
@@ -148,7 +130,13 @@ class Fits:
             trained.predictor.save(beside / "predictor")
             columns = ["batch_id", "checkpoint_h", "as_of", "end_at", "failed", "log_odds"]
             trained.out_of_fold[columns].to_parquet(beside / "out_of_fold.parquet", index=False)
-            about = {"moment": known.moment.isoformat(), "batches": len(weights), "failed": int(trained.failed.sum())}
+            about = {
+                "moment": known.moment.isoformat(),
+                "batches": len(weights),
+                "failed": int(trained.failed.sum()),
+                "predictor": trained.predictor.sha256,
+                "out_of_fold": _file_sha256(beside / "out_of_fold.parquet"),
+            }
             (beside / "fit.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
             if not place.exists():  # another process may have made it meanwhile: it is the same
                 beside.rename(place)
@@ -169,6 +157,25 @@ class Fits:
             )),
         ]  # fmt: skip
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
+
+
+def _read(place: Path) -> tuple[Predictor, pd.DataFrame]:
+    """Predictor and out-of-fold scores of a stored model, as they were when it was made."""
+    stored = place / "out_of_fold.parquet"
+    try:
+        about = json.loads((place / "fit.json").read_text(encoding="utf-8"))
+        if _file_sha256(stored) != about["out_of_fold"]:
+            raise StorageError(f"{stored} was changed after it was written")
+        return Predictor.load(place / "predictor", sha256=about["predictor"]), pd.read_parquet(stored)
+    except StorageError as error:
+        what = error.what
+    except (OSError, ValueError, KeyError):
+        what = f"model {place}: a file is missing or cannot be read"
+    raise StorageError(what, remedy=f"Remove the folder {place}: the model is made again.")
+
+
+def _file_sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def raw_scores(predictor: Predictor, rows: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:
@@ -209,6 +216,9 @@ def kept(folder: Path, name: str, inputs: Sequence[pd.DataFrame], make: Callable
         name: What it is.
         inputs: What it is made from; other ones have another file.
         make: Makes it.
+
+    Raises:
+        StorageError: The stored frame is damaged.
     """
     digest = hashlib.sha256("".join(frame_sha256(frame) for frame in inputs).encode()).hexdigest()
     path = folder / f"{name}-{digest[:32]}.parquet"
@@ -216,4 +226,7 @@ def kept(folder: Path, name: str, inputs: Sequence[pd.DataFrame], make: Callable
         beside = path.with_name(f".{path.name}.{os.getpid()}")
         make().to_parquet(beside, index=False)
         beside.replace(path)
-    return pd.read_parquet(path)
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError):  # pyarrow's own errors are among them
+        raise StorageError(f"{path} cannot be read", remedy="Remove the file: it is made again.") from None

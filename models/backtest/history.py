@@ -63,6 +63,15 @@ class History:
         """Batches with an outcome, in the order in which it was first known: `batch_id`, `failed` (as known today), `known_at`."""
         return outcomes_of(self.batches, self.log)
 
+    @cached_property
+    def first_outcomes(self) -> pd.DataFrame:
+        """The first outcome that each batch ever had, in the order in which they were known: what is corrected later moves none.
+
+        Returns:
+            `batch_id`, `failed` as first known, `known_at`: what the dates of trainings are counted by.
+        """
+        return first_outcomes_of(self.batches, self.log)
+
 
 @dataclass(frozen=True, eq=False)
 class Known:
@@ -145,3 +154,11 @@ def outcomes_of(batches: pd.DataFrame, log: pd.DataFrame) -> pd.DataFrame:
     labels = labels[~labels["censored"]].reset_index().rename(columns={"first_available_at": "known_at"})
     rows = labels[labels["batch_id"].isin(batches["batch_id"])]
     return rows.sort_values(["known_at", "batch_id"])[["batch_id", "failed", "known_at"]].reset_index(drop=True)
+
+
+def first_outcomes_of(batches: pd.DataFrame, log: pd.DataFrame) -> pd.DataFrame:
+    """The first uncensored outcome of each batch, in the order in which they were known: `batch_id`, `failed`, `known_at`."""
+    rows = log[~log["censored"] & log["batch_id"].isin(batches["batch_id"])]
+    first = rows.sort_values(["batch_id", "revision"]).drop_duplicates("batch_id")
+    first = first.rename(columns={"label_available_at": "known_at"}).sort_values(["known_at", "batch_id"])
+    return first[["batch_id", "failed", "known_at"]].reset_index(drop=True)

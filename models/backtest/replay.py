@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from features.errors import TrainingError
 from models.backtest.calendar import Retraining, retrainings
-from models.backtest.fits import Fit, Fits
-from models.backtest.history import History, Known
+from models.backtest.fits import Fit, Fits, code_digest
+from models.backtest.history import History, Known, LookAheadError
 from models.backtest.prequential import finished
 from models.cohort.splits import seal_of
 from models.cohort.table import end_of_batches
@@ -23,6 +24,7 @@ from models.predictor import Predictor
 
 Progress = Callable[[str, int, int], None]
 LEAST = 5  # batches of each outcome before anything is trained, or before a test is read
+TOO_LITTLE = "too little known"
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class Version:
         number: From 1.
         made_at: What became known before it trained.
         serves_from: When it came into use; None where it never did.
-        status: `served`, or `refused`.
-        sha256: Digest of the predictor.
+        status: `served`, `refused`, or `too little known`: no model can be made of what the policy leaves to train on.
+        sha256: Digest of the predictor; empty where none was made.
         n_known: Batches with a known outcome then.
         n_failed: How many of them failed.
         test_auroc: Of the batches that tested it, each at its last checkpoint; NaN where too few were known.
@@ -92,24 +94,36 @@ def replay(
         progress: Called after every model.
 
     Raises:
-        TrainingError: Too few outcomes of either kind are known at any time before the end.
+        TrainingError: Too few outcomes of either kind are known, or left by a window or a sealed test, at every training.
     """
     if dates is None:
-        dates = retrainings(history.outcomes, policy, least=LEAST, started=history.started, until=until)
+        dates = retrainings(history.first_outcomes, policy, least=LEAST, started=history.started, until=until)
     if not dates:
         raise too_short(history.process.id, history.outcomes)
     planned = tuple(dates)
     books = _Books(history, fits, until)
     for date in planned:
         known = history.at(date.at)
-        fit = fits.find(known, needed=books.has_versions)
-        if fit is not None:
+        fit = fit_or_why_not(fits, known)
+        if isinstance(fit, Fit):
             books.add(date, fit, known, policy)
+        elif date is planned[-1] and not books.any_made:
+            raise fit
+        else:
+            books.pass_over(date, known)
         if progress:
             progress("models", date.number, len(planned))
-    if not books.has_versions:
-        raise too_short(history.process.id, history.outcomes)
     return books.replayed()
+
+
+def fit_or_why_not(fits: Fits, known: Known) -> Fit | TrainingError:
+    """The model of what was known; or why there is none: a window, a sealed test or corrected labels leave too little."""
+    try:
+        return fits.at(known)
+    except LookAheadError:
+        raise
+    except TrainingError as error:
+        return error
 
 
 def too_short(process_id: str, outcomes: pd.DataFrame) -> TrainingError:
@@ -137,11 +151,6 @@ class _Books:
         self._subject_of = history.batches.set_index("batch_id")["subject_key"]
         self._end = end_of_batches(history.batches, history.log, history.process).set_index("batch_id")["end_at"]
 
-    @property
-    def has_versions(self) -> bool:
-        """Whether a model was made."""
-        return bool(self._models)
-
     def add(self, date: Retraining, fit: Fit, known: Known, policy: Policy) -> None:
         """Test the newest model, and let it serve if its test is good enough."""
         given = self.given(known)
@@ -159,6 +168,16 @@ class _Books:
         self._subjects[date.number] = _subjects(known)
         if not refused:
             self._serving.append((date.number, date.serves_from, predictor))
+
+    @property
+    def any_made(self) -> bool:
+        """Whether there is a model."""
+        return bool(self._models)
+
+    def pass_over(self, date: Retraining, known: Known) -> None:
+        """Note a training at which no model can be made: the version before goes on serving."""
+        n, n_failed = len(known.outcomes), int(known.outcomes["failed"].sum())
+        self._versions.append(Version(date.number, date.at, None, TOO_LITTLE, "", n, n_failed, np.nan, 0, 0))
 
     def given(self, known: Known) -> pd.DataFrame:
         """Prequential scores of the batches whose outcome is known: each by the newest model made before it started."""
@@ -187,9 +206,9 @@ class _Books:
     def replayed(self) -> Replayed:
         """Score every batch with the version that served when it started."""
         ends = [begin for _, begin, _ in self._serving[1:]]
-        ends.append(max(self._moment, self._history.scored["started_at"].max() + _LATER))
+        ends.append(max(self._last.moment, self._history.scored["started_at"].max() + _LATER))
         parts, predictors = [], {}
-        decided = self._history.at(self._moment).outcomes["batch_id"]
+        decided = self._last.outcomes["batch_id"]
         for (number, begin, predictor), end in zip(self._serving, ends, strict=True):
             rows = self._rows(begin, end, number)
             rows = rows[rows["batch_id"].isin(decided)]
@@ -201,14 +220,14 @@ class _Books:
                 f"{self._history.process.id}: no batch with an outcome started after a model served",
                 remedy="Give a longer --history.",
             )
-        given = self.given(self._history.at(self._moment))
+        given = self.given(self._last)
         versions = pd.DataFrame([asdict(version) for version in self._versions])
         return Replayed(versions, predictors, pd.concat(parts, ignore_index=True), given)
 
-    @property
-    def _moment(self) -> pd.Timestamp:
-        """What became known at it or later plays no part."""
-        return self._until or self._history.outcomes["known_at"].max() + _LATER
+    @cached_property
+    def _last(self) -> Known:
+        """What is known at the end of the replay: what became known at it or later plays no part."""
+        return self._history.at(self._until or self._history.log["label_available_at"].max() + _LATER)
 
     def _rows(self, begin: pd.Timestamp, end: pd.Timestamp, version: int) -> pd.DataFrame:
         """Rows to be scored of batches that started in a stretch of time and whose subject the version does not know."""
@@ -222,12 +241,14 @@ class _Books:
         def made() -> pd.DataFrame:
             seal = seal_of(history.process.id, rows["started_at"].min(), tuple(rows["batch_id"].unique()))
             return score_test(
-                history.process, predictor, rows, history.features, history.batches, history.log, seal,
+                history.process, predictor, rows, history.features, history.batches, self._last.log, seal,
                 observations=history.observations, contributions=False,
             ).rows  # fmt: skip
 
-        labels = history.log[history.log["batch_id"].isin(rows["batch_id"])]
-        return self._fits.kept(f"given-{predictor.sha256[:32]}", [rows, labels], made).assign(version=number)
+        tables = (history.batches, self._last.log, history.observations)
+        read = [table[table["batch_id"].isin(rows["batch_id"])] for table in tables if table is not None]
+        name = f"given-{predictor.sha256[:32]}-{code_digest()[:16]}"
+        return self._fits.kept(name, [rows, *read], made).assign(version=number)
 
 
 _LATER = pd.Timedelta(microseconds=1)

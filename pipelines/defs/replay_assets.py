@@ -7,6 +7,8 @@ import dagster as dg
 import pandas as pd
 from upath import UPath
 
+from models.backtest.fits import Fit
+from models.backtest.replay import fit_or_why_not
 from models.policy import Policy, load_policy
 from pipelines.backtest import backtest, fits_of, known_until, log_backtest, training_dates, write_backtest
 from pipelines.defs.resources import PlantResource
@@ -64,10 +66,10 @@ def training_moments(config: ReplayConfig, plant: PlantResource) -> Iterator[dg.
 def version_of_a_moment(context: dg.OpExecutionContext, plant: PlantResource, asked: dict) -> str:
     """The model of what was known at one moment, made or found."""
     place = plant.open()
-    known = history_of(place).at(pd.to_datetime(asked["at"]))
-    made = fits_of(place, Policy.model_validate(asked["policy"])).find(known, needed=False)
-    less = "" if made else ": too few outcomes train"
-    context.log.info(f"model {asked['number']} of {asked['last']}, of what was known on {asked['at'][:10]}{less}")
+    fits = fits_of(place, Policy.model_validate(asked["policy"]))
+    found = fit_or_why_not(fits, history_of(place).at(pd.to_datetime(asked["at"])))
+    why_not = "" if isinstance(found, Fit) else f": none ({found.what})"
+    context.log.info(f"model {asked['number']} of {asked['last']}, of what was known on {asked['at'][:10]}{why_not}")
     return asked["at"]
 
 

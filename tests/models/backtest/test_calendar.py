@@ -1,0 +1,112 @@
+import numpy as np
+import pandas as pd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.backtest.calendar import Retraining, retrainings
+from models.policy import Policy
+from tests.models.plant import utc
+
+BEGIN, NEXT = utc("2026-03-01"), pd.Timedelta(microseconds=1)
+DAY = pd.Timedelta(days=1)
+
+
+def outcomes(n: int) -> tuple[pd.DataFrame, pd.Series]:
+    """Batch i starts on day i and is known on day i + 2; every second one failed."""
+    ids = [f"B{i:03d}" for i in range(n)]
+    started = pd.Series(BEGIN + DAY * np.arange(n), index=ids)
+    known = pd.DataFrame({"batch_id": ids, "failed": np.arange(n) % 2 == 1, "known_at": (started + 2 * DAY).to_numpy()})
+    known["known_at"] = pd.to_datetime(known["known_at"], utc=True).astype("datetime64[us, UTC]")
+    return known, started
+
+
+def dates(n: int, *, least: int = 1, until: pd.Timestamp | None = None, **rules: object) -> tuple[Retraining, ...]:
+    known, started = outcomes(n)
+    return retrainings(known, Policy.model_validate(rules), least=least, started=started, until=until)
+
+
+def days(found: tuple[Retraining, ...]) -> list[float]:
+    return [(date.at - NEXT - BEGIN) / DAY for date in found]
+
+
+def test_dates_by_outcomes_follow_every_so_many_of_them() -> None:
+    found = dates(20, retrain_every_outcomes=5)
+    assert days(found) == [6, 11, 16]  # the twentieth is known after the last start
+    assert [date.number for date in found] == [1, 2, 3]
+
+
+def test_dates_by_days_are_counted_from_the_first_known_outcome() -> None:
+    assert days(dates(20, retrain_every_days=7)) == [9, 16]
+    assert days(dates(20, retrain_every_days=2.5)) == [4.5, 7, 9.5, 12, 14.5, 17]
+
+
+def test_what_was_known_at_a_date_is_known_before_it() -> None:
+    known, _ = outcomes(20)
+    (first, *_) = dates(20, retrain_every_outcomes=5)
+    assert (known["known_at"] < first.at).sum() == 5
+
+
+def test_nothing_is_trained_before_enough_of_both_kinds_are_known() -> None:
+    assert days(dates(20, least=4, retrain_every_outcomes=1))[:2] == [
+        9,
+        10,
+    ]  # the eighth, on day 9, is the fourth failure
+    assert dates(20, least=11, retrain_every_outcomes=1) == ()
+    known, started = outcomes(20)
+    assert retrainings(known.assign(failed=False), Policy(), least=1, started=started) == ()
+    assert retrainings(known[:0], Policy(), least=1, started=started) == ()
+
+
+def test_too_many_trainings_double_the_interval() -> None:
+    assert days(dates(40, retrain_every_outcomes=5, most_retrainings=7)) == [6, 11, 16, 21, 26, 31, 36]
+    assert days(dates(40, retrain_every_outcomes=5, most_retrainings=6)) == [11, 21, 31]
+    assert days(dates(40, retrain_every_outcomes=5, most_retrainings=2)) == [21]
+    assert days(dates(40, retrain_every_days=5, most_retrainings=3)) == [12, 22, 32]
+
+
+def test_a_young_plant_halves_the_interval_until_a_batch_starts_after_a_training() -> None:
+    assert days(dates(20, retrain_every_outcomes=24)) == [13]
+    assert days(dates(20, retrain_every_days=40)) == [12]
+    assert days(dates(9, retrain_every_outcomes=400)) == [7]  # the finest: six outcomes
+
+
+def test_the_newest_start_ends_the_calendar() -> None:
+    known, started = outcomes(20)
+    assert days(retrainings(known, Policy(retrain_every_outcomes=8), least=1, started=started)) == [9, 17]
+    earlier = started.where(started <= BEGIN + 17 * DAY, BEGIN)  # a moment before what is known on that day trains
+    assert days(retrainings(known, Policy(retrain_every_outcomes=8), least=1, started=earlier)) == [9]
+
+
+def test_what_is_known_from_a_moment_on_gives_no_date() -> None:
+    assert days(dates(20, retrain_every_outcomes=5, until=BEGIN + 16 * DAY)) == [6, 11]
+
+
+def test_a_version_serves_after_its_approval() -> None:
+    found = dates(20, retrain_every_outcomes=5, approval_delay_h=36)
+    assert [(date.serves_from - date.at) / DAY for date in found] == [1.5] * 3
+    assert days(found) == [6, 11, 16]
+
+
+@settings(max_examples=40)
+@given(st.integers(5, 150), st.integers(1, 80), st.integers(1, 12), st.integers(1, 6), st.booleans(), st.integers(1, 8))
+def test_the_dates_of_a_longer_history_are_among_those_of_a_shorter_one(n, more, every, most, by_days, least) -> None:
+    rules = {("retrain_every_days" if by_days else "retrain_every_outcomes"): every, "most_retrainings": most}
+    short, long = (dates(count, least=least, **rules) for count in (n, n + more))
+    assert len(long) <= most
+    grid = [
+        BEGIN + NEXT + DAY * day for day in (range(2 + every, 999, every) if by_days else range(1 + every, 999, every))
+    ]
+    if {date.at for date in short} <= set(grid):  # it was not halved
+        last = BEGIN + DAY * (n - 1)
+        assert {date.at for date in long if date.at <= last} <= {date.at for date in short} or not short
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 100), st.integers(1, 40), st.integers(1, 10))
+def test_dates_ascend_have_enough_before_them_and_a_start_after_them(n, every, least) -> None:
+    known, started = outcomes(n)
+    for i, date in enumerate(found := dates(n, least=least, retrain_every_outcomes=every)):
+        before = known.loc[known["known_at"] < date.at, "failed"]
+        assert min(before.sum(), (~before).sum()) >= least
+        assert date.at <= started.max()
+        assert i == 0 or found[i - 1].at < date.at
