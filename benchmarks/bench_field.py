@@ -9,23 +9,24 @@ and keeps the figures of the others; `--folder` keeps ingested data and models f
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.field import cost, endpoint_month, kills, sets, tablets
 from benchmarks.field.dated import data_folder
 from benchmarks.record import RESULTS, write
 
 NAME = "field"
-PARTS = ("tablets", "sets", "endpoint", "kills", "time")
+PARTS = {"tablets": "tablets", "sets": "sets", "endpoint": "endpoint_month", "kills": "kills", "time": "cost"}
 
 
 def main() -> None:
     """Measure, print, record."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--part", choices=PARTS, action="append", help="measure this part alone; may be repeated")
+    parser.add_argument(
+        "--part", choices=tuple(PARTS), action="append", help="measure this part alone; may be repeated"
+    )
     parser.add_argument("--set", action="append", default=[], help="of the part 'sets', this data set alone")
     parser.add_argument("--folder", type=Path, help="keep ingested data and models here")
     args = parser.parse_args()
@@ -35,18 +36,15 @@ def main() -> None:
             if part in ("tablets", "sets") and not data_folder().is_dir():
                 print(f"{part}: skipped, no folder {data_folder()}; set BATCHGUARD_REAL_DATA")
                 continue
-            record(part, measures(folder, tuple(args.set))[part]())
+            record(part, measured(part, folder, tuple(args.set)))
 
 
-def measures(folder: Path, names: tuple[str, ...]) -> dict[str, Callable[[], list[dict[str, object]]]]:
-    """What measures each part."""
-    return {
-        "tablets": lambda: tablets.figures(folder / "all"),
-        "sets": lambda: sets.figures(folder / "all", names),
-        "endpoint": endpoint_month.figures,
-        "kills": kills.figures,
-        "time": cost.figures,
-    }
+def measured(part: str, folder: Path, names: tuple[str, ...]) -> list[dict[str, object]]:
+    """The figures of a part; its module is imported when it is measured."""
+    module = importlib.import_module(f"benchmarks.field.{PARTS[part]}")
+    if part == "tablets":
+        return module.figures(folder / "all")
+    return module.figures(folder / "all", names) if part == "sets" else module.figures()
 
 
 def record(part: str, figures: list[dict[str, object]]) -> None:

@@ -18,7 +18,7 @@ from benchmarks.field.measures import differences, measured
 from benchmarks.field.replays import alike, as_probability, product, rival
 from benchmarks.field.rivals import RIVALS, Rival, TestRows, TrainRows
 from benchmarks.field.series import of_series
-from benchmarks.field.undated import UNDATED
+from benchmarks.field.undated import UNDATED, UndatedSet
 from benchmarks.record import figure
 from models.policy import Policy
 
@@ -52,9 +52,9 @@ def _dated(data: DataSet, folder: Path) -> Figures:
     return _compared(data.title, alike(frames), data.note)
 
 
-def _undated(name: str, data: object) -> Figures:
+def _undated(name: str, data: UndatedSet) -> Figures:
     """Grouped folds: no batch of a group is predicted by a model that saw another of it."""
-    rows, failed, groups = data.rows, data.failed, data.groups  # ty: ignore[unresolved-attribute] - UndatedSet
+    rows, failed, groups = data.rows, data.failed, data.groups
     order = pd.Index(rows["batch_id"].drop_duplicates())
     y, group = failed.reindex(order).to_numpy(bool), groups.reindex(order).to_numpy()
     frames: dict[str, list[pd.DataFrame]] = {method: [] for method in RIVALS}
@@ -70,7 +70,7 @@ def _undated(name: str, data: object) -> Figures:
         each = pd.concat(parts).groupby(["batch_id", "checkpoint_h"], as_index=False)["score"].mean()
         each = each.assign(failed=each["batch_id"].map(failed).astype(bool), as_of=pd.Timestamp(0, tz="UTC"))
         made[method] = _stated(method, each)
-    return _compared(f"{name} (no dates: grouped folds)", made, str(getattr(data, "note", "")))
+    return _compared(f"{name} (no dates: grouped folds)", made, data.note)
 
 
 def _stated(method: str, scores: pd.DataFrame) -> pd.DataFrame:
