@@ -71,7 +71,7 @@ def run(
     max_quarantined: QuarantineOption = None,
     accept_removed: RemovedOption = False,
     as_of: AsOfOption = "now",
-    trials: TrialsOption = 12,
+    trials: TrialsOption = 1,
 ) -> None:
     """Ingest, make features, train, evaluate and score: all Dagster assets in one run."""
     from pipelines.console import show
@@ -102,7 +102,7 @@ def run(
 @app.command()
 @one_line_errors
 def train(
-    process: ProcessOption, history: HistoryOption, data_dir: DataOption = Path("var"), trials: TrialsOption = 12
+    process: ProcessOption, history: HistoryOption, data_dir: DataOption = Path("var"), trials: TrialsOption = 1
 ) -> None:
     """Train and validate a challenger from the stored run history."""
     _job("retrain", Settings(process, history, data_dir, as_of="history", trials=trials))

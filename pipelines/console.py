@@ -143,7 +143,9 @@ def _show_test(result: dict[str, Any], console: Console) -> None:
 
     test = result["test"]
     console.print()
-    _say(console, f"Sealed test: {test['n_batches']} newest batches, {test['n_failed']} failed")
+    counts = f"{test['n_batches']} batches, {test['n_failed']} failed"
+    how = "each scored by the newest model made before it started" if test["prequential"] else "the newest, sealed"
+    _say(console, f"Test: {counts}, {how}")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
     for name in ("at", "batches", "failed", "AUROC (95 %)", "AUPRC", "Brier"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -203,7 +203,7 @@ class _Ingest:
             wanted = self.process[parameter]
             how = describe(wanted.unit_aliases.get(unit, unit), wanted.unit)
             report.converted[f"{parameter} from {unit} to {wanted.unit} ({how})"] += n
-        if "quality" in part.kept:
+        if table.name == "observations":  # a batch may have an attribute of that name
             report.bad.update(part.kept.loc[part.kept["quality"] == BAD_QUALITY, "parameter"].tolist())
         if not len(part.kept):
             return

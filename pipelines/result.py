@@ -25,7 +25,8 @@ CHECKPOINT_FIGURES = ("checkpoint_h", "n", "n_failed", "auroc", "auroc_low", "au
 def result_of(plant: Plant) -> dict[str, Any]:
     """What `batchguard run --json` writes: data, figures of the newest challenger, scores of the batches in progress."""
     model = challenger_of(plant)
-    evaluation = Registry(plant.settings.data_dir).evaluation(model)
+    registry = Registry(plant.settings.data_dir)
+    evaluation = registry.evaluation(model)
     overall = evaluation.overall
     result = {
         "process": plant.process.id,
@@ -36,6 +37,7 @@ def result_of(plant: Plant) -> dict[str, Any]:
             "auprc": overall["auprc"], "brier": overall["brier"], "ece": overall["ece"], "ece_floor": overall["ece_floor"],
             "auroc_of_timing": overall.get("auroc_of_timing", math.nan),
             "taken_at": "each batch's last checkpoint before its outcome was known",
+            "prequential": registry.seal(model).learnt,
         },
         "by_checkpoint": [{name: row[name] for name in CHECKPOINT_FIGURES} for row in evaluation.checkpoints.to_dict("records")],
         "random_split": _claims(evaluation.splits),

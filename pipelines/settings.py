@@ -54,7 +54,7 @@ class Settings:
     max_quarantined: int | None = None
     accept_removed: bool = False
     as_of: str = "now"
-    trials: int = 12
+    trials: int = 1
     timezone: str = "UTC"
     owner: str = "team:process-monitoring"
 

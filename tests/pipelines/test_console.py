@@ -110,7 +110,7 @@ def as_printed(plant: Plant, width: int, what=show) -> str:
 
 def test_the_batches_come_before_every_statistic(ran) -> None:
     text = as_printed(Plant(ran.place.settings()), 80)
-    places = [text.index(word) for word in ("in progress as of", "B119", "Sealed test", "random split", "report  ")]
+    places = [text.index(word) for word in ("in progress as of", "B119", "Test: ", "random split", "report  ")]
     assert places == sorted(places)
 
 

@@ -47,6 +47,14 @@ def test_a_history_is_stored_by_the_batches_month_and_sorted(tmp_path, store) ->
     assert batches["disease"].isna().tolist() == [False, False, True]
 
 
+def test_an_attribute_of_batches_may_be_called_quality(tmp_path, store) -> None:
+    tables = plant.history()
+    tables["batches"] = tables["batches"].assign(quality="bad")
+    report = run(tables, tmp_path, store)
+    assert report.rows_quarantined == 0
+    assert sum(part.bad.total() for part in report.tables.values()) == 0
+
+
 def test_csv_and_parquet_of_one_history_are_stored_alike(tmp_path, store) -> None:
     run(plant.history(), tmp_path, store)
     other = Store(tmp_path / "other")
