@@ -106,12 +106,17 @@ def widened(domain: Applicability, rows: pd.DataFrame, share: float) -> Applicab
     """
     names = [name for name in rows if name.startswith(RATIO)]
     good = rows[~rows["failed"].astype(bool)]
-    stage = domain.band_numbers(good["checkpoint_h"].to_numpy(float))
-    worst = good[["batch_id", "weight", *names]].groupby(["batch_id", stage]).max()
-    wider = []
+    hours = good["checkpoint_h"].to_numpy(float)
+    stage, between = domain.band_numbers(hours), domain.between_bands(hours)
+    wider, least = [], dict.fromkeys(names, 1.0)
     for number in range(len(domain.bands)):
-        own = worst[worst.index.get_level_values(1) == number].reset_index()
-        wider.append({name.removeprefix(RATIO): _width(own, name, share) for name in names})
+        own = good.loc[stage == number].groupby("batch_id")[["weight", *names]].max().reset_index()
+        width = {name: max(_width(own, name, share), least[name]) for name in names}
+        wider.append({name.removeprefix(RATIO): value for name, value in width.items()})
+        # between two bands the wider limits of both hold: what this band keeps there, the next one has to keep as well
+        later = good.loc[(stage == number) & between].groupby("batch_id")[names].max()
+        left = own.set_index("batch_id").loc[later.index, names] > pd.Series(width)
+        least = later.mask(left).max().fillna(1.0).clip(lower=1.0).to_dict()
     return domain.widened(wider)
 
 

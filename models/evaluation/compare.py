@@ -19,6 +19,7 @@ from models.evaluation.metrics import auroc
 from models.learners.trees import Bins, Plan, Settings, fold_places
 
 _RANDOM_FOLDS = 5
+_SPLITS = ("random", "forward")
 
 
 def compare_splits(
@@ -50,8 +51,12 @@ def compare_splits(
     for question, log in logs.items():
         labels = labels_as_of(log)
         labels = labels[~labels["censored"]]
-        usable = before_the_label(snapshots, log)
-        last = last_checkpoint(usable[usable["batch_id"].isin(labels.index)])
+        usable = before_the_label(snapshots, log) if len(labels) else snapshots.iloc[:0]
+        usable = usable[usable["batch_id"].isin(labels.index)]
+        if usable.empty:
+            rows += [_row(question, split, None, "no batch has an outcome and a snapshot before it") for split in _SPLITS]
+            continue
+        last = last_checkpoint(usable)
         table = training_table(last, fit_encoder(last))
         share = float(np.clip(labels["failed"].mean(), 0.01, 0.99))
         bins = Bins(table, plan or Plan(), failed_share=share)

@@ -9,8 +9,10 @@ from scipy.special import expit, logit
 from features.dictionary import Feature
 from features.errors import ContractError, StorageError
 from models.folder import MANIFEST
+from models.learners.subgroup_offsets import SubgroupOffsets
 from models.predictor import Predictor, mean_slope, usual_ages
-from tests.models.plant import FLAT
+from models.train import train
+from tests.models.plant import FLAT, QUICK
 
 FILES = [
     "applicability.json", "evidence.json", "features.json", MANIFEST, "mode.0.txt", "model.0.txt", "model.1.txt",
@@ -176,3 +178,48 @@ def test_usual_ages_are_quantiles_per_checkpoint_and_the_hours_between_two_of_th
     rows = pd.DataFrame({"checkpoint_h": [0.0] * 2 + [12.0] * 101, "x.now.age_h": [np.nan] * 2 + list(range(101))})
     feature = Feature("x.now.age_h", "x", "X", "h", "now", "age_h", "age of x")
     assert usual_ages(rows, (feature,)) == {"x": {"12": 107.0}}  # 95 and 12
+
+
+SITE = "site.before_start.value"
+
+
+@pytest.fixture(scope="module")
+def of_sites(plant) -> tuple[pd.DataFrame, Predictor, Predictor]:
+    """Rows of two sites and one that training did not know; a predictor without offsets, and the same with some."""
+    site = pd.array(np.where(plant.snapshots["batch_id"].str.endswith("7"), "small", "large"), dtype="str")
+    rows = plant.snapshots.assign(**{SITE: site})
+    entry = Feature(SITE, "site", "Site", "", "before_start", "value", "site")
+    plain = train(
+        plant.process, rows, (*plant.features, entry), plant.batches, plant.log,
+        plan=dataclasses.replace(QUICK, learner="trees", members=2),
+    ).predictor  # fmt: skip
+    unknown = rows.tail(5).assign(**{SITE: pd.array(["new", None, "new", None, "new"], dtype="str")})
+    offsets = SubgroupOffsets({SITE: {"small": 0.75}})
+    return pd.concat([rows, unknown], ignore_index=True), plain, dataclasses.replace(plain, offsets=offsets)
+
+
+def test_an_offset_moves_the_log_odds_of_its_subgroup_and_of_no_other(of_sites) -> None:
+    rows, plain, with_offsets = of_sites
+    moved = with_offsets.log_odds(rows) - plain.log_odds(rows)
+    np.testing.assert_allclose(moved, np.where(rows[SITE] == "small", 0.75, 0.0), atol=1e-12)
+
+
+def test_base_and_contributions_add_up_with_offsets_which_stand_with_their_subgroup(of_sites) -> None:
+    rows, plain, with_offsets = of_sites
+    total = with_offsets.base_log_odds(rows["checkpoint_h"].to_numpy()) + with_offsets.contributions(rows).sum(axis=1)
+    np.testing.assert_allclose(total, with_offsets.log_odds(rows), atol=1e-9)
+    more = with_offsets.contributions(rows) - plain.contributions(rows)
+    np.testing.assert_allclose(more[SITE], np.where(rows[SITE] == "small", 0.75, 0.0), atol=1e-12)
+    assert not more.drop(columns=SITE).to_numpy().any()
+
+
+def test_a_predictor_with_offsets_comes_back_with_its_digest_and_one_without_keeps_its_bytes(of_sites, tmp_path) -> None:
+    rows, plain, with_offsets = of_sites
+    for name, predictor in {"plain": plain, "with": with_offsets}.items():
+        predictor.save(tmp_path / name)
+        loaded = Predictor.load(tmp_path / name, sha256=predictor.sha256)
+        assert (loaded.sha256, loaded.offsets) == (predictor.sha256, predictor.offsets)
+        np.testing.assert_array_equal(loaded.log_odds(rows), predictor.log_odds(rows))
+        head = json.loads((tmp_path / name / "predictor.json").read_text())
+        assert ("offsets" in head) == (name == "with")
+    assert plain.sha256 != with_offsets.sha256

@@ -6,10 +6,13 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from features.errors import TrainingError
+from models.cohort.splits import Seal, seal_test
 from models.evaluation.intervals import with_interval
 from models.evaluation.metrics import auroc
+from models.learners.blend import TREES_ALONE
+from models.learners.trees import PLAIN
 from models.train import Trained, train
-from tests.models.plant import QUICK, Plant, foresee, make_plant
+from tests.models.plant import FLAT, QUICK, Plant, foresee, make_plant
 
 
 def retrain(plant, **changes) -> Trained:
@@ -227,3 +230,68 @@ def test_thresholds_keep_their_budgets_on_the_out_of_fold_scores(foreseen) -> No
     thresholds = foreseen.predictor.thresholds
     assert (good > thresholds.high).mean() <= thresholds.alarm_budget
     assert (good > thresholds.elevated).mean() <= thresholds.watch_budget
+
+
+TREES = replace(QUICK, learner="trees", members=2)
+
+
+@pytest.fixture(scope="module")
+def trees(foreseen_plant) -> Trained:
+    """Trees alone, of a plant whose release attributes could be forecast."""
+    return foresee(foreseen_plant, plan=TREES)
+
+
+def test_trees_alone_see_features_only_and_are_not_tuned(trees) -> None:
+    assert trees.tuned.settings == PLAIN
+    assert trees.tuned.trials.empty
+    predictor = trees.predictor
+    assert set(predictor.inputs) <= set(predictor.encoder.columns)
+    assert FLAT not in predictor.inputs  # the sign of a fault
+    assert "force_kn.since_start.mean" in predictor.inputs
+    assert predictor.evidence.forecasts is None
+    assert predictor.blend == TREES_ALONE
+    assert len(predictor.model_texts) == 2
+    assert all("num_leaves=8" not in text for text in predictor.model_texts)
+
+
+def test_the_calibration_of_trees_alone_is_a_shift_that_states_what_was_observed(trees) -> None:
+    found = trees.predictor.calibration
+    assert (found.hours, found.slopes) == ((0.0,), (1.0,))
+    rows = trees.out_of_fold
+    excess = rows["weight"] @ (rows["failure_probability"] - rows["failed"])
+    assert excess == pytest.approx(-0.25 * found.intercepts[0], abs=1e-6)
+    np.testing.assert_allclose(rows["log_odds"], rows["raw"] + found.intercepts[0])
+
+
+def test_failures_weigh_as_they_come_for_trees_alone(trees, foreseen_plant) -> None:
+    assert "[min_data_in_leaf: 20]" in trees.predictor.model_texts[0]
+    again = foresee(foreseen_plant, plan=replace(TREES, trials=9, most_rounds=3))
+    assert again.predictor.sha256 == trees.predictor.sha256  # nothing is searched
+
+
+def test_trees_alone_are_the_same_on_any_number_of_threads_and_in_any_order(trees, foreseen_plant) -> None:
+    shuffled = replace(foreseen_plant, snapshots=foreseen_plant.snapshots.sample(frac=1, random_state=3))
+    assert foresee(shuffled, plan=replace(TREES, threads=2)).predictor.sha256 == trees.predictor.sha256
+
+
+def test_base_and_contributions_of_trees_alone_add_up(trees, foreseen_plant) -> None:
+    rows, predictor = foreseen_plant.snapshots.head(40), trees.predictor
+    total = predictor.base_log_odds(rows["checkpoint_h"].to_numpy()) + predictor.contributions(rows).sum(axis=1)
+    np.testing.assert_allclose(total, predictor.log_odds(rows), atol=1e-9)
+
+
+def test_a_batch_of_weight_nothing_moves_no_tree(plant) -> None:
+    ids = plant.log["batch_id"]
+    weights = pd.Series(1.0, index=ids).where(ids.to_numpy() != "B010", 0.0)
+    turned = plant.log.assign(failed=plant.log["failed"] ^ ids.eq("B010"))
+    texts = [
+        retrain(plant, plan=TREES, weights=weights, log=log, seal=retrain_seal(plant)).predictor.model_texts
+        for log in (plant.log, turned)
+    ]
+    trees_of = [[text.partition("feature_importances")[0] for text in members] for members in texts]
+    assert trees_of[0] == trees_of[1]
+
+
+def retrain_seal(plant) -> Seal:
+    """Decided by time alone, so the same for every log."""
+    return seal_test(plant.batches, plant.log, process_id=plant.process.id)

@@ -51,8 +51,8 @@ def check(
     ratios = model.ratios(m, band) | {"missing": len(missing) / most_missing, "stale": len(old) / most_stale}
     of_values = {
         "range": lambda: _range(model, x, m, band, ratios["range"]),
-        "distance": lambda: _distance(model, m, band),
-        "neighbours": lambda: _neighbours(m, band),
+        "distance": lambda: _distance(model, m, band, ratios["distance"]),
+        "neighbours": lambda: _neighbours(m, band, ratios["neighbours"]),
         "missing": lambda: _missing(missing, most_missing),
         "age": lambda: _age(model, x, m, band),
         "stale": lambda: _stale(old, most_stale),
@@ -126,7 +126,7 @@ def _age(model: Applicability, x: np.ndarray, m: Measured, band: Band) -> Findin
     return Finding("stale data", "age", subjects, excess, limit, excess / limit, sentence)
 
 
-def _distance(model: Applicability, m: Measured, band: Band) -> Finding:
+def _distance(model: Applicability, m: Measured, band: Band, ratio: float) -> Finding:
     """An unusual combination of levels."""
     order = np.argsort(-m.parts, kind="stable")[:_MOST_SUBJECTS]
     places = band.ellipsoid.places if band.ellipsoid else order
@@ -137,14 +137,14 @@ def _distance(model: Applicability, m: Measured, band: Band) -> Finding:
         f"mostly by {'; '.join(model.words[name] for name in subjects)}"
     )
     cause = "outside the applicability domain"
-    return Finding(cause, "distance", subjects, distance, limit, distance / limit, sentence)
+    return Finding(cause, "distance", subjects, distance, limit, ratio, sentence)
 
 
-def _neighbours(m: Measured, band: Band) -> Finding:
+def _neighbours(m: Measured, band: Band, ratio: float) -> Finding:
     """No known batch is near."""
     distance, limit = m.neighbours, band.limits.neighbours
     sentence = f"The nearest known batches are {distance:.3g} usual spreads away (limit {limit:.3g})"
-    return Finding("outside the applicability domain", "neighbours", (), distance, limit, distance / limit, sentence)
+    return Finding("outside the applicability domain", "neighbours", (), distance, limit, ratio, sentence)
 
 
 def _values(parameters: Sequence[str]) -> Finding:

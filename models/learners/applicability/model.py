@@ -120,6 +120,7 @@ class Applicability(Persistent):
     def _with_floors(self, limits: Limits) -> Limits:
         """The limits as they are applied: none lies below what counts at all."""
         floors = {"outside": 1.0, "stale": 1.0, "excess": self.margin, "shift": self.margin, "age": self.margin}
+        floors |= {"distance": _LEAST, "neighbours": _LEAST}
         return replace(limits, **{name: max(getattr(limits, name), least) for name, least in floors.items()})
 
     def band(self, checkpoint_h: float) -> Band:
@@ -130,6 +131,10 @@ class Applicability(Persistent):
     def band_numbers(self, checkpoint_h: float | np.ndarray) -> np.ndarray:
         """Numbers of the maturity bands of times after the start, from 0."""
         return np.maximum(np.searchsorted(self._starts, checkpoint_h, side="right") - 1, 0)
+
+    def between_bands(self, checkpoint_h: np.ndarray) -> np.ndarray:
+        """Whether times after the start lie between the last checkpoint of their band and the next band."""
+        return checkpoint_h > np.array(self._last)[self.band_numbers(checkpoint_h)]
 
     def measure(self, x: np.ndarray, checkpoint_h: float) -> Measured:
         """What the limits are held against.

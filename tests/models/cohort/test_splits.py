@@ -10,7 +10,10 @@ from models.cohort.splits import (
     Seal,
     enough_failures,
     known_before,
+    nothing_sealed,
+    readings,
     record_reading,
+    seal_of,
     seal_test,
     struck_lot_groups,
     subject_groups,
@@ -123,3 +126,43 @@ def test_too_few_of_a_class_is_one_clear_line(text, says) -> None:
     failed = labels_as_of(outcomes(text))["failed"]
     with pytest.raises(TrainingError, match=says):
         enough_failures(failed, at_least=2, where="soup")
+
+
+def test_a_test_of_some_failures_is_the_fewest_newest_batches_that_hold_them() -> None:
+    seal = seal_test(batches(1, 2, 3, 4, 5, 6, 7), outcomes("fgfgfgg"), process_id="soup", failures=2)
+    assert seal.batch_ids == ("B2", "B3", "B4", "B5", "B6")
+    assert seal.cut == utc("2026-01-03")
+
+
+def test_a_test_of_more_failures_than_there_are_holds_all_of_them() -> None:
+    assert seal_test(batches(1, 2, 3, 4), outcomes("gfgf"), process_id="soup", failures=9).batch_ids == ("B1", "B2", "B3")
+
+
+def test_a_test_of_failures_where_nothing_failed_is_the_newest_share() -> None:
+    some, share = (seal_test(batches(1, 2, 3, 4), outcomes("gggg"), process_id="soup", failures=n) for n in (3, None))
+    assert some == share
+
+
+def test_batches_that_start_with_the_last_failure_counted_go_to_the_test_with_it() -> None:
+    assert seal_test(batches(1, 2, 3, 3), outcomes("gggf"), process_id="soup", failures=1).batch_ids == ("B2", "B3")
+
+
+def test_the_digest_of_a_seal_tells_process_cut_and_batches_apart() -> None:
+    cut = utc("2026-01-03")
+    seals = [
+        seal_of("soup", cut, ("a", "b")), seal_of("stew", cut, ("a", "b")), seal_of("soup", utc("2026-01-04"), ("a", "b")),
+        seal_of("soup", cut, ("b", "a")), seal_of("soup", cut, ("a",)), nothing_sealed("soup", cut),
+    ]  # fmt: skip
+    assert len({seal.sha256 for seal in seals}) == len(seals)
+    assert seal_of("soup", cut, ("a", "b")) == seals[0]
+    assert nothing_sealed("soup", cut).batch_ids == ()
+
+
+def test_the_ledger_tells_which_tests_were_read(tmp_path) -> None:
+    ledger = tmp_path / "readings.jsonl"
+    assert readings(ledger) == set()
+    one, two = (seal_of("soup", utc("2026-01-03"), (batch,)) for batch in "ab")
+    for seal in (one, two, one):
+        record_reading(ledger, seal, reader="me", purpose="a look", at=utc("2026-02-01"))
+    assert readings(ledger) == {one.sha256, two.sha256}
+    assert len(ledger.read_text().splitlines()) == 3

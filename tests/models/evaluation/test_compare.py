@@ -45,3 +45,14 @@ def test_a_question_with_too_few_failures_says_so_instead_of_a_figure(plant) -> 
     assert table["auroc"].isna().all()
     assert table["note"].str.contains("2 of 120 batches failed|no failures").all()
     assert isinstance(table, pd.DataFrame)
+
+
+def test_a_question_that_no_result_answers_yet_says_so(plant) -> None:
+    logs = {"failed": plant.log, "unanswered": plant.log.iloc[:0], "censored": plant.log.assign(censored=True)}
+    table = compare_splits(plant.snapshots, plant.batches, logs, groups=subject_groups(plant.batches), plan=QUICK)
+    found = table.set_index(["question", "split"])
+    for question in ("unanswered", "censored"):
+        for split in ("random", "forward"):
+            assert found.loc[(question, split), "n"] == 0
+            assert found.loc[(question, split), "note"] == "no batch has an outcome and a snapshot before it"
+    assert found.loc[("failed", "forward"), "n"] == 72

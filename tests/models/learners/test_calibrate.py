@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
-from models.learners.calibrate import Calibration, fit_calibration
+from models.learners.calibrate import Calibration, fit_calibration, fit_intercept
 
 STEP = Calibration((0.0, 10.0), (-1.0, 1.0), (0.5, 1.0), ((0.04, 0.0, 0.01), (0.04, 0.0, 0.01)))
 
@@ -96,3 +96,32 @@ def test_the_order_of_batches_at_an_hour_is_never_turned(seed, n) -> None:
 
 def test_it_survives_json() -> None:
     assert Calibration.from_json(json.loads(json.dumps(STEP.to_json()))) == STEP
+
+
+def test_the_shift_makes_the_stated_failures_as_many_as_the_observed_ones() -> None:
+    raw, failed = np.repeat(logit(0.2), 1000), np.arange(1000) < 400
+    shift = fit_intercept(raw, failed, np.ones(1000)).intercepts[0]
+    assert shift == pytest.approx(logit(0.4) - logit(0.2), abs=0.002)
+    assert fit_intercept(raw, np.arange(1000) < 200, np.ones(1000)).intercepts[0] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_shift_of_few_scores_is_pulled_to_nothing_worked_by_hand() -> None:
+    found = fit_intercept(np.zeros(1), np.array([True]), np.ones(1))
+    (shift,) = found.intercepts
+    assert expit(shift) - 1 + 0.25 * shift == pytest.approx(0.0, abs=1e-6)  # one batch, and a precision of a quarter
+    p = expit(shift)
+    assert found.covariances == ((pytest.approx(1 / (p * (1 - p) + 0.25)), 0.0, 0.0),)
+    assert found.slopes == (1.0,)
+    assert fit_intercept(np.empty(0), np.empty(0, bool), np.empty(0)).intercepts == (0.0,)
+
+
+@given(
+    st.lists(st.tuples(st.floats(-30, 30), st.booleans(), st.floats(0, 1)), max_size=30),
+)
+def test_a_shift_is_finite_and_states_what_was_observed_but_for_its_pull(rows) -> None:
+    raw, failed, weight = (np.array(column) for column in zip(*rows, strict=True)) if rows else (np.empty(0),) * 3
+    found = fit_intercept(raw, failed.astype(bool), weight)
+    (shift,) = found.intercepts
+    excess = weight @ (expit(raw + shift) - failed)
+    assert excess == pytest.approx(-0.25 * shift, abs=1e-6)
+    assert 0 < found.covariances[0][0] <= 4
