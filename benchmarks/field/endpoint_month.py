@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from benchmarks.field.made_plant import MadePlant, made_plant
@@ -114,7 +113,9 @@ def differences(rows: list[dict], answers: list[dict]) -> dict[str, int]:
         rows: Of `models.evaluation.sealed_test.Scored.rows`.
         answers: Of the endpoint, in the same order.
     """
-    found = dict.fromkeys(("scores", "failure_probability", "interval", "call", "call_cause", "support", "support_causes"), 0)
+    found = dict.fromkeys(
+        ("scores", "failure_probability", "interval", "call", "call_cause", "support", "support_causes"), 0
+    )
     for row, answer in zip(rows, answers, strict=True):
         wanted = {
             "failure_probability": row["failure_probability"],

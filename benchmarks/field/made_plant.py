@@ -117,14 +117,20 @@ def _observations(
     ids: np.ndarray, starts: pd.DatetimeIndex, shift: np.ndarray, per_hour: int, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Readings, of which some come late, some are bad and some are corrected later; an assay twice a day."""
-    hours = {name: np.arange(1, HOURS * per_hour + 1) / per_hour for name in SENSORS} | {"glucose_mm": np.arange(6, HOURS, 12.0)}
+    hours = {name: np.arange(1, HOURS * per_hour + 1) / per_hour for name in SENSORS} | {
+        "glucose_mm": np.arange(6, HOURS, 12.0)
+    }
     parts = []
-    for (batch_id, start, moved), (name, h) in ((b, p) for b in zip(ids, starts, shift, strict=True) for p in hours.items()):
+    for (batch_id, start, moved), (name, h) in (
+        (b, p) for b in zip(ids, starts, shift, strict=True) for p in hours.items()
+    ):
         value = 5 + 1.2 * moved * (h / HOURS) + np.cumsum(rng.normal(0, 0.05, len(h)))
         parts.append(pd.DataFrame({"batch_id": batch_id, "parameter": name, "start": start, "h": h, "value": value}))
     rows = pd.concat(parts, ignore_index=True)
     rows = rows[rng.random(len(rows)) < 0.97].reset_index(drop=True)
-    late = np.where(rng.random(len(rows)) < 0.05, rng.uniform(0, 6, len(rows)), 0.0) + 4.0 * (rows["parameter"] == "glucose_mm")
+    late = np.where(rng.random(len(rows)) < 0.05, rng.uniform(0, 6, len(rows)), 0.0) + 4.0 * (
+        rows["parameter"] == "glucose_mm"
+    )
     observed = _after(rows["start"], rows["h"])
     quality = np.where(rng.random(len(rows)) < 0.01, "bad", "good")
     rows = rows.assign(
@@ -133,7 +139,8 @@ def _observations(
     again = rows[rng.random(len(rows)) < 0.01]
     later = _after(again["available_at"], rng.uniform(0.5, 30, len(again))).to_numpy()
     corrected = again.assign(revision=1, value=again["value"] + 0.5, available_at=pd.DatetimeIndex(later, tz="UTC"))
-    return pd.concat([rows, corrected], ignore_index=True).assign(value=lambda f: f["value"].round(4))
+    both = pd.concat([rows, corrected], ignore_index=True).assign(value=lambda f: f["value"].round(4))
+    return both.sort_values(list(RUN_HISTORY["observations"].key), ignore_index=True)
 
 
 def _events(ids: np.ndarray, starts: pd.DatetimeIndex, rng: np.random.Generator) -> pd.DataFrame:
