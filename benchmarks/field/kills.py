@@ -8,7 +8,6 @@ end in an error or in other scores.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -16,29 +15,22 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.field.made_plant import PROCESS, made_plant
+from benchmarks.field.killed_replay import store
+from benchmarks.field.made_plant import made_plant
 from benchmarks.record import figure
-from features.dictionary import Feature
-from models.backtest.calendar import Retraining
-from models.backtest.fits import Fits
-from models.backtest.history import History, Known
-from models.backtest.replay import LEAST, replay
-from models.policy import Policy
-from models.train import Trained
 
-N_BATCHES, N_KILLS, N_MODELS, SEED = 110, 50, 50, 23
-POLICY = Policy(learner="trees")
+N_BATCHES, N_KILLS, SEED = 80, 50, 23
 _ROOT = Path(__file__).resolve().parents[2]
-_FRAMES = ("snapshots", "between", "batches", "log")
-# a kill follows a line of the log by a delay drawn up to so many seconds: two thirds at any moment of the work, a third as a
-# model is being written, which takes a few hundredths of a second
-_MOMENTS = (("opened", 2.5), ("opened", 2.5), ("trained", 0.12))
+# a kill follows a line of the log by a delay drawn up to so many seconds: a quarter at any moment of the work, half within a
+# training (about a second), a quarter as a model is being written (about a hundredth of a second)
+_MOMENTS = (("opened", 3.0), ("training", 1.0), ("training", 1.0), ("trained", 0.03))
+_MOST_ENDED = 5  # replays that may end before they could be killed: then there was too little work
 _WAIT_S = 60.0
 
 
@@ -48,12 +40,14 @@ def figures() -> list[dict[str, object]]:
         root = Path(folder)
         store(made_plant(N_BATCHES, per_hour=1).history, root / "history")
         through, killed = Place(root, "through"), Place(root, "killed")
-        through.start().wait()
+        assert through.start().wait() == 0, "the replay that is not killed ends in an error"
         phases, damaged = killed_often(killed, through, np.random.default_rng(SEED))
         status = killed.start().wait()
         damaged += len(damaged_files(killed.fits, through.fits))
         made = Counter(line for line in killed.lines() if line.startswith("made "))
-        other = scores_that_differ(through.scores, killed.scores) if status == 0 else N_BATCHES
+        assert status == 0, "the replay that was killed ends in an error"
+        other = scores_that_differ(through.scores, killed.scores)
+        n_scores = len(pd.read_parquet(through.scores))
         n_models = len({line for line in through.lines() if line.startswith("made ")})
     n = sum(phases.values())
     landed = ", ".join(f"{name} {count}" for name, count in phases.most_common())
@@ -65,7 +59,7 @@ def figures() -> list[dict[str, object]]:
                note="after each kill every file at its place was compared with that of the replay that went through; "
                     f"{killed.overwritten} files left beside their place were overwritten, and none of them was read"),
         figure("scores that differ from a replay that went through", other, "scores", bound=0, side="max",
-               n=len(pd.read_parquet(through.scores))),
+               n=n_scores),
     ]  # fmt: skip
 
 
@@ -93,7 +87,7 @@ class Place:
         command = [
             sys.executable,
             "-m",
-            "benchmarks.field.kills",
+            "benchmarks.field.killed_replay",
             str(self.root / "history"),
             str(self.root / self.name),
         ]
@@ -106,10 +100,10 @@ class Place:
 
 
 def killed_often(place: Place, through: Place, rng: np.random.Generator) -> tuple[Counter[str], int]:
-    """Start and kill until there were `N_KILLS`, or the replay ends before its kill time and again; what each kill hit."""
+    """Start and kill until there were `N_KILLS`, or the replay has nothing left to do; what each kill hit."""
     phases: Counter[str] = Counter()
     damaged = ended = 0
-    while sum(phases.values()) < N_KILLS and ended < N_KILLS:
+    while sum(phases.values()) < N_KILLS and ended < _MOST_ENDED:
         after, most_s = _MOMENTS[rng.integers(len(_MOMENTS))]
         delay, known = rng.uniform(0, most_s), len(place.lines())
         process = place.start()
@@ -155,61 +149,6 @@ def scores_that_differ(one: Path, other: Path) -> int:
     return int((~same.all(axis=1)).sum())
 
 
-def store(history: History, folder: Path) -> None:
-    """Write a made-up plant's history: frames as Parquet, the dictionary as JSON."""
-    folder.mkdir(parents=True)
-    for name in _FRAMES:
-        getattr(history, name).to_parquet(folder / f"{name}.parquet", index=False)
-    (folder / "features.json").write_text(json.dumps([asdict(feature) for feature in history.features]))
-
-
-def stored(folder: Path) -> History:
-    """Read what `store` wrote."""
-    frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in _FRAMES}
-    names = [field.name for field in fields(Feature)]
-    told = json.loads((folder / "features.json").read_text())
-    return History(PROCESS, features=tuple(Feature(*(entry[name] for name in names)) for entry in told), **frames)
-
-
-def training_dates(history: History, n: int) -> tuple[Retraining, ...]:
-    """So many trainings at different moments, the first when enough is known, the last with a batch behind it."""
-    known = history.outcomes
-    failed = known["failed"].to_numpy(bool)
-    first = int(np.flatnonzero(np.minimum(failed.cumsum(), (~failed).cumsum()) >= LEAST)[0])
-    last = int((known["known_at"] < history.started.max()).sum()) - 1
-    places = np.unique(np.linspace(first, last, n).round().astype(int))
-    moments = [known["known_at"].iloc[place] + pd.Timedelta(microseconds=1) for place in places]
-    return tuple(Retraining(number, at, at) for number, at in enumerate(moments, start=1))
-
-
-class ToldFits(Fits):
-    """Fits that say in a log what they are about to do, and what they have done."""
-
-    def __init__(self, folder: Path, log: Path) -> None:
-        self._log = log
-        super().__init__(folder, POLICY, made=lambda key: self.tell(f"made {key}"))
-
-    def trained(self, known: Known, weights: pd.Series) -> Trained:
-        """Fit, between two lines of the log."""
-        self.tell("training")
-        found = super().trained(known, weights)
-        self.tell("trained")
-        return found
-
-    def tell(self, line: str) -> None:
-        """Append a line; a kill cannot take it back."""
-        with self._log.open("a") as log:
-            log.write(f"{line}\n")
-
-
-def main(history: Path, folder: Path) -> None:
-    """Replay a stored history into a folder."""
-    fits, opened = ToldFits(folder / "fits", folder / "log"), stored(history)
-    fits.tell("opened")
-    scores = replay(opened, POLICY, fits, dates=training_dates(opened, N_MODELS)).scores
-    scores.to_parquet(folder / "scores.parquet", index=False)
-
-
 def _wait_for(place: Place, process: subprocess.Popen[bytes], known: int, line: str) -> None:
     """Wait until a process has written a line, or has ended."""
     deadline = time.monotonic() + _WAIT_S
@@ -227,7 +166,3 @@ def _is_beside(path: Path, fits: Path) -> bool:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
