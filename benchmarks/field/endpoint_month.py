@@ -39,8 +39,10 @@ def figures() -> list[dict[str, object]]:
         month, rows = month_of(replayed.scores)
         answers = [
             answer
-            for version, own in rows.groupby("version")
-            for answer in answered(plant, replayed, int(version), own, Path(folder) / f"version-{version}")
+            for version in sorted(set(rows["version"].tolist()))
+            for answer in answered(
+                plant, replayed, version, rows[rows["version"] == version], Path(folder) / str(version)
+            )
         ]
     different = differences(rows.sort_values("version", kind="stable").to_dict("records"), answers)
     note = (
@@ -59,8 +61,9 @@ def figures() -> list[dict[str, object]]:
 def month_of(scores: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     """The calendar month in which most versions spoke, with its scores; of several the one with most scores."""
     months = scores["as_of"].dt.strftime("%Y-%m")
-    size = scores.groupby(months)["version"].agg(["nunique", "size"]).sort_values(["nunique", "size"])
-    month = str(size.index[-1])
+    month = max(
+        sorted(set(months)), key=lambda name: (scores["version"][months == name].nunique(), (months == name).sum())
+    )
     return month, scores[months == month].reset_index(drop=True)
 
 

@@ -67,19 +67,16 @@ def made_plant(n: int, *, seed: int = 17, per_hour: int = 2) -> MadePlant:
     failed = 1.5 * shift + 0.5 * effect[lots] + rng.normal(0, 0.6, n) > 0.9
     ids = np.array([f"M{i:03d}" for i in range(n)])
     made = {
-        "batches": _batches(ids, starts, rng),
-        "observations": _observations(ids, starts, shift, per_hour, rng),
-        "events": _events(ids, starts, rng),
-        "materials": _materials(ids, starts, lots),
-        "lot_results": _lot_results(effect, starts, rng),
-        "environment": _environment(starts, rng),
+        "batches": _batches(ids, starts, rng), "observations": _observations(ids, starts, shift, per_hour, rng),
+        "events": _events(ids, starts, rng), "materials": _materials(ids, starts, lots),
+        "lot_results": _lot_results(effect, starts, rng), "environment": _environment(starts, rng),
         "dispositions": _dispositions(ids, starts, failed, rng),
+    }  # fmt: skip
+    stored = {
+        name: pa.Table.from_pandas(rows, schema=_schema(name), preserve_index=False) for name, rows in made.items()
     }
-    tables = {
-        name: pa.Table.from_pandas(frame, schema=_schema(name), preserve_index=False) for name, frame in made.items()
-    }
-    words, history = _history({name: table.to_pandas() for name, table in tables.items()}, tables["observations"])
-    return MadePlant({name: table.to_pandas() for name, table in tables.items()}, words, history)
+    tables = {name: table.to_pandas() for name, table in stored.items()}
+    return MadePlant(tables, *_history(tables, stored["observations"]))
 
 
 def _history(tables: dict[str, pd.DataFrame], readings: pa.Table) -> tuple[Vocabulary, History]:
