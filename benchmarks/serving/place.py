@@ -40,12 +40,10 @@ PLAN = Plan(trials=2, folds=2, most_rounds=40)  # its trees are replaced by thos
 
 
 @dataclass(frozen=True)
-class Place:
-    """The folder of everything, and for the bare comparisons the booster and the row that is asked about, shape (1, k)."""
+class Folders:
+    """Where an endpoint finds its bundles and keeps its data."""
 
     root: Path
-    booster: lgb.Booster
-    row: np.ndarray
 
     @property
     def bundles(self) -> Path:
@@ -54,6 +52,14 @@ class Place:
     @property
     def data_dir(self) -> Path:
         return self.root / "data"
+
+
+@dataclass(frozen=True)
+class Place(Folders):
+    """The folder of everything, and for the bare comparisons the booster and the row that is asked about, shape (1, k)."""
+
+    booster: lgb.Booster
+    row: np.ndarray
 
 
 def make_place(root: Path) -> Place:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.serving.http import ask, request
-from benchmarks.serving.place import ASKED_H, HOUR_US, Place, batch, observations
+from benchmarks.serving.place import ASKED_H, HOUR_US, Folders, batch, observations
 from benchmarks.serving.process import Served, free_port
 from serving.access.keys import add_key
 from serving.audit.chain import Actor
@@ -53,7 +53,7 @@ class Endpoint:
 
 @contextlib.contextmanager
 def endpoint(
-    place: Place,
+    place: Folders,
     records: Path | str,
     config: str = "",
     *,
@@ -64,7 +64,7 @@ def endpoint(
     """Start one over a fresh database.
 
     Args:
-        place: Its model and its data directory.
+        place: Its bundles and its data directory.
         records: File of SQLite, or URL.
         config: More settings.
         models: Other bundles than the place's.
