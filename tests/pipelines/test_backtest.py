@@ -116,7 +116,9 @@ def test_a_result_is_plain_json_with_the_rules_versions_and_blocks(ours, plant, 
     assert [row["block"] for row in found["blocks"]] == ["all", "1", "2", "3", "4", "5"]
     assert [row["number"] for row in found["versions"]] == [1, 2, 3, 4]
     assert found["versions"][0]["test_auroc"] is None
-    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out" / "scores.parquet"), ours.scores.reset_index(drop=True))
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "out" / "scores.parquet"), ours.scores.reset_index(drop=True)
+    )
     page = (tmp_path / "out" / "backtest.html").read_text(encoding="utf-8")
     assert "Small plant: the field replay" in page
     assert "simulated" in page  # its batches are
