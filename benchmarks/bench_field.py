@@ -1,6 +1,6 @@
 """The field replay: tablets with bounds, all public sets beside rivals, the endpoint, kills, time.
 
-Run: python -m benchmarks.bench_field [--part NAME] [--set NAME] [--folder FOLDER]
+Run: python -m benchmarks.bench_field [--part NAME] [--set NAME] [--folder FOLDER] [--docs]
 
 The data are third-party and not part of the repository (docs/own-data.md, "Adding a data set"). `--part` measures one part
 and keeps the figures of the others; `--folder` keeps ingested data and models for the next run.
@@ -15,9 +15,11 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.field.dated import data_folder
+from benchmarks.field.page import write_page
 from benchmarks.record import RESULTS, write
 
 NAME = "field"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "measurements" / "field.md"
 PARTS = {"tablets": "tablets", "sets": "sets", "endpoint": "endpoint_month", "kills": "kills", "time": "cost"}
 
 
@@ -28,8 +30,12 @@ def main() -> None:
         "--part", choices=tuple(PARTS), action="append", help="measure this part alone; may be repeated"
     )
     parser.add_argument("--set", action="append", default=[], help="of the part 'sets', this data set alone")
+    parser.add_argument("--docs", action="store_true", help="only write docs/measurements/field.md from the record")
     parser.add_argument("--folder", type=Path, help="keep ingested data and models here")
     args = parser.parse_args()
+    if args.docs:
+        write_page(PAGE, json.loads((RESULTS / f"{NAME}.json").read_text(encoding="utf-8")))
+        return
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
         for part in args.part or PARTS:
@@ -37,6 +43,7 @@ def main() -> None:
                 print(f"{part}: skipped, no folder {data_folder()}; set BATCHGUARD_REAL_DATA")
                 continue
             record(part, measured(part, folder, tuple(args.set)))
+    write_page(PAGE, json.loads((RESULTS / f"{NAME}.json").read_text(encoding="utf-8")))
 
 
 def measured(part: str, folder: Path, names: tuple[str, ...]) -> list[dict[str, object]]:
