@@ -10,9 +10,9 @@ from models.registry import RegisteredModel
 from pipelines.defs.resources import PlantResource
 from pipelines.defs.schemas import column_schema
 from pipelines.feature_tables import read_dictionary
-from pipelines.training import (
+from pipelines.training import make_challenger
+from pipelines.training_sets import (
     check_seal,
-    make_challenger,
     target_leakage,
     verified,
     write_test_set,

@@ -10,7 +10,7 @@ from features.errors import StorageError
 from models.registry import Registry
 from pipelines.plant import Plant
 from pipelines.storage import Store
-from pipelines.training import verified
+from pipelines.training_sets import verified
 from tests.pipelines.small_plant import N_BATCHES, Place
 
 

@@ -14,7 +14,7 @@ from pipelines.main_job import prepare, run_job
 from pipelines.plant import Plant
 from pipelines.sources.folder import HistoryFolder
 from pipelines.storage import Commit
-from pipelines.training import check_seal, write_test_set, write_training_set
+from pipelines.training_sets import check_seal, write_test_set, write_training_set
 
 
 def stored(plant) -> pd.DataFrame:
