@@ -59,7 +59,7 @@ def known_until(plant: Plant) -> pd.Timestamp:
 def training_dates(plant: Plant, policy: Policy, until: pd.Timestamp | None = None) -> tuple[Retraining, ...]:
     """The trainings that a replay of a plant needs."""
     history = history_of(plant)
-    return retrainings(history.outcomes, policy, least=LEAST, started=history.started, until=until)
+    return retrainings(history.outcomes, policy, least=LEAST, started=history.started, until=until, log=history.log)
 
 
 def backtest(

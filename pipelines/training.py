@@ -68,7 +68,9 @@ def _test_of(plant: Plant) -> Seal:
     policy, process_id = plant.process.policy, plant.process.id
     if policy.test == "prequential":
         history, moment = history_of(plant), known_until(plant)
-        dates = retrainings(history.outcomes, policy, least=LEAST, started=history.started, until=moment)
+        dates = retrainings(
+            history.outcomes, policy, least=LEAST, started=history.started, until=moment, log=history.log
+        )
         if not dates:
             raise too_short(history)
         return prequential_seal(history, dates, moment)

@@ -35,12 +35,14 @@ def retrainings(
     least: int,
     started: pd.Series,
     until: pd.Timestamp | None = None,
+    log: pd.DataFrame | None = None,
 ) -> tuple[Retraining, ...]:
     """The trainings that a policy asks for.
 
-    The first is the first on the policy's grid at which enough outcomes of both kinds are known. An interval that would give
-    more than `most_retrainings` is doubled, so that the trainings of a longer history are among those of a shorter one. One
-    that gives none with batches after it is halved until it does: a young plant tests early.
+    The first is the first on the policy's grid at which enough outcomes of both kinds are known, and none falls where
+    corrections have left too few. An interval that would give more than `most_retrainings` is doubled, so that the trainings
+    of a longer history are among those of a shorter one. One that gives none with batches after it is halved until it does:
+    a young plant tests early.
 
     Args:
         outcomes: `models.backtest.history.outcomes_of`.
@@ -48,16 +50,21 @@ def retrainings(
         least: Failures, and successes, without which nothing is trained.
         started: `started_at` by batch_id: after the newest start of a batch with an outcome there is nothing to test.
         until: No training at or after it; None: as long as outcomes come.
+        log: `features.contracts.LABELS`: failures and successes count as they were known at each moment; None: no outcome
+            was ever corrected.
     """
     known = outcomes if until is None else outcomes[outcomes["known_at"] < until]
-    failed, times = known["failed"].to_numpy(bool), known["known_at"].reset_index(drop=True)
-    enough = np.flatnonzero(np.minimum(failed.cumsum(), (~failed).cumsum()) >= least)
-    if not len(enough):
+    if known.empty:
         return ()
-    from_, last = times.iloc[enough[0]], known["batch_id"].map(started).max()
+    times, last = known["known_at"].reset_index(drop=True), known["batch_id"].map(started).max()
+    changed, fewer = _fewer_of_both(known.rename(columns={"known_at": "label_available_at"}) if log is None else log)
 
     def dates_at(factor: float) -> list[pd.Timestamp]:
-        return [at for at in _grid(times, policy, factor, from_) if at <= last]
+        moments = _grid(times, policy, factor)
+        places = np.atleast_1d(changed.searchsorted(pd.Series(moments, dtype=changed.dtype), side="left"))
+        return [
+            at for at, place in zip(moments, places, strict=True) if at <= last and place and fewer[place - 1] >= least
+        ]
 
     factor = 1.0
     while len(dates := dates_at(factor)) > policy.most_retrainings:
@@ -69,8 +76,19 @@ def retrainings(
     return tuple(Retraining(i, at, then) for i, (at, then) in enumerate(zip(dates, served, strict=True), start=1))
 
 
-def _grid(times: pd.Series, policy: Policy, factor: float, from_: pd.Timestamp) -> list[pd.Timestamp]:
-    """Moments of an interval taken `factor` times, not before `from_` was known, each once."""
+def _fewer_of_both(log: pd.DataFrame) -> tuple[pd.Series, np.ndarray]:
+    """When labels changed, and how many failures or successes, whichever were fewer, were known from then on."""
+    rows = log.sort_values("label_available_at", kind="stable")
+    censored = rows["censored"] if "censored" in rows else pd.Series(False, index=rows.index)
+    counts = []
+    for kind in (rows["failed"] & ~censored, ~rows["failed"] & ~censored):
+        before = kind.groupby(rows["batch_id"]).shift(fill_value=False)
+        counts.append((kind.astype(int) - before.astype(int)).to_numpy().cumsum())
+    return rows["label_available_at"].reset_index(drop=True), np.minimum(*counts)
+
+
+def _grid(times: pd.Series, policy: Policy, factor: float) -> list[pd.Timestamp]:
+    """Moments of an interval taken `factor` times, each once."""
     if policy.outcomes is not None:
         step = max(1, round(policy.outcomes * factor))
         moments = times.iloc[step - 1 :: step] + _NEXT
@@ -78,4 +96,4 @@ def _grid(times: pd.Series, policy: Policy, factor: float, from_: pd.Timestamp) 
         days = pd.Timedelta(days=(policy.retrain_every_days or 0.0) * factor)
         count = int((times.iloc[-1] - times.iloc[0]) / days)
         moments = pd.Series([times.iloc[0] + days * i + _NEXT for i in range(1, count + 1)])
-    return sorted({moment for moment in moments if moment > from_})
+    return sorted(set(moments))

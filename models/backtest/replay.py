@@ -95,7 +95,9 @@ def replay(
         TrainingError: Too few outcomes of either kind are known at any time before the end.
     """
     if dates is None:
-        dates = retrainings(history.outcomes, policy, least=LEAST, started=history.started, until=until)
+        dates = retrainings(
+            history.outcomes, policy, least=LEAST, started=history.started, until=until, log=history.log
+        )
     if not dates:
         raise too_short(history)
     planned = tuple(dates)
