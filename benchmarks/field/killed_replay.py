@@ -19,7 +19,7 @@ from models.backtest.replay import LEAST, replay
 from models.policy import Policy
 from models.train import Trained
 
-N_MODELS = 24
+N_MODELS = 16
 POLICY = Policy(learner="trees")
 _FRAMES = ("snapshots", "between", "batches", "log")
 
@@ -45,7 +45,8 @@ def training_dates(history: History, n: int) -> tuple[Retraining, ...]:
     known = history.outcomes["known_at"]
     moments = known[known < history.started.max()] + pd.Timedelta(microseconds=1)
     # labels are corrected later: what counts is what was known then
-    first = next(i for i, at in enumerate(moments) if history.at(at).outcomes["failed"].sum() > LEAST)
+    enough = (history.at(at).outcomes["failed"].sum() >= 2 * LEAST for at in moments)  # and some are left for each fold
+    first = next(place for place, there_are in enumerate(enough) if there_are)
     places = np.unique(np.linspace(first, len(moments) - 1, n).round().astype(int))
     return tuple(Retraining(number, moments.iloc[at], moments.iloc[at]) for number, at in enumerate(places, start=1))
 

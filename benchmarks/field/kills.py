@@ -32,6 +32,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _MOMENTS = (("opened", 3.0), ("training", 1.0), ("training", 1.0), ("trained", 0.03))
 _MOST_ENDED = 5  # replays that may end before they could be killed: then there was too little work
 _WAIT_S = 60.0
+_OVERWRITTEN = b"left over"
 
 
 def figures() -> list[dict[str, object]]:
@@ -54,7 +55,7 @@ def figures() -> list[dict[str, object]]:
     return [
         figure("kills of a replay", n, "kills", bound=N_KILLS, n=n, note=f"what was killed: {landed}; {n_models} models"),
         figure("models made twice", sum(count - 1 for count in made.values()), "models", bound=0, side="max", n=n_models,
-               note=f"{len(made)} made by the killed replay, as it told after each"),
+               note=f"{len(made)} told of by the killed replay; one killed between the move and the telling is in its place, untold"),
         figure("damaged files at the place where they are read", damaged, "files", bound=0, side="max", n=n,
                note="after each kill every file at its place was compared with that of the replay that went through; "
                     f"{killed.overwritten} files left beside their place were overwritten, and none of them was read"),
@@ -133,10 +134,11 @@ def damaged_files(fits: Path, whole: Path) -> list[Path]:
 
 
 def overwrite_leftovers(fits: Path) -> int:
-    """Fill the files that lie beside their place, where no replay may look, with what cannot be read; how many."""
-    paths = [path for path in fits.rglob("*") if path.is_file() and _is_beside(path, fits)]
+    """Fill the files that lie beside their place, where no replay may look, with what cannot be read; how many new ones."""
+    beside = [path for path in fits.rglob("*") if path.is_file() and _is_beside(path, fits)]
+    paths = [path for path in beside if path.read_bytes() != _OVERWRITTEN]
     for path in paths:
-        path.write_bytes(b"left over")
+        path.write_bytes(_OVERWRITTEN)
     return len(paths)
 
 

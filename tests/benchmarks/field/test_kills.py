@@ -44,7 +44,7 @@ def test_what_lies_beside_its_place_is_overwritten_and_no_damage(tmp_path) -> No
     half, whole = tmp_path / ".half" / "predictor" / "a", tmp_path / "a"
     half.write_text("ha")
     whole.write_text("whole")
-    assert kills.overwrite_leftovers(tmp_path) == 1
+    assert [kills.overwrite_leftovers(tmp_path) for _ in range(2)] == [1, 0]
     assert (half.read_text(), whole.read_text()) == ("left over", "whole")
     assert kills.damaged_files(tmp_path, tmp_path) == []
 
