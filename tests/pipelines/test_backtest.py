@@ -8,6 +8,7 @@ import pytest
 
 from features.errors import BatchguardError
 from models.backtest.figures import field_table
+from models.evaluation.evaluate import SIMULATED
 from models.policy import Policy
 from models.registry import Registry
 from pipelines.backtest import (
@@ -32,7 +33,9 @@ def plant(ran, tmp_path_factory) -> Plant:
     """The plant after a run: its models are made."""
     root = tmp_path_factory.mktemp("backtest") / "clone"
     shutil.copytree(ran.place.root, root, symlinks=True)
-    return Plant(Place(root).settings(trials=1))
+    place = Place(root)
+    Registry(place.data_dir).bring_artifacts_home()
+    return Plant(place.settings(trials=1))
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +122,7 @@ def test_a_result_is_plain_json_with_the_rules_versions_and_blocks(ours, plant, 
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out" / "scores.parquet"), ours.scores.reset_index(drop=True))
     page = (tmp_path / "out" / "backtest.html").read_text(encoding="utf-8")
     assert "Small plant: the field replay" in page
-    assert "simulated" in page  # its batches are
+    assert SIMULATED in page  # its batches are
 
 
 def test_two_policies_stand_side_by_side(ours, plant, tmp_path) -> None:

@@ -42,7 +42,7 @@ def test_a_file_of_rules_that_is_not_there_is_one_line(run, fresh) -> None:
 
 
 def test_a_file_for_the_figures_that_cannot_be_written_is_told_before_anything_is_read(run, fresh) -> None:
-    refused(run("backtest", *fresh.options(), "--json", str(fresh.root / "no" / "such" / "folder.json")))
+    refused(run("backtest", *fresh.options(), "--json", str(fresh.process / "figures.json")))
     assert not fresh.data_dir.exists()
 
 
