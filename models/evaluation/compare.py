@@ -54,7 +54,9 @@ def compare_splits(
         usable = before_the_label(snapshots, log) if len(labels) else snapshots.iloc[:0]
         usable = usable[usable["batch_id"].isin(labels.index)]
         if usable.empty:
-            rows += [_row(question, split, None, "no batch has an outcome and a snapshot before it") for split in _SPLITS]
+            rows += [
+                _row(question, split, None, "no batch has an outcome and a snapshot before it") for split in _SPLITS
+            ]
             continue
         last = last_checkpoint(usable)
         table = training_table(last, fit_encoder(last))

@@ -21,10 +21,11 @@ class Rich:
     trained: Trained
 
     def evaluate(self) -> Evaluation:
-        plant, known = self.plant, {"observations": self.observations, "dispositions": self.dispositions}
-        return evaluate(  # ty: ignore[invalid-argument-type]
-            plant.process, self.trained, plant.snapshots, plant.features, plant.batches, plant.log, **known
-        )
+        plant = self.plant
+        return evaluate(
+            plant.process, self.trained, plant.snapshots, plant.features, plant.batches, plant.log,
+            observations=self.observations, dispositions=self.dispositions,
+        )  # fmt: skip
 
 
 def _process(plant: Plant) -> ProcessDefinition:

@@ -213,7 +213,9 @@ def test_base_and_contributions_add_up_with_offsets_which_stand_with_their_subgr
     assert not more.drop(columns=SITE).to_numpy().any()
 
 
-def test_a_predictor_with_offsets_comes_back_with_its_digest_and_one_without_keeps_its_bytes(of_sites, tmp_path) -> None:
+def test_a_predictor_with_offsets_comes_back_with_its_digest_and_one_without_keeps_its_bytes(
+    of_sites, tmp_path
+) -> None:
     rows, plain, with_offsets = of_sites
     for name, predictor in {"plain": plain, "with": with_offsets}.items():
         predictor.save(tmp_path / name)

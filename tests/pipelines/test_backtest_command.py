@@ -64,7 +64,9 @@ def short(tmp_path_factory) -> Place:
 def test_a_history_too_short_is_one_line_with_its_remedy(run, short) -> None:
     line = last_line(run("backtest", *short.options()))
     assert line.startswith("batchguard: small: ")
-    assert "of 12 batches with an outcome failed, and no batch started after 5 failures and 5 successes were known" in line
+    assert (
+        "of 12 batches with an outcome failed, and no batch started after 5 failures and 5 successes were known" in line
+    )
     assert "Give 'batchguard run' a longer --history" in line
 
 
@@ -81,12 +83,17 @@ def replayed(ran, run, tmp_path_factory) -> tuple[Place, Result]:
     return place, result
 
 
-def test_the_figures_stand_in_the_terminal_in_a_page_and_in_files(replayed, tmp_path) -> None:
+def test_the_figures_stand_in_the_terminal_in_a_page_and_in_files(replayed) -> None:
     place, result = replayed
     assert result.exit_code == 0, result.output
     folder = Plant(place.settings()).backtest_dir
     assert {path.name for path in folder.iterdir()} == {"backtest.html", "backtest.json", "scores.parquet"}
-    for text in ("Field replay", "The policy beside it", "outside the exact binomial 95 % range", "failures called high"):
+    for text in (
+        "Field replay",
+        "The policy beside it",
+        "outside the exact binomial 95 % range",
+        "failures called high",
+    ):
         assert text in result.stdout
     assert str(folder / "backtest.html") in result.stdout.replace("\n", "")
     assert place.result.read_bytes() == (folder / "backtest.json").read_bytes()

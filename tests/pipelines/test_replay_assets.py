@@ -69,7 +69,9 @@ def test_a_training_of_which_too_little_is_known_stops_no_job(made) -> None:
 
 def test_the_asset_tells_what_was_replayed_and_where_it_lies(made) -> None:
     place, result = made
-    (event,) = [e for e in result.all_events if e.is_step_materialization and e.asset_key == dg.AssetKey("field_replay")]
+    (event,) = [
+        e for e in result.all_events if e.is_step_materialization and e.asset_key == dg.AssetKey("field_replay")
+    ]
     facts = {name: value.value for name, value in event.materialization.metadata.items()}
     scores = pd.read_parquet(Plant(place.settings()).backtest_dir / "scores.parquet")
     assert facts["batches"] == scores["batch_id"].nunique()

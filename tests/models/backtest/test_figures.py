@@ -57,7 +57,16 @@ def test_blocks_are_equally_many_batches_in_order_of_start() -> None:
 
 def test_the_first_row_is_all_of_them_and_the_blocks_add_up(table) -> None:
     assert table.index.tolist() == ["all", "1", "2"]
-    for name in ("n_batches", "n_failed", "n_good", "n_scores", "high_alarmed", "watched_alarmed", "high_n_found", "observed"):
+    for name in (
+        "n_batches",
+        "n_failed",
+        "n_good",
+        "n_scores",
+        "high_alarmed",
+        "watched_alarmed",
+        "high_n_found",
+        "observed",
+    ):
         assert table.loc["all", name] == table.loc["1", name] + table.loc["2", name], name
     assert table["n_batches"].tolist() == [8, 4, 4]
     assert table["n_failed"].tolist() == [2, 1, 1]
@@ -80,7 +89,9 @@ def test_a_count_is_as_asked_inside_the_exact_binomial_range(table) -> None:
     many = pd.concat([SCORES.assign(batch_id=SCORES["batch_id"] + f"-{i}") for i in range(20)], ignore_index=True)
     started = many.groupby("batch_id")["as_of"].min() - 12 * H
     for asked, as_asked in ((0.2, True), (0.1, False), (0.3, False)):  # 20 of 120
-        definition = process().model_copy(update={"decision": process().decision.model_copy(update={"alarm_budget": asked})})
+        definition = process().model_copy(
+            update={"decision": process().decision.model_copy(update={"alarm_budget": asked})}
+        )
         (row,) = field_table(many, started, definition).head(1).to_dict("records")
         low, high = binom.interval(0.95, 120, asked)
         assert row["high_as_asked"] == as_asked == (low <= 20 <= high)

@@ -96,7 +96,13 @@ def test_other_settings_of_a_model_give_another_key_and_rules_of_its_use_do_not(
     other = [{"learner": "layers"}, {"window_outcomes": 30}, {"test": "newest_quarter"}]
     keys = {key_of(known, Policy.model_validate(rules | each)) for each in other}
     assert len(keys | {key}) == 1 + len(other)
-    use = [{"approval_delay_h": 5}, {"least_auroc": 0.6}, {"half_life_batches": 9}, {"domain_share": 0.1}, {"alarm_from_h": 3}]
+    use = [
+        {"approval_delay_h": 5},
+        {"least_auroc": 0.6},
+        {"half_life_batches": 9},
+        {"domain_share": 0.1},
+        {"alarm_from_h": 3},
+    ]
     assert {key_of(known, Policy.model_validate(rules | each)) for each in use} == {key}
     assert key_of(known, trials=2) != key
     monkeypatch.setattr(module, "code_digest", lambda: "another")
@@ -116,16 +122,16 @@ def test_words_and_drawings_are_no_part_of_the_code_that_makes_a_model(monkeypat
 
 
 def test_what_a_replay_made_before_it_was_interrupted_is_not_made_again(history, tmp_path) -> None:
-    class Interrupted(Exception):
+    class StoppedError(Exception):
         pass
 
     made: list[str] = []
 
     def one_and_stop(key: str) -> None:
         made.append(key)
-        raise Interrupted
+        raise StoppedError
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(StoppedError):
         replay(history, POLICY, Fits(tmp_path, POLICY, made=one_and_stop), until=utc("2026-02-15"))
     left = tmp_path / ".left-by-a-killed-process"
     (left / "predictor").mkdir(parents=True)

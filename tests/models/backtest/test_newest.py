@@ -1,10 +1,9 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from models.backtest.calendar import retrainings
+from models.backtest.calendar import Retraining, retrainings
 from models.backtest.fits import Fits
 from models.backtest.newest import newest, prequential_seal
 from models.backtest.replay import LEAST, replay
@@ -16,7 +15,7 @@ MOMENT = utc("2026-02-20")
 
 
 @pytest.fixture(scope="module")
-def dates(history):
+def dates(history) -> tuple[Retraining, ...]:
     return retrainings(history.first_outcomes, POLICY, least=LEAST, started=history.started, until=MOMENT)
 
 
@@ -34,7 +33,7 @@ def test_the_test_is_every_batch_known_at_the_moment_that_started_after_the_firs
     assert set(seal.batch_ids) == set(ids) - {CENSORED, UNDECIDED}
     assert list(seal.batch_ids) == sorted(seal.batch_ids)  # ids are in order of start
     assert seal.cut == MOMENT
-    assert prequential_seal(history, dates, MOMENT + pd.Timedelta(days=1)).sha256 != seal.sha256
+    assert prequential_seal(history, dates, utc("2026-02-21")).sha256 != seal.sha256
 
 
 def test_the_newest_predictor_learns_from_all_that_is_known_its_test_too(trained, history) -> None:

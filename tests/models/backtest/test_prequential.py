@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
+from features.process import ProcessDefinition
 from models.backtest.fits import Fit, Fits
 from models.backtest.prequential import budget_threshold, finished, newest_weigh_most, widened
 from models.learners.subgroup_offsets import SubgroupOffsets
@@ -74,7 +75,7 @@ def fit(history, kept) -> Fit:
 
 
 @pytest.fixture(scope="module")
-def process(history):
+def process(history) -> ProcessDefinition:
     return history.process
 
 
@@ -128,7 +129,9 @@ def test_thresholds_spend_no_more_than_the_budgets_of_the_scores_given(fit, give
 
 def test_scores_before_the_first_hour_of_an_alarm_set_no_threshold(fit, given_scores, process) -> None:
     early = given_scores["checkpoint_h"] == 0
-    louder = given_scores.assign(log_odds=given_scores["log_odds"] + np.where(early & ~given_scores["failed"], 3.0, 0.0))
+    louder = given_scores.assign(
+        log_odds=given_scores["log_odds"] + np.where(early & ~given_scores["failed"], 3.0, 0.0)
+    )
     quiet, loud = (finished(fit, rows, process, NEVER_HALF) for rows in (given_scores, louder))
     shift = loud.calibration.intercepts[0] - quiet.calibration.intercepts[0]
     moved = np.log(loud.thresholds.high / (1 - loud.thresholds.high)) - np.log(

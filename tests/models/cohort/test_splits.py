@@ -135,7 +135,11 @@ def test_a_test_of_some_failures_is_the_fewest_newest_batches_that_hold_them() -
 
 
 def test_a_test_of_more_failures_than_there_are_holds_all_of_them() -> None:
-    assert seal_test(batches(1, 2, 3, 4), outcomes("gfgf"), process_id="soup", failures=9).batch_ids == ("B1", "B2", "B3")
+    assert seal_test(batches(1, 2, 3, 4), outcomes("gfgf"), process_id="soup", failures=9).batch_ids == (
+        "B1",
+        "B2",
+        "B3",
+    )
 
 
 def test_a_test_of_failures_where_nothing_failed_is_the_newest_share() -> None:

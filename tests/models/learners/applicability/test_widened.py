@@ -61,5 +61,7 @@ def test_only_times_after_the_last_checkpoint_of_a_band_lie_between_two() -> Non
 
 
 def test_subgroups_with_fewer_batches_than_needed_are_few() -> None:
-    domain = replace(DOMAIN, min_batches=20, support={SITE: {"A": 19, "B": 20}, "product.before_start.value": {"p": 80}})
+    domain = replace(
+        DOMAIN, min_batches=20, support={SITE: {"A": 19, "B": 20}, "product.before_start.value": {"p": 80}}
+    )
     assert domain.few() == {SITE: frozenset({"A"}), "product.before_start.value": frozenset()}
