@@ -8,6 +8,7 @@ import pytest
 
 from features.errors import BatchguardError
 from models.backtest.figures import field_table
+from models.evaluation.evaluate import SIMULATED
 from models.policy import Policy
 from models.registry import Registry
 from pipelines.backtest import (
@@ -22,6 +23,7 @@ from pipelines.backtest import (
 )
 from pipelines.model_history import history_of
 from pipelines.plant import Plant
+from tests.models.plant import utc
 from tests.pipelines.small_plant import BEGIN, DECIDED_AFTER_H, EVERY_H, Place
 
 HOUR = pd.Timedelta(hours=1)
@@ -32,7 +34,9 @@ def plant(ran, tmp_path_factory) -> Plant:
     """The plant after a run: its models are made."""
     root = tmp_path_factory.mktemp("backtest") / "clone"
     shutil.copytree(ran.place.root, root, symlinks=True)
-    return Plant(Place(root).settings(trials=1))
+    place = Place(root)
+    Registry(place.data_dir).bring_artifacts_home()
+    return Plant(place.settings(trials=1))
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +86,7 @@ def test_a_replay_scores_batches_between_the_checkpoints_too(ours, plant) -> Non
 
 
 def test_batches_that_started_earlier_count_in_no_figure_and_no_score_changes(ours, plant) -> None:
-    from_ = pd.Timestamp("2025-03-20T00:00Z")
+    from_ = utc("2025-03-20")
     late = backtest(plant, Policy(), from_=from_, until=known_until(plant))
     started = history_of(plant).started
     kept = ours.scores[ours.scores["batch_id"].map(started) >= from_].reset_index(drop=True)
@@ -93,12 +97,12 @@ def test_batches_that_started_earlier_count_in_no_figure_and_no_score_changes(ou
     assert late.table.loc[0, "from"] >= from_
 
 
-def test_a_stretch_without_scores_is_one_line_with_its_remedy(ours, plant) -> None:
+def test_a_stretch_without_scores_is_one_line_with_its_remedy(plant) -> None:
     with pytest.raises(BatchguardError, match=r"^no batch that started from 2030.*expected a time.*earlier --from\.$"):
-        backtest(plant, Policy(), from_=pd.Timestamp("2030-01-01T00:00Z"), until=known_until(plant))
+        backtest(plant, Policy(), from_=utc("2030-01-01"), until=known_until(plant))
 
 
-def test_models_lie_in_the_plants_folder_by_their_digest(ours, plant) -> None:
+def test_models_lie_in_the_plants_folder_by_their_digest(plant) -> None:
     made: list[str] = []
     history = history_of(plant)
     (first, *_) = training_dates(plant, Policy(), known_until(plant))
@@ -108,8 +112,9 @@ def test_models_lie_in_the_plants_folder_by_their_digest(ours, plant) -> None:
 
 
 def test_a_result_is_plain_json_with_the_rules_versions_and_blocks(ours, plant, tmp_path) -> None:
-    found = write_backtest(plant, tmp_path / "out", ours)
-    assert json.loads((tmp_path / "out" / "backtest.json").read_text()) == found
+    written = write_backtest(plant, tmp_path / "out", ours)
+    found = json.loads((tmp_path / "out" / "backtest.json").read_text(encoding="utf-8"))
+    assert found == written
     assert list(found) == ["process", "from", "until", "data_version", "policy", "versions", "blocks"]
     assert found["policy"] == Policy().model_dump(mode="json")
     assert found["data_version"] == plant.data_version()
@@ -121,13 +126,13 @@ def test_a_result_is_plain_json_with_the_rules_versions_and_blocks(ours, plant, 
     )
     page = (tmp_path / "out" / "backtest.html").read_text(encoding="utf-8")
     assert "Small plant: the field replay" in page
-    assert "simulated" in page  # its batches are
+    assert SIMULATED in page  # its batches are
 
 
 def test_two_policies_stand_side_by_side(ours, plant, tmp_path) -> None:
     theirs = backtest(plant, Policy(approval_delay_h=24 * 20), until=known_until(plant))
-    found = write_backtest(plant, tmp_path, ours, theirs)
-    assert found == result_of(plant, ours, theirs)
+    assert write_backtest(plant, tmp_path, ours, theirs) == result_of(plant, ours, theirs)
+    found = json.loads((tmp_path / "backtest.json").read_text(encoding="utf-8"))
     assert found["against"]["policy"]["approval_delay_h"] == 480
     assert {row["figure"] for row in found["side_by_side"]} >= {"auroc", "stated failures"}
     common = set(ours.scores["batch_id"]) & set(theirs.scores["batch_id"])

@@ -42,7 +42,7 @@ def test_a_file_of_rules_that_is_not_there_is_one_line(run, fresh) -> None:
 
 
 def test_a_file_for_the_figures_that_cannot_be_written_is_told_before_anything_is_read(run, fresh) -> None:
-    refused(run("backtest", *fresh.options(), "--json", str(fresh.root / "no" / "such" / "folder.json")))
+    refused(run("backtest", *fresh.options(), "--json", str(fresh.process / "figures.json")))
     assert not fresh.data_dir.exists()
 
 
@@ -83,7 +83,7 @@ def replayed(ran, run, tmp_path_factory) -> tuple[Place, Result]:
     return place, result
 
 
-def test_the_figures_stand_in_the_terminal_in_a_page_and_in_files(replayed, tmp_path) -> None:
+def test_the_figures_stand_in_the_terminal_in_a_page_and_in_files(replayed) -> None:
     place, result = replayed
     assert result.exit_code == 0, result.output
     folder = Plant(place.settings()).backtest_dir

@@ -14,7 +14,7 @@ DAY = pd.Timedelta(days=1)
 def outcomes(n: int) -> tuple[pd.DataFrame, pd.Series]:
     """Batch i starts on day i and is known on day i + 2; every second one failed."""
     ids = [f"B{i:03d}" for i in range(n)]
-    started = pd.Series(BEGIN + DAY * np.arange(n), index=ids)
+    started = pd.Series(BEGIN + pd.to_timedelta(np.arange(n), unit="D"), index=ids)
     known = pd.DataFrame({"batch_id": ids, "failed": np.arange(n) % 2 == 1, "known_at": (started + 2 * DAY).to_numpy()})
     known["known_at"] = pd.to_datetime(known["known_at"], utc=True).astype("datetime64[us, UTC]")
     return known, started
@@ -25,8 +25,12 @@ def dates(n: int, *, least: int = 1, until: pd.Timestamp | None = None, **rules:
     return retrainings(known, Policy.model_validate(rules), least=least, started=started, until=until)
 
 
+def in_days(span: pd.Timedelta) -> float:
+    return span.total_seconds() / 86400
+
+
 def days(found: tuple[Retraining, ...]) -> list[float]:
-    return [(date.at - NEXT - BEGIN) / DAY for date in found]
+    return [in_days(date.at - BEGIN - NEXT) for date in found]  # ty: ignore[invalid-argument-type]
 
 
 def test_dates_by_outcomes_follow_every_so_many_of_them() -> None:
@@ -78,12 +82,12 @@ def test_the_newest_start_ends_the_calendar() -> None:
 
 
 def test_what_is_known_from_a_moment_on_gives_no_date() -> None:
-    assert days(dates(20, retrain_every_outcomes=5, until=BEGIN + 16 * DAY)) == [6, 11]
+    assert days(dates(20, retrain_every_outcomes=5, until=utc("2026-03-17"))) == [6, 11]
 
 
 def test_a_version_serves_after_its_approval() -> None:
     found = dates(20, retrain_every_outcomes=5, approval_delay_h=36)
-    assert [(date.serves_from - date.at) / DAY for date in found] == [1.5] * 3
+    assert [in_days(date.serves_from - date.at) for date in found] == [1.5] * 3
     assert days(found) == [6, 11, 16]
 
 

@@ -122,16 +122,16 @@ def test_words_and_drawings_are_no_part_of_the_code_that_makes_a_model(monkeypat
 
 
 def test_what_a_replay_made_before_it_was_interrupted_is_not_made_again(history, tmp_path) -> None:
-    class Interrupted(Exception):
+    class StoppedError(Exception):
         pass
 
     made: list[str] = []
 
     def one_and_stop(key: str) -> None:
         made.append(key)
-        raise Interrupted
+        raise StoppedError
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(StoppedError):
         replay(history, POLICY, Fits(tmp_path, POLICY, made=one_and_stop), until=utc("2026-02-15"))
     left = tmp_path / ".left-by-a-killed-process"
     (left / "predictor").mkdir(parents=True)

@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.backtest.calendar import retrainings
+from models.backtest.calendar import Retraining, retrainings
 from models.backtest.fits import Fits
+from models.backtest.history import History
 from models.backtest.newest import newest, prequential_seal
 from models.backtest.replay import LEAST, replay
+from models.cohort.splits import Seal
 from models.train import Trained
 from tests.models.backtest.lived import CENSORED, POLICY, UNDECIDED
 from tests.models.plant import utc
@@ -15,8 +17,12 @@ from tests.models.plant import utc
 MOMENT = utc("2026-02-20")
 
 
+def sealed(history: History, dates: tuple[Retraining, ...], moment: pd.Timestamp) -> Seal:
+    return prequential_seal(history.process.id, history.batches, history.log, dates[0].at, moment)
+
+
 @pytest.fixture(scope="module")
-def dates(history):
+def dates(history) -> tuple[Retraining, ...]:
     return retrainings(history.first_outcomes, POLICY, least=LEAST, started=history.started, until=MOMENT)
 
 
@@ -24,17 +30,17 @@ def dates(history):
 def trained(history, kept, dates) -> Trained:
     fits = Fits(kept, POLICY)
     found = replay(history, POLICY, fits, until=MOMENT)
-    return newest(history, POLICY, fits, found, prequential_seal(history, dates, MOMENT))
+    return newest(history, POLICY, fits, found, sealed(history, dates, MOMENT))
 
 
 def test_the_test_is_every_batch_known_at_the_moment_that_started_after_the_first_training(history, dates) -> None:
-    seal = prequential_seal(history, dates, MOMENT)
+    seal = sealed(history, dates, MOMENT)
     known = history.log.groupby("batch_id")["label_available_at"].min()
     ids = known.index[(known < MOMENT) & (history.started[known.index] >= dates[0].at)]
     assert set(seal.batch_ids) == set(ids) - {CENSORED, UNDECIDED}
     assert list(seal.batch_ids) == sorted(seal.batch_ids)  # ids are in order of start
     assert seal.cut == MOMENT
-    assert prequential_seal(history, dates, MOMENT + pd.Timedelta(days=1)).sha256 != seal.sha256
+    assert sealed(history, dates, utc("2026-02-21")).sha256 != seal.sha256
 
 
 def test_the_newest_predictor_learns_from_all_that_is_known_its_test_too(trained, history) -> None:
@@ -49,7 +55,7 @@ def test_the_newest_predictor_learns_from_all_that_is_known_its_test_too(trained
 def test_what_sets_its_thresholds_are_the_scores_that_were_given(trained, history, kept, dates) -> None:
     fits = Fits(kept, POLICY)
     found = replay(history, POLICY, fits, until=MOMENT)
-    seal = prequential_seal(history, dates, MOMENT)
+    seal = sealed(history, dates, MOMENT)
     louder = replace(found, given=found.given.assign(log_odds=found.given["log_odds"] * 2))
     other = newest(history, POLICY, fits, louder, seal).predictor
     assert other.model_texts == trained.predictor.model_texts
@@ -63,7 +69,7 @@ def test_what_became_known_later_moves_nothing_of_it(trained, history, kept, dat
     turned = replace(history, log=history.log.assign(failed=history.log["failed"] ^ (late & ~history.log["censored"])))
     fits = Fits(kept, POLICY)
     found = replay(turned, POLICY, fits, until=MOMENT)
-    again = newest(turned, POLICY, fits, found, prequential_seal(turned, dates, MOMENT))
+    again = newest(turned, POLICY, fits, found, sealed(turned, dates, MOMENT))
     assert again.predictor.sha256 == trained.predictor.sha256
 
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
+from features.process import ProcessDefinition
 from models.backtest.fits import Fit, Fits
 from models.backtest.prequential import budget_threshold, finished, newest_weigh_most, widened
 from models.learners.subgroup_offsets import SubgroupOffsets
@@ -74,7 +75,7 @@ def fit(history, kept) -> Fit:
 
 
 @pytest.fixture(scope="module")
-def process(history):
+def process(history) -> ProcessDefinition:
     return history.process
 
 
