@@ -19,7 +19,7 @@ from models.backtest.replay import LEAST, replay
 from models.policy import Policy
 from models.train import Trained
 
-N_MODELS = 16
+N_MODELS = 18
 POLICY = Policy(learner="trees")
 _FRAMES = ("snapshots", "between", "batches", "log")
 

@@ -6,6 +6,7 @@ Its outcomes depend a little on readings and lots; that software keeps its promi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -114,20 +115,16 @@ def _observations(
     ids: np.ndarray, starts: pd.DatetimeIndex, shift: np.ndarray, per_hour: int, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Readings, of which some come late, some are bad and some are corrected later; an assay twice a day."""
-    hours = {name: np.arange(1, HOURS * per_hour + 1) / per_hour for name in SENSORS} | {
-        "glucose_mm": np.arange(6, HOURS, 12.0)
-    }
+    hours = dict.fromkeys(SENSORS, np.arange(1, HOURS * per_hour + 1) / per_hour)
+    hours["glucose_mm"] = np.arange(6, HOURS, 12.0)
     parts = []
-    for (batch_id, start, moved), (name, h) in (
-        (b, p) for b in zip(ids, starts, shift, strict=True) for p in hours.items()
-    ):
+    for (batch_id, start, moved), (name, h) in product(zip(ids, starts, shift, strict=True), hours.items()):
         value = 5 + 1.2 * moved * (h / HOURS) + np.cumsum(rng.normal(0, 0.05, len(h)))
         parts.append(pd.DataFrame({"batch_id": batch_id, "parameter": name, "start": start, "h": h, "value": value}))
     rows = pd.concat(parts, ignore_index=True)
     rows = rows[rng.random(len(rows)) < 0.97].reset_index(drop=True)
-    late = np.where(rng.random(len(rows)) < 0.05, rng.uniform(0, 6, len(rows)), 0.0) + 4.0 * (
-        rows["parameter"] == "glucose_mm"
-    )
+    late = np.where(rng.random(len(rows)) < 0.05, rng.uniform(0, 6, len(rows)), 0.0)
+    late = late + 4.0 * (rows["parameter"] == "glucose_mm")
     observed = _after(rows["start"], rows["h"])
     quality = np.where(rng.random(len(rows)) < 0.01, "bad", "good")
     rows = rows.assign(

@@ -10,7 +10,7 @@ from models.backtest.history import History
 
 @pytest.fixture(scope="module")
 def history() -> History:
-    return made_plant(40, per_hour=1).history
+    return made_plant(60, per_hour=1).history
 
 
 def test_a_stored_history_is_read_as_it_was_written(history, tmp_path) -> None:
@@ -24,7 +24,7 @@ def test_a_stored_history_is_read_as_it_was_written(history, tmp_path) -> None:
 def test_trainings_begin_when_enough_failures_are_known_and_end_before_the_last_start(history) -> None:
     dates = killed_replay.training_dates(history, 4)
     assert [date.number for date in dates] == [1, 2, 3, 4]
-    assert all(history.at(date.at).outcomes["failed"].sum() >= 5 for date in dates)
+    assert all(history.at(date.at).outcomes["failed"].sum() >= 10 for date in dates)
     assert dates[-1].at <= history.started.max()
 
 
