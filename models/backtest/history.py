@@ -49,7 +49,10 @@ class History:
     @cached_property
     def scored(self) -> pd.DataFrame:
         """All snapshots at which batches are scored, at checkpoints and between them, before their outcome was known."""
-        rows = pd.concat([self.snapshots, self.between[self.snapshots.columns]], ignore_index=True)
+        later = (
+            [self.between[self.snapshots.columns]] if len(self.between) else []
+        )  # no hour lies between some checkpoints
+        rows = pd.concat([self.snapshots, *later], ignore_index=True)
         rows = rows.sort_values(["started_at", "batch_id", "checkpoint_h"], kind="stable")
         return before_the_label(rows, self.log).reset_index(drop=True)
 

@@ -19,14 +19,8 @@ from pipelines.history import ingest
 from pipelines.model_history import history_of
 from pipelines.plant import Plant
 from pipelines.sources.folder import HistoryFolder
-from pipelines.training import (
-    _labels_by_rule,
-    _record_readings,
-    check_seal,
-    make_challenger,
-    write_test_set,
-    write_training_set,
-)
+from pipelines.training import _labels_by_rule, _record_readings, make_challenger
+from pipelines.training_sets import check_seal, write_test_set, write_training_set
 from tests.pipelines.small_plant import BEGIN, Place
 
 HOUR = pd.Timedelta(hours=1)

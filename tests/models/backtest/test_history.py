@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -114,3 +116,11 @@ def test_batches_are_scored_at_and_between_checkpoints_until_their_outcome_is_kn
     hours = history.scored.groupby("batch_id")["checkpoint_h"].agg(list)
     assert hours["B029"] == hours[UNDECIDED] == [0, 12, 18, 24]
     assert hours["B030"] == [0, 12]  # decided 14 h after its start
+
+
+def test_a_process_without_hours_between_its_checkpoints_is_scored_at_these() -> None:
+    bare = replace(HISTORY, between=HISTORY.between.iloc[:0][["batch_id", "checkpoint_h", "started_at", "as_of"]])
+    assert set(bare.scored["checkpoint_h"]) <= set(bare.process.checkpoints_h)
+    assert list(bare.scored.columns) == list(bare.snapshots.columns)
+    known = bare.at(utc("2026-02-20"))
+    assert len(known.between(pd.Index(known.outcomes["batch_id"][:1]))) == 0
