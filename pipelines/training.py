@@ -132,7 +132,7 @@ def _field(plant: Plant, history: History, replayed: Replayed | None) -> pd.Data
 
 
 def _record_readings(plant: Plant, trained: Trained, replayed: Replayed | None) -> None:
-    """A sealed test is read once a predictor; of prequential scores each closed block of a version is read once."""
+    """A sealed test is read once a predictor; of prequential scores the block of each version, an open one again as it grows."""
     ledger, now = plant.models_dir / "test_readings.jsonl", pd.Timestamp.now("UTC")
     tests = [(trained.seal, f"evaluate predictor {trained.predictor.sha256}")]
     if trained.prequential and replayed is not None:
