@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,17 +144,17 @@ def _split(data: DataSet, question: dict[str, Any], split: str) -> Figure:
 
 def write_table(path: Path, record: dict[str, Any]) -> None:
     """Replace what stands between the markers of a page by the tables of a record."""
-    write_between(path, tables(record))
+    write_between(path, lambda: tables(record))
 
 
-def write_between(path: Path, content: str) -> None:
-    """Replace what stands between the markers of a page."""
+def write_between(path: Path, content: Callable[[], str]) -> None:
+    """Replace what stands between the markers of a page; without markers it is left alone."""
     text = path.read_text(encoding="utf-8")
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not (begin and end):
         raise SystemExit(f"{path}: the markers {BEGIN} and {END} are missing")
-    path.write_text(f"{head}{BEGIN}\n{content}\n{END}{tail}", encoding="utf-8")
+    path.write_text(f"{head}{BEGIN}\n{content()}\n{END}{tail}", encoding="utf-8")
 
 
 def tables(record: dict[str, Any]) -> str:

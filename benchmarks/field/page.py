@@ -26,7 +26,8 @@ def write_page(path: Path, record: Mapping[str, Any]) -> None:
         figures = [f for f in record["figures"] if f.get("part") == part and not _detail(f)]
         if figures:
             parts.append("\n".join([f"## {title}", "", HEAD, *map(_row, figures)]))
-    write_between(path, "\n\n".join([*parts, f"{record['date']}, commit {record['commit']}, {record['machine']}."]))
+    made = f"{record['date']}, commit {record['commit']}, {record['machine']}."
+    write_between(path, lambda: "\n\n".join([*parts, made]))
 
 
 def _detail(f: Figure) -> bool:
