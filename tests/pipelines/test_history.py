@@ -48,10 +48,13 @@ def test_a_history_is_stored_by_the_batches_month_and_sorted(tmp_path, store) ->
 
 
 def test_an_attribute_of_batches_may_be_called_quality(tmp_path, store) -> None:
+    quality = PROCESS.parameter[2].model_copy(update={"name": "quality", "label": "Quality", "kind": "attribute"})
+    process = PROCESS.model_copy(update={"parameter": (*PROCESS.parameter, quality)})
     tables = plant.history()
     tables["batches"] = tables["batches"].assign(quality="bad")
-    report = run(tables, tmp_path, store)
+    report = ingest(HistoryFolder(plant.write(tables, tmp_path / "history")), store, process)
     assert report.rows_quarantined == 0
+    assert store.read("batches")["quality"].to_pylist() == ["bad"] * 3
     assert sum(part.bad.total() for part in report.tables.values()) == 0
 
 
