@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from models.report.field import field_report
 from pipelines.model_history import history_of
 from pipelines.plant import Plant
 from pipelines.progress import in_tenths
-from pipelines.result import plain_rows
+from pipelines.result import plain_rows, write_json
 
 Progress = Callable[[str], None]
 
@@ -108,47 +108,38 @@ def backtest(
     return Backtest(policy, found, rows, field_table(rows, started, history.process))
 
 
-def result_of(plant: Plant, ours: Backtest, theirs: Backtest | None) -> dict[str, object]:
-    """A backtest as plain JSON values."""
-    out: dict[str, object] = {
-        "process": plant.process.id,
-        "from": ours.table["from"].iloc[0].isoformat(),
-        "until": ours.table["to"].iloc[0].isoformat(),
-        "data_version": plant.data_version(),
-        "policy": ours.policy.model_dump(mode="json"),
-        "versions": plain_rows(ours.replayed.versions),
-        "blocks": plain_rows(ours.table),
-    }
-    if theirs is not None:
-        out["against"] = {
-            "policy": theirs.policy.model_dump(mode="json"),
-            "versions": plain_rows(theirs.replayed.versions),
-            "blocks": plain_rows(theirs.table),
-        }
-        out["side_by_side"] = plain_rows(side_by_side(ours.scores, theirs.scores))
-    return out
-
-
 def write_backtest(plant: Plant, folder: Path, ours: Backtest, theirs: Backtest | None = None) -> dict[str, object]:
-    """Write `backtest.json`, `backtest.html` and `scores.parquet` into a folder; the JSON's values."""
-    found = result_of(plant, ours, theirs)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "backtest.json").write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    """Write `backtest.json`, `backtest.html` and `scores.parquet` into a folder, each beside its place first; the JSON's values."""
     pairs = None if theirs is None else side_by_side(ours.scores, theirs.scores)
+    found = _plain(plant, ours)
+    if theirs is not None and pairs is not None:
+        found |= {"against": _replay_of(theirs), "side_by_side": plain_rows(pairs)}
     other = None if theirs is None else theirs.table
-    simulated = (plant.table("batches")["origin"] == "simulated").any()
-    text = field_report(
-        plant.process,
-        ours.policy,
-        ours.replayed.versions,
-        ours.table,
-        other,
-        pairs,
-        note=SIMULATED if simulated else "",
-    )
-    (folder / "backtest.html").write_text(text, encoding="utf-8")
-    ours.scores.to_parquet(folder / "scores.parquet", index=False)
+    note = SIMULATED if (plant.table("batches")["origin"] == "simulated").any() else ""
+    text = field_report(plant.process, ours.policy, ours.replayed.versions, ours.table, other, pairs, note=note)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as name:
+        beside = Path(name)
+        (beside / "backtest.html").write_text(text, encoding="utf-8")
+        ours.scores.to_parquet(beside / "scores.parquet", index=False)
+        write_json(beside / "backtest.json", found)
+        for path in beside.iterdir():
+            path.replace(folder / path.name)
     return found
+
+
+def _plain(plant: Plant, ours: Backtest) -> dict[str, object]:
+    first = ours.table.iloc[0]
+    span = {"from": first["from"].isoformat(), "until": first["to"].isoformat()}
+    return {"process": plant.process.id, **span, "data_version": plant.data_version(), **_replay_of(ours)}
+
+
+def _replay_of(one: Backtest) -> dict[str, object]:
+    return {
+        "policy": one.policy.model_dump(mode="json"),
+        "versions": plain_rows(one.replayed.versions),
+        "blocks": plain_rows(one.table),
+    }
 
 
 def log_backtest(plant: Plant, result: Mapping[str, object], folder: Path) -> str:

@@ -17,7 +17,6 @@ from pipelines.backtest import (
     fits_of,
     known_until,
     log_backtest,
-    result_of,
     training_dates,
     write_backtest,
 )
@@ -124,6 +123,7 @@ def test_a_result_is_plain_json_with_the_rules_versions_and_blocks(ours, plant, 
     pd.testing.assert_frame_equal(
         pd.read_parquet(tmp_path / "out" / "scores.parquet"), ours.scores.reset_index(drop=True)
     )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]  # what was written beside is in its place
     page = (tmp_path / "out" / "backtest.html").read_text(encoding="utf-8")
     assert "Small plant: the field replay" in page
     assert SIMULATED in page  # its batches are
@@ -131,8 +131,9 @@ def test_a_result_is_plain_json_with_the_rules_versions_and_blocks(ours, plant, 
 
 def test_two_policies_stand_side_by_side(ours, plant, tmp_path) -> None:
     theirs = backtest(plant, Policy(approval_delay_h=24 * 20), until=known_until(plant))
-    assert write_backtest(plant, tmp_path, ours, theirs) == result_of(plant, ours, theirs)
+    written = write_backtest(plant, tmp_path, ours, theirs)
     found = json.loads((tmp_path / "backtest.json").read_text(encoding="utf-8"))
+    assert found == written
     assert found["against"]["policy"]["approval_delay_h"] == 480
     assert {row["figure"] for row in found["side_by_side"]} >= {"auroc", "stated failures"}
     common = set(ours.scores["batch_id"]) & set(theirs.scores["batch_id"])
