@@ -9,9 +9,10 @@ import pandas as pd
 import pyarrow as pa
 
 from features.context import Vocabulary, context
+from features.course import CoursePlan
 from features.dictionary import Block, Feature, feature, join
 from features.process import ProcessDefinition
-from features.runs import HistoryRuns, series_block
+from features.runs import HistoryRuns, SeriesFamily, series_block
 from features.sensors import SensorSigns
 from features.series import SeriesPlan
 from features.summaries import US_PER_H, grid_of, microseconds
@@ -86,14 +87,14 @@ def snapshots(
     batches = history["batches"]
     grid = grid_of(batches[batches["batch_id"].isin(rows["batch_id"])], process)
     runs = HistoryRuns.of(rows, summaries, grid)
-    series, sensors = (series_block(family, rows, runs) for family in series_families(process))
+    series, *others = (series_block(family, rows, runs) for family in series_families(process))
     newest = [f.name for f in series.features if f.window == "since_start" and f.statistic == "last"]
     progress = pd.DataFrame({PROGRESS.name: rows["checkpoint_h"].astype("float64")})
     missing = pd.DataFrame({MISSING.name: series.values[newest].isna().sum(axis=1).astype("float64")})
-    own = [Block(progress, (PROGRESS,)), series, Block(missing, (MISSING,)), sensors]
+    own = [Block(progress, (PROGRESS,)), series, Block(missing, (MISSING,)), *others]
     return join(rows, [*own, *context(rows, history, labels, process, vocabulary)])
 
 
-def series_families(process: ProcessDefinition) -> tuple[SeriesPlan, SensorSigns]:
-    """The families that read a batch's summaries: its series, and signs of sensors at fault."""
-    return SeriesPlan.of(process), SensorSigns.of(process)
+def series_families(process: ProcessDefinition) -> tuple[SeriesFamily, ...]:
+    """The families that read a batch's summaries: its series first, signs of sensors at fault, and levels of some hours ago."""
+    return SeriesPlan.of(process), SensorSigns.of(process), CoursePlan.of(process)

@@ -198,7 +198,7 @@ class Predictor:
             calibration=Calibration.from_json(head["calibration"]),
             sets=Conformal.from_json(head["sets"]),
             decision_sets=Conformal.from_json(head["decision_sets"]),
-            thresholds=Thresholds(**head["thresholds"]),
+            thresholds=Thresholds.from_json(head["thresholds"]),
             modes=modes,
             few_cases=head["few_cases"],
             applicability=None if domain is None else Applicability.from_json(domain),

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
 from features.dictionary import Feature
 from features.process import ProcessDefinition
+from models.cohort.course import Course, course_of
 from models.cohort.encode import fit_encoder
 from models.cohort.folds import Fold, most_folds
 from models.cohort.splits import Seal, enough_failures, known_before, seal_test, subject_groups
@@ -18,14 +20,16 @@ from models.cohort.table import TrainingTable, before_the_label, end_of_batches,
 from models.evaluation.bands import equal_bands
 from models.learners.applicability.columns import DomainPlan
 from models.learners.applicability.fit import fit_applicability
+from models.learners.boundary import fit_boundary
 from models.learners.conformal import fit_conformal
-from models.learners.evidence import MISS_LOG_ODDS
+from models.learners.evidence import MISS_LOG_ODDS, version_codes
 from models.learners.failure_modes import modes_before
+from models.learners.residuals import level_columns
 from models.learners.stack import ModesAt, bins_of, fit_bag, fit_layers, fit_modes, forward
 from models.learners.trees import Plan, Progress, Tuned, portable_text
 from models.predictor import Predictor, usual_ages
 from models.scoring.alignment import FeatureAligner
-from models.scoring.call import fit_thresholds
+from models.scoring.call import Thresholds, fit_thresholds
 from models.scoring.rows import FeatureRows
 
 
@@ -76,6 +80,7 @@ def train(
     between: pd.DataFrame | None = None,
     progress: Progress | None = None,
     weights: pd.Series | None = None,
+    course: pd.DataFrame | None = None,
 ) -> Trained:
     """Seal the newest batches, tune and calibrate on forward folds of the rest, fit once on all of it.
 
@@ -94,6 +99,7 @@ def train(
             applicability domain; None: it knows the checkpoints only.
         progress: Called after every step.
         weights: Of the training batches, by batch_id (`models.cohort.follow_up`); None: all alike.
+        course: Levels of the sensors every few hours (`models.cohort.course.course_rows`); None: those of the snapshots.
 
     Raises:
         TrainingError: No or too few failures, or one class only in a fold.
@@ -112,17 +118,23 @@ def train(
     table = training_table(rows, fit_encoder(rows), weights)
     known = {feature.name: feature for feature in features}
     entries = tuple(known[name] for name in table.encoder.columns)
+    levels = _course(process, table, rows if course is None else before_the_label(course, log))
     folded = forward(
-        process, table, entries, past, folds, observations, plan, n_failed=int(failed.sum()), progress=progress
-    )
+        process, table, entries, past, folds, observations, plan,
+        n_failed=int(failed.sum()), progress=progress, course=levels,
+    )  # fmt: skip
     settings, everything = folded.tuned.settings, np.arange(len(table.rows))
     # blend and calibration were not fitted with forecasts where no fold could make them
     tried = observations if MISS_LOG_ODDS in folded.blend.names else None
-    layers = fit_layers(process, table, entries, everything, everything[:0], failed, tried, seal.cut, plan.learner)
+    levels = levels if folded.fast is not None else None
+    layers = fit_layers(
+        process, table, entries, everything, everything[:0], failed, tried, seal.cut, plan.learner, levels
+    )
     y = table.rows["batch_id"].map(failed).to_numpy(bool)
     bins = bins_of(layers, plan, failed)
     bag = fit_bag(bins, bins.rows(everything, y), settings, plan.members)
-    out_of_fold = folded.out_of_fold.merge(end_of_batches(batches, log, process), on="batch_id", how="left")
+    ends = end_of_batches(batches, log, process)
+    out_of_fold = folded.out_of_fold.merge(ends, on="batch_id", how="left")
     modes, few = fit_modes(
         folded, bins, _named(process, dispositions, failed), failed, seal.cut, process.decision.cases_per_mode
     )
@@ -139,7 +151,7 @@ def train(
         calibration=folded.calibration,
         sets=fit_conformal(log_odds, happened, hours, edges, batch_id),
         decision_sets=fit_conformal(log_odds, happened, hours, edges, batch_id, error_failed=stated),
-        thresholds=fit_thresholds(out_of_fold, process.decision, process.cost),
+        thresholds=_thresholds(process, folded.fast, out_of_fold, ends),
         modes=modes,
         few_cases=few,
         applicability=None,
@@ -154,6 +166,26 @@ def train(
     predictor = _with_domain(process, predictor, rows, later[later["batch_id"].isin(failed.index)], features, failed)
     used = {"training": tuple(failed.index), "sealed test": seal.batch_ids}
     return Trained(predictor, seal, folds, folded.tuned, out_of_fold, exclusions(snapshots, log, used), failed, plan)
+
+
+def _course(process: ProcessDefinition, table: TrainingTable, frame: pd.DataFrame) -> Course | None:
+    """Levels of the training batches, with the process version that their snapshots name; None where there are none."""
+    if not level_columns(process):
+        return None
+    codes = pd.Series(version_codes(table.encoder, table.X), index=table.rows["batch_id"])
+    return course_of(frame, process, codes.groupby(level=0, sort=False).first())
+
+
+def _thresholds(
+    process: ProcessDefinition, fast: pd.DataFrame | None, out_of_fold: pd.DataFrame, ends: pd.DataFrame
+) -> Thresholds:
+    """Thresholds on the scores of the forward folds: with a fast head on those every few hours, held against the hour."""
+    if fast is None:
+        return fit_thresholds(out_of_fold, process.decision, process.cost)
+    good = fast[~fast["failed"].astype(bool)]
+    boundary = fit_boundary(good["log_odds"].to_numpy(float), good["checkpoint_h"].to_numpy(float))
+    scores = fast.assign(failure_probability=expit(fast["log_odds"])).merge(ends, on="batch_id", how="left")
+    return fit_thresholds(scores, process.decision, process.cost, boundary)
 
 
 def _named(process: ProcessDefinition, dispositions: pd.DataFrame | None, failed: pd.Series) -> ModesAt:

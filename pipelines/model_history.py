@@ -8,6 +8,7 @@ import pandas as pd
 
 from models.backtest.history import History
 from pipelines.between_checkpoints import snapshots_between
+from pipelines.course_levels import levels_every_few_hours
 from pipelines.feature_tables import read_dictionary
 from pipelines.plant import Plant
 from pipelines.settings import Settings
@@ -37,4 +38,5 @@ def _read(settings: Settings, *_: str) -> History:
         log=labels,
         observations=plant.observations_of(q.parameter for q in plant.process.quality_attribute),
         dispositions=plant.table("dispositions"),
+        course=levels_every_few_hours(plant, pd.Index(labels["batch_id"].unique())),
     )

@@ -47,7 +47,7 @@ def make_challenger(plant: Plant, progress: Progress) -> tuple[RegisteredModel, 
     else:
         trained = train(
             plant.process, history.snapshots, history.features, history.batches, history.log,
-            observations=history.observations, dispositions=history.dispositions, seal=seal, between=history.between,
+            observations=history.observations, dispositions=history.dispositions, seal=seal, between=history.between, course=history.course,
             plan=policy.plan(plant.process, trials=plant.settings.trials), progress=_of_training(progress),
         )  # fmt: skip
     trained.predictor.save(plant.models_dir / trained.predictor.sha256)

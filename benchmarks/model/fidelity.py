@@ -35,7 +35,7 @@ def fidelity(ground: Ground, scores: Scored, known: pd.DataFrame) -> list[Measur
     """Top-1 and top-3 shares at the first alarm of the caused failures, and the time it took."""
     alarms = alarmed_causes(scores, known)
     n = Counts(n=int(known["failed"].sum()), n_failed=len(alarms))
-    named = reasons(scores, alarms)
+    named = reasons(ground, scores, alarms)
     strict, wide = (
         list(alarms["affected"]),
         [_mapped(m, a) for m, a in zip(alarms["mode"], alarms["affected"], strict=True)],
@@ -57,23 +57,27 @@ def fidelity(ground: Ground, scores: Scored, known: pd.DataFrame) -> list[Measur
 
 
 def alarmed_causes(scores: Scored, known: pd.DataFrame) -> pd.DataFrame:
-    """Caused failures that are alarmed at 5 %: `mode`, `affected`, `first_observable_at`, `first_alarm_at`, `row` (of the scores)."""
-    threshold = threshold_at_share(scores.rows, SHARE)
-    first = first_alarms(scores.rows, threshold)
+    """Caused failures that are alarmed at 5 %: `mode`, `affected`, `first_observable_at`, `first_alarm_at`, `first_alarm_h`."""
+    held = scores.held
+    first = first_alarms(held, threshold_at_share(held, SHARE))
     caused = known[known["failed"] & (known["mode"] != UNEXPLAINED)]
     mine = caused.join(first[["alarmed", "first_alarm_at", "first_alarm_h"]])
-    mine = mine[mine["alarmed"].fillna(False).astype(bool)]
-    place = pd.Series(np.arange(len(scores.rows)), pd.MultiIndex.from_frame(scores.rows[["batch_id", "checkpoint_h"]]))
-    return mine.assign(row=place.loc[list(zip(mine.index, mine["first_alarm_h"], strict=True))].to_numpy())
+    return mine[mine["alarmed"].fillna(False).astype(bool)]
 
 
-def reasons(scores: Scored, alarms: pd.DataFrame) -> list[list[str]]:
+def reasons(ground: Ground, scores: Scored, alarms: pd.DataFrame) -> list[list[str]]:
     """Parameters that raise the risk at each alarm, strongest first."""
-    at = alarms["row"].to_numpy(int)
-    found = scores.predictor.assess(scores.X[at], scores.hours[at]).contributions
+    if alarms.empty:
+        return []
+    started = ground.batches.set_index("batch_id")["started_at"].loc[alarms.index].to_numpy()
+    hours = alarms["first_alarm_h"].to_numpy(float)
+    rows = pd.DataFrame({"batch_id": alarms.index.astype("str"), "checkpoint_h": hours, "started_at": started})
+    rows = rows.assign(as_of=alarms["first_alarm_at"].to_numpy())
+    frame = pd.concat(list(ground.snapshots_at(rows)), ignore_index=True)
+    found = scores.predictor.contributions(frame)
     parameters = [feature.parameter for feature in scores.predictor.features]
-    summed = pd.DataFrame(found).T.groupby(parameters, sort=True).sum().T
-    return [_ranked(row) for _, row in summed.iterrows()]
+    summed = found.T.groupby(parameters, sort=True).sum().T.set_axis(frame["batch_id"])
+    return [_ranked(row) for _, row in summed.loc[alarms.index].iterrows()]
 
 
 def _ranked(row: pd.Series) -> list[str]:

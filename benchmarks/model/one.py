@@ -18,7 +18,7 @@ from benchmarks.model.fidelity import fidelity
 from benchmarks.model.leak import leaks
 from benchmarks.model.measures import Measure
 from benchmarks.model.plant import ALL_BATCHES, Ground, Say, ground
-from benchmarks.model.scored import Scored, scored, trained_on, worst_additivity
+from benchmarks.model.scored import Scored, scored, trained_on
 from models.learners.trees import Plan
 
 FOUNDATION, SOUND = "The plants", "Sums and repeats"
@@ -61,36 +61,34 @@ def measures(seed: int, folder: Path, *, quick: bool, first: bool, say: Say) -> 
     if first:
         once = leaks(place, snapshots, folder / "leaks", say)
         once.append(_same_on_one_thread(place, snapshots, plan, trained.predictor.sha256, say))
-    later = place.before_harvest(snapshots)
     del snapshots
-    scores, known = scored(place, trained.predictor, later, say), cases(place)
-    del later
+    scores, known = scored(place, trained.predictor, say), cases(place)
+    at = scores.at_checkpoints
     out = _foundation(place, scores, known, n_train=len(trained.failed), n_train_failed=int(trained.failed.sum()))
     out += _alarms(place, scores, known)
-    out += stages.ranking(scores.rows, known) + stages.calibrated(scores.rows) + stages.covered(scores.rows)
-    out += stages.called(scores.rows) + stages.costs(scores.rows, place.process)
+    out += stages.ranking(at, known) + stages.calibrated(at) + stages.covered(at)
+    out += stages.called(at) + stages.costs(scores.rows, place.process)
     say(f"seed {seed}: reasons")
     out += fidelity(place, scores, known)
-    worst = worst_additivity(scores)
-    out.append(Measure(SOUND, "largest gap between base plus contributions and log-odds", worst, n=len(scores.rows), bound=1e-6, side="max", note="over every score"))  # fmt: skip
+    out.append(Measure(SOUND, "largest gap between base plus contributions and log-odds", scores.worst_gap, n=len(at), bound=1e-6, side="max", note="over every score at a sixth hour"))  # fmt: skip
     out += once
-    rows, scores = scores.rows, None
+    rows, scores = scores.held, None
     methods = RIVALS if quick else tuple(m for m in METHODS if first or m not in SLOW)
     return out + against(place, rows, known, cases(place, LOST), methods, say)
 
 
 def _alarms(place: Ground, scores: Scored, known: pd.DataFrame) -> list[Measure]:
-    strict = cases(place, LOST)
-    as_lost = scores.rows.assign(failed=scores.rows["batch_id"].map(strict["failed"]))
+    strict, held = cases(place, LOST), scores.held
+    as_lost = held.assign(failed=held["batch_id"].map(strict["failed"]))
     return [
-        *alarms.found_at_shares(scores.rows, known, alarms.WIDE, bounds=True),
+        *alarms.found_at_shares(held, known, alarms.WIDE, bounds=True),
         *alarms.ceiling(known),
-        alarms.hidden_ones(scores.rows, known),
-        alarms.too_good(scores.rows, known),
+        alarms.hidden_ones(held, known),
+        alarms.too_good(held, known),
         *alarms.found_at_shares(as_lost, strict, alarms.STRICT, bounds=False),
         *alarms.ceiling(strict, alarms.STRICT),
         *alarms.carried_over(scores.rows, scores.predictor),
-        *alarms.drifting_probes(scores.rows, known),
+        *alarms.drifting_probes(held, known),
     ]
 
 

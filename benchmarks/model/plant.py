@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from features.dictionary import Feature
 from features.process import ProcessDefinition
+from features.snapshots import ROW_COLUMNS, snapshots
 from models.cohort.labels import labels_as_of
 from models.cohort.splits import Seal, known_before, seal_test, subject_groups
 from models.cohort.table import end_of_batches
 from models.evaluation.sealed_test import sealed_rows
+from pipelines.course_levels import levels_every_few_hours
 from pipelines.feature_tables import PlantContext, read_dictionary, write_snapshots, write_summaries
 from pipelines.history import ingest
 from pipelines.plant import Plant
@@ -98,10 +101,26 @@ class Ground:
         """All snapshots; large, so not kept."""
         return self.plant.features.read("snapshot_features").to_pandas()
 
-    def before_harvest(self, snapshots: pd.DataFrame) -> pd.DataFrame:
-        """Test snapshots taken before the planned end and before the outcome was known, by start and checkpoint."""
-        planned = self.process.process.planned_duration_h
-        return sealed_rows(snapshots[snapshots["checkpoint_h"] < planned], self.log, self.seal)
+    def levels(self) -> pd.DataFrame:
+        """Levels of the training batches every few hours."""
+        return levels_every_few_hours(self.plant, self.train.index)
+
+    def each_hour(self) -> pd.DataFrame:
+        """Every hour of the test batches before the planned end and before the outcome was known, by start: `ROW_COLUMNS`."""
+        batches = self.batches[self.batches["batch_id"].isin(self.seal.batch_ids)]
+        hours = np.arange(1.0, self.process.process.planned_duration_h)
+        rows = batches[["batch_id", "started_at"]].merge(pd.DataFrame({"checkpoint_h": hours}), how="cross")
+        after = pd.to_timedelta(rows["checkpoint_h"], unit="h")
+        rows["as_of"] = (rows["started_at"] + after).astype("datetime64[us, UTC]")
+        return sealed_rows(rows[ROW_COLUMNS], self.log, self.seal)
+
+    def snapshots_at(self, rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
+        """Snapshots of rows, a month of starts at a time."""
+        context = PlantContext.of(self.plant)
+        for month, part in rows.groupby(rows["started_at"].dt.strftime("%Y-%m"), sort=True):
+            summaries = self.plant.features.read("batch_summaries", months=[str(month)])
+            own = part.reset_index(drop=True)
+            yield snapshots(own, summaries, context.tables, context.labels, self.process, context.vocabulary)[0]
 
 
 def ground(seed: int, folder: Path, *, batches: int = ALL_BATCHES, process: Path = PROCESS, say: Say = print) -> Ground:

@@ -16,7 +16,7 @@ from models.scoring.assessment import AssessedRows, assess_frame
 from models.train import Trained, train
 from pipelines.target_leakage import final_results
 
-ROWS_AT_ONCE = 4000  # bounds the memory of contributions
+EVERY_H = 6.0  # rows at which the sum of the contributions is looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,17 +27,24 @@ class Scored:
         predictor: Made them.
         rows: `batch_id`, `checkpoint_h`, `as_of`, `end_at`, `failed`, `failure_probability`, `log_odds`, `may_fail`,
             `may_succeed` (nominal sets), `call`, `call_cause`, `support`, `support_causes`, and per release attribute `.expected`, `.low`, `.high`, `.actual`.
-        X: Encoded rows, in the same order.
+        worst_gap: Largest |base + sum of contributions - log-odds| of a score at a checkpoint.
     """
 
     predictor: Predictor
     rows: pd.DataFrame
-    X: np.ndarray
+    worst_gap: float
 
     @property
-    def hours(self) -> np.ndarray:
-        """Hours since the start of each row."""
-        return self.rows["checkpoint_h"].to_numpy(float)
+    def held(self) -> pd.DataFrame:
+        """The rows with probabilities held against the hour: what a threshold for all hours is compared with."""
+        raised = self.predictor.thresholds.boundary.at(self.rows["checkpoint_h"].to_numpy(float))
+        return self.rows.assign(failure_probability=expit(self.rows["log_odds"] - raised))
+
+    @property
+    def at_checkpoints(self) -> pd.DataFrame:
+        """The rows at the checkpoints."""
+        hours = self.predictor.evidence.deviations.reference.checkpoints_h
+        return self.rows[self.rows["checkpoint_h"].isin(hours)].reset_index(drop=True)
 
 
 def trained_on(ground: Ground, snapshots: pd.DataFrame, plan: Plan, say: Say = print) -> Trained:
@@ -46,34 +53,37 @@ def trained_on(ground: Ground, snapshots: pd.DataFrame, plan: Plan, say: Say = p
     return train(
         ground.process, snapshots, ground.features, ground.batches, ground.log,
         observations=ground.plant.observations_of(attributes), dispositions=ground.plant.table("dispositions"),
-        seal=ground.seal, plan=plan, progress=lambda what, i, n: say(f"seed {ground.seed}: {what} {i} of {n}"),
+        seal=ground.seal, plan=plan, course=ground.levels(), progress=lambda what, i, n: say(f"seed {ground.seed}: {what} {i} of {n}"),
     )  # fmt: skip
 
 
-def scored(ground: Ground, predictor: Predictor, later: pd.DataFrame, say: Say = print) -> Scored:
-    """Score later batches.
+def scored(ground: Ground, predictor: Predictor, say: Say = print) -> Scored:
+    """Score the later batches every hour.
 
     Args:
         ground: The plant.
         predictor: Frozen.
-        later: Snapshots before harvest (`Ground.before_harvest`).
         say: Told what goes on.
     """
-    say(f"seed {ground.seed}: {len(later):,} scores, with calls")
-    parts = list(assess_frame(predictor, later, ground.features, contributions=False))
-    rows = pd.concat([_rows(part) for part in parts], ignore_index=True)
+    hours = ground.each_hour()
+    say(f"seed {ground.seed}: {len(hours):,} scores, with calls")
+    parts, gaps, expected = [], [0.0], None
+    for frame in ground.snapshots_at(hours):
+        for part in assess_frame(predictor, frame, ground.features, contributions=False):
+            parts.append(_rows(part))
+            gaps.append(_gap(predictor, part))
+            expected = part.assessment.seen.expected
+    rows = pd.concat(parts, ignore_index=True)
     rows = rows.assign(
         end_at=rows["batch_id"].map(ground.end_at), failed=rows["batch_id"].map(ground.labels["failed"]).astype(bool)
     )
     say(f"seed {ground.seed}: SHA-256 of (batch, as_of, probability) {digest_of(rows)}, {len(rows)} scores")
-    X = np.concatenate([part.X for part in parts])
-    if parts[0].assessment.seen.expected is None:
-        return Scored(predictor, rows, X)
-    seen = ground.plant.observations_of([q.parameter for q in ground.process.quality_attribute])
-    actual = final_results(ground.process, seen)
-    for attribute in parts[0].assessment.seen.expected.attributes:
-        rows[f"{attribute.name}.actual"] = rows["batch_id"].map(actual[attribute.parameter])
-    return Scored(predictor, rows, X)
+    if expected is not None:
+        seen = ground.plant.observations_of([q.parameter for q in ground.process.quality_attribute])
+        actual = final_results(ground.process, seen)
+        for attribute in expected.attributes:
+            rows[f"{attribute.name}.actual"] = rows["batch_id"].map(actual[attribute.parameter])
+    return Scored(predictor, rows, max(gaps))
 
 
 def digest_of(rows: pd.DataFrame) -> str:
@@ -110,14 +120,12 @@ def _rows(part: AssessedRows) -> pd.DataFrame:
     return frame
 
 
-def worst_additivity(scores: Scored) -> float:
-    """Largest |base + sum of contributions - log-odds| over all rows."""
-    worst = 0.0
-    for first in range(0, len(scores.X), ROWS_AT_ONCE):
-        part = slice(first, first + ROWS_AT_ONCE)
-        found = scores.predictor.assess(scores.X[part], scores.hours[part])
-        if found.contributions is None:
-            raise ValueError("contributions were asked for")
-        gap = found.base_log_odds + found.contributions.sum(axis=1) - scores.rows["log_odds"].to_numpy()[part]
-        worst = max(worst, float(np.abs(gap).max()))
-    return worst
+def _gap(predictor: Predictor, part: AssessedRows) -> float:
+    """Largest |base + sum of contributions - log-odds| of the rows at every sixth hour."""
+    at = np.flatnonzero(part.rows.elapsed_h % EVERY_H == 0)
+    if not len(at):
+        return 0.0
+    found = predictor.assess(part.X[at], part.rows.elapsed_h[at])
+    if found.contributions is None:
+        raise ValueError("contributions were asked for")
+    return float(np.abs(found.base_log_odds + found.contributions.sum(axis=1) - found.log_odds).max())

@@ -105,7 +105,7 @@ class Fits:
             known.batches[known.batches["batch_id"].isin(ids)], known.log,
             observations=known.observations, dispositions=known.dispositions, between=known.between(ids),
             seal=self._seal(known), plan=self._policy.plan(process, trials=self._trials),
-            weights=weights,
+            weights=weights, course=known.course(ids),
         )  # fmt: skip
 
     def weights(self, known: Known) -> pd.Series:
@@ -153,7 +153,7 @@ class Fits:
             *(frame_sha256(frame) for frame in (
                 known.snapshots(ids), known.between(ids), known.log,
                 known.batches[known.batches["batch_id"].isin(ids)], weights.reset_index(),
-                *(f for f in (known.observations, known.dispositions) if f is not None),
+                *(f for f in (known.observations, known.dispositions, known.course(ids)) if f is not None),
             )),
         ]  # fmt: skip
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]

@@ -31,6 +31,7 @@ class History:
         log: `features.contracts.LABELS`.
         observations: `features.contracts.OBSERVATIONS` of the release attributes.
         dispositions: `features.contracts.DISPOSITIONS`, for failure modes.
+        course: Levels of the sensors every few hours (`models.cohort.course`); None: those of the snapshots.
     """
 
     process: ProcessDefinition
@@ -41,6 +42,7 @@ class History:
     log: pd.DataFrame
     observations: pd.DataFrame | None = None
     dispositions: pd.DataFrame | None = None
+    course: pd.DataFrame | None = None
 
     def at(self, moment: pd.Timestamp) -> Known:
         """What was available before a moment."""
@@ -110,6 +112,11 @@ class Known:
     def between(self, batch_ids: pd.Index) -> pd.DataFrame:
         """Snapshots between checkpoints of batches with an outcome."""
         return self._before(self._of(self.history.between, batch_ids), "as_of")
+
+    def course(self, batch_ids: pd.Index) -> pd.DataFrame | None:
+        """Levels of the sensors every few hours of batches with an outcome."""
+        given = self.history.course
+        return None if given is None else self._before(self._of(given, batch_ids), "as_of")
 
     @cached_property
     def observations(self) -> pd.DataFrame | None:

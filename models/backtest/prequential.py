@@ -51,7 +51,8 @@ def finished(fit: Fit, given: pd.DataFrame, process: ProcessDefinition, policy: 
     edges, own = equal_bands(rows["checkpoint_h"]), fit.predictor
     stated = process.decision.missed_failures
     from_h = policy.alarms_from_h(process)
-    alarming = rows.assign(p=expit(log_odds), weight=weight)[hours >= from_h]
+    boundary = own.thresholds.boundary
+    alarming = rows.assign(p=expit(log_odds - boundary.at(hours)), weight=weight)[hours >= from_h]
     decision = process.decision
     high, elevated = (budget_threshold(alarming, share) for share in (decision.alarm_budget, decision.watch_budget))
     calibration = replace(
@@ -65,7 +66,7 @@ def finished(fit: Fit, given: pd.DataFrame, process: ProcessDefinition, policy: 
         offsets=offsets,
         sets=fit_conformal(log_odds, failed, hours, edges, batch_id),
         decision_sets=fit_conformal(log_odds, failed, hours, edges, batch_id, error_failed=stated),
-        thresholds=thresholds_of(high, elevated, decision, process.cost, alarm_from_h=from_h),
+        thresholds=thresholds_of(high, elevated, decision, process.cost, alarm_from_h=from_h, boundary=boundary),
         applicability=own.applicability and widened(own.applicability, rows.assign(weight=weight), policy.domain_share),
     )
 

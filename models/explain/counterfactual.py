@@ -12,6 +12,7 @@ the readings in that time moves by d but never past v, and readings already beyo
   a reading. Standard deviation and slope shrink as the distance from lowest to highest does. A share of readings
   outside normal becomes 0 where the lowest (highest) value is now inside; else it stays, which is at most too much;
 - in every longer window only the lowest and highest value move, and only outwards, so that v lies between them;
+- a level of some hours ago moves as a mean does, where all that it averages lies within the horizon;
 - all else stays: ages, an assay's slope, slopes and means over longer times, everything known before the start, all other parameters.
 
 So v = u changes nothing, g never widens a window, and lowest <= mean <= highest, lowest <= newest <= highest hold
@@ -21,11 +22,12 @@ afterwards where they held before. What other parameters would have done in answ
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
+from features.course import is_course, reaches_back_h
 from features.dictionary import Feature
 from features.process import Interval
 
@@ -44,6 +46,7 @@ class Level:
         delta: Column of its change from first to newest value, where there is one.
         windows: Columns by window and statistic.
         normal: Normal range of the parameter, for the shares outside.
+        lagged: Columns of its levels of some hours ago, and the hours to the oldest reading in each.
     """
 
     parameter: str
@@ -51,6 +54,7 @@ class Level:
     delta: str | None
     windows: dict[str, dict[str, str]]
     normal: Interval
+    lagged: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, parameter: str, features: tuple[Feature, ...], normal: Interval) -> Level | None:
@@ -62,7 +66,8 @@ class Level:
         whole = windows.get(SINCE_START, {})
         if "last" not in whole:
             return None
-        return cls(parameter, whole["last"], whole.get("delta"), windows, normal)
+        lagged = {f.name: reaches_back_h(f) for f in features if f.parameter == parameter and is_course(f)}
+        return cls(parameter, whole["last"], whole.get("delta"), windows, normal, lagged)
 
 
 def brought_to(candidates: pd.DataFrame, level: Level, values: np.ndarray, *, horizon_h: float) -> pd.DataFrame:
@@ -92,6 +97,10 @@ def brought_to(candidates: pd.DataFrame, level: Level, values: np.ndarray, *, ho
         for statistic in moved.keys() | kept.keys():
             new = np.where(recent, moved.get(statistic, old[statistic]), kept.get(statistic, old[statistic]))
             changed[columns[statistic]] = new
+    for name, back_h in level.lagged.items():
+        if name in candidates:
+            old = candidates[name].to_numpy(float)
+            changed[name] = np.where(np.minimum(back_h, elapsed_h) <= horizon_h, _moved(old, now, values), old)
     return candidates.assign(**changed)
 
 

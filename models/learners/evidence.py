@@ -1,4 +1,4 @@
-"""Inputs of the failure model beside the features: margins of release attributes, deviations from the usual course.
+"""Inputs of the failure model beside the features: margins of release attributes, deviations, residuals of the sensors.
 
 A few numbers that need hardly any failures to be learned, each of which can be handed on to the features behind it, so
 that a reason always names a parameter of the process.
@@ -17,11 +17,13 @@ from pydantic import Field
 
 from features.dictionary import Feature
 from features.process import ProcessDefinition, QualityAttribute
+from models.cohort.course import Course
 from models.cohort.encode import Encoder
 from models.learners import deviations
 from models.learners.deviations import Deviations, fit_deviations
 from models.learners.forecasts import Expected, Forecasts, fit_forecasts
 from models.learners.reference import Usual
+from models.learners.residuals import LEVELS, NOW, Residuals, fit_residuals
 from models.persistence import Persistent
 
 MARGIN, MISS = "margin", "miss_probability"
@@ -41,19 +43,31 @@ class Evidence(Persistent):
         encoder: Of the matrix; stored with the predictor, so `from_json` takes it as one more entry.
         deviations: Trajectories of successful batches, overall and by site and process version.
         forecasts: Of the release attributes; None where none has enough results.
+        residuals: Of the sensors; None where the process has no windows, or too few batches succeeded.
     """
 
     encoder: Annotated[Encoder, Field(exclude=True)]
     deviations: Deviations
     forecasts: Forecasts | None
+    residuals: Residuals | None = None
 
     @cached_property
     def features(self) -> tuple[Feature, ...]:
         """One entry per column of `of`, in its order."""
+        return (*self.slow, *self.fast)
+
+    @cached_property
+    def slow(self) -> tuple[Feature, ...]:
+        """Margins and deviations."""
         if self.forecasts is None:
             return deviations.FEATURES
         made = [entry for a in self.forecasts.attributes for entry in _entries(a.name)]
         return (*made, *_TOGETHER, *deviations.FEATURES)
+
+    @property
+    def fast(self) -> tuple[Feature, ...]:
+        """Residuals of the sensors: what shows within hours."""
+        return self.residuals.features if self.residuals else ()
 
     @cached_property
     def ranking(self) -> tuple[int, ...]:
@@ -76,7 +90,11 @@ class Evidence(Persistent):
         z = self.deviations.reference.z(X[:, self._places], checkpoint_h, self.groups(X))
         distance, view = self.deviations.farthest(z)
         columns = ([] if expected is None else [attribute_columns(expected)]) + [deviations.summaries(distance)]
-        return Seen(np.column_stack(columns), expected, distance, view)
+        z = None
+        if self.residuals is not None:
+            z = self.residuals.z(self._levels(X), version_codes(self.encoder, X), checkpoint_h)
+            columns.append(self.residuals.columns_of(z))
+        return Seen(np.column_stack(columns), expected, distance, view, z)
 
     def hand_on(self, seen: Seen, contributions: np.ndarray, X: np.ndarray, checkpoint_h: np.ndarray) -> np.ndarray:
         """Contributions of the evidence handed on to the features behind it.
@@ -108,7 +126,30 @@ class Evidence(Persistent):
         rows = np.arange(len(out))[:, None]
         for i, feature in enumerate(deviations.FEATURES):
             np.add.at(out, (rows, places), contributions[:, done + i, None] * shares[feature.name])
+        if self.residuals is not None and seen.residual_z is not None:
+            behind = self.residuals.shares(seen.residual_z)
+            own = np.einsum("nf,nfs->ns", contributions[:, len(self.slow) :], behind, optimize=False)
+            np.add.at(out.T, self._now_places, own.T)
         return out
+
+    def _levels(self, X: np.ndarray) -> np.ndarray:
+        """Levels of the sensors in encoded rows, shape (n, columns of the residuals); NaN where not known."""
+        return np.where(self._level_places >= 0, X[:, self._level_places], np.nan)
+
+    @cached_property
+    def _level_places(self) -> np.ndarray:
+        """Place in the encoded matrix of each level of the sensors; -1 where it is not there."""
+        place = {name: i for i, name in enumerate(self.encoder.columns)}
+        names = self.residuals.columns if self.residuals else ()
+        return np.array([place.get(name, -1) for name in names], int)
+
+    @cached_property
+    def _now_places(self) -> np.ndarray:
+        """Place in the encoded matrix of the level of each sensor now, to which its residuals are handed on.
+
+        A sensor without one has no residual; its contribution is 0 and may stand anywhere.
+        """
+        return np.maximum(self._level_places[NOW::LEVELS], 0)
 
     @cached_property
     def _places(self) -> np.ndarray:
@@ -143,12 +184,14 @@ class Seen:
         expected: Forecasts of the release attributes behind it, or None.
         distance: |z| of each parameter's farthest view, shape (n, parameters).
         view: Which view that is, the same shape.
+        residual_z: Residuals of the sensors behind it, shape (n, 2, sensors), or None.
     """
 
     columns: np.ndarray
     expected: Expected | None
     distance: np.ndarray
     view: np.ndarray
+    residual_z: np.ndarray | None = None
 
 
 def fit_evidence(
@@ -159,6 +202,7 @@ def fit_evidence(
     X: np.ndarray,
     failed: pd.Series,
     results: pd.DataFrame,
+    course: Course | None = None,
 ) -> tuple[Evidence, np.ndarray]:
     """Fit on training rows.
 
@@ -170,9 +214,11 @@ def fit_evidence(
         X: The same rows encoded (sensors found faulty are NaN), shape (n, k).
         failed: Outcome by batch_id as known at the cut.
         results: Final results as known at the cut, from `models.learners.forecasts.final_results`.
+        course: Levels of the sensors of training batches before the cut; None: residuals are left out.
 
     Returns:
-        The evidence, and its columns for the training rows themselves, out of fold.
+        The evidence, and its columns for the training rows themselves: margins out of fold, deviations too where few
+        batches succeeded.
     """
     frame = numeric_frame(snapshots, X, encoder)
     label = pd.Series(group_labels(encoder, X), index=frame["batch_id"]).groupby(level=0).first()
@@ -180,15 +226,34 @@ def fit_evidence(
     entries = [feature for feature in features if feature.name not in encoder.categories]
     fitted = fit_deviations(frame, entries, succeeded, groups=label)
     forecasts, expected = fit_forecasts(process.quality_attribute, encoder, features, X, snapshots, results)
-    evidence = Evidence(encoder, fitted, forecasts)
+    evidence = Evidence(encoder, fitted, forecasts, _residuals(process, encoder, course, succeeded))
     columns = evidence.of(X, snapshots["checkpoint_h"].to_numpy(float)).columns
     if expected is not None:
         own = attribute_columns(expected)
         columns[:, : own.shape[1]] = own
     if len(succeeded) < _ENOUGH_GOOD:
         own = deviations.out_of_fold(frame, entries, failed, groups=label).to_numpy()
-        columns[:, -own.shape[1] :] = own
+        end = len(evidence.slow)
+        columns[:, end - own.shape[1] : end] = own
     return evidence, columns
+
+
+def _residuals(
+    process: ProcessDefinition, encoder: Encoder, course: Course | None, succeeded: pd.Index
+) -> Residuals | None:
+    if course is None:
+        return None
+    good = course.of(succeeded)
+    groups = len(encoder.categories.get(_VERSION, ()))
+    batch, _ = pd.factorize(good.rows["batch_id"])
+    return fit_residuals(process, good.levels, good.version, groups, good.hours, batch)
+
+
+def version_codes(encoder: Encoder, X: np.ndarray) -> np.ndarray:
+    """Place of the process version of encoded rows, shape (n,); NaN where there is one version, or it is new."""
+    if _VERSION not in encoder.categories:
+        return np.full(len(X), np.nan)
+    return X[:, encoder.columns.index(_VERSION)]
 
 
 def group_labels(encoder: Encoder, X: np.ndarray) -> list[str]:

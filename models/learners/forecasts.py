@@ -29,6 +29,9 @@ _PENALTIES = (10.0, 30.0, 100.0, 300.0, 1000.0)
 _PARTS = 5
 _ODD = 3.0  # standard deviations beyond which an error counts no more in choosing the penalty
 _LEAST_ROWS = 30
+_FARTHEST = 3.0  # standard deviations of the forecasts beyond which an error grows no further
+_LEAST_ERROR = 0.01  # of the median error: the logarithm of an error near 0 says nothing of its size
+_SHAPE_PRECISION = 20.0  # results that it takes to believe that errors differ in size
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +47,13 @@ class Forecasts(Persistent):
         spread: The same.
         weights: Per standardised column, shape (checkpoints, width, attributes).
         usual: Forecast of a batch that is usual in all, shape (checkpoints, attributes), on the modelling scale.
-        low: 5 % quantile of the out-of-fold errors, shape (checkpoints, attributes).
+        low: 5 % quantile of the out-of-fold errors over their width, shape (checkpoints, attributes).
         high: 95 % quantile.
         error: Half the distance from 16 % to 84 % of them: a standard deviation that odd results do not move.
+        centre: Median forecast, shape (checkpoints, attributes).
+        span: Robust standard deviation of the forecasts.
+        tilt: How the logarithm of an error's size grows with the standardised forecast u.
+        curve: How it grows with u^2 - 1.
     """
 
     attributes: tuple[QualityAttribute, ...]
@@ -60,6 +67,10 @@ class Forecasts(Persistent):
     low: Floats
     high: Floats
     error: Floats
+    centre: Floats
+    span: Floats
+    tilt: Floats
+    curve: Floats
 
     def expected(self, X: np.ndarray, checkpoint_h: np.ndarray) -> Expected:
         """Forecasts of encoded rows.
@@ -73,10 +84,12 @@ class Forecasts(Persistent):
         value = self._at(columns, before)
         if share.any():  # never on the checkpoints themselves
             value += share[:, None] * (self._at(columns, after) - value)
-        low, high, error = (
-            a[before] + share[:, None] * (a[after] - a[before]) for a in (self.low, self.high, self.error)
+        low, high, error, *shape = (
+            a[before] + share[:, None] * (a[after] - a[before])
+            for a in (self.low, self.high, self.error, self.centre, self.span, self.tilt, self.curve)
         )
-        return Expected(self.attributes, value, value + low, value + high, error)
+        width = _width(value, *shape)
+        return Expected(self.attributes, value, value + low * width, value + high * width, error * width)
 
     def contributions(self, X: np.ndarray, checkpoint_h: np.ndarray) -> np.ndarray:
         """What each column of the design adds to the usual forecast of encoded rows, shape (n, width, attributes).
@@ -112,7 +125,7 @@ class Forecasts(Persistent):
         return before, after, np.clip(share, 0.0, 1.0)
 
 
-_ARRAYS = ("location", "spread", "weights", "usual", "low", "high", "error")
+_ARRAYS = ("location", "spread", "weights", "usual", "low", "high", "error", "centre", "span", "tilt", "curve")
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,25 +242,54 @@ def _fit(
     columns, known = design.columns(X), np.isfinite(target)
     stages = _stages(hours, known)
     shape = (len(hours), len(attributes))
-    value, error_scale = np.full(shape, np.nan), np.full(shape, np.nan)
+    value, width = np.full(shape, np.nan), np.full(shape, np.nan)
     fitted: dict[str, list[np.ndarray]] = {name: [] for name in _ARRAYS}
     for hour in stages:
         at = np.flatnonzero(hours == hour)
         location, spread = location_and_spread(columns[at])
         z = standardised(columns[at], location, spread)
         usual, weights, held_out = _each(z, target[at], known[at])
-        low, lower, upper, high = np.nanquantile(target[at] - held_out, [0.05, 0.16, 0.84, 0.95], axis=0)
-        error = np.maximum((upper - lower) / 2, 1e-6)
-        value[at], error_scale[at] = held_out, error
-        made = (location, spread, weights, usual, low, high, error)
+        form = _error_shape(held_out, target[at] - held_out)
+        value[at], width[at] = held_out, _width(held_out, *form)
+        errors = (target[at] - held_out) / width[at]
+        low, lower, upper, high = np.nanquantile(errors, [0.05, 0.16, 0.84, 0.95], axis=0)
+        made = (location, spread, weights, usual, low, high, np.maximum((upper - lower) / 2, 1e-6), *form)
         for name, array in zip(_ARRAYS, made, strict=True):
             fitted[name].append(array)
     stacked = {name: np.stack(arrays) for name, arrays in fitted.items()}
     forecasts = Forecasts(attributes, not_enough, design, tuple(float(h) for h in stages), **stacked)
-    low, high = forecasts.low, forecasts.high
     before, _, _ = forecasts._between(hours)
-    expected = Expected(attributes, value, value + low[before], value + high[before], error_scale)
-    return forecasts, expected
+    low, high, error = (a[before] * width for a in (forecasts.low, forecasts.high, forecasts.error))
+    return forecasts, Expected(attributes, value, value + low, value + high, error)
+
+
+def _error_shape(value: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Centre and span of forecasts, and how the logarithm of an error's size grows with them, shape (attributes,) each.
+
+    Least squares of log |error| on 1, u and u^2 - 1, u being the standardised forecast (Harvey, 1976), held near a constant.
+    """
+    low, centre, high = np.nanquantile(value, [0.16, 0.5, 0.84], axis=0)
+    span = np.maximum((high - low) / 2, 1e-9)
+    tilt, curve = np.zeros(value.shape[1]), np.zeros(value.shape[1])
+    for i in range(value.shape[1]):
+        size = np.abs(error[:, i])
+        known = np.isfinite(size)
+        u = _standard(value[known, i], centre[i], span[i])
+        logged = np.log(np.maximum(size[known], _LEAST_ERROR * np.median(size[known])))
+        inputs = np.column_stack([np.ones(len(u)), u, u**2 - 1])
+        penalty = np.diag([0.0, _SHAPE_PRECISION, _SHAPE_PRECISION])
+        _, tilt[i], curve[i] = np.linalg.solve(inputs.T @ inputs + penalty, inputs.T @ logged)
+    return centre, span, tilt, curve
+
+
+def _standard(value: np.ndarray, centre: np.ndarray, span: np.ndarray) -> np.ndarray:
+    return np.clip((value - centre) / span, -_FARTHEST, _FARTHEST)
+
+
+def _width(value: np.ndarray, centre: np.ndarray, span: np.ndarray, tilt: np.ndarray, curve: np.ndarray) -> np.ndarray:
+    """What an error is expected to be larger by than at the median forecast."""
+    u = _standard(value, centre, span)
+    return np.exp(tilt * u + curve * u**2)
 
 
 def _stages(hours: np.ndarray, known: np.ndarray) -> list[float]:

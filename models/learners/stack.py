@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from features.course import is_course
 from features.dictionary import Feature
 from features.process import ProcessDefinition
+from models.cohort.course import Course
 from models.cohort.encode import Encoder
 from models.cohort.folds import Fold
 from models.cohort.table import TrainingTable
@@ -22,6 +24,8 @@ from models.learners.blend import TREES_ALONE, Blend, fit_blend
 from models.learners.calibrate import Calibration, fit_calibration, fit_intercept
 from models.learners.evidence import Evidence, fit_evidence, numeric_frame
 from models.learners.failure_modes import ModeModel, enough_cases
+from models.learners.fast_fit import fast_rows
+from models.learners.fast_head import with_head
 from models.learners.forecasts import final_results
 from models.learners.sensor_limits import KIND_OF
 from models.learners.sensors import SensorChecks, fit_sensor_checks
@@ -67,6 +71,10 @@ class Layers:
         """The columns of the evidence that order batches by themselves, of some rows."""
         return self.evidence_columns[places][:, list(self.evidence.ranking)]
 
+    def fast(self, places: np.ndarray) -> np.ndarray:
+        """The columns of the residuals, of some rows."""
+        return self.evidence_columns[places][:, len(self.evidence.slow) :]
+
 
 @dataclass(frozen=True, eq=False)
 class Forward:
@@ -77,8 +85,10 @@ class Forward:
         blocks: The folds, ready to train on: for further questions.
         out_of_fold: `batch_id`, `checkpoint_h`, `as_of`, `weight`, `fold`, `failed`, `raw` (log-odds of the blend),
             `log_odds` (calibrated), `failure_probability`.
-        blend: Fitted on these rows.
+        blend: Fitted on these rows, with the slopes of the fast head where it lowers the log-loss.
         calibration: The same.
+        fast: `batch_id`, `checkpoint_h`, `as_of`, `failed`, `log_odds` (calibrated) every few hours, the slow score being
+            that of the newest checkpoint; None without a fast head.
     """
 
     tuned: Tuned
@@ -86,6 +96,7 @@ class Forward:
     out_of_fold: pd.DataFrame
     blend: Blend
     calibration: Calibration
+    fast: pd.DataFrame | None = None
 
 
 def fit_layers(
@@ -98,6 +109,7 @@ def fit_layers(
     observations: pd.DataFrame | None,
     cut: pd.Timestamp,
     learner: Learner = "layers",
+    course: Course | None = None,
 ) -> Layers:
     """Fit everything below the trees on some rows, and make the inputs of these and of others.
 
@@ -111,6 +123,7 @@ def fit_layers(
         observations: `features.contracts.OBSERVATIONS` of the release attributes; None forecasts none.
         cut: Results that became available at or after it are not known.
         learner: Trees alone see no evidence; it stays for the words of the reasons.
+        course: Levels of the sensors every few hours; None: no residuals.
     """
     encoder, rows = table.encoder, table.rows.iloc[train].reset_index(drop=True)
     frame = numeric_frame(rows, table.X[train], encoder)
@@ -120,7 +133,8 @@ def fit_layers(
     results = _NO_RESULTS
     if observations is not None and learner == "layers":
         results = final_results(process.quality_attribute, observations, before=cut)
-    evidence, own = fit_evidence(process, encoder, features, rows, masked[train], failed, results)
+    levels = None if course is None or learner == "trees" else course.of(failed.index)
+    evidence, own = fit_evidence(process, encoder, features, rows, masked[train], failed, results, levels)
     hours = table.rows["checkpoint_h"].to_numpy(float)
     columns = np.concatenate([own, evidence.of(masked[predicted], hours[predicted]).columns])
     places = np.concatenate([train, predicted])
@@ -131,7 +145,7 @@ def fit_layers(
         X = np.concatenate([np.where(also_hidden, np.nan, X[: len(train)]), X[len(train) :]])
     kept = [encoder.columns.index(name) for name in plain]
     named = {name: encoder.categories[name] for name in plain if name in encoder.categories}
-    seen = tuple(f.name for f in evidence.features) if learner == "layers" else ()
+    seen = tuple(f.name for f in evidence.slow) if learner == "layers" else ()
     whole = Encoder((*plain, *seen), named)
     categorical = tuple(i for i, name in enumerate(plain) if name in named)
     inputs = TrainingTable(
@@ -150,7 +164,7 @@ def inputs_of(features: Sequence[Feature], evidence: Evidence) -> tuple[str, ...
     their information about the outcome is in the margins (docs/model.md, "What the trees see"). Without, all of them but
     the signs of sensor faults.
     """
-    names = [f.name for f in features if f.statistic not in KIND_OF]
+    names = [f.name for f in features if f.statistic not in KIND_OF and not is_course(f)]
     return tuple(name for name in names if name == ELAPSED) if evidence.forecasts else tuple(names)
 
 
@@ -165,6 +179,7 @@ def forward(
     *,
     n_failed: int,
     progress: Progress | None = None,
+    course: Course | None = None,
 ) -> Forward:
     """Tune on forward folds, predict each, and fit blend and calibration on these predictions.
 
@@ -178,12 +193,15 @@ def forward(
         plan: How.
         n_failed: Failed batches that the final trees will learn from.
         progress: Called after every step.
+        course: Levels of the sensors every few hours; None: no residuals.
     """
     layers, blocks = [], []
     for done, fold in enumerate(folds, start=1):
         train, train_failed, validation, validation_failed = fold_places(table, fold, log)
         failed = pd.Series(train_failed, index=table.rows["batch_id"].iloc[train]).groupby(level=0, sort=False).first()
-        made = fit_layers(process, table, features, train, validation, failed, observations, fold.cut, plan.learner)
+        made = fit_layers(
+            process, table, features, train, validation, failed, observations, fold.cut, plan.learner, course
+        )
         bins = bins_of(made, plan, failed)
         own = np.arange(len(train), len(train) + len(validation))
         layers.append(made)
@@ -201,7 +219,7 @@ def forward(
     scored, evidence = pd.concat(parts, ignore_index=True), _aligned(numbers, layers)
     names = max((made.evidence for made in layers), key=lambda e: len(e.ranking))
     trees, failed, weight = (scored[name].to_numpy() for name in ("trees", "failed", "weight"))
-    hours = scored["checkpoint_h"].to_numpy(float)
+    hours, fast = scored["checkpoint_h"].to_numpy(float), None
     if plan.learner == "trees":
         blend, raw = TREES_ALONE, trees
         calibration = fit_intercept(raw, failed, weight)
@@ -209,11 +227,25 @@ def forward(
         ranking = tuple(names.features[i].name for i in names.ranking)
         blend = fit_blend(trees, evidence, failed, weight, names=ranking, n_failed=n_failed)
         raw = blend.log_odds(trees, evidence)
+        fast = fast_rows(
+            scored.assign(raw=raw), [(b.name, m.evidence) for m, b in zip(layers, blocks, strict=True)], course
+        )
+        head = None if fast is None else fast.head()
+        if fast is None or head is None:
+            fast = None
+        else:
+            blend, fast = with_head(blend, fast.names, head), fast.rows.assign(raw=fast.log_odds(head))
+            residuals = np.concatenate([m.fast(b.validation) for m, b in zip(layers, blocks, strict=True)])
+            raw = blend.log_odds(trees, np.column_stack([evidence, residuals]))
         calibration = fit_calibration(raw, failed, weight, hours)
+        if fast is not None:
+            fast = fast.assign(
+                log_odds=calibration.log_odds(fast["raw"].to_numpy(float), fast["checkpoint_h"].to_numpy(float))
+            )
     scored = scored.drop(columns="trees").assign(
         raw=raw, log_odds=calibration.log_odds(raw, hours), failure_probability=calibration.probability(raw, hours)
     )
-    return Forward(tuned, tuple(blocks), scored, blend, calibration)
+    return Forward(tuned, tuple(blocks), scored, blend, calibration, fast)
 
 
 def bins_of(made: Layers, plan: Plan, failed: pd.Series) -> Bins:

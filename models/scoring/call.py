@@ -7,17 +7,20 @@ takes none back (`models.learners.applicability.domain`, docs/decisions/0014-cal
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
+from pydantic import JsonValue
+from scipy.special import expit, logit
 
 from features.process import Cost, DecisionRule
 from models.evaluation.alarms import threshold_at_share
 from models.learners.applicability.domain import Support
+from models.learners.boundary import NO_BOUNDARY, Boundary
 from models.learners.conformal import Conformal
+from models.persistence import Persistent
 
 Call = Literal["none yet", "low", "elevated", "high"]
 CALLS: tuple[Call, ...] = get_args(Call)
@@ -30,7 +33,7 @@ LOW_WITHOUT_COSTS = 0.1  # the bound of low where the process states no costs (d
 
 
 @dataclass(frozen=True)
-class Thresholds:
+class Thresholds(Persistent):
     """Where calls change; probabilities, and the hour from which an alarm may come.
 
     Attributes:
@@ -40,6 +43,7 @@ class Thresholds:
         alarm_budget: Share of good batches that may ever be alarmed, as asked.
         watch_budget: The same for watching.
         alarm_from_h: Before this hour of the batch nothing is called elevated or high.
+        boundary: By how much, in log-odds, `high` and `elevated` are raised at each hour of the batch.
     """
 
     high: float
@@ -48,18 +52,33 @@ class Thresholds:
     alarm_budget: float
     watch_budget: float
     alarm_from_h: float = 0.0
+    boundary: Boundary = field(default_factory=Boundary)
 
     @property
     def low(self) -> float:
         """The highest probability that may be called low: above it an alarm pays, or `LOW_WITHOUT_COSTS`."""
         return LOW_WITHOUT_COSTS if self.cost is None else self.cost
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; those of a version that knew no `alarm_from_h` keep their bytes."""
-        return {name: value for name, value in asdict(self).items() if name != "alarm_from_h" or value}
+    def at(self, elapsed_h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`high` and `elevated` at hours of the batch, shape (n,) each; never below the probability at which an alarm pays."""
+        if not self.boundary.hours:  # exactly as fitted: a score that equals a threshold does not exceed it
+            return np.full(np.shape(elapsed_h), self.high), np.full(np.shape(elapsed_h), self.elevated)
+        raised, least = self.boundary.at(elapsed_h), self.cost or 0.0
+        high, elevated = (np.maximum(expit(logit(p) + raised), least) for p in (self.high, self.elevated))
+        return high, elevated
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """As plain JSON values; those of a version that knew no `alarm_from_h` or boundary keep their bytes."""
+        out = super().to_json()
+        unused = [
+            name for name, used in (("alarm_from_h", self.alarm_from_h), ("boundary", self.boundary.hours)) if not used
+        ]
+        return {name: value for name, value in out.items() if name not in unused}
 
 
-def fit_thresholds(out_of_fold: pd.DataFrame, rule: DecisionRule, cost: Cost | None) -> Thresholds:
+def fit_thresholds(
+    out_of_fold: pd.DataFrame, rule: DecisionRule, cost: Cost | None, boundary: Boundary = NO_BOUNDARY
+) -> Thresholds:
     """Thresholds from the alarm budget on out-of-fold scores, and from the costs where they ask for more.
 
     Below the probability at which an alarm pays, none is raised however large the budget.
@@ -68,13 +87,24 @@ def fit_thresholds(out_of_fold: pd.DataFrame, rule: DecisionRule, cost: Cost | N
         out_of_fold: `batch_id`, `checkpoint_h`, `as_of`, `failed`, `end_at`, `failure_probability` of training batches.
         rule: Budgets.
         cost: Costs of the process; None leaves them out.
+        boundary: What the thresholds are raised by at each hour.
     """
-    high, elevated = (threshold_at_share(out_of_fold, share) for share in (rule.alarm_budget, rule.watch_budget))
-    return thresholds_of(high, elevated, rule, cost)
+    scores = out_of_fold
+    if boundary.hours:
+        held = logit(scores["failure_probability"]) - boundary.at(scores["checkpoint_h"].to_numpy(float))
+        scores = scores.assign(failure_probability=expit(held))
+    high, elevated = (threshold_at_share(scores, share) for share in (rule.alarm_budget, rule.watch_budget))
+    return thresholds_of(high, elevated, rule, cost, boundary=boundary)
 
 
 def thresholds_of(
-    high: float, elevated: float, rule: DecisionRule, cost: Cost | None, *, alarm_from_h: float = 0.0
+    high: float,
+    elevated: float,
+    rule: DecisionRule,
+    cost: Cost | None,
+    *,
+    alarm_from_h: float = 0.0,
+    boundary: Boundary = NO_BOUNDARY,
 ) -> Thresholds:
     """Thresholds that spend the budgets, raised where the costs say that an alarm does not pay.
 
@@ -84,11 +114,13 @@ def thresholds_of(
         rule: Budgets.
         cost: Costs of the process; None leaves them out.
         alarm_from_h: Before this hour of the batch nothing is called elevated or high.
+        boundary: What both are raised by at each hour.
     """
     pays = cost.false_alarm / (cost.false_alarm + cost.failed_batch) if cost else None
     high = max(high, pays or 0.0)
     elevated = min(high, max(elevated, pays or 0.0))
-    return Thresholds(float(high), float(elevated), pays, rule.alarm_budget, rule.watch_budget, alarm_from_h)
+    budgets = (rule.alarm_budget, rule.watch_budget)
+    return Thresholds(float(high), float(elevated), pays, *budgets, alarm_from_h, boundary)
 
 
 def calls_of(
@@ -102,9 +134,9 @@ def calls_of(
         thresholds: Where calls change.
         sets: At the stated miss rate.
     """
-    may_fail = sets.may_fail(log_odds, elapsed_h)
-    each = zip(expit(log_odds).tolist(), may_fail.tolist(), np.asarray(elapsed_h, float).tolist(), strict=True)
-    found = [_call(p, open_, hours, thresholds) for p, open_, hours in each]
+    may_fail, hours = sets.may_fail(log_odds, elapsed_h), np.asarray(elapsed_h, float)
+    columns = (expit(log_odds), may_fail, hours, *thresholds.at(hours))
+    found = [_call(*row, thresholds) for row in zip(*(column.tolist() for column in columns), strict=True)]
     return tuple(call for call, _ in found), tuple(cause for _, cause in found)
 
 
@@ -120,12 +152,14 @@ def decision_of(
     return "undecided", "; ".join([*support_causes, *([call_cause] if call_cause else [])])
 
 
-def _call(p: float, may_fail: bool, elapsed_h: float, thresholds: Thresholds) -> tuple[Call, str]:
+def _call(
+    p: float, may_fail: bool, elapsed_h: float, high: float, elevated: float, thresholds: Thresholds
+) -> tuple[Call, str]:
     """`low` needs a score unlike that of failing batches and a low probability, too."""
-    if p > thresholds.elevated:
+    if p > elevated:
         if elapsed_h < thresholds.alarm_from_h:
             return NONE_YET, TOO_EARLY
-        return ("high" if p > thresholds.high else "elevated"), ""
+        return ("high" if p > high else "elevated"), ""
     if may_fail:
         return NONE_YET, BOTH_POSSIBLE
     return ("low", "") if p <= thresholds.low else (NONE_YET, NOT_LOW)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.course import LAG
 from features.dictionary import Feature
 from features.process import ProcessDefinition
 from models.predictor import AGE
@@ -86,7 +87,8 @@ class Stages:
         phase = subject.removeprefix("phase.")
         if phase != subject:
             return phase if phase in self.names else SINCE_START
-        if feature.window.startswith("last_") or (feature.window == "now" and subject not in _NO_TIME):
+        recent = feature.window.startswith(("last_", LAG))
+        if recent or (feature.window == "now" and subject not in _NO_TIME):
             return _NOW
         if feature.statistic in ("last", AGE) and _age_of(feature) in columns.place:
             return _MEASURED

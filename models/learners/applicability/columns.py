@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from features.course import is_course
 from features.dictionary import Feature
 from models.cohort.encode import Encoder, is_category
 from models.cohort.table import between_checkpoints
@@ -130,9 +131,9 @@ def _is_age(feature: Feature) -> bool:
 
 
 def _has_a_range(feature: Feature) -> bool:
-    """Whether a feature may be unlike training: no age, no clock, no count of the calendar."""
+    """Whether a feature may be unlike training: no age, no clock, no count of the calendar, no level of some hours ago."""
     clock = feature.name == _ELAPSED or (feature.parameter == _CURRENT_PHASE and feature.statistic in _CLOCKS)
-    return not clock and feature.statistic != _AGE and feature.statistic not in _CALENDAR
+    return not clock and not is_course(feature) and feature.statistic != _AGE and feature.statistic not in _CALENDAR
 
 
 def _counts(rows: pd.DataFrame, name: str) -> dict[str, int]:

@@ -17,6 +17,7 @@ def forecasts() -> Forecasts:
         attributes, {}, Design(plain, np.empty(0, int), ()), (12.0, 24.0), rng.normal(size=shape),
         rng.uniform(0.5, 2, shape), rng.normal(size=(2, WIDTH, ATTRIBUTES)), rng.normal(size=(2, ATTRIBUTES)),
         np.full((2, ATTRIBUTES), -1.0), np.ones((2, ATTRIBUTES)), np.ones((2, ATTRIBUTES)),
+        np.zeros((2, ATTRIBUTES)), np.ones((2, ATTRIBUTES)), np.full((2, ATTRIBUTES), 0.3), np.full((2, ATTRIBUTES), 0.1),
     )  # fmt: skip
 
 
@@ -28,6 +29,7 @@ def test_a_row_alone_is_forecast_to_the_bit_as_in_company(forecasts) -> None:
     for i in range(len(X)):
         alone = forecasts.expected(X[i : i + 1], hours[i : i + 1])
         np.testing.assert_array_equal(alone.value[0], together.value[i])
+        np.testing.assert_array_equal(alone.error[0], together.error[i])
 
 
 def test_a_forecast_is_the_usual_one_and_what_its_columns_add(forecasts) -> None:

@@ -166,10 +166,34 @@ def test_contributions_add_up_to_the_forecast_on_between_and_beyond_checkpoints(
 def test_a_forecast_between_checkpoints_lies_on_the_line_between_them() -> None:
     forecasts, _ = fit(*made_up())
     X = np.full((1, WIDE), 0.7)
-    at = [forecasts.expected(X, np.array([h])) for h in (0.0, 12.0, 3.0)]
-    for name in ("value", "low", "high", "error"):
-        zero, twelve, three = (getattr(e, name) for e in at)
-        np.testing.assert_allclose(three, 0.75 * zero + 0.25 * twelve)
+    zero, twelve, three = (forecasts.expected(X, np.array([h])) for h in (0.0, 12.0, 3.0))
+    np.testing.assert_allclose(three.value, 0.75 * zero.value + 0.25 * twelve.value)
+    np.testing.assert_allclose(
+        three.error, 0.75 * zero.error + 0.25 * twelve.error, rtol=0.01
+    )  # its shape has a line too
+    np.testing.assert_allclose(
+        three.high - three.value, 0.75 * (zero.high - zero.value) + 0.25 * (twelve.high - twelve.value), rtol=0.01
+    )
+
+
+def test_an_error_that_grows_with_the_forecast_gets_an_interval_that_grows_with_it() -> None:
+    rng = np.random.default_rng(9)
+    X, rows, results = made_up(n=600, seed=9)
+    level = np.log(results["dose"].to_numpy())
+    u = (level - level.mean()) / level.std()
+    noisy = results.assign(dose=np.exp(level + rng.normal(size=600) * 0.2 * np.exp(0.5 * u)))
+    forecasts, _ = fit(X, rows, noisy)
+    low, high = np.zeros((1, WIDE)), np.zeros((1, WIDE))
+    low[0, 0], high[0, 0] = -1.0, 1.0  # one standard deviation of the forecast either way
+    errors = [float(forecasts.expected(x, np.array([12.0])).error[0, 0]) for x in (low, high)]
+    # sqrt(.1^2 + .2^2 e) over sqrt(.1^2 + .2^2 / e): the noise that is there anyhow and the one that grows
+    assert errors[1] / errors[0] == pytest.approx(2.2, rel=0.3)
+
+
+def test_errors_of_one_size_get_intervals_of_nearly_one_size() -> None:
+    forecasts, _ = fit(*made_up(n=600, seed=10))
+    assert np.abs(forecasts.tilt).max() < 0.2
+    assert np.abs(forecasts.curve).max() < 0.2
 
 
 @given(st.permutations(range(60)))
