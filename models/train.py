@@ -22,7 +22,7 @@ from models.learners.applicability.columns import DomainPlan
 from models.learners.applicability.fit import fit_applicability
 from models.learners.boundary import fit_boundary
 from models.learners.conformal import fit_conformal
-from models.learners.evidence import MISS_LOG_ODDS, version_codes
+from models.learners.evidence import version_codes
 from models.learners.failure_modes import modes_before
 from models.learners.residuals import level_columns
 from models.learners.stack import ModesAt, bins_of, fit_bag, fit_layers, fit_modes, forward
@@ -125,7 +125,7 @@ def train(
     )  # fmt: skip
     settings, everything = folded.tuned.settings, np.arange(len(table.rows))
     # blend and calibration were not fitted with forecasts where no fold could make them
-    tried = observations if MISS_LOG_ODDS in folded.blend.names else None
+    tried = observations if folded.forecast else None
     levels = levels if folded.fast is not None else None
     layers = fit_layers(
         process, table, entries, everything, everything[:0], failed, tried, seal.cut, plan.learner, levels
@@ -147,7 +147,7 @@ def train(
         encoder=table.encoder,
         sensors=layers.sensors,
         evidence=layers.evidence,
-        blend=folded.blend,
+        blend=folded.blend(layers),
         calibration=folded.calibration,
         sets=fit_conformal(log_odds, happened, hours, edges, batch_id),
         decision_sets=fit_conformal(log_odds, happened, hours, edges, batch_id, error_failed=stated),

@@ -8,7 +8,7 @@ failures. It is affine in the log-odds: contributions of trees and numbers still
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit
@@ -16,7 +16,7 @@ from scipy.special import expit
 from models.persistence import Persistent
 
 ALIKE = 50.0  # failures in training at which the prior slope of the trees is a half
-_TREES_PRECISION = 25.0  # penalty on leaving that prior, and on any slope of the evidence, in log-likelihood
+_SLOPE_PRECISION = 25.0  # penalty on leaving a prior of the stack, and on any slope of the evidence, in log-likelihood
 _EVIDENCE_PRECISION = 1.0
 
 
@@ -58,32 +58,59 @@ TREES_ALONE = Blend((), (), (), (), 1.0, 0.0)
 """The raw log-odds of the trees as they are."""
 
 
-def fit_blend(
-    trees: np.ndarray,
-    evidence: np.ndarray,
-    failed: np.ndarray,
-    weight: np.ndarray,
-    *,
-    names: tuple[str, ...],
-    n_failed: int,
-) -> Blend:
-    """Fit on scores of batches that neither the trees nor the evidence had seen.
+def fit_linear(evidence: np.ndarray, failed: np.ndarray, weight: np.ndarray, *, names: tuple[str, ...]) -> Blend:
+    """A logistic regression on the evidence alone, with slopes that cannot be negative: what the trees start from.
 
     Args:
-        trees: Out-of-fold raw log-odds of the trees, shape (n,).
-        evidence: Out-of-fold, shape (n, names); NaN where not known.
+        evidence: Of training rows, shape (n, names); NaN where not known.
         failed: Outcomes, shape (n,).
         weight: 1 / (most snapshots of any batch): a batch counts at most once, shape (n,).
         names: Columns of the evidence.
-        n_failed: Failed batches that the final trees learn from: the prior of the trees' slope is
-            n_failed / (n_failed + `ALIKE`).
     """
+    usual, scale = _moments(evidence)
+    inputs = _standardised(evidence, usual, scale)
+    best = _logistic(inputs, failed, weight, np.zeros(len(names)), np.full(len(names), _EVIDENCE_PRECISION))
+    return Blend(names, tuple(usual.tolist()), tuple(scale.tolist()), tuple(best[1:].tolist()), 0.0, float(best[0]))
+
+
+def fit_stack(
+    linear: np.ndarray, trees: np.ndarray, failed: np.ndarray, weight: np.ndarray, *, n_failed: int
+) -> tuple[float, float, float]:
+    """How far to believe the linear score, and the trees that started from it (stacking).
+
+    Args:
+        linear: Log-odds of the linear score, of batches that it had not seen, shape (n,).
+        trees: What the trees add to it, shape (n,).
+        failed: Outcomes, shape (n,).
+        weight: 1 / (most snapshots of any batch), shape (n,).
+        n_failed: Failed batches that the final trees learn from: the prior of their slope is n_failed / (n_failed +
+            `ALIKE`), that of the linear score 1.
+
+    Returns:
+        Intercept, slope of the linear score, slope of the trees.
+    """
+    prior = np.array([1.0, n_failed / (n_failed + ALIKE)])
+    best = _logistic(np.column_stack([linear, trees]), failed, weight, prior, np.full(2, _SLOPE_PRECISION))
+    return float(best[0]), float(best[1]), float(best[2])
+
+
+def stacked(linear: Blend, stack: tuple[float, float, float]) -> Blend:
+    """A linear score and the trees in one blend."""
+    intercept, slope, trees_slope = stack
+    return replace(
+        linear,
+        slopes=tuple(slope * own for own in linear.slopes),
+        trees_slope=trees_slope,
+        intercept=intercept + slope * linear.intercept,
+    )
+
+
+def _logistic(
+    inputs: np.ndarray, failed: np.ndarray, weight: np.ndarray, prior: np.ndarray, precision: np.ndarray
+) -> np.ndarray:
+    """Intercept and slopes, which are never negative, by penalised likelihood."""
     from scipy.optimize import minimize
 
-    usual, scale = _moments(evidence)
-    inputs = np.column_stack([trees, _standardised(evidence, usual, scale)])
-    prior = np.r_[n_failed / (n_failed + ALIKE), np.zeros(len(names))]
-    precision = np.r_[_TREES_PRECISION, np.full(len(names), _EVIDENCE_PRECISION)]
     y = failed.astype(float)
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
@@ -94,9 +121,7 @@ def fit_blend(
         return value, np.r_[residual.sum(), inputs.T @ residual + precision * away]
 
     bounds = [(None, None)] + [(0.0, None)] * inputs.shape[1]
-    best = minimize(loss, x0=np.r_[0.0, prior], jac=True, bounds=bounds, method="L-BFGS-B").x
-    slopes = tuple(float(slope) for slope in best[2:])
-    return Blend(names, tuple(usual.tolist()), tuple(scale.tolist()), slopes, float(best[1]), float(best[0]))
+    return minimize(loss, x0=np.r_[0.0, prior], jac=True, bounds=bounds, method="L-BFGS-B").x
 
 
 def _moments(evidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,11 +7,12 @@ from all training batches. What an upper layer learns from a lower one is always
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from features.course import is_course
 from features.dictionary import Feature
@@ -20,13 +21,12 @@ from models.cohort.course import Course
 from models.cohort.encode import Encoder
 from models.cohort.folds import Fold
 from models.cohort.table import TrainingTable
-from models.learners.blend import TREES_ALONE, Blend, fit_blend
+from models.learners.blend import TREES_ALONE, Blend, fit_linear
 from models.learners.calibrate import Calibration, fit_calibration, fit_intercept
 from models.learners.evidence import Evidence, fit_evidence, numeric_frame
 from models.learners.failure_modes import ModeModel, enough_cases
-from models.learners.fast_fit import fast_rows
-from models.learners.fast_head import with_head
 from models.learners.forecasts import final_results
+from models.learners.join import Join, OutOfFold, joined
 from models.learners.sensor_limits import KIND_OF
 from models.learners.sensors import SensorChecks, fit_sensor_checks
 from models.learners.trees import (
@@ -60,12 +60,23 @@ class Layers:
         evidence: Margins and deviations.
         inputs: Columns the trees see, as a table of its own: rows that train, then rows that are predicted.
         evidence_columns: The evidence of the same rows: out of fold where they train.
+        linear: Score of the evidence alone, from which the trees start; None for trees alone.
     """
 
     sensors: SensorChecks
     evidence: Evidence
     inputs: TrainingTable
     evidence_columns: np.ndarray
+    linear: Blend | None = None
+
+    @property
+    def start(self) -> np.ndarray | None:
+        """Log-odds of the linear score of all rows, shape (n,)."""
+        return (
+            None
+            if self.linear is None
+            else self.linear.log_odds(np.zeros(1), self.ranking(np.arange(len(self.inputs.rows))))
+        )
 
     def ranking(self, places: np.ndarray) -> np.ndarray:
         """The columns of the evidence that order batches by themselves, of some rows."""
@@ -85,18 +96,25 @@ class Forward:
         blocks: The folds, ready to train on: for further questions.
         out_of_fold: `batch_id`, `checkpoint_h`, `as_of`, `weight`, `fold`, `failed`, `raw` (log-odds of the blend),
             `log_odds` (calibrated), `failure_probability`.
-        blend: Fitted on these rows, with the slopes of the fast head where it lowers the log-loss.
-        calibration: The same.
+        calibration: Fitted on these rows.
+        join: How linear score, trees and residuals are put together; None: trees alone.
         fast: `batch_id`, `checkpoint_h`, `as_of`, `failed`, `log_odds` (calibrated) every few hours, the slow score being
             that of the newest checkpoint; None without a fast head.
+        forecast: Whether any fold could forecast release attributes.
     """
 
     tuned: Tuned
     blocks: tuple[Block, ...]
     out_of_fold: pd.DataFrame
-    blend: Blend
     calibration: Calibration
+    join: Join | None = None
     fast: pd.DataFrame | None = None
+
+    forecast: bool = False
+
+    def blend(self, made: Layers) -> Blend:
+        """The blend of the final layers."""
+        return TREES_ALONE if self.join is None or made.linear is None else self.join.blend(made.linear)
 
 
 def fit_layers(
@@ -154,7 +172,15 @@ def fit_layers(
         categorical,
         whole,
     )
-    return Layers(sensors, evidence, inputs, columns)
+    made = Layers(sensors, evidence, inputs, columns)
+    if learner == "trees":
+        return made
+    names, outcome = (
+        tuple(evidence.features[i].name for i in evidence.ranking),
+        rows["batch_id"].map(failed).to_numpy(bool),
+    )
+    own = made.ranking(np.arange(len(train)))
+    return replace(made, linear=fit_linear(own, outcome, rows["weight"].to_numpy(float), names=names))
 
 
 def inputs_of(features: Sequence[Feature], evidence: Evidence) -> tuple[str, ...]:
@@ -209,48 +235,34 @@ def forward(
         if progress:
             progress("forward folds", done, len(folds))
     tuned = tune(blocks, plan, progress=progress) if plan.learner == "layers" else Tuned(PLAIN, pd.DataFrame())
-    parts, numbers = [], []
+    parts = []
     for made, block in zip(layers, blocks, strict=True):
         data = block.bins.rows(block.train, block.train_failed)
         raw = bag_log_odds(fit_bag(block.bins, data, tuned.settings, plan.fold_members), block)
         rows = made.inputs.rows.iloc[block.validation]
-        parts.append(rows.assign(fold=block.name, failed=block.validation_failed, trees=raw))
-        numbers.append(made.ranking(block.validation))
-    scored, evidence = pd.concat(parts, ignore_index=True), _aligned(numbers, layers)
-    names = max((made.evidence for made in layers), key=lambda e: len(e.ranking))
-    trees, failed, weight = (scored[name].to_numpy() for name in ("trees", "failed", "weight"))
-    hours, fast = scored["checkpoint_h"].to_numpy(float), None
+        linear = 0.0 if made.start is None else made.start[block.validation]
+        parts.append(rows.assign(fold=block.name, failed=block.validation_failed, trees=raw, linear=linear))
+    scored = pd.concat(parts, ignore_index=True)
     if plan.learner == "trees":
-        blend, raw = TREES_ALONE, trees
-        calibration = fit_intercept(raw, failed, weight)
+        raw, failed, weight = (scored[name].to_numpy() for name in ("trees", "failed", "weight"))
+        scores = OutOfFold(raw, fit_intercept(raw, failed, weight))
     else:
-        ranking = tuple(names.features[i].name for i in names.ranking)
-        blend = fit_blend(trees, evidence, failed, weight, names=ranking, n_failed=n_failed)
-        raw = blend.log_odds(trees, evidence)
-        fast = fast_rows(
-            scored.assign(raw=raw), [(b.name, m.evidence) for m, b in zip(layers, blocks, strict=True)], course
-        )
-        head = None if fast is None else fast.head()
-        if fast is None or head is None:
-            fast = None
-        else:
-            blend, fast = with_head(blend, fast.names, head), fast.rows.assign(raw=fast.log_odds(head))
-            residuals = np.concatenate([m.fast(b.validation) for m, b in zip(layers, blocks, strict=True)])
-            raw = blend.log_odds(trees, np.column_stack([evidence, residuals]))
-        calibration = fit_calibration(raw, failed, weight, hours)
-        if fast is not None:
-            fast = fast.assign(
-                log_odds=calibration.log_odds(fast["raw"].to_numpy(float), fast["checkpoint_h"].to_numpy(float))
-            )
-    scored = scored.drop(columns="trees").assign(
-        raw=raw, log_odds=calibration.log_odds(raw, hours), failure_probability=calibration.probability(raw, hours)
+        folds_ = [
+            (block.name, made.evidence, made.fast(block.validation)) for made, block in zip(layers, blocks, strict=True)
+        ]
+        scores = joined(scored, folds_, course, n_failed=n_failed)
+    hours = scored["checkpoint_h"].to_numpy(float)
+    log_odds = scores.calibration.log_odds(scores.raw, hours)
+    scored = scored.drop(columns=["trees", "linear"]).assign(
+        raw=scores.raw, log_odds=log_odds, failure_probability=expit(log_odds)
     )
-    return Forward(tuned, tuple(blocks), scored, blend, calibration, fast)
+    forecast = any(made.evidence.forecasts for made in layers)
+    return Forward(tuned, tuple(blocks), scored, scores.calibration, scores.join, scores.fast, forecast)
 
 
 def bins_of(made: Layers, plan: Plan, failed: pd.Series) -> Bins:
     """The inputs of the trees, binned once; `failed` is the outcome of the batches that train."""
-    return Bins(made.inputs, plan, failed_share=float(failed.mean()), balanced=plan.learner == "layers")
+    return Bins(made.inputs, plan, failed_share=float(failed.mean()), balanced=False, start=made.start)
 
 
 def fit_bag(bins: Bins, data: lgb.Dataset, settings: Settings, members: int) -> list[lgb.Booster]:
@@ -290,7 +302,8 @@ def fit_modes(
             few[name] = int(cases.nunique())
             continue
         y = inputs.table.rows["batch_id"].isin(cases).to_numpy()
-        booster, _ = inputs.fit(inputs.rows(np.arange(len(y)), y), forward.tuned.settings)
+        alone = inputs.without_start()
+        booster, _ = alone.fit(alone.rows(np.arange(len(y)), y), forward.tuned.settings)
         models.append(ModeModel(name, int(cases.nunique()), portable_text(booster), calibration))
     return tuple(models), few
 
@@ -304,20 +317,14 @@ def _calibrate_mode(mode: str, forward: Forward, modes: ModesAt, cases: pd.Serie
         was_case = was_case[block.train] & block.train_failed
         if not was_case.any():  # trees of successes alone give minus infinity, which no calibration corrects
             continue
-        booster, _ = block.bins.fit(block.bins.rows(block.train, was_case), forward.tuned.settings)
+        alone = block.bins.without_start()
+        booster, _ = alone.fit(alone.rows(block.train, was_case), forward.tuned.settings)
         seen = rows.iloc[block.validation]
         hit, hours = seen["batch_id"].isin(cases).to_numpy(), seen["checkpoint_h"].to_numpy(float)
         parts.append((bag_log_odds([booster], block), hit, seen["weight"].to_numpy(), hours))
     if not any(hit.any() for _, hit, *_ in parts):
         return None
     return fit_calibration(*(np.concatenate(part) for part in zip(*parts, strict=True)))
-
-
-def _aligned(numbers: list[np.ndarray], layers: list[Layers]) -> np.ndarray:
-    """Ranking evidence of all folds under one another; a fold too early for forecasts has NaN for the chance of a miss."""
-    width = max(part.shape[1] for part in numbers)
-    padded = [np.column_stack([np.full((len(p), width - p.shape[1]), np.nan), p]) for p in numbers]
-    return np.concatenate(padded) if layers else np.empty((0, 0))
 
 
 def _hidden(sensors: SensorChecks, encoder: Encoder, X: np.ndarray, hours: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
@@ -129,12 +130,21 @@ class Bins:
         failed_share: Share of the training batches that failed. A failure weighs as many times more as takes the
             rows half way to balance (in log-odds): rare failures then shape the trees, and calibration takes it back.
         balanced: Whether it does.
+        start: Log-odds that the trees start from, shape (rows,); None: from the mean.
     """
 
-    def __init__(self, table: TrainingTable, plan: Plan, *, failed_share: float, balanced: bool = True) -> None:
+    def __init__(
+        self,
+        table: TrainingTable,
+        plan: Plan,
+        *,
+        failed_share: float,
+        balanced: bool = True,
+        start: np.ndarray | None = None,
+    ) -> None:
         import lightgbm as lgb
 
-        self.table = table
+        self.table, self.start = table, start
         self.plan = plan
         self.failure_weight = float(np.sqrt((1 - failed_share) / failed_share)) if balanced else 1.0
         self.names = [quote(name, safe=".") for name in table.encoder.columns]  # JSON marks are refused in names
@@ -151,7 +161,14 @@ class Bins:
         """Some rows, ascending, with their outcomes; they share the bins."""
         data = self._data.subset(places.tolist()).construct()
         weight = self.table.rows["weight"].to_numpy()[places] * np.where(failed, self.failure_weight, 1.0)
-        return data.set_label(failed.astype(float)).set_weight(weight)
+        data = data.set_label(failed.astype(float)).set_weight(weight)
+        return data if self.start is None else data.set_init_score(self.start[places])
+
+    def without_start(self) -> Bins:
+        """The same bins for another question."""
+        other = copy(self)
+        other.start = None
+        return other
 
     def fit(
         self, data: lgb.Dataset, settings: Settings, watch: lgb.Dataset | None = None, *, seed: int | None = None
