@@ -28,8 +28,10 @@ class Policy(ProcessPart):
         retrain_every_days: Days from one training to the next, instead.
         most_retrainings: Trainings of one replay at most: beyond, the interval is doubled until they fit.
         window_outcomes: Newest known outcomes that train; None: all.
-        approval_delay_h: Hours from a training to the use of its model; thresholds and calibration wait as the model does.
-        least_auroc: A version whose test reads lower is refused and the one before it goes on serving.
+        recalibrate_every_outcomes: Known outcomes after which the newest approved model has new thresholds, calibration
+            and limits, counted from each training; None: with each training only.
+        approval_delay_h: Hours from a training or a recalibration to its use.
+        least_auroc: A trained version whose test reads lower is refused and the one before it goes on serving.
         test: `prequential`: each batch is scored by the newest model made before it started, and those scores are the
             test; the served model learns from all that is known. `newest_quarter` and `newest_failures` seal the newest
             batches away from the model: a quarter of them, or as few as hold `test_failures` failures.
@@ -46,6 +48,7 @@ class Policy(ProcessPart):
     retrain_every_days: float | None = Field(default=None, gt=0)
     most_retrainings: int = Field(default=MOST_RETRAININGS, ge=1)
     window_outcomes: int | None = Field(default=None, ge=20)
+    recalibrate_every_outcomes: int | None = Field(default=None, ge=1)
     approval_delay_h: float = Field(default=0.0, ge=0)
     least_auroc: float = Field(default=0.0, ge=0, lt=1)
     test: Literal["prequential", "newest_quarter", "newest_failures"] = "prequential"
@@ -59,6 +62,12 @@ class Policy(ProcessPart):
     def _one_interval(self) -> Policy:
         if self.retrain_every_outcomes is not None and self.retrain_every_days is not None:
             raise ValueError("give retrain_every_outcomes or retrain_every_days, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _recalibrated_by_given_scores(self) -> Policy:
+        if self.recalibrate_every_outcomes is not None and self.test != "prequential":
+            raise ValueError(f"recalibrate_every_outcomes needs test = 'prequential', not {self.test!r}")
         return self
 
     @property

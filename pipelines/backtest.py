@@ -15,7 +15,8 @@ from models.backtest.calendar import Retraining, retrainings
 from models.backtest.figures import field_table, side_by_side
 from models.backtest.fits import Fits
 from models.backtest.history import first_outcomes_of
-from models.backtest.replay import LEAST, Replayed, replay, too_short
+from models.backtest.replay import Replayed, replay, too_short
+from models.backtest.versions import LEAST
 from models.evaluation.evaluate import SIMULATED
 from models.policy import Policy
 from models.registry import Registry

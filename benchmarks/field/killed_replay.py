@@ -15,7 +15,8 @@ from features.dictionary import Feature
 from models.backtest.calendar import Retraining
 from models.backtest.fits import Fits
 from models.backtest.history import History, Known
-from models.backtest.replay import LEAST, replay
+from models.backtest.replay import replay
+from models.backtest.versions import LEAST
 from models.policy import Policy
 from models.train import Trained
 

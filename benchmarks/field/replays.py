@@ -13,7 +13,8 @@ from benchmarks.field.rivals import Rival, TestRows, TrainRows
 from models.backtest.calendar import Retraining, retrainings
 from models.backtest.fits import Fits
 from models.backtest.history import History
-from models.backtest.replay import LEAST, replay
+from models.backtest.replay import replay
+from models.backtest.versions import LEAST
 from models.policy import Policy
 
 KEYS = ["batch_id", "checkpoint_h", "as_of"]

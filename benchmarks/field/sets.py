@@ -10,22 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
 from benchmarks.field.dated import DATA_SETS, DataSet, data_folder, ingested
 from benchmarks.field.histories import history_of_set
 from benchmarks.field.measures import differences, measured
 from benchmarks.field.replays import alike, as_probability, product, rival
-from benchmarks.field.rivals import RIVALS, Rival, TestRows, TrainRows
+from benchmarks.field.rivals import RIVALS, Rival
 from benchmarks.field.series import of_series
 from benchmarks.field.undated import UNDATED, UndatedSet
+from benchmarks.field.undated_folds import FOLDS, ORDER, PRODUCT, REPEATS, fold_scores
 from benchmarks.record import figure
 from models.policy import Policy
 
 Figures = list[dict[str, object]]
-PRODUCT, PLAIN = "batchguard", "plain LightGBM"
+PLAIN = "plain LightGBM"
 _LOG_ODDS = frozenset({PLAIN, "logistic regression", "tsfresh + LightGBM"})  # the others give no probability
-_FOLDS, _REPEATS = 5, 2
 
 
 def figures(folder: Path, names: tuple[str, ...] = ()) -> Figures:
@@ -36,7 +35,7 @@ def figures(folder: Path, names: tuple[str, ...] = ()) -> Figures:
             out += _dated(data, folder)
     for name, load in UNDATED.items():
         if not names or name in names:
-            out += _undated(name, load(data_folder() / name))
+            out += _undated(load(data_folder() / name), folder / "fits")
     return out
 
 
@@ -52,41 +51,35 @@ def _dated(data: DataSet, folder: Path) -> Figures:
     return _compared(data.title, alike(frames), data.note)
 
 
-def _undated(name: str, data: UndatedSet) -> Figures:
+def _undated(data: UndatedSet, folder: Path) -> Figures:
     """Grouped folds: no batch of a group is predicted by a model that saw another of it."""
-    rows, failed, groups = data.rows, data.failed, data.groups
-    order = pd.Index(rows["batch_id"].drop_duplicates())
-    y, group = failed.reindex(order).to_numpy(bool), groups.reindex(order).to_numpy()
-    frames: dict[str, list[pd.DataFrame]] = {method: [] for method in RIVALS}
-    for repeat in range(_REPEATS):
-        folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=repeat)
-        for train, test in folds.split(np.zeros(len(order)), y, group):
-            mine, theirs = (rows[rows["batch_id"].isin(order[places])] for places in (train, test))
-            for method, score in RIVALS.items():
-                found = score(TrainRows(mine, failed.reindex(order[train])), TestRows(theirs))
-                frames[method].append(theirs[["batch_id", "checkpoint_h"]].assign(score=found))
-    made = {}
-    for method, parts in frames.items():
-        each = pd.concat(parts).groupby(["batch_id", "checkpoint_h"], as_index=False)["score"].mean()
-        each = each.assign(failed=each["batch_id"].map(failed).astype(bool), as_of=pd.Timestamp(0, tz="UTC"))
-        made[method] = _stated(method, each)
-    return _compared(f"{name} (no dates: grouped folds)", made, data.note)
+    title, found = f"{data.name} (no dates: grouped folds)", fold_scores(data, folder)
+    frames = {method: _stated(method, scores) for method, scores in found.frames.items()}
+    out = _compared(title, frames, data.note, order=ORDER)
+    if found.refused:
+        note = f"refused, so it has no figures here: {found.refused[0]}"
+        name, unit = f"{title}, {PRODUCT}, folds refused", f"of {FOLDS * REPEATS}"
+        n, n_failed = len(data.failed), int(data.failed.sum())
+        out.append(figure(name, len(found.refused), unit, n=n, n_failed=n_failed, note=note))
+    return out
 
 
 def _stated(method: str, scores: pd.DataFrame) -> pd.DataFrame:
     return as_probability(scores) if method in _LOG_ODDS else scores
 
 
-def _compared(title: str, frames: Mapping[str, pd.DataFrame], note: str) -> Figures:
+def _compared(title: str, frames: Mapping[str, pd.DataFrame], note: str, *, order: str = "") -> Figures:
+    """Figures of each method and its differences to plain LightGBM; `order` is added to the notes of the product."""
     out: Figures = []
+    notes = {method: "; ".join(filter(None, (note, order if method == PRODUCT else ""))) for method in frames}
     for method, scores in frames.items():
         for row in measured(scores).to_dict("records"):
-            out.append(_figure(f"{title}, {method}, {row['measure']}", row["value"], "", row, note))
+            out.append(_figure(f"{title}, {method}, {row['measure']}", row["value"], "", row, notes[method]))
     for method, scores in frames.items():
         if method != PLAIN:
             for row in differences(scores, frames[PLAIN]).to_dict("records"):
                 name = f"{title}, {method} less {PLAIN}, {row['measure']}"
-                out.append(_figure(name, row["difference"], "difference", row, note))
+                out.append(_figure(name, row["difference"], "difference", row, notes[method]))
     return out
 
 

@@ -19,6 +19,7 @@ from models.policy import Policy
 
 FIRST, AFTER = 251, 400  # batches, in order of start
 _OUTCOMES = Policy(retrain_every_outcomes=25, most_retrainings=40)
+RECALIBRATED = "recalibrated every 10 outcomes"
 Figures = list[dict[str, object]]
 
 
@@ -58,6 +59,7 @@ def _product(history: History, folder: Path) -> dict[str, pd.DataFrame]:
             _OUTCOMES.model_copy(update={"learner": "layers", "test": "newest_quarter", "alarm_from_h": 0.0}), None
         ),
         "trained once and held": (_OUTCOMES, once),
+        RECALIBRATED: (_OUTCOMES.model_copy(update={"recalibrate_every_outcomes": 10}), None),
         "young batches left out": (_OUTCOMES.model_copy(update={"follow_up": "leave_out"}), None),
         "young batches weighed": (_OUTCOMES.model_copy(update={"follow_up": "weight"}), None),
     }  # fmt: skip

@@ -1,7 +1,8 @@
-"""The dates of a replay: when models are made, and from when they serve."""
+"""The dates of a replay: when models are trained and recalibrated, and from when they serve."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +19,25 @@ class Retraining:
     """One training.
 
     Attributes:
-        number: Of the model version, from 1.
+        number: Of the training, from 1.
         at: The moment; what became known before it trains.
         serves_from: When the version may serve, after its approval.
     """
 
     number: int
+    at: pd.Timestamp
+    serves_from: pd.Timestamp
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """New thresholds, calibration and limits for the trees of the newest training.
+
+    Attributes:
+        at: The moment; scores whose outcome became known before it count.
+        serves_from: When the version may serve, after its approval.
+    """
+
     at: pd.Timestamp
     serves_from: pd.Timestamp
 
@@ -67,6 +81,38 @@ def retrainings(
         dates = dates_at(factor)[: policy.most_retrainings]
     served = (pd.Series(dates, dtype="datetime64[us, UTC]") + pd.Timedelta(hours=policy.approval_delay_h)).tolist()
     return tuple(Retraining(i, at, then) for i, (at, then) in enumerate(zip(dates, served, strict=True), start=1))
+
+
+def recalibrations(
+    outcomes: pd.DataFrame,
+    policy: Policy,
+    trainings: Sequence[Retraining],
+    *,
+    started: pd.Series,
+    until: pd.Timestamp | None = None,
+) -> tuple[Recalibration, ...]:
+    """The recalibrations that a policy asks for, each some outcomes after a training or the recalibration before it.
+
+    Every training starts the count again, whatever becomes of it: it recalibrates as well.
+
+    Args:
+        outcomes: `models.backtest.history.History.first_outcomes`.
+        policy: Interval, delay.
+        trainings: In their order.
+        started: `started_at` by batch_id: after the newest start of a batch with an outcome there is nothing to score.
+        until: No recalibration at or after it; None: as long as outcomes come.
+    """
+    every = policy.recalibrate_every_outcomes
+    known = outcomes if until is None else outcomes[outcomes["known_at"] < until]
+    if every is None or known.empty:
+        return ()
+    moments, last = known["known_at"] + _NEXT, known["batch_id"].map(started).max()
+    ends = [*(training.at for training in trainings), last + _NEXT][1:]
+    delay, found = pd.Timedelta(hours=policy.approval_delay_h), []
+    for training, end in zip(trainings, ends, strict=True):
+        later = moments[moments > training.at].iloc[every - 1 :: every]
+        found += [Recalibration(at, at + delay) for at in sorted(set(later[later < end]))]
+    return tuple(found)
 
 
 def _grid(times: pd.Series, policy: Policy, factor: float, from_: pd.Timestamp) -> list[pd.Timestamp]:

@@ -4,56 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from features.errors import TrainingError
-from models.backtest.calendar import Retraining, retrainings
-from models.backtest.fits import Fit, Fits, code_digest
+from models.backtest.calendar import Recalibration, Retraining, recalibrations, retrainings
+from models.backtest.fits import Fit, Fits
+from models.backtest.given import GivenScores
 from models.backtest.history import History, Known, LookAheadError
 from models.backtest.prequential import finished
-from models.cohort.splits import seal_of
-from models.cohort.table import end_of_batches
-from models.evaluation.figures import last_checkpoint
-from models.evaluation.metrics import auroc
-from models.evaluation.sealed_test import score_test
+from models.backtest.served import Served
+from models.backtest.versions import LEAST, RECALIBRATED, REFUSED, SERVED, TOO_LITTLE, TRAINED, Version, reading
 from models.policy import Policy
 from models.predictor import Predictor
 
 Progress = Callable[[str, int, int], None]
-LEAST = 5  # batches of each outcome before anything is trained, or before a test is read
-TOO_LITTLE = "too little known"
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of the model, as it came to be used or not.
-
-    Attributes:
-        number: From 1.
-        made_at: What became known before it trained.
-        serves_from: When it came into use; None where it never did.
-        status: `served`, `refused`, or `too little known`: no model can be made of what the policy leaves to train on.
-        sha256: Digest of the predictor; empty where none was made.
-        n_known: Batches with a known outcome then.
-        n_failed: How many of them failed.
-        test_auroc: Of the batches that tested it, each at its last checkpoint; NaN where too few were known.
-        test_batches: How many tested it.
-        test_failed: How many of these failed.
-    """
-
-    number: int
-    made_at: pd.Timestamp
-    serves_from: pd.Timestamp | None
-    status: str
-    sha256: str
-    n_known: int
-    n_failed: int
-    test_auroc: float
-    test_batches: int
-    test_failed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +57,7 @@ def replay(
         fits: Makes models or finds them.
         until: End of the replay; None: the history's.
         dates: Of the trainings; None: those of the policy.
-        progress: Called after every model.
+        progress: Called after every training.
 
     Raises:
         TrainingError: Too few outcomes of either kind are known, or left by a window or a sealed test, at every training.
@@ -101,12 +67,16 @@ def replay(
     if not dates:
         raise too_short(history.process.id, history.outcomes)
     planned = tuple(dates)
-    books = _Books(history, fits, until)
-    for date in planned:
+    between = recalibrations(history.first_outcomes, policy, planned, started=history.started, until=until)
+    books = _Books(history, policy, fits, until)
+    for date in sorted((*planned, *between), key=lambda event: event.at):
         known = history.at(date.at)
+        if isinstance(date, Recalibration):
+            books.recalibrate(date, known)
+            continue
         fit = fit_or_why_not(fits, known)
         if isinstance(fit, Fit):
-            books.add(date, fit, known, policy)
+            books.train(date, fit, known)
         elif date is planned[-1] and not books.any_made:
             raise fit
         else:
@@ -138,135 +108,70 @@ def too_short(process_id: str, outcomes: pd.DataFrame) -> TrainingError:
 
 
 class _Books:
-    """Versions and prequential scores as they grow."""
+    """Versions as they are made, and which of them serves from when."""
 
-    def __init__(self, history: History, fits: Fits, until: pd.Timestamp | None) -> None:
-        self._history, self._until = history, until
-        self._fits = fits
-        self._closed: dict[int, pd.DataFrame] = {}  # raw scores of a version's block, once the next version is made
+    def __init__(self, history: History, policy: Policy, fits: Fits, until: pd.Timestamp | None) -> None:
+        self._history, self._policy, self._until = history, policy, until
+        self._given, self._served = GivenScores(history), Served(history, fits)
         self._versions: list[Version] = []
-        self._serving: list[tuple[int, pd.Timestamp, Predictor]] = []
-        self._models: list[tuple[Retraining, Fit]] = []
-        self._subjects: dict[int, frozenset[str]] = {}
-        self._subject_of = history.batches.set_index("batch_id")["subject_key"]
-        self._end = end_of_batches(history.batches, history.log, history.process).set_index("batch_id")["end_at"]
-
-    def add(self, date: Retraining, fit: Fit, known: Known, policy: Policy) -> None:
-        """Test the newest model, and let it serve if its test is good enough."""
-        given = self.given(known)
-        predictor = fit.predictor if fit.seal.batch_ids else finished(fit, given, self._history.process, policy)
-        test = fit.test_scores(known) if fit.seal.batch_ids else given
-        reading, n, n_failed = _reading(test)
-        refused = reading < policy.least_auroc
-        self._versions.append(
-            Version(
-                date.number, date.at, None if refused else date.serves_from, "refused" if refused else "served",
-                predictor.sha256, len(known.outcomes), int(known.outcomes["failed"].sum()), reading, n, n_failed,
-            )
-        )  # fmt: skip
-        self._models.append((date, fit))
-        self._subjects[date.number] = _subjects(known)
-        if not refused:
-            self._serving.append((date.number, date.serves_from, predictor))
+        self._approved: tuple[int, Fit] | None = None  # the newest trained version that was not refused
 
     @property
     def any_made(self) -> bool:
         """Whether there is a model."""
-        return bool(self._models)
+        return self._given.any_model
+
+    def train(self, date: Retraining, fit: Fit, known: Known) -> None:
+        """Test the newest model, and let it serve if its test is good enough."""
+        given, number = self._given.at(known), len(self._versions) + 1
+        sealed = bool(fit.seal.batch_ids)
+        predictor = fit.predictor if sealed else finished(fit, given, self._history.process, self._policy)
+        test = reading(fit.test_scores(known) if sealed else given)
+        refused = test[0] < self._policy.least_auroc
+        self._given.add(fit, known)
+        self._note(date, known, TRAINED, REFUSED if refused else SERVED, number, predictor, test)
+        if not refused:
+            self._approved = number, fit
+
+    def recalibrate(self, date: Recalibration, known: Known) -> None:
+        """Finish the newest trained version that was not refused with the scores known now; without one, do nothing.
+
+        Approval takes as long as for a training, so at `serves_from` the version in use is that one, or was recalibrated
+        from it. Trees decide the ranks: the reading is noted and refuses nothing.
+        """
+        if self._approved is not None:
+            trees_of, fit = self._approved
+            given = self._given.at(known)
+            predictor = finished(fit, given, self._history.process, self._policy)
+            self._note(date, known, RECALIBRATED, SERVED, trees_of, predictor, reading(given))
 
     def pass_over(self, date: Retraining, known: Known) -> None:
         """Note a training at which no model can be made: the version before goes on serving."""
-        n, n_failed = len(known.outcomes), int(known.outcomes["failed"].sum())
-        self._versions.append(Version(date.number, date.at, None, TOO_LITTLE, "", n, n_failed, np.nan, 0, 0))
+        self._note(date, known, TRAINED, TOO_LITTLE, len(self._versions) + 1, None, (np.nan, 0, 0))
 
-    def given(self, known: Known) -> pd.DataFrame:
-        """Prequential scores of the batches whose outcome is known: each by the newest model made before it started."""
-        ends = [*(date.at for date, _ in self._models), known.moment][1:]
-        parts = [self._raw(date, fit, end) for (date, fit), end in zip(self._models, ends, strict=True)]
-        outcomes = known.outcomes.set_index("batch_id")
-        none = self._history.scored.iloc[:0][["batch_id", "checkpoint_h", "as_of"]].assign(log_odds=0.0)
-        rows = pd.concat(parts, ignore_index=True) if parts else none
-        rows = rows[rows["batch_id"].isin(outcomes.index)]
-        known.require(rows["as_of"], "a score")
-        return rows.assign(
-            failed=rows["batch_id"].map(outcomes["failed"]).astype(bool),
-            known_at=rows["batch_id"].map(outcomes["known_at"]),
-            end_at=rows["batch_id"].map(self._end),
+    def _note(
+        self, date: Retraining | Recalibration, known: Known, kind: str, status: str, trees_of: int,
+        predictor: Predictor | None, test: tuple[float, int, int],
+    ) -> None:  # fmt: skip
+        """Enter a version, and let it serve unless its status says otherwise."""
+        number, n_failed = len(self._versions) + 1, int(known.outcomes["failed"].sum())
+        begin = date.serves_from if status == SERVED else None
+        digest = predictor.sha256 if predictor is not None else ""
+        self._versions.append(
+            Version(number, kind, trees_of, date.at, begin, status, digest, len(known.outcomes), n_failed, *test)
         )
-
-    def _raw(self, date: Retraining, fit: Fit, end: pd.Timestamp) -> pd.DataFrame:
-        """A version's own scores of the batches that started before the end of its block."""
-        if date.number in self._closed:
-            return self._closed[date.number]
-        found = fit.raw(self._rows(date.at, end, date.number), self._history.features)
-        if date is not self._models[-1][0]:
-            self._closed[date.number] = found
-        return found
+        if begin is not None and predictor is not None:
+            self._served.add(number, begin, predictor, known)
 
     def replayed(self) -> Replayed:
-        """Score every batch with the version that served when it started."""
-        ends = [begin for _, begin, _ in self._serving[1:]]
-        ends.append(max(self._last.moment, self._history.scored["started_at"].max() + _LATER))
-        parts, predictors = [], {}
-        decided = self._last.outcomes["batch_id"]
-        for (number, begin, predictor), end in zip(self._serving, ends, strict=True):
-            rows = self._rows(begin, end, number)
-            rows = rows[rows["batch_id"].isin(decided)]
-            predictors[number] = predictor
-            if len(rows):
-                parts.append(self._scored(number, predictor, rows))
-        if not parts:
-            raise TrainingError(
-                f"{self._history.process.id}: no batch with an outcome started after a model served",
-                remedy="Give a longer --history.",
-            )
-        given = self.given(self._last)
+        """Score every batch with the version that served when it started.
+
+        What became known at the end of the replay or later plays no part.
+        """
+        last = self._history.at(self._until or self._history.log["label_available_at"].max() + _LATER)
+        scores = self._served.scores(last)
         versions = pd.DataFrame([asdict(version) for version in self._versions])
-        return Replayed(versions, predictors, pd.concat(parts, ignore_index=True), given)
-
-    @cached_property
-    def _last(self) -> Known:
-        """What is known at the end of the replay: what became known at it or later plays no part."""
-        return self._history.at(self._until or self._history.log["label_available_at"].max() + _LATER)
-
-    def _rows(self, begin: pd.Timestamp, end: pd.Timestamp, version: int) -> pd.DataFrame:
-        """Rows to be scored of batches that started in a stretch of time and whose subject the version does not know."""
-        rows = self._history.scored
-        own = rows[(rows["started_at"] >= begin) & (rows["started_at"] < end)]
-        return own[~own["batch_id"].map(self._subject_of).isin(self._subjects[version])]
-
-    def _scored(self, number: int, predictor: Predictor, rows: pd.DataFrame) -> pd.DataFrame:
-        history = self._history
-
-        def made() -> pd.DataFrame:
-            seal = seal_of(history.process.id, rows["started_at"].min(), tuple(rows["batch_id"].unique()))
-            return score_test(
-                history.process, predictor, rows, history.features, history.batches, self._last.log, seal,
-                observations=history.observations, contributions=False,
-            ).rows  # fmt: skip
-
-        tables = (history.batches, self._last.log, history.observations)
-        read = [table[table["batch_id"].isin(rows["batch_id"])] for table in tables if table is not None]
-        name = f"given-{predictor.sha256[:32]}-{code_digest()[:16]}"
-        return self._fits.kept(name, [rows, *read], made).assign(version=number)
+        return Replayed(versions, self._served.predictors, scores, self._given.at(last))
 
 
 _LATER = pd.Timedelta(microseconds=1)
-
-
-def _reading(scores: pd.DataFrame) -> tuple[float, int, int]:
-    """AUROC of each batch at its last score, batches, failures; NaN where a class has fewer than `LEAST`."""
-    if scores.empty:
-        return np.nan, 0, 0
-    last = last_checkpoint(scores)
-    n, n_failed = len(last), int(last["failed"].sum())
-    if min(n_failed, n - n_failed) < LEAST:
-        return np.nan, n, n_failed
-    values = last["failed"].to_numpy(bool), last["log_odds"].to_numpy(float), np.ones((1, n), dtype=np.int64)
-    return float(auroc(*values)[0]), n, n_failed
-
-
-def _subjects(known: Known) -> frozenset[str]:
-    """Patients and donors of the batches that train."""
-    rows = known.batches[known.batches["batch_id"].isin(known.outcomes["batch_id"])]
-    return frozenset(rows["subject_key"]) - {""}

@@ -13,6 +13,7 @@ from models.report.style import BLUE, RED, altair, dashed, percent, styled, to_s
 if TYPE_CHECKING:
     from models.report.style import Chart
 
+_WHEN_NONE = {"window_outcomes": "all", "recalibrate_every_outcomes": "with each training only"}
 CALLS = {"high": "called high", "watched": "called high or elevated"}
 
 
@@ -40,7 +41,7 @@ def field_report(
     from models.report.html import interval, page_environment
 
     return page_environment().get_template("field_report.html").render(
-        process=process, policy=policy, versions=versions, note=note, interval=interval, field=field_context(table),
+        process=process, policy=policy, versions=versions, note=note, interval=interval, field=field_context(table), when_none=_WHEN_NONE,
         other=None if other is None else field_context(other),
         pairs=[] if pairs is None else pairs.to_dict("records"),
     )  # fmt: skip

@@ -9,6 +9,7 @@ from upath import UPath
 
 from models.backtest.fits import Fit
 from models.backtest.replay import fit_or_why_not
+from models.backtest.versions import RECALIBRATED
 from models.policy import Policy, load_policy
 from pipelines.backtest import backtest, fits_of, known_until, log_backtest, training_dates, write_backtest
 from pipelines.defs.resources import PlantResource
@@ -77,7 +78,10 @@ def version_of_a_moment(context: dg.OpExecutionContext, plant: PlantResource, as
 def replayed_scores(
     context: dg.OpExecutionContext, config: ReplayConfig, plant: PlantResource, made: list[str]
 ) -> dg.Output[dict]:
-    """Every batch scored by the version that served when it started, with the figures of all blocks."""
+    """Every batch scored by the version that served when it started, with the figures of all blocks.
+
+    Recalibrations between the trainings are made here: they take no training.
+    """
     place = plant.open()
     context.log.debug(f"{len(made)} models are made")
     from_ = pd.to_datetime(config.from_) if config.from_ else None
@@ -93,8 +97,10 @@ def replayed_scores(
         f"{pooled['n_batches']} batches replayed, {pooled['n_failed']} failed: {pooled['high_n_found']} of them and "
         f"{pooled['high_alarmed']} of {pooled['n_good']} good ones called high"
     )
+    versions = found[0].replayed.versions
     metadata = {
-        "batches": int(pooled["n_batches"]), "failed": int(pooled["n_failed"]), "versions": len(found[0].replayed.versions),
+        "batches": int(pooled["n_batches"]), "failed": int(pooled["n_failed"]), "versions": len(versions),
+        "recalibrated_versions": int((versions["kind"] == RECALIBRATED).sum()),
         "report": dg.MetadataValue.path(folder / "backtest.html"), "mlflow_run": dg.MetadataValue.text(page),
     }  # fmt: skip
     return dg.Output({"batches": int(pooled["n_batches"])}, metadata=metadata)

@@ -27,6 +27,16 @@ def test_two_intervals_are_one_too_many() -> None:
         Policy(retrain_every_outcomes=5, retrain_every_days=5)
 
 
+def test_only_prequential_scores_recalibrate_between_trainings() -> None:
+    assert Policy().recalibrate_every_outcomes is None
+    assert Policy(recalibrate_every_outcomes=10).recalibrate_every_outcomes == 10
+    for test in ("newest_quarter", "newest_failures"):
+        with pytest.raises(
+            ValidationError, match=f"recalibrate_every_outcomes needs test = 'prequential', not '{test}'"
+        ):
+            Policy(recalibrate_every_outcomes=10, test=test)
+
+
 def test_a_process_with_release_attributes_has_layers_and_another_one_trees() -> None:
     assert Policy().learner_of(make_process()) == "layers"
     assert Policy().learner_of(process()) == "trees"
@@ -63,6 +73,7 @@ def test_a_file_may_have_the_table_or_its_keys_alone(tmp_path, head) -> None:
         ("retrain_evry_days = 3\n", r"policy.toml: retrain_evry_days: .*expected keys of \[policy\]: learner, "),
         ('learner = "forest"\n', "policy.toml: learner: "),
         ("retrain_every_days = 1\nretrain_every_outcomes = 1\n", "policy.toml: policy: give retrain_every_outcomes or"),
+        ("recalibrate_every_outcomes = 0\n", "policy.toml: recalibrate_every_outcomes: "),
         ("learner = \n", "policy.toml: not TOML: "),
     ],
 )

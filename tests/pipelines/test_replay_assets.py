@@ -76,7 +76,7 @@ def test_the_asset_tells_what_was_replayed_and_where_it_lies(made) -> None:
     scores = pd.read_parquet(Plant(place.settings()).backtest_dir / "scores.parquet")
     assert facts["batches"] == scores["batch_id"].nunique()
     assert facts["failed"] == scores.groupby("batch_id")["failed"].first().sum()
-    assert facts["versions"] == 4
+    assert (facts["versions"], facts["recalibrated_versions"]) == (4, 0)
     assert str(facts["report"]) == str(Plant(place.settings()).backtest_dir / "backtest.html")
     assert str(facts["mlflow_run"]).startswith("/#/experiments/")
 
@@ -92,4 +92,29 @@ def test_what_was_made_before_is_found_by_the_steps(made) -> None:
             tags=every_month(months_since("2025-01")),
             asset_selection=[dg.AssetKey("field_replay")],
         )
+    assert {path: path.stat().st_mtime_ns for path in fits.glob("*/fit.json")} == before
+
+
+def test_recalibrations_take_no_step_and_no_training(made) -> None:
+    place, _ = made
+    fits = Plant(place.settings()).models_dir / "fits"
+    before = {path: path.stat().st_mtime_ns for path in fits.glob("*/fit.json")}
+    rules = place.root / "recalibrated.toml"
+    rules.write_text("recalibrate_every_outcomes = 20\n", encoding="utf-8")
+    config = {"policy": str(rules), "against": "", "from_": "", "until": ""}
+    steps = {name: {"config": config} for name in ("training_moments", "replayed_scores")}
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = definitions(prepare(place.settings(trials=1))).resolve_job_def("backtest")
+        result = job.execute_in_process(
+            instance=instance,
+            tags=every_month(months_since("2025-01")),
+            asset_selection=[dg.AssetKey("field_replay")],
+            run_config={"ops": {"field_replay": {"ops": steps}}},
+        )
+    assert (
+        len([e for e in result.all_events if e.is_step_success and "version_of_a_moment[" in (e.step_key or "")]) == 4
+    )
+    found = json.loads((Plant(place.settings()).backtest_dir / "backtest.json").read_text(encoding="utf-8"))
+    assert [version["n_known"] for version in found["versions"]] == [25, 45, 50, 70, 75, 95, 100]
+    assert [version["kind"] for version in found["versions"]] == ["trained", "recalibrated"] * 3 + ["trained"]
     assert {path: path.stat().st_mtime_ns for path in fits.glob("*/fit.json")} == before

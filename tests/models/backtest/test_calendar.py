@@ -1,9 +1,11 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.backtest.calendar import Retraining, retrainings
+from models.backtest.calendar import Recalibration, Retraining, recalibrations, retrainings
 from models.policy import Policy
 from tests.models.plant import utc
 
@@ -29,7 +31,7 @@ def in_days(span: pd.Timedelta) -> float:
     return span.total_seconds() / 86400
 
 
-def days(found: tuple[Retraining, ...]) -> list[float]:
+def days(found: Sequence[Retraining | Recalibration]) -> list[float]:
     return [in_days(date.at - BEGIN - NEXT) for date in found]  # ty: ignore[invalid-argument-type]
 
 
@@ -114,3 +116,54 @@ def test_dates_ascend_have_enough_before_them_and_a_start_after_them(n, every, l
         assert min(before.sum(), (~before).sum()) >= least
         assert date.at <= started.max()
         assert i == 0 or found[i - 1].at < date.at
+
+
+def recalibrated(n: int, *, until: pd.Timestamp | None = None, **rules: object) -> list[float]:
+    """Days of the recalibrations beside trainings every ten outcomes, on days 11, 21, 31, ..."""
+    known, started = outcomes(n)
+    policy = Policy.model_validate({"retrain_every_outcomes": 10} | rules)
+    trainings = retrainings(known, policy, least=1, started=started, until=until)
+    found = recalibrations(known, policy, trainings, started=started, until=until)
+    assert [in_days(date.serves_from - date.at) for date in found] == [policy.approval_delay_h / 24] * len(found)
+    return days(found)
+
+
+def test_recalibrations_are_counted_from_each_training_and_end_with_the_newest_start() -> None:
+    assert recalibrated(40, recalibrate_every_outcomes=4) == [
+        15,
+        19,
+        25,
+        29,
+        35,
+    ]  # the next, on day 39, is after all starts
+    assert recalibrated(40, recalibrate_every_outcomes=9, approval_delay_h=36) == [20, 30]
+    assert recalibrated(40, recalibrate_every_outcomes=10) == []  # the next training comes then
+    assert recalibrated(40) == []
+
+
+def test_no_recalibration_comes_before_the_first_training_or_from_the_end_of_the_replay_on() -> None:
+    assert recalibrated(9, recalibrate_every_outcomes=1, retrain_every_days=400, retrain_every_outcomes=None) == []
+    # what is known before day 28 is of batches that started by day 25, just before the recalibration of that day
+    assert recalibrated(40, recalibrate_every_outcomes=4, until=utc("2026-03-26")) == [15, 19]
+    assert recalibrated(40, recalibrate_every_outcomes=4, until=utc("2026-03-29")) == [15, 19]
+    assert recalibrated(40, recalibrate_every_outcomes=4, until=utc("2026-03-30")) == [15, 19, 25]
+
+
+def test_outcomes_known_at_one_moment_give_one_recalibration() -> None:
+    known, started = outcomes(40)
+    together = known.assign(known_at=known["known_at"].where(known.index % 2 == 0, known["known_at"] - DAY))
+    policy = Policy(retrain_every_outcomes=20, recalibrate_every_outcomes=1)
+    trainings = retrainings(together, policy, least=1, started=started)
+    found = recalibrations(together, policy, trainings, started=started)
+    # pairs are known on days 2, 4, ..., 40; the training is that of the twentieth outcome, on day 20
+    assert days(found) == [22, 24, 26, 28, 30, 32, 34, 36, 38]
+
+
+@settings(max_examples=40)
+@given(st.integers(5, 120), st.integers(1, 60), st.integers(1, 12))
+def test_the_recalibrations_of_a_longer_history_begin_with_those_of_a_shorter_one(n, more, every) -> None:
+    short, long = (
+        recalibrated(count, recalibrate_every_outcomes=every, most_retrainings=99) for count in (n, n + more)
+    )
+    if n >= 12:  # a younger plant halves the interval of its trainings
+        assert long[: len(short)] == short

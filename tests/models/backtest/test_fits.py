@@ -13,7 +13,8 @@ from models.backtest import fits as module
 from models.backtest.calendar import retrainings
 from models.backtest.fits import Fit, Fits, frame_sha256, kept, raw_scores
 from models.backtest.history import History, Known
-from models.backtest.replay import LEAST, replay
+from models.backtest.replay import replay
+from models.backtest.versions import LEAST
 from models.policy import Policy
 from tests.models.backtest.lived import CENSORED, POLICY, UNDECIDED
 from tests.models.plant import utc

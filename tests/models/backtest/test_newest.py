@@ -8,7 +8,8 @@ from models.backtest.calendar import Retraining, retrainings
 from models.backtest.fits import Fits
 from models.backtest.history import History
 from models.backtest.newest import newest, prequential_seal
-from models.backtest.replay import LEAST, replay
+from models.backtest.replay import replay
+from models.backtest.versions import LEAST
 from models.cohort.splits import Seal
 from models.train import Trained
 from tests.models.backtest.lived import CENSORED, POLICY, UNDECIDED

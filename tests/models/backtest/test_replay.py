@@ -9,7 +9,8 @@ from features.errors import TrainingError
 from models.backtest.calendar import Retraining
 from models.backtest.fits import Fits
 from models.backtest.history import History, LookAheadError
-from models.backtest.replay import LEAST, Replayed, fit_or_why_not, replay
+from models.backtest.replay import Replayed, fit_or_why_not, replay
+from models.backtest.versions import LEAST
 from models.policy import Policy
 from tests.models.backtest.lived import CENSORED, POLICY, UNDECIDED, lived, until
 from tests.models.plant import utc

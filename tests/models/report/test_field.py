@@ -9,7 +9,7 @@ from tests.models.backtest.test_figures import SCORES, STARTED, process
 from tests.models.plant import utc
 
 VERSIONS = pd.DataFrame({
-    "number": [1, 2, 3], "made_at": [utc(f"2026-01-0{day}") for day in (1, 3, 5)],
+    "number": [1, 2, 3], "kind": "trained", "trees_of": [1, 2, 3], "made_at": [utc(f"2026-01-0{day}") for day in (1, 3, 5)],
     "serves_from": [utc("2026-01-02"), pd.NaT, pd.NaT], "status": ["served", "refused", "too little known"],
     "sha256": ["a", "b", ""], "n_known": [9, 19, 29], "n_failed": [5, 6, 7], "test_auroc": [float("nan"), 0.61, float("nan")],
     "test_batches": [0, 12, 0], "test_failed": [0, 5, 0],
@@ -37,6 +37,17 @@ def test_the_page_shows_every_version_with_what_became_of_it(page) -> None:
     assert "2026-01-02 00:00" in page
     assert "<td>refused</td>" in page
     assert "<td>too little known</td>" in page
+
+
+def test_trainings_and_recalibrations_are_told_apart(page, table) -> None:
+    assert page.count("<td>trained</td>") == 3
+    assert "recalibrated" not in page.replace("recalibrate_every_outcomes", "")
+    versions = VERSIONS.assign(kind=["trained", "recalibrated", "trained"], trees_of=[1, 1, 3])
+    other = field_report(process(), Policy(recalibrate_every_outcomes=10), versions, table)
+    assert "<td>recalibrated, trees of version 1</td>" in other
+    assert "A recalibrated version has the trees of an earlier one" in other
+    assert "<dt>recalibrate_every_outcomes</dt><dd>10</dd>" in other
+    assert "<dt>recalibrate_every_outcomes</dt><dd>with each training only</dd>" in page
 
 
 def test_the_page_shows_the_rules_and_the_note_escaped(page) -> None:
