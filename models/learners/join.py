@@ -117,7 +117,7 @@ def fast_rows(scored: pd.DataFrame, layers: Sequence[FoldLayers], course: Course
         course: Levels of the sensors of all batches.
 
     Returns:
-        None where no fold has residuals.
+        Rows with any residual; None where no fold has one.
     """
     parts, columns, names = [], [], ()
     for fold, made, _ in layers:
@@ -127,11 +127,11 @@ def fast_rows(scored: pd.DataFrame, layers: Sequence[FoldLayers], course: Course
         own = course.of(pd.Index(slow["batch_id"].unique()))
         z = made.residuals.z(own.levels, own.version, own.hours)
         newest = _newest(own.rows, slow)
-        known = newest["raw"].notna().to_numpy()
+        known = newest["raw"].notna().to_numpy() & np.isfinite(z).any(axis=(1, 2))
         parts.append(newest[known])
         columns.append(made.residuals.columns_of(z)[known])
         names = tuple(feature.name for feature in made.fast)
-    if not parts:
+    if not sum(map(len, parts)):
         return None
     return FastRows(pd.concat(parts, ignore_index=True), np.concatenate(columns), names)
 

@@ -25,6 +25,7 @@ MOST_RANK = 5
 _HUBER = 3.0  # median absolute deviations from which an error weighs less
 _MAD = 1.4826
 _LEAST_ROWS = 60  # of successful batches in a block, below which nothing is expected there
+_LEAST_BATCHES = 30  # successful ones of a process version, below which nothing is expected of it
 _LEAST_SPREAD = 1e-6
 _PARTS = 5
 _TAIL = 4.1  # 2 % and 98 % of a normal distribution lie 4.1 standard deviations apart
@@ -39,7 +40,8 @@ class Residuals(Persistent):
     Attributes:
         columns: Levels that they are made from, `LEVELS` for every sensor, named as in the encoded matrix.
         sensors: Parameter and label of every sensor.
-        groups: Number of process versions (or other groups) with a level of their own.
+        known: Whether enough successful batches of each process version were seen: others have no expectation. Empty where
+            there are no versions to tell apart.
         block_h: Length of a block; block i covers the hours (i, i + 1] * block_h.
         location: Of the inputs, shape (blocks, inputs); NaN in a block without expectations.
         spread: The same.
@@ -51,7 +53,7 @@ class Residuals(Persistent):
 
     columns: tuple[str, ...]
     sensors: tuple[tuple[str, str], ...]
-    groups: int
+    known: tuple[bool, ...]
     block_h: float
     location: Floats
     spread: Floats
@@ -82,7 +84,7 @@ class Residuals(Persistent):
             group: Place of each row's group, NaN where not known; shape (n,).
             elapsed_h: Hours since the start, shape (n,).
         """
-        inputs, now = _inputs(levels, group, self.groups), levels[:, NOW::LEVELS]
+        inputs, now = _inputs(levels, group, len(self.known)), levels[:, NOW::LEVELS]
         block = np.minimum(blocks_of(elapsed_h, self.block_h), len(self.location) - 1)
         out = np.full((len(levels), 2, len(self.sensors)), np.nan)
         n = len(self.sensors)
@@ -96,7 +98,14 @@ class Residuals(Persistent):
                 expected = np.einsum("ni,is->ns", known, weights, optimize=False)
                 out[rows, kind] = (target - expected - self.middle[number, kind]) / self.scale[number, kind]
         out[np.isnan(now)[:, None, :].repeat(2, axis=1)] = np.nan
+        out[~self._expected(group)] = np.nan
         return out
+
+    def _expected(self, group: np.ndarray) -> np.ndarray:
+        """Whether the process version of each row is one that was learnt."""
+        if not self.known:
+            return np.ones(len(group), bool)
+        return np.append(self.known, False)[np.where(np.isnan(group), len(self.known), group).astype(int)]
 
     def columns_of(self, z: np.ndarray) -> np.ndarray:
         """Columns of the evidence from residuals, shape (n, features): excess beyond `USUAL`, 0 where not known.
@@ -173,9 +182,10 @@ def fit_residuals(
     fitted = [_block(inputs[rows], now[rows], batch[rows], groups) for rows in _rows_of(block)]
     if not any(np.isfinite(made[0]).any() for made in fitted):
         return None
+    known = tuple(len(np.unique(batch[group == number])) >= _LEAST_BATCHES for number in range(groups))
     sensors = tuple((entry.parameter, entry.label) for entry in entries[NOW::LEVELS])
     arrays = (np.stack(made) for made in zip(*fitted, strict=True))
-    return Residuals(level_columns(process), sensors, groups, lags.lag_h, *arrays)
+    return Residuals(level_columns(process), sensors, known, lags.lag_h, *arrays)
 
 
 def _rows_of(block: np.ndarray) -> list[np.ndarray]:

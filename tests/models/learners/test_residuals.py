@@ -108,3 +108,12 @@ def test_residuals_come_back_from_json_to_the_bit() -> None:
     again = Residuals.from_json(json.loads(json.dumps(RESIDUALS.to_json())))
     levels = made_up(20, seed=6)
     assert z_of(again, levels).tobytes() == z_of(RESIDUALS, levels).tobytes()
+
+
+def test_nothing_is_expected_of_a_process_version_that_was_hardly_seen() -> None:
+    version = np.repeat([0.0, 1.0, np.nan], [360, 29, 11])
+    model = fit_residuals(PROCESS, made_up(), version, 2, np.full(400, 6.0), np.arange(400))
+    assert model is not None
+    assert model.known == (True, False)
+    z = model.z(made_up(3, seed=7), np.array([0.0, 1.0, np.nan]), np.full(3, 6.0))
+    assert [bool(np.isfinite(row).all()) for row in z] == [True, False, False]
