@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from features.dictionary import Feature
 from features.process import ProcessDefinition
-from models.cohort.course import Course, course_of
+from models.cohort.course import course_of
 from models.cohort.encode import fit_encoder
 from models.cohort.folds import Fold, most_folds
 from models.cohort.splits import Seal, enough_failures, known_before, seal_test, subject_groups
@@ -22,9 +22,10 @@ from models.learners.applicability.columns import DomainPlan
 from models.learners.applicability.fit import fit_applicability
 from models.learners.boundary import fit_boundary
 from models.learners.conformal import fit_conformal
-from models.learners.evidence import version_codes
+from models.learners.evidence import version_codes, versions_of
 from models.learners.failure_modes import modes_before
-from models.learners.residuals import level_columns
+from models.learners.join import FastRows
+from models.learners.residuals import Residuals, fit_residuals, level_columns
 from models.learners.stack import ModesAt, bins_of, fit_bag, fit_layers, fit_modes, forward
 from models.learners.trees import Plan, Progress, Tuned, portable_text
 from models.predictor import Predictor, usual_ages
@@ -118,17 +119,19 @@ def train(
     table = training_table(rows, fit_encoder(rows), weights)
     known = {feature.name: feature for feature in features}
     entries = tuple(known[name] for name in table.encoder.columns)
-    levels = _course(process, table, rows if course is None else before_the_label(course, log))
+    residuals, fast = None, None
+    if plan.learner == "layers":
+        residuals, fast = _residuals(process, table, rows if course is None else before_the_label(course, log), failed)
     folded = forward(
         process, table, entries, past, folds, observations, plan,
-        n_failed=int(failed.sum()), progress=progress, course=levels,
+        n_failed=int(failed.sum()), progress=progress, fast=fast,
     )  # fmt: skip
     settings, everything = folded.tuned.settings, np.arange(len(table.rows))
     # blend and calibration were not fitted with forecasts where no fold could make them
     tried = observations if folded.forecast else None
-    levels = levels if folded.fast is not None else None
+    expected = residuals if folded.fast is not None else None
     layers = fit_layers(
-        process, table, entries, everything, everything[:0], failed, tried, seal.cut, plan.learner, levels
+        process, table, entries, everything, everything[:0], failed, tried, seal.cut, plan.learner, expected
     )
     y = table.rows["batch_id"].map(failed).to_numpy(bool)
     bins = bins_of(layers, plan, failed)
@@ -168,12 +171,19 @@ def train(
     return Trained(predictor, seal, folds, folded.tuned, out_of_fold, exclusions(snapshots, log, used), failed, plan)
 
 
-def _course(process: ProcessDefinition, table: TrainingTable, frame: pd.DataFrame) -> Course | None:
-    """Levels of the training batches, with the process version that their snapshots name; None where there are none."""
+def _residuals(
+    process: ProcessDefinition, table: TrainingTable, frame: pd.DataFrame, failed: pd.Series
+) -> tuple[Residuals | None, FastRows | None]:
+    """Expectations of the sensors from the successful batches, and the residuals of all training batches."""
     if not level_columns(process):
-        return None
+        return None, None
     codes = pd.Series(version_codes(table.encoder, table.X), index=table.rows["batch_id"])
-    return course_of(frame, process, codes.groupby(level=0, sort=False).first())
+    course = course_of(frame, process, codes.groupby(level=0, sort=False).first())
+    found = fit_residuals(process, course, failed, versions_of(table.encoder))
+    if found is None:
+        return None, None
+    model, z = found
+    return model, FastRows(course.rows, model.columns_of(z), tuple(feature.name for feature in model.features))
 
 
 def _thresholds(

@@ -17,13 +17,12 @@ from pydantic import Field
 
 from features.dictionary import Feature
 from features.process import ProcessDefinition, QualityAttribute
-from models.cohort.course import Course
 from models.cohort.encode import Encoder
 from models.learners import deviations
 from models.learners.deviations import Deviations, fit_deviations
 from models.learners.forecasts import Expected, Forecasts, fit_forecasts
 from models.learners.reference import Usual
-from models.learners.residuals import LEVELS, NOW, Residuals, fit_residuals
+from models.learners.residuals import LEVELS, NOW, Residuals
 from models.persistence import Persistent
 
 MARGIN, MISS = "margin", "miss_probability"
@@ -202,7 +201,7 @@ def fit_evidence(
     X: np.ndarray,
     failed: pd.Series,
     results: pd.DataFrame,
-    course: Course | None = None,
+    residuals: Residuals | None = None,
 ) -> tuple[Evidence, np.ndarray]:
     """Fit on training rows.
 
@@ -214,7 +213,7 @@ def fit_evidence(
         X: The same rows encoded (sensors found faulty are NaN), shape (n, k).
         failed: Outcome by batch_id as known at the cut.
         results: Final results as known at the cut, from `models.learners.forecasts.final_results`.
-        course: Levels of the sensors of training batches before the cut; None: residuals are left out.
+        residuals: Of the sensors, fitted before; None: left out.
 
     Returns:
         The evidence, and its columns for the training rows themselves: margins out of fold, deviations too where few
@@ -226,7 +225,7 @@ def fit_evidence(
     entries = [feature for feature in features if feature.name not in encoder.categories]
     fitted = fit_deviations(frame, entries, succeeded, groups=label)
     forecasts, expected = fit_forecasts(process.quality_attribute, encoder, features, X, snapshots, results)
-    evidence = Evidence(encoder, fitted, forecasts, _residuals(process, encoder, course, succeeded))
+    evidence = Evidence(encoder, fitted, forecasts, residuals)
     columns = evidence.of(X, snapshots["checkpoint_h"].to_numpy(float)).columns
     if expected is not None:
         own = attribute_columns(expected)
@@ -238,15 +237,9 @@ def fit_evidence(
     return evidence, columns
 
 
-def _residuals(
-    process: ProcessDefinition, encoder: Encoder, course: Course | None, succeeded: pd.Index
-) -> Residuals | None:
-    if course is None:
-        return None
-    good = course.of(succeeded)
-    groups = len(encoder.categories.get(_VERSION, ()))
-    batch, _ = pd.factorize(good.rows["batch_id"])
-    return fit_residuals(process, good.levels, good.version, groups, good.hours, batch)
+def versions_of(encoder: Encoder) -> int:
+    """Number of process versions; 0 where there is one."""
+    return len(encoder.categories.get(_VERSION, ()))
 
 
 def version_codes(encoder: Encoder, X: np.ndarray) -> np.ndarray:

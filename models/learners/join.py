@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from models.cohort.course import Course
 from models.learners.blend import Blend, fit_stack, stacked
 from models.learners.calibrate import Calibration, fit_calibration
-from models.learners.evidence import Evidence
 from models.learners.fast_head import fit_fast_head, pays, with_head
-
-FoldLayers = tuple[str, Evidence, np.ndarray]  # its name, its evidence, residual columns of the rows it predicted
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,41 +49,13 @@ class OutOfFold:
     fast: pd.DataFrame | None = None
 
 
-def joined(scored: pd.DataFrame, layers: Sequence[FoldLayers], course: Course | None, *, n_failed: int) -> OutOfFold:
-    """Fit stack, head and calibration.
-
-    Args:
-        scored: `batch_id`, `checkpoint_h`, `fold`, `failed`, `weight`, `linear`, `trees` of the predicted rows.
-        layers: Of each fold, in the order of the rows.
-        course: Levels of the sensors of all batches every few hours; None: no head.
-        n_failed: Failed batches that the final trees will learn from.
-    """
-    linear, trees, failed, weight, hours = (
-        scored[name].to_numpy() for name in ("linear", "trees", "failed", "weight", "checkpoint_h")
-    )
-    stack = fit_stack(linear, trees, failed, weight, n_failed=n_failed)
-    raw = stack[0] + stack[1] * linear + stack[2] * trees
-    rows = fast_rows(scored.assign(raw=raw), layers, course)
-    head = None if rows is None else rows.head()
-    if rows is None or head is None:
-        return OutOfFold(raw, fit_calibration(raw, failed, weight, hours), Join(stack, (), np.zeros(1)))
-    residuals = [own if own.shape[1] else np.zeros((len(own), len(rows.names))) for _, _, own in layers]
-    raw = raw + head[0] + np.concatenate(residuals) @ head[1:]
-    calibration = fit_calibration(raw, failed, weight, hours)
-    fast = rows.rows.assign(
-        log_odds=calibration.log_odds(rows.log_odds(head), rows.rows["checkpoint_h"].to_numpy(float))
-    )
-    return OutOfFold(raw, calibration, Join(stack, rows.names, head), fast)
-
-
 @dataclass(frozen=True, eq=False)
 class FastRows:
-    """Rows every few hours of the batches that the forward folds predicted.
+    """Residual columns of training batches every few hours.
 
     Attributes:
-        rows: `batch_id`, `checkpoint_h`, `as_of`, `fold`, `failed`, `raw` (log-odds of the slow score at the newest
-            checkpoint); index 0..n-1.
-        columns: Of the residuals, shape (n, columns).
+        rows: `batch_id`, `checkpoint_h`, `as_of`; index 0..n-1.
+        columns: Shape (n, columns): excess of residuals, 0 where nothing departs.
         names: Of these columns.
     """
 
@@ -96,48 +63,54 @@ class FastRows:
     columns: np.ndarray
     names: tuple[str, ...]
 
-    def head(self) -> np.ndarray | None:
-        """Intercept and slopes of the head; None where it does not lower the log-loss of folds it was not fitted on."""
-        rows = self.rows
-        weight = np.full(len(rows), 1.0 / rows.groupby("batch_id").size().max())
-        given = (rows["raw"].to_numpy(float), self.columns, rows["failed"].to_numpy(bool), weight)
-        return fit_fast_head(*given) if pays(*given, rows["fold"].to_numpy(str)) else None
-
-    def log_odds(self, head: np.ndarray) -> np.ndarray:
-        """Slow score and head together, shape (n,)."""
-        return self.rows["raw"].to_numpy(float) + head[0] + self.columns @ head[1:]
+    def newest(self, rows: pd.DataFrame) -> np.ndarray:
+        """Columns of other rows (`batch_id`, `checkpoint_h`) at the newest time up to each; 0 before the first."""
+        place = newest_before(rows, self.rows.assign(place=np.arange(len(self.rows))))["place"].to_numpy(float)
+        return np.where(np.isnan(place)[:, None], 0.0, self.columns[np.nan_to_num(place).astype(int)])
 
 
-def fast_rows(scored: pd.DataFrame, layers: Sequence[FoldLayers], course: Course | None) -> FastRows | None:
-    """Residuals of the predicted batches beside their slow scores.
+def joined(scored: pd.DataFrame, fast: FastRows | None, *, n_failed: int) -> OutOfFold:
+    """Fit stack, head and calibration.
 
     Args:
-        scored: `batch_id`, `checkpoint_h`, `fold`, `failed`, `raw` of the forward folds.
-        layers: Of each fold.
-        course: Levels of the sensors of all batches.
-
-    Returns:
-        Rows with any residual; None where no fold has one.
+        scored: `batch_id`, `checkpoint_h`, `fold`, `failed`, `weight`, `linear`, `trees` of the predicted rows.
+        fast: Residuals of the training batches; None: no head.
+        n_failed: Failed batches that the final trees will learn from.
     """
-    parts, columns, names = [], [], ()
-    for fold, made, _ in layers:
-        if course is None or made.residuals is None:
-            continue
-        slow = scored.loc[scored["fold"] == fold, ["batch_id", "checkpoint_h", "fold", "failed", "raw"]]
-        own = course.of(pd.Index(slow["batch_id"].unique()))
-        z = made.residuals.z(own.levels, own.version, own.hours)
-        newest = _newest(own.rows, slow)
-        known = newest["raw"].notna().to_numpy() & np.isfinite(z).any(axis=(1, 2))
-        parts.append(newest[known])
-        columns.append(made.residuals.columns_of(z)[known])
-        names = tuple(feature.name for feature in made.fast)
-    if not sum(map(len, parts)):
-        return None
-    return FastRows(pd.concat(parts, ignore_index=True), np.concatenate(columns), names)
+    linear, trees, failed, weight, hours = (
+        scored[name].to_numpy() for name in ("linear", "trees", "failed", "weight", "checkpoint_h")
+    )
+    stack = fit_stack(linear, trees, failed, weight, n_failed=n_failed)
+    raw = stack[0] + stack[1] * linear + stack[2] * trees
+    rows, columns = (scored.iloc[:0], np.empty((0, 0))) if fast is None else _with_slow(fast, scored.assign(raw=raw))
+    head = _head(rows, columns) if len(rows) else None
+    if fast is None or head is None:
+        return OutOfFold(raw, fit_calibration(raw, failed, weight, hours), Join(stack, (), np.zeros(1)))
+    raw = raw + head[0] + fast.newest(scored) @ head[1:]
+    calibration = fit_calibration(raw, failed, weight, hours)
+    whole = rows["raw"].to_numpy(float) + head[0] + columns @ head[1:]
+    log_odds = calibration.log_odds(whole, rows["checkpoint_h"].to_numpy(float))
+    return OutOfFold(raw, calibration, Join(stack, fast.names, head), rows.assign(log_odds=log_odds))
 
 
-def _newest(rows: pd.DataFrame, slow: pd.DataFrame) -> pd.DataFrame:
-    """Each row with the slow score of its batch at the newest checkpoint up to it; NaN before the first."""
-    ordered = rows.assign(place=np.arange(len(rows))).sort_values("checkpoint_h", kind="stable")
-    found = pd.merge_asof(ordered, slow.sort_values("checkpoint_h", kind="stable"), on="checkpoint_h", by="batch_id")
-    return found.sort_values("place").drop(columns="place").reset_index(drop=True)
+def newest_before(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """Each row (`batch_id`, `checkpoint_h`) with the other columns of the newest of `others` of its batch up to it."""
+    given = [name for name in others if name not in rows or name == "batch_id"]
+    ordered = rows.assign(order=np.arange(len(rows))).sort_values("checkpoint_h", kind="stable")
+    later = others[[*given, "checkpoint_h"]].sort_values("checkpoint_h", kind="stable")
+    found = pd.merge_asof(ordered, later, on="checkpoint_h", by="batch_id")
+    return found.sort_values("order").drop(columns="order").reset_index(drop=True)
+
+
+def _with_slow(fast: FastRows, scored: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+    """Rows of batches that a fold predicted, with their slow score at the newest checkpoint, and their columns."""
+    found = newest_before(fast.rows, scored[["batch_id", "checkpoint_h", "fold", "failed", "raw"]])
+    known = found["raw"].notna().to_numpy()
+    return found[known].reset_index(drop=True), fast.columns[known]
+
+
+def _head(rows: pd.DataFrame, columns: np.ndarray) -> np.ndarray | None:
+    """Intercept and slopes of the head; None where it does not lower the log-loss of folds it was not fitted on."""
+    weight = np.full(len(rows), 1.0 / rows.groupby("batch_id").size().max())
+    given = (rows["raw"].to_numpy(float), columns, rows["failed"].to_numpy(bool), weight)
+    return fit_fast_head(*given) if pays(*given, rows["fold"].to_numpy(str)) else None

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 
 from features.course import CoursePlan, Lags
 from features.dictionary import Feature, feature
 from features.process import ProcessDefinition
+from models.cohort.course import Course
 from models.learners.design import location_and_spread, standardised
 from models.persistence import Floats, Persistent
 
@@ -155,41 +157,43 @@ def level_columns(process: ProcessDefinition) -> tuple[str, ...]:
 
 
 def fit_residuals(
-    process: ProcessDefinition,
-    levels: np.ndarray,
-    group: np.ndarray,
-    groups: int,
-    elapsed_h: np.ndarray,
-    batch: np.ndarray,
-) -> Residuals | None:
-    """Fit on rows of successful batches.
+    process: ProcessDefinition, course: Course, failed: pd.Series, groups: int
+) -> tuple[Residuals, np.ndarray] | None:
+    """Fit on the successful batches.
 
     Args:
         process: Gives sensors and lags.
-        levels: Shape (n, columns), in the order of `level_columns`.
-        group: Place of each row's group, NaN where not known; shape (n,).
-        groups: Number of groups.
-        elapsed_h: Hours since the start, shape (n,).
-        batch: Number of each row's batch, shape (n,): spreads come from fits without a fifth of the batches.
+        course: Levels of training batches.
+        failed: Outcome by batch_id.
+        groups: Number of process versions.
 
     Returns:
-        None where the process has no such levels, or no block has rows enough.
+        The expectations, and the residuals of all rows, shape (n, 2, sensors): those of a successful batch by fits without
+        its fifth of the batches. None where the process has no such levels, or no block has rows enough.
     """
     lags, entries = Lags.of(process), CoursePlan.of(process).features
-    if lags is None or not len(levels):
+    if lags is None:
         return None
-    inputs, now, block = _inputs(levels, group, groups), levels[:, NOW::LEVELS], blocks_of(elapsed_h, lags.lag_h)
-    fitted = [_block(inputs[rows], now[rows], batch[rows], groups) for rows in _rows_of(block)]
+    good = ~course.rows["batch_id"].map(failed).to_numpy(bool)
+    batch, _ = pd.factorize(course.rows["batch_id"][good])
+    inputs, now = _inputs(course.levels[good], course.version[good], groups), course.levels[good, NOW::LEVELS]
+    block = blocks_of(course.hours[good], lags.lag_h)
+    errors = np.full((len(now), 2, now.shape[1]), np.nan)
+    fitted = []
+    for rows in (np.flatnonzero(block == number) for number in range(block.max(initial=-1) + 1)):
+        *made, errors[rows] = _block(inputs[rows], now[rows], batch[rows], groups)
+        fitted.append(made)
     if not any(np.isfinite(made[0]).any() for made in fitted):
         return None
-    known = tuple(len(np.unique(batch[group == number])) >= _LEAST_BATCHES for number in range(groups))
+    version = course.version[good]
+    known = tuple(len(np.unique(batch[version == number])) >= _LEAST_BATCHES for number in range(groups))
     sensors = tuple((entry.parameter, entry.label) for entry in entries[NOW::LEVELS])
-    arrays = (np.stack(made) for made in zip(*fitted, strict=True))
-    return Residuals(level_columns(process), sensors, known, lags.lag_h, *arrays)
-
-
-def _rows_of(block: np.ndarray) -> list[np.ndarray]:
-    return [np.flatnonzero(block == number) for number in range(int(block.max()) + 1)]
+    arrays = [np.stack(made) for made in zip(*fitted, strict=True)]
+    model = Residuals(level_columns(process), sensors, known, lags.lag_h, *arrays)
+    z = model.z(course.levels, course.version, course.hours)
+    held_out = (errors - model.middle[block]) / model.scale[block]
+    z[good] = np.where(np.isnan(z[good]), np.nan, held_out)
+    return model, z
 
 
 def _inputs(levels: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
@@ -208,8 +212,9 @@ def _allowed(sensors: int, groups: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _block(inputs: np.ndarray, now: np.ndarray, part: np.ndarray, groups: int) -> tuple[np.ndarray, ...]:
-    """Location, spread, cross and ahead weights, middle and scale of one block."""
+    """Location, spread, cross and ahead weights, middle and scale of one block, and the errors of its rows, held out."""
     sensors, width = now.shape[1], inputs.shape[1]
+    errors = np.full((len(now), 2, sensors), np.nan)
     weights, middle, scale = (
         np.zeros((2, width + 1, sensors)),
         np.full((2, sensors), np.nan),
@@ -217,7 +222,7 @@ def _block(inputs: np.ndarray, now: np.ndarray, part: np.ndarray, groups: int) -
     )
     if len(inputs) < _LEAST_ROWS:
         nothing = np.full(width, np.nan)
-        return nothing, nothing, *weights, middle, scale
+        return nothing, nothing, *weights, middle, scale, errors
     location, spread = location_and_spread(inputs)
     z = np.column_stack([standardised(inputs, location, spread), np.ones(len(inputs))])
     target = np.where(np.isnan(now), np.nan, standardised(now, location[:sensors], spread[:sensors]))
@@ -228,9 +233,9 @@ def _block(inputs: np.ndarray, now: np.ndarray, part: np.ndarray, groups: int) -
         for kind, allowed in enumerate(_allowed(sensors, groups)):
             own = np.flatnonzero(allowed[:, sensor])
             made, error = _expectation(z[known][:, own], target[known, sensor], part[known], huber=kind == 1)
-            weights[kind, own, sensor] = made
+            weights[kind, own, sensor], errors[known, kind, sensor] = made, error
             middle[kind, sensor], scale[kind, sensor] = _middle_and_scale(error)
-    return location, spread, *weights, middle, scale
+    return location, spread, *weights, middle, scale, errors
 
 
 def _expectation(x: np.ndarray, y: np.ndarray, part: np.ndarray, *, huber: bool) -> tuple[np.ndarray, np.ndarray]:

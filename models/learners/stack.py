@@ -17,7 +17,6 @@ from scipy.special import expit
 from features.course import is_course
 from features.dictionary import Feature
 from features.process import ProcessDefinition
-from models.cohort.course import Course
 from models.cohort.encode import Encoder
 from models.cohort.folds import Fold
 from models.cohort.table import TrainingTable
@@ -26,7 +25,8 @@ from models.learners.calibrate import Calibration, fit_calibration, fit_intercep
 from models.learners.evidence import Evidence, fit_evidence, numeric_frame
 from models.learners.failure_modes import ModeModel, enough_cases
 from models.learners.forecasts import final_results
-from models.learners.join import Join, OutOfFold, joined
+from models.learners.join import FastRows, Join, OutOfFold, joined
+from models.learners.residuals import Residuals
 from models.learners.sensor_limits import KIND_OF
 from models.learners.sensors import SensorChecks, fit_sensor_checks
 from models.learners.trees import (
@@ -82,10 +82,6 @@ class Layers:
         """The columns of the evidence that order batches by themselves, of some rows."""
         return self.evidence_columns[places][:, list(self.evidence.ranking)]
 
-    def fast(self, places: np.ndarray) -> np.ndarray:
-        """The columns of the residuals, of some rows."""
-        return self.evidence_columns[places][:, len(self.evidence.slow) :]
-
 
 @dataclass(frozen=True, eq=False)
 class Forward:
@@ -127,7 +123,7 @@ def fit_layers(
     observations: pd.DataFrame | None,
     cut: pd.Timestamp,
     learner: Learner = "layers",
-    course: Course | None = None,
+    residuals: Residuals | None = None,
 ) -> Layers:
     """Fit everything below the trees on some rows, and make the inputs of these and of others.
 
@@ -141,7 +137,7 @@ def fit_layers(
         observations: `features.contracts.OBSERVATIONS` of the release attributes; None forecasts none.
         cut: Results that became available at or after it are not known.
         learner: Trees alone see no evidence; it stays for the words of the reasons.
-        course: Levels of the sensors every few hours; None: no residuals.
+        residuals: Of the sensors; None: left out.
     """
     encoder, rows = table.encoder, table.rows.iloc[train].reset_index(drop=True)
     frame = numeric_frame(rows, table.X[train], encoder)
@@ -151,8 +147,7 @@ def fit_layers(
     results = _NO_RESULTS
     if observations is not None and learner == "layers":
         results = final_results(process.quality_attribute, observations, before=cut)
-    levels = None if course is None or learner == "trees" else course.of(failed.index)
-    evidence, own = fit_evidence(process, encoder, features, rows, masked[train], failed, results, levels)
+    evidence, own = fit_evidence(process, encoder, features, rows, masked[train], failed, results, residuals)
     hours = table.rows["checkpoint_h"].to_numpy(float)
     columns = np.concatenate([own, evidence.of(masked[predicted], hours[predicted]).columns])
     places = np.concatenate([train, predicted])
@@ -205,7 +200,7 @@ def forward(
     *,
     n_failed: int,
     progress: Progress | None = None,
-    course: Course | None = None,
+    fast: FastRows | None = None,
 ) -> Forward:
     """Tune on forward folds, predict each, and fit blend and calibration on these predictions.
 
@@ -219,15 +214,13 @@ def forward(
         plan: How.
         n_failed: Failed batches that the final trees will learn from.
         progress: Called after every step.
-        course: Levels of the sensors every few hours; None: no residuals.
+        fast: Residuals of the sensors every few hours; None: no head.
     """
     layers, blocks = [], []
     for done, fold in enumerate(folds, start=1):
         train, train_failed, validation, validation_failed = fold_places(table, fold, log)
         failed = pd.Series(train_failed, index=table.rows["batch_id"].iloc[train]).groupby(level=0, sort=False).first()
-        made = fit_layers(
-            process, table, features, train, validation, failed, observations, fold.cut, plan.learner, course
-        )
+        made = fit_layers(process, table, features, train, validation, failed, observations, fold.cut, plan.learner)
         bins = bins_of(made, plan, failed)
         own = np.arange(len(train), len(train) + len(validation))
         layers.append(made)
@@ -247,10 +240,7 @@ def forward(
         raw, failed, weight = (scored[name].to_numpy() for name in ("trees", "failed", "weight"))
         scores = OutOfFold(raw, fit_intercept(raw, failed, weight))
     else:
-        folds_ = [
-            (block.name, made.evidence, made.fast(block.validation)) for made, block in zip(layers, blocks, strict=True)
-        ]
-        scores = joined(scored, folds_, course, n_failed=n_failed)
+        scores = joined(scored, fast, n_failed=n_failed)
     hours = scored["checkpoint_h"].to_numpy(float)
     log_odds = scores.calibration.log_odds(scores.raw, hours)
     scored = scored.drop(columns=["trees", "linear"]).assign(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from features.process import ProcessDefinition
+from models.cohort.course import Course
 from models.learners.residuals import LEVELS, Residuals, blocks_of, excess, fit_residuals
 
 HEAD = {
@@ -27,9 +29,17 @@ def made_up(n: int = 400, seed: int = 1) -> np.ndarray:
     return (cause + rng.normal(0, 0.1, (n, S, LEVELS))).reshape(n, S * LEVELS)
 
 
-def fitted(levels: np.ndarray, groups: int = 0) -> Residuals:
+def course(levels: np.ndarray, hours: float = 6.0, version: np.ndarray | None = None) -> Course:
+    """One row of every batch."""
     n = len(levels)
-    found = fit_residuals(PROCESS, levels, np.full(n, np.nan), groups, np.full(n, 6.0), np.arange(n))
+    rows = pd.DataFrame({"batch_id": [f"B{i:03d}" for i in range(n)], "checkpoint_h": hours})
+    return Course(rows, levels, np.full(n, np.nan) if version is None else version)
+
+
+def fit(given: Course, failed: tuple[int, ...] = (), groups: int = 0) -> tuple[Residuals, np.ndarray]:
+    outcome = pd.Series(False, index=pd.Index(given.rows["batch_id"]))
+    outcome.iloc[list(failed)] = True
+    found = fit_residuals(PROCESS, given, outcome, groups)
     assert found is not None
     return found
 
@@ -38,7 +48,7 @@ def z_of(model: Residuals, levels: np.ndarray, hours: float = 6.0) -> np.ndarray
     return model.z(levels, np.full(len(levels), np.nan), np.full(len(levels), hours))
 
 
-RESIDUALS = fitted(made_up())
+RESIDUALS, _ = fit(course(made_up()))
 
 
 def test_residuals_of_batches_like_those_of_training_are_standard_normal() -> None:
@@ -65,10 +75,26 @@ def test_an_unknown_level_has_no_residual_and_departs_by_nothing() -> None:
 
 
 def test_hours_without_training_rows_expect_nothing() -> None:
-    late = fit_residuals(PROCESS, made_up(), np.full(400, np.nan), 0, np.full(400, 12.0), np.arange(400))
-    assert late is not None
+    late, _ = fit(course(made_up(), hours=12.0))
     assert np.isnan(z_of(late, made_up(5))).all()
-    assert fit_residuals(PROCESS, made_up(59), np.full(59, np.nan), 0, np.full(59, 6.0), np.arange(59)) is None
+
+
+def test_too_few_successful_batches_expect_nothing() -> None:
+    good = course(made_up(60))
+    assert fit(good)[0] is not None
+    outcome = pd.Series([True] + [False] * 59, index=good.rows["batch_id"])
+    assert fit_residuals(PROCESS, good, outcome, 0) is None
+
+
+def test_a_failed_batch_teaches_nothing_and_a_successful_one_is_judged_by_the_others() -> None:
+    levels = made_up()
+    levels[0, 0], levels[1, 0] = 40.0, 40.0
+    model, z = fit(course(levels), failed=(0,))
+    without, _ = fit(course(levels[2:]))
+    assert model.cross == pytest.approx(without.cross, abs=0.05)
+    in_sample = z_of(model, levels)
+    assert z[0].tobytes() == in_sample[0].tobytes()
+    assert np.abs(z[1, 0, 0]) > np.abs(in_sample[1, 0, 0])
 
 
 def test_a_block_begins_after_its_first_hour() -> None:
@@ -112,8 +138,7 @@ def test_residuals_come_back_from_json_to_the_bit() -> None:
 
 def test_nothing_is_expected_of_a_process_version_that_was_hardly_seen() -> None:
     version = np.repeat([0.0, 1.0, np.nan], [360, 29, 11])
-    model = fit_residuals(PROCESS, made_up(), version, 2, np.full(400, 6.0), np.arange(400))
-    assert model is not None
+    model, _ = fit(course(made_up(), version=version), groups=2)
     assert model.known == (True, False)
     z = model.z(made_up(3, seed=7), np.array([0.0, 1.0, np.nan]), np.full(3, 6.0))
     assert [bool(np.isfinite(row).all()) for row in z] == [True, False, False]
