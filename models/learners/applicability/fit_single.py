@@ -64,7 +64,7 @@ def fit_single(
     if not len(chosen.places):
         return None
     first = _usual(chosen, older, n_bands)
-    return replace(_usual(chosen, rows, n_bands), limits=_limits(first, held_out, n_bands, level))
+    return replace(_usual(chosen, rows, n_bands), limits=np.tile(_limits(first, held_out, level), (n_bands, 1)))
 
 
 def _chosen(features: Sequence[Feature], level_places: np.ndarray, X: np.ndarray) -> SingleValues:
@@ -77,7 +77,9 @@ def _chosen(features: Sequence[Feature], level_places: np.ndarray, X: np.ndarray
     places = [int(i) for i in level_places if features[i].parameter not in streams]
     previous = [before.get(features[i].parameter, -1) if features[i].statistic == "last" else -1 for i in places]
     floors = [_floor(X[:, i]) for i in places]
-    return SingleValues(np.array(places, int), np.array(previous, int), np.array(floors, float), (), (), np.empty(0))
+    return SingleValues(
+        np.array(places, int), np.array(previous, int), np.array(floors, float), (), (), np.empty((0, 0))
+    )
 
 
 def _floor(values: np.ndarray) -> float:
@@ -122,7 +124,7 @@ def _by_chance(first: SingleValues, rows: StageRows) -> np.ndarray:
 
 
 def _of_batches(first: SingleValues, own: StageRows, what: Callable[[Departures], np.ndarray]) -> np.ndarray:
-    """Whether any row of a batch departs, booleans of shape (batches, p)."""
+    """The largest measure of a batch's rows, shape (batches, p)."""
     found = [
         what(first.departures(x, int(k), between=bool(b))) for x, k, b in zip(own.X, own.band, own.between, strict=True)
     ]
@@ -135,15 +137,13 @@ def _too_many(n_departing: np.ndarray | np.integer, n_batches: int) -> np.ndarra
     return (n_departing > _LOOSE_ABOVE * n_batches) & (n_departing >= _LOOSE_BATCHES)
 
 
-def _limits(first: SingleValues, held_out: StageRows, n_bands: int, level: float) -> np.ndarray:
-    """Per band, the quantile over its held-out batches, and no less than that of all bands together.
+def _limits(first: SingleValues, held_out: StageRows, level: float) -> np.ndarray:
+    """Of each parameter over the held-out batches, each with its worst row at any stage, shape (p,); NaN without any.
 
-    A band has few batches that set its limit, and a rare jump is not among them. NaN without any batch.
+    One limit for all would be that of the parameter with the widest tails. Each takes its share of what may lie outside.
     """
-    worst: list[dict[int, float]] = [{} for _ in range(n_bands)]
-    for x, batch, band, between in zip(held_out.X, held_out.batch, held_out.band, held_out.between, strict=True):
-        value = first.worst(first.departures(x, int(band), between=bool(between)))
-        worst[band][batch] = max(value, worst[band].get(batch, value))
-    together = upper_limit(np.array([value for each in worst for value in each.values()]), level)
-    limits = [max(together, upper_limit(np.array(list(each.values())), level)) if each else np.nan for each in worst]
-    return np.array(limits)
+    if not len(held_out.batch):
+        return np.full(len(first.places), np.nan)
+    worst = _of_batches(first, held_out, lambda each: each.jumps)
+    share = 1 - (1 - level) / len(first.places)
+    return np.array([upper_limit(of_parameter, share) for of_parameter in worst.T])

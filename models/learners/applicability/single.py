@@ -42,6 +42,11 @@ class Departures:
     by_step: np.ndarray
     tens: np.ndarray
 
+    @property
+    def jumps(self) -> np.ndarray:
+        """The excess of all but slips, shape (p,)."""
+        return np.where(self.slips, 0.0, self.excess)
+
 
 @dataclass(frozen=True, eq=False)
 class SingleValues(Persistent):
@@ -54,7 +59,8 @@ class SingleValues(Persistent):
             NaN: in their own unit.
         levels: Usual values by maturity band, on that scale.
         steps: Usual changes by maturity band, on that scale.
-        limits: Largest excess, by maturity band, of all but slips; NaN (no limit) where nothing could be measured.
+        limits: Largest excess of each parameter but for slips, by maturity band, shape (bands, p); NaN (no limit) where
+            nothing could be measured.
     """
 
     places: Places
@@ -83,10 +89,10 @@ class SingleValues(Persistent):
             return self.levels[band].hull(after[0]), self.steps[band].hull(after[1])
         return self.levels[band], self.steps[band]
 
-    def limit(self, band: int, *, between: bool) -> float:
-        """The largest excess that is no finding; infinite where nothing could be measured."""
-        wider = float(self.limits[band : band + 2 if between else band + 1].max())
-        return math.inf if math.isnan(wider) else max(wider, MARGIN)
+    def limit(self, band: int, *, between: bool) -> np.ndarray:
+        """The largest excess that is no finding, shape (p,); infinite where nothing could be measured."""
+        wider = self.limits[band : band + 2 if between else band + 1].max(axis=0)
+        return np.where(np.isnan(wider), math.inf, np.maximum(wider, MARGIN))
 
     def departures(self, x: np.ndarray, band: int, *, between: bool) -> Departures:
         """Measure one row.
@@ -108,10 +114,6 @@ class SingleValues(Persistent):
         slips = ~back & ~self._linear & beyond & (usual.excess(value + tens * _DECADE) <= FAR)
         return Departures(np.where((by_step | slips) & ~back, excess, 0.0), slips, by_step, tens)
 
-    def worst(self, found: Departures) -> float:
-        """The largest excess of all but slips."""
-        return float(np.where(found.slips, 0.0, found.excess).max())
-
     def expected(self, x: np.ndarray, band: int, *, between: bool) -> tuple[np.ndarray, np.ndarray]:
         """Usual range of every newest value in its own unit: after the value before it, or else at that stage.
 
@@ -132,7 +134,7 @@ class SingleValues(Persistent):
 
     def widened(self, widths: Sequence[Mapping[str, float]]) -> SingleValues:
         """The same with limits times the width of this check, by maturity band."""
-        times = np.array([width.get(CHECK, 1.0) for width in widths])
+        times = np.array([[width.get(CHECK, 1.0)] for width in widths])
         return replace(self, limits=np.maximum(self.limits, MARGIN) * times)
 
     def _scale(self, values: np.ndarray) -> np.ndarray:

@@ -31,10 +31,10 @@ def check_single(model: Applicability, x: np.ndarray, checkpoint_h: float) -> tu
     band, between = int(model.band_numbers(hours)[0]), bool(model.between_bands(hours)[0])
     found, limit = single.departures(x, band, between=between), single.limit(band, between=between)
     suspicious = np.flatnonzero((found.excess > limit) | found.slips)
-    worst = suspicious[np.argsort(-found.excess[suspicious], kind="stable")][:_MOST]
+    worst = suspicious[np.argsort(-(found.excess / limit)[suspicious], kind="stable")][:_MOST]
     expected = single.expected(x, band, between=between)
-    findings = [_finding(model, single, x, int(i), found, limit, expected) for i in worst]
-    return findings, {CHECK: single.worst(found) / limit}
+    findings = [_finding(model, single, x, int(i), found, float(limit[i]), expected) for i in worst]
+    return findings, {CHECK: float((found.jumps / limit).max())}
 
 
 def _finding(

@@ -118,7 +118,7 @@ def test_slips_of_the_pen_in_training_set_no_limit() -> None:
         rows.loc[place, f"{name}.since_start.last"] *= 10
     model = learn(rows)
     assert model.single is not None and MODEL.single is not None
-    assert model.single.limits[-1] <= 2 * max(MODEL.single.limits[-1], MARGIN)
+    assert model.single.limits.max() <= 2 * max(MODEL.single.limits.max(), MARGIN)
     assert [len(found) for found in suspicious(one().assign(**{VCD: one()[VCD] * 10}), model, rows)] == [1]
 
 
