@@ -30,11 +30,13 @@ def check_single(model: Applicability, x: np.ndarray, checkpoint_h: float) -> tu
     hours = np.array([checkpoint_h])
     band, between = int(model.band_numbers(hours)[0]), bool(model.between_bands(hours)[0])
     found, limit = single.departures(x, band, between=between), single.limit(band, between=between)
+    ratio = {CHECK: float((found.jumps / limit).max())}
     suspicious = np.flatnonzero((found.excess > limit) | found.slips)
+    if not len(suspicious):
+        return [], ratio
     worst = suspicious[np.argsort(-(found.excess / limit)[suspicious], kind="stable")][:_MOST]
     expected = single.expected(x, band, between=between)
-    findings = [_finding(model, single, x, int(i), found, float(limit[i]), expected) for i in worst]
-    return findings, {CHECK: float((found.jumps / limit).max())}
+    return [_finding(model, single, x, int(i), found, float(limit[i]), expected) for i in worst], ratio
 
 
 def _finding(
