@@ -15,6 +15,7 @@ import pandas as pd
 
 from features.dictionary import Feature
 from features.process import ProcessDefinition
+from features.series import PREVIOUS
 from models.cohort.encode import Encoder
 from models.cohort.folds import Fold
 from models.cohort.table import TrainingTable
@@ -148,9 +149,9 @@ def inputs_of(features: Sequence[Feature], evidence: Evidence) -> tuple[str, ...
 
     With forecasts of release attributes, only the hour: a hundred failures cannot choose among hundreds of columns, and
     their information about the outcome is in the margins (docs/model.md, "What the trees see"). Without, all of them but
-    the signs of sensor faults.
+    the signs of sensor faults and what newest values are only compared with.
     """
-    names = [f.name for f in features if f.statistic not in KIND_OF]
+    names = [f.name for f in features if f.statistic not in KIND_OF and f.statistic != PREVIOUS]
     return tuple(name for name in names if name == ELAPSED) if evidence.forecasts else tuple(names)
 
 

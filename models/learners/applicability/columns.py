@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from features.dictionary import Feature
+from features.series import PREVIOUS
 from models.cohort.encode import Encoder, is_category
 from models.cohort.table import between_checkpoints
 from models.learners.applicability.bands import Band, Limits
@@ -130,9 +131,9 @@ def _is_age(feature: Feature) -> bool:
 
 
 def _has_a_range(feature: Feature) -> bool:
-    """Whether a feature may be unlike training: no age, no clock, no count of the calendar."""
+    """Whether a feature may be unlike training: no age, no clock, no count of the calendar, no value that was newest."""
     clock = feature.name == _ELAPSED or (feature.parameter == _CURRENT_PHASE and feature.statistic in _CLOCKS)
-    return not clock and feature.statistic != _AGE and feature.statistic not in _CALENDAR
+    return not clock and feature.statistic not in (_AGE, PREVIOUS) and feature.statistic not in _CALENDAR
 
 
 def _counts(rows: pd.DataFrame, name: str) -> dict[str, int]:
