@@ -11,20 +11,22 @@ from features.process import Parameter, ProcessDefinition
 from features.runs import Runs
 from features.series_kernel import fill_statistics
 
+PREVIOUS = "previous"  # what a newest value is compared with; no model learns from it
 STATISTICS = (
     "mean", "sd", "min", "max", "last", "delta", "slope", "below_normal_share", "above_normal_share", "bad_share", "age_h",
+    "previous",
 )  # fmt: skip
 _MEANING = {
     "mean": "mean", "sd": "standard deviation", "min": "lowest value", "max": "highest value", "last": "newest value",
     "delta": "change from first to newest value", "slope": "slope", "below_normal_share": "share of readings below normal",
     "above_normal_share": "share of readings above normal", "bad_share": "share of readings of bad quality",
-    "age_h": "age of the newest value",
+    "age_h": "age of the newest value", "previous": "value before the newest",
 }  # fmt: skip
 # How often something was measured is not among the statistics: people measure more often when they worry, and a
 # model that sees it repeats their worry instead of adding to it (docs/decisions/0003-informative-sampling.md).
 _SINCE_START = {
-    "sensor": tuple(statistic for statistic in STATISTICS if statistic != "delta"),
-    "assay": ("last", "delta", "slope", "age_h"),
+    "sensor": tuple(statistic for statistic in STATISTICS if statistic not in ("delta", PREVIOUS)),
+    "assay": ("last", "delta", "slope", "age_h", PREVIOUS),
 }
 _IN_WINDOW = {"sensor": ("mean", "sd", "min", "max", "slope", "below_normal_share", "above_normal_share"), "assay": ()}
 
@@ -44,7 +46,7 @@ class SeriesPlan:
     """Statistics of every sensor and assay of a process, for a pass over a history and for single readings.
 
     Columns are `parameter.window.statistic`. NaN where there is no reading, or too few for the statistic (two for `sd`,
-    two different times for `slope`).
+    two different times for `slope`, readings in two bins for `previous`).
 
     Attributes:
         features: One entry per column.
@@ -90,6 +92,8 @@ def _want(parameter: Parameter, number: int, window: int, name: str, words: str,
     unit = {"slope": f"{parameter.unit}/h", "age_h": "h"}.get(
         statistic, "" if statistic.endswith("_share") else parameter.unit
     )
-    meaning = f"{_MEANING[statistic]} of {parameter.label}" + ("" if statistic in ("last", "age_h") else f" {words}")
+    meaning = f"{_MEANING[statistic]} of {parameter.label}" + (
+        "" if statistic in ("last", "age_h", PREVIOUS) else f" {words}"
+    )
     entry = feature(parameter.name, name, statistic, label=parameter.label, unit=unit, meaning=meaning)
     return _Wanted(entry, number, window, STATISTICS.index(statistic))

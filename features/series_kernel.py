@@ -9,6 +9,7 @@ from features.summary_kernel import behind_bin, merge
 
 _BIN, _LATE, _FROM, _UNTIL, _N, _BAD, _BELOW, _ABOVE, _FIRST_AT, _LAST_AT = range(2, 12)
 _MEAN, _M2, _MIN, _MAX, _FIRST, _LAST, _T_MEAN, _T_M2, _TV = range(9)
+_PREVIOUS = 11  # place of the statistic in `features.series.STATISTICS`
 
 
 @njit(cache=True, nogil=True)
@@ -47,6 +48,8 @@ def fill_statistics(
                 if has_late:
                     _merge_valid(count, moment, counts, moments, back, reached, k, 1)
                 _write(count, moment, as_of[row], column_of[p, w], out[row])
+            if column_of[p, 0, _PREVIOUS] >= 0:
+                out[row, column_of[p, 0, _PREVIOUS]] = _previous(counts, moments, first, reached, k)
 
 
 @njit(cache=True, nogil=True)
@@ -98,3 +101,28 @@ def _write(count, moment, as_of, column, out) -> None:
             out[column[i]] = statistics[i]
     if column[10] >= 0:
         out[column[10]] = (as_of - count[_LAST_AT]) / 3.6e9
+
+
+@njit(cache=True, nogil=True)
+def _previous(counts, moments, first, end, k):
+    """Newest value of the bin before the newest bin, of what is valid at bin `k`; NaN with readings in one bin only.
+
+    Readings of one bin are repeats of one sample: the newest of them is not compared with the others.
+    """
+    newest, before = np.int64(-1), np.int64(-1)
+    value, at = np.nan, np.int64(-(2**63))
+    while end > first:
+        end -= 1
+        number = counts[end, _BIN]
+        if before >= 0 and number != before:
+            break
+        if counts[end, _N] == 0 or not counts[end, _FROM] <= k < counts[end, _UNTIL]:
+            continue
+        if newest < 0:
+            newest = number
+        if number == newest:
+            continue
+        before = number
+        if counts[end, _LAST_AT] > at:
+            value, at = moments[end, _LAST], counts[end, _LAST_AT]
+    return value

@@ -141,9 +141,15 @@ def enough_failures(failed: pd.Series, *, at_least: int, where: str) -> None:
     """Refuse to train on too little.
 
     Raises:
-        TrainingError: No failures, fewer than `at_least`, or nothing but failures.
+        TrainingError: No batches, no failures, fewer than `at_least`, or nothing but failures.
     """
     n, n_failed = len(failed), int(failed.sum())
+    if n == 0:
+        raise TrainingError(
+            f"{where}: no batch has an outcome that was known before the test began",
+            expected=f"at least {at_least} batches of each outcome before it",
+            remedy="Give 'batchguard run' a longer --history, or test by earlier scores ([policy] test = \"prequential\").",
+        )
     if n_failed == 0:
         raise TrainingError(
             f"{where}: none of {n} batches failed",

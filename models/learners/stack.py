@@ -17,6 +17,7 @@ from scipy.special import expit
 from features.course import is_course
 from features.dictionary import Feature
 from features.process import ProcessDefinition
+from features.series import PREVIOUS
 from models.cohort.encode import Encoder
 from models.cohort.folds import Fold
 from models.cohort.table import TrainingTable
@@ -183,9 +184,10 @@ def inputs_of(features: Sequence[Feature], evidence: Evidence) -> tuple[str, ...
 
     With forecasts of release attributes, only the hour: a hundred failures cannot choose among hundreds of columns, and
     their information about the outcome is in the margins (docs/model.md, "What the trees see"). Without, all of them but
-    the signs of sensor faults.
+    the signs of sensor faults and what others are only compared with.
     """
-    names = [f.name for f in features if f.statistic not in KIND_OF and not is_course(f)]
+    others = (*KIND_OF, PREVIOUS)
+    names = [f.name for f in features if f.statistic not in others and not is_course(f)]
     return tuple(name for name in names if name == ELAPSED) if evidence.forecasts else tuple(names)
 
 

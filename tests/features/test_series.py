@@ -31,6 +31,7 @@ PROCESS = ProcessDefinition.model_validate(
         "parameter": [
             {"name": "do_pct", "label": "DO", "unit": "%", "kind": "sensor", "normal": [30, 80]},
             {"name": "ph", "label": "pH", "unit": "1", "kind": "sensor"},
+            {"name": "cells", "label": "Cells", "unit": "1", "kind": "assay"},
             {"name": "secret", "label": "Secret", "unit": "1", "kind": "sensor", "excluded": True},
         ],
     }
@@ -151,6 +152,26 @@ def test_an_excluded_parameter_makes_no_feature() -> None:
     assert not [c for c in statistics(observations([("a", "secret", 1, 0, 0, 1, "good")])).columns if "secret" in c]
 
 
+def test_the_value_before_the_newest_is_that_of_the_sample_before() -> None:
+    frame = observations(
+        [
+            ("a", "cells", 0.5, 0, 0, 1.0, "good"),
+            ("a", "cells", 1.5, 0, 0, 2.0, "good"),
+            ("a", "cells", 4.2, 0, 0, 3.0, "good"),
+            ("a", "cells", 4.6, 0, 0, 4.0, "good"),  # the same sample once more: in the bin that ends at 5 h
+            ("a", "cells", 7.5, 1.5, 0, 5.0, "good"),  # known at 9 h
+            ("a", "cells", 10.5, 0, 0, 6.0, "bad"),
+        ]
+    )
+    before = statistics(frame)["cells.since_start.previous"]
+    assert before[:5].tolist() == pytest.approx([np.nan, 1.0, 2.0, 4.0, 4.0], nan_ok=True)
+
+
+def test_only_an_assay_has_a_value_before_the_newest() -> None:
+    names = {feature.name for feature in SeriesPlan.of(PROCESS).features if feature.statistic == "previous"}
+    assert names == {"cells.since_start.previous"}
+
+
 def test_moments_do_not_cancel_on_a_sensor_with_a_large_offset() -> None:
     rng = np.random.default_rng(1)
     noise = rng.normal(0, 1e-3, 3000)
@@ -162,7 +183,7 @@ def test_moments_do_not_cancel_on_a_sensor_with_a_large_offset() -> None:
 
 reading = st.tuples(
     st.sampled_from(["a", "b"]),
-    st.sampled_from(["do_pct", "ph"]),
+    st.sampled_from(["do_pct", "ph", "cells"]),
     st.integers(-2, 48).map(lambda q: q / 4),
     st.sampled_from([0, 0, 0, 0.2, 0.75, 3, 6]),
     st.just(0),
@@ -214,6 +235,18 @@ def test_statistics_equal_a_plain_recomputation(frame) -> None:
                     hours = (good["observed_at"] - row["started_at"]).dt.total_seconds() / 3600
                     slope = np.polyfit(hours, good["value"], 1)[0]
                     assert at.loc[i, f"{parameter}.{name}.slope"] == pytest.approx(slope, rel=1e-5, abs=1e3 * scale)
+
+
+@given(histories())
+@settings(max_examples=100, deadline=None)
+def test_the_value_before_the_newest_equals_a_plain_search(frame) -> None:
+    at, rows = statistics(frame)["cells.since_start.previous"], rows_at()
+    for i, row in rows.iterrows():
+        seen = plainly(frame, row, "cells", None)
+        good = seen[seen["quality"] != "bad"]
+        hours = (good["observed_at"] - row["started_at"]).dt.total_seconds() / 3600
+        earlier = good["value"][np.maximum(np.ceil(hours), 0) < max(np.ceil(hours.max()), 0)]
+        assert at[i] == pytest.approx(np.nan if earlier.empty else earlier.iloc[-1], abs=0, rel=0, nan_ok=True)
 
 
 @given(histories(), st.integers(2, 9), st.randoms())

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
+
 from models.learners.applicability.distance import Ellipsoid, Neighbours
 from models.learners.applicability.ranges import Ranges
 from models.persistence import Upper
@@ -81,3 +83,13 @@ class Band:
             ages=self.ages.hull(later.ages),
             limits=self.limits.wider(later.limits),
         )
+
+
+def upper_limit(worst: np.ndarray, level: float) -> float:
+    """The finite-sample quantile: of n values the ceil((n + 1) level)-th smallest, at most the largest.
+
+    A new value from the same distribution lies above with a probability of at most 1 - level (1 / (n + 1) where n is
+    too small for the level; Vovk, Gammerman and Shafer, 2005). Infinite without values.
+    """
+    n = len(worst)
+    return float(np.sort(worst)[min(math.ceil((n + 1) * level), n) - 1]) if n else math.inf

@@ -16,6 +16,7 @@ from models.learners.applicability.bands import Band
 from models.learners.applicability.domain import Domain, Finding
 from models.learners.applicability.model import Applicability, Measured
 from models.learners.applicability.ranges import Ranges
+from models.learners.applicability.single_findings import check_single
 
 _MOST_SUBJECTS = 3  # of a finding
 
@@ -60,7 +61,8 @@ def check(
     found = [*_subgroups(model, row), *_categories(model, row), *_time(model, checkpoint_h)]
     found += [_values(missing)] if without_values else []
     found += [of_values[name]() for name, ratio in ratios.items() if ratio > 1]
-    return Domain(tuple(found), ratios)
+    suspicious, single = check_single(model, x, checkpoint_h)
+    return Domain((*found, *suspicious), ratios | single)
 
 
 def _subgroups(model: Applicability, row: Mapping[str, object]) -> Iterator[Finding]:

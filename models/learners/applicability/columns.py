@@ -13,6 +13,7 @@ import pandas as pd
 
 from features.course import is_course
 from features.dictionary import Feature
+from features.series import PREVIOUS
 from models.cohort.encode import Encoder, is_category
 from models.cohort.table import between_checkpoints
 from models.learners.applicability.bands import Band, Limits
@@ -131,9 +132,10 @@ def _is_age(feature: Feature) -> bool:
 
 
 def _has_a_range(feature: Feature) -> bool:
-    """Whether a feature may be unlike training: no age, no clock, no count of the calendar, no level of some hours ago."""
+    """Whether a feature may be unlike training: no age, no clock, no count of the calendar, no value or level of some time ago."""
     clock = feature.name == _ELAPSED or (feature.parameter == _CURRENT_PHASE and feature.statistic in _CLOCKS)
-    return not clock and not is_course(feature) and feature.statistic != _AGE and feature.statistic not in _CALENDAR
+    past = is_course(feature) or feature.statistic == PREVIOUS
+    return not clock and not past and feature.statistic != _AGE and feature.statistic not in _CALENDAR
 
 
 def _counts(rows: pd.DataFrame, name: str) -> dict[str, int]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Cause = Literal["unsupported subgroup", "outside the applicability domain", "too much missing", "stale data"]
+Cause = Literal[
+    "unsupported subgroup", "outside the applicability domain", "suspicious value", "too much missing", "stale data"
+]
 CAUSES: tuple[Cause, ...] = get_args(Cause)  # in the order in which a record names them
 Support = Literal["sufficient", "limited", "none"]
 SUPPORTS: tuple[Support, ...] = get_args(Support)
@@ -21,13 +23,13 @@ class Finding:
 
     Attributes:
         cause: What kind of reason it is.
-        check: The check that failed: `support`, `category`, `time`, `values`, `range`, `distance`, `neighbours`, `missing`,
-            `age`, `stale`.
+        check: The check that failed: `support`, `category`, `time`, `values`, `range`, `distance`, `neighbours`, `newest`,
+            `missing`, `age`, `stale`.
         subjects: Features or parameters concerned, worst first, at most a few.
         value: What was found, in the check's own measure; for `category` the name never seen.
         limit: What it may be at most (for `support`: what it must be at least); None for `category`.
         ratio: How far outside: value / limit, above 1; None where it has no degree (`category`, `support`, `values`,
-            `time` before the first checkpoint).
+            `time` before the first checkpoint, `newest` where a power of ten alone gives a value away).
         sentence: The finding with its numbers.
     """
 

@@ -20,11 +20,13 @@ import pandas as pd
 from features.dictionary import Feature
 from features.errors import TrainingError
 from models.cohort.encode import Encoder
-from models.learners.applicability.bands import Band, Limits
+from models.learners.applicability.bands import Band, Limits, upper_limit
 from models.learners.applicability.columns import DomainPlan, empty_domain, subgroup_columns
 from models.learners.applicability.distance import fit_ellipsoid, fit_neighbours, fit_scaling
+from models.learners.applicability.fit_single import StageRows, fit_single
 from models.learners.applicability.model import Applicability
 from models.learners.applicability.ranges import fit_ranges, width
+from models.learners.applicability.single import SingleValues
 
 LOOSE_BATCHES = 5  # fewer outside are chance
 
@@ -92,6 +94,7 @@ def fit_applicability(
     )
     late = _held_out(rows, plan)
     empty = empty_domain(rows, features, encoder, np.unique(table.hours[at]), plan)
+    single = _single(empty, features, table, late, plan)
     first = _fit(empty, table.where(~late), plan)
     held_out = table.where(late & table.good)
     loose = _loose(first, held_out, plan)
@@ -104,17 +107,25 @@ def fit_applicability(
     ]
     whole = _fit(empty, table, plan)
     bands = tuple(replace(band, limits=limit) for band, limit in zip(whole.bands, limits, strict=True))
-    return replace(whole, bands=bands, missing=_most_missing(held_out.where(held_out.at), plan.level))
+    most_missing = _most_missing(held_out.where(held_out.at), plan.level)
+    return replace(whole, bands=bands, missing=most_missing, single=single)
 
 
-def upper_limit(worst: np.ndarray, level: float) -> float:
-    """The finite-sample quantile: of n values the ceil((n + 1) level)-th smallest, at most the largest.
-
-    A new value from the same distribution lies above with a probability of at most 1 - level (1 / (n + 1) where n is
-    too small for the level; Vovk, Gammerman and Shafer, 2005). Infinite without values.
-    """
-    n = len(worst)
-    return float(np.sort(worst)[min(math.ceil((n + 1) * level), n) - 1]) if n else math.inf
+def _single(
+    empty: Applicability, features: tuple[Feature, ...], table: _Rows, late: np.ndarray, plan: DomainPlan
+) -> SingleValues | None:
+    """What is usual of single values, from good batches: a failing one may jump because it fails."""
+    known = {feature.name: feature for feature in features}
+    number = empty.band_numbers(table.hours)
+    rows = StageRows(table.X, table.batch, number, ~table.at)
+    return fit_single(
+        [known[name] for name in empty.columns],
+        empty.levels,
+        rows.where(table.good),
+        late[table.good],
+        n_bands=len(empty.bands),
+        level=plan.level,
+    )
 
 
 def _held_out(rows: pd.DataFrame, plan: DomainPlan) -> np.ndarray:

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from models.learners.applicability.bands import Band, Limits
 from models.learners.applicability.distance import Scaling
 from models.learners.applicability.ranges import shift
+from models.learners.applicability.single import SingleValues
 from models.persistence import HoursKey, Lower, Persistent, Places, Upper
 
 _LEAST = 1e-9  # a distance that is rounding: where all held-out batches are alike
@@ -68,6 +69,7 @@ class Applicability(Persistent):
         between_h: Hours between two checkpoints of training at most: between them a value may be that much older.
         from_h: First checkpoint of training.
         until_h: Last checkpoint of training, or the planned duration where that is later.
+        single: What is usual of single newest values; None in a domain that was stored before they were judged.
         version: Of the stored form.
     """
 
@@ -89,13 +91,14 @@ class Applicability(Persistent):
     between_h: float
     from_h: Lower = -math.inf
     until_h: Upper = math.inf
+    single: SingleValues | None = None
     version: Literal[1] = 1
 
     def to_json(self) -> dict[str, JsonValue]:
-        """As plain JSON values; one that was stored before `from_h` and `until_h` were known keeps its bytes."""
-        values = super().to_json()
+        """As plain JSON values; one that was stored before `from_h`, `until_h` and `single` were known keeps its bytes."""
         known = math.isfinite(self.from_h) and math.isfinite(self.until_h)
-        return values if known else {k: v for k, v in values.items() if k not in ("from_h", "until_h")}
+        without = {*(() if known else ("from_h", "until_h")), *(() if self.single else ("single",))}
+        return {name: value for name, value in super().to_json().items() if name not in without}
 
     def few(self) -> dict[str, frozenset[str]]:
         """Subgroups with fewer batches than are needed, by feature."""
@@ -108,14 +111,16 @@ class Applicability(Persistent):
         """The same domain with wider limits.
 
         Args:
-            widths: Per maturity band and check (`ratios`, `missing`, `stale`), what to multiply its limit by; 1 where absent.
+            widths: Per maturity band and check (`ratios`, `missing`, `stale`, `newest`), what to multiply its limit by; 1
+                where absent.
         """
         bands = tuple(
             replace(band, limits=self._with_floors(band.limits).widened(width))
             for band, width in zip(self.bands, widths, strict=True)
         )
         at = {h: widths[int(self.band_numbers(h))].get("missing", 1.0) for h in self.missing}
-        return replace(self, bands=bands, missing={h: max(most, 1.0) * at[h] for h, most in self.missing.items()})
+        missing = {h: max(most, 1.0) * at[h] for h, most in self.missing.items()}
+        return replace(self, bands=bands, missing=missing, single=self.single and self.single.widened(widths))
 
     def _with_floors(self, limits: Limits) -> Limits:
         """The limits as they are applied: none lies below what counts at all."""

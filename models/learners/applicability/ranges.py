@@ -8,8 +8,21 @@ import numpy as np
 
 from models.persistence import Floats
 
-QUANTILES = (0.2, 50.0, 99.8)  # per cent
-NORMAL_998 = 2.878  # distance of the 99.8 % quantile from the median of a normal distribution, in standard deviations
+
+@dataclass(frozen=True)
+class Tail:
+    """How much of the rows lies beyond either end of a range.
+
+    Attributes:
+        percent: Of the rows, per end.
+        spreads: Distance of that quantile from the median of a normal distribution, in standard deviations.
+    """
+
+    percent: float
+    spreads: float
+
+
+SEEN = Tail(0.2, 2.878)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +56,11 @@ class Ranges:
         outside = (ages - between_h - self.high) / self.above
         return np.where(outside > 0, outside, 0.0)
 
+    def where(self, mask: np.ndarray, other: Ranges) -> Ranges:
+        """The ranges of another where a mask, booleans of shape (k,), is True, and these elsewhere."""
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Ranges(*(np.where(mask, theirs, own) for own, theirs in pairs))
+
     def hull(self, other: Ranges) -> Ranges:
         """The interval that two ranges span, with the wider spreads; none where one of them saw nothing."""
         low, high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
@@ -67,34 +85,37 @@ def shift(excess: np.ndarray, known: np.ndarray, groups: np.ndarray) -> float:
     return float(least[several].max(initial=0.0))
 
 
-def fit_ranges(values: np.ndarray, overall: np.ndarray) -> Ranges:
-    """Ranges over the rows of a band, between the .2 % and the 99.8 % quantile: one slip of the pen widens none.
+def fit_ranges(values: np.ndarray, overall: np.ndarray, tail: Tail = SEEN) -> Ranges:
+    """Ranges over the rows of a band, from the .2 % to the 99.8 % quantile by default: one slip of the pen widens none.
 
-    The spread of a tail is the distance of its quantile from the median over 2.88, what it is in a normal distribution;
+    The spread of a tail is the distance of its quantile from the median over what it is in a normal distribution (2.88);
     a tail without width, as of a share that is mostly 0, takes the standard deviation.
 
     Args:
         values: Shape (n, k), NaN where not known.
         overall: `width` of each feature over all bands, shape (k,): a twentieth of it is the least spread.
+        tail: Share of the rows beyond either end.
     """
     k = values.shape[1]
     low, high, below, above = np.full((4, k), np.nan)
     seen = np.flatnonzero(np.isfinite(values).any(axis=0)) if len(values) else np.empty(0, int)
     if len(seen):
         own = values[:, seen]
-        low[seen], middle, high[seen] = np.nanpercentile(own, QUANTILES, axis=0)
+        low[seen], middle, high[seen] = np.nanpercentile(own, (tail.percent, 50, 100 - tail.percent), axis=0)
         deviation = np.nanstd(own, axis=0)
-        for spread, tail in ((below, middle - low[seen]), (above, high[seen] - middle)):
-            spread[seen] = np.maximum(np.where(tail > 0, tail / NORMAL_998, deviation), overall[seen] / 20)
+        for spread, reach in ((below, middle - low[seen]), (above, high[seen] - middle)):
+            spread[seen] = np.maximum(np.where(reach > 0, reach / tail.spreads, deviation), overall[seen] / 20)
         flat = seen[(below[seen] <= 0) | (above[seen] <= 0)]  # one value everywhere: nothing to measure by
         low[flat] = high[flat] = np.nan
     return Ranges(low, high, below, above)
 
 
-def width(values: np.ndarray) -> np.ndarray:
+def width(values: np.ndarray, tail: Tail = SEEN) -> np.ndarray:
     """Spread of each feature over all rows, in the measure of a tail; 0 where nothing is known, shape (k,)."""
     out = np.zeros(values.shape[1])
     seen = np.flatnonzero(np.isfinite(values).any(axis=0))
-    low, _, high = np.nanpercentile(values[:, seen], QUANTILES, axis=0)
-    out[seen] = np.where(high > low, (high - low) / (2 * NORMAL_998), np.nanstd(values[:, seen], axis=0))
+    if not len(seen):
+        return out
+    low, high = np.nanpercentile(values[:, seen], (tail.percent, 100 - tail.percent), axis=0)
+    out[seen] = np.where(high > low, (high - low) / (2 * tail.spreads), np.nanstd(values[:, seen], axis=0))
     return out

@@ -36,7 +36,7 @@ def test_an_ordinary_row_is_inside_and_says_how_far_from_each_limit() -> None:
     domain = verdict()
     assert not domain.findings
     assert domain.causes == ()
-    assert set(domain.ratios) == {"range", "distance", "neighbours", "missing", "age", "stale"}
+    assert set(domain.ratios) == {"range", "distance", "neighbours", "newest", "missing", "age", "stale"}
     assert 0 <= max(domain.ratios.values()) <= 1
 
 

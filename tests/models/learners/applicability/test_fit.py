@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import TrainingError
+from models.learners.applicability.bands import upper_limit
 from models.learners.applicability.columns import DomainPlan
-from models.learners.applicability.fit import upper_limit
 from tests.models.learners.applicability.line import SITE, check_all, learn, make_rows, to_a_thousandth
 
 ROWS = make_rows()
