@@ -149,6 +149,7 @@ def train(
         training_sha256=training_digest(table, y),
         test_sha256=seal.sha256,
         usual_ages=usual_ages(rows, features),
+        choice=folded.choice,
     )
     later = rows.iloc[:0] if between is None else before_the_label(between, log)
     predictor = _with_domain(process, predictor, rows, later[later["batch_id"].isin(failed.index)], features, failed)

@@ -18,8 +18,10 @@ from features.process import ProcessDefinition
 from models.cohort.encode import Encoder
 from models.cohort.folds import Fold
 from models.cohort.table import TrainingTable
-from models.learners.blend import TREES_ALONE, Blend, fit_blend
-from models.learners.calibrate import Calibration, fit_calibration, fit_intercept
+from models.learners.blend import Blend, fit_blend
+from models.learners.calibrate import Calibration, as_stated, fit_calibration
+from models.learners.candidates import Choice, blend_of, choose
+from models.learners.deviations import LARGEST
 from models.learners.evidence import Evidence, fit_evidence, numeric_frame
 from models.learners.failure_modes import ModeModel, enough_cases
 from models.learners.forecasts import final_results
@@ -79,6 +81,7 @@ class Forward:
             `log_odds` (calibrated), `failure_probability`.
         blend: Fitted on these rows.
         calibration: The same.
+        choice: Trees or deviations, and why; None: the layers.
     """
 
     tuned: Tuned
@@ -86,6 +89,7 @@ class Forward:
     out_of_fold: pd.DataFrame
     blend: Blend
     calibration: Calibration
+    choice: Choice | None = None
 
 
 def fit_layers(
@@ -202,18 +206,21 @@ def forward(
     names = max((made.evidence for made in layers), key=lambda e: len(e.ranking))
     trees, failed, weight = (scored[name].to_numpy() for name in ("trees", "failed", "weight"))
     hours = scored["checkpoint_h"].to_numpy(float)
-    if plan.learner == "trees":
-        blend, raw = TREES_ALONE, trees
-        calibration = fit_intercept(raw, failed, weight)
+    ranking, choice = tuple(names.features[i].name for i in names.ranking), None
+    if plan.learner != "layers":
+        deviation = evidence[:, [ranking.index(LARGEST)]]
+        choice = choose(scored.assign(deviation=deviation[:, 0]), plan.learner)
+        blend = blend_of(choice.learner, deviation, failed, weight)
+        raw = blend.log_odds(trees, deviation)
+        calibration = as_stated(raw, weight)
     else:
-        ranking = tuple(names.features[i].name for i in names.ranking)
         blend = fit_blend(trees, evidence, failed, weight, names=ranking, n_failed=n_failed)
         raw = blend.log_odds(trees, evidence)
         calibration = fit_calibration(raw, failed, weight, hours)
     scored = scored.drop(columns="trees").assign(
         raw=raw, log_odds=calibration.log_odds(raw, hours), failure_probability=calibration.probability(raw, hours)
     )
-    return Forward(tuned, tuple(blocks), scored, blend, calibration)
+    return Forward(tuned, tuple(blocks), scored, blend, calibration, choice)
 
 
 def bins_of(made: Layers, plan: Plan, failed: pd.Series) -> Bins:

@@ -68,9 +68,9 @@ class Settings:
 
 
 PLAIN = Settings(leaves=7, l2=10.0, rate=0.05, bagging=0.8, least_rows=20, balanced=False)
-"""Of trees that stand alone (docs/model.md, "Layers or trees"): nothing is tuned, failures weigh as they come."""
+"""Of trees that stand alone (docs/model.md, "Layers, trees or deviations"): nothing is tuned, failures weigh as they come."""
 
-Learner = Literal["layers", "trees"]
+Learner = Literal["auto", "layers", "trees", "deviations"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ class Plan:
         seed: Of LightGBM's sampling and of the search.
         members: Models in the bag, alike but for their seed.
         threads: Changes the speed, never the trees.
-        learner: All layers, or trees alone on the features.
+        learner: All layers; trees alone on the features; the largest deviation alone; `auto`: one of the last two, chosen on
+            the forward folds (`models.learners.candidates`).
     """
 
     test_share: float = 0.25
@@ -103,7 +104,7 @@ class Plan:
 
     @property
     def fold_members(self) -> int:
-        """Models per forward fold: of trees alone, whose folds only calibrate the first versions, one is enough."""
+        """Models per forward fold: of trees alone, whose folds calibrate the first versions and choose, one is enough."""
         return self.members if self.learner == "layers" else 1
 
 

@@ -27,9 +27,10 @@ def test_two_intervals_are_one_too_many() -> None:
         Policy(retrain_every_outcomes=5, retrain_every_days=5)
 
 
-def test_a_process_with_release_attributes_has_layers_and_another_one_trees() -> None:
+def test_a_process_with_release_attributes_has_layers_and_another_one_chooses() -> None:
     assert Policy().learner_of(make_process()) == "layers"
-    assert Policy().learner_of(process()) == "trees"
+    assert Policy().learner_of(process()) == "auto"
+    assert Policy(learner="deviations").learner_of(make_process()) == "deviations"
     assert Policy(learner="trees").learner_of(make_process()) == "trees"
     assert Policy(learner="layers").learner_of(process()) == "layers"
 
@@ -37,6 +38,7 @@ def test_a_process_with_release_attributes_has_layers_and_another_one_trees() ->
 def test_trees_alone_are_a_bag_of_five_and_of_one_in_each_fold() -> None:
     trees, layers = (Policy(learner=name).plan(make_process(), trials=4) for name in ("trees", "layers"))
     assert (trees.members, trees.fold_members, trees.learner) == (5, 1, "trees")
+    assert Policy().plan(process()).members == 5
     assert (layers.members, layers.fold_members, layers.learner) == (3, 3, "layers")
     assert trees.trials == layers.trials == 4
     assert not PLAIN.balanced
