@@ -225,7 +225,9 @@ def forward(
 
 def bins_of(made: Layers, plan: Plan, failed: pd.Series) -> Bins:
     """The inputs of the trees, binned once; `failed` is the outcome of the batches that train."""
-    return Bins(made.inputs, plan, failed_share=float(failed.mean()), balanced=plan.learner == "layers")
+    return Bins(
+        made.inputs, plan, failed_share=float(failed.mean()), shape=Settings() if plan.learner == "layers" else PLAIN
+    )
 
 
 def fit_bag(bins: Bins, data: lgb.Dataset, settings: Settings, members: int) -> list[lgb.Booster]:

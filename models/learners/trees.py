@@ -29,7 +29,6 @@ _FIXED = {
     "deterministic": True,
     "force_row_wise": True,
     "feature_pre_filter": False,
-    "max_bin": 63,
     "bagging_freq": 1,
     "verbose": -1,
 }
@@ -54,6 +53,7 @@ class Settings:
         bagging: Share of the rows a tree may use.
         least_rows: Least rows in a leaf whatever the share; None: the share decides alone.
         balanced: Whether a failure weighs more, half way to balance.
+        max_bin: Bins of a feature.
     """
 
     leaves: int = 8
@@ -65,9 +65,11 @@ class Settings:
     bagging: float = 0.7
     least_rows: int | None = None
     balanced: bool = True
+    max_bin: int = 63
 
 
-PLAIN = Settings(leaves=7, l2=10.0, rate=0.05, bagging=0.8, least_rows=20, balanced=False)
+_DEFAULTS = Settings()
+PLAIN = Settings(leaves=7, l2=10.0, rate=0.05, bagging=0.8, least_rows=20, balanced=False, max_bin=255)
 """Of trees that stand alone (docs/model.md, "Layers, trees or deviations"): nothing is tuned, failures weigh as they come."""
 
 Learner = Literal["auto", "layers", "trees", "deviations"]
@@ -129,22 +131,23 @@ class Bins:
         plan: Seed and threads.
         failed_share: Share of the training batches that failed. A failure weighs as many times more as takes the
             rows half way to balance (in log-odds): rare failures then shape the trees, and calibration takes it back.
-        balanced: Whether it does.
+        shape: Says whether it does, and how fine the bins are.
     """
 
-    def __init__(self, table: TrainingTable, plan: Plan, *, failed_share: float, balanced: bool = True) -> None:
+    def __init__(self, table: TrainingTable, plan: Plan, *, failed_share: float, shape: Settings = _DEFAULTS) -> None:
         import lightgbm as lgb
 
         self.table = table
         self.plan = plan
-        self.failure_weight = float(np.sqrt((1 - failed_share) / failed_share)) if balanced else 1.0
+        self._max_bin = shape.max_bin
+        self.failure_weight = float(np.sqrt((1 - failed_share) / failed_share)) if shape.balanced else 1.0
         self.names = [quote(name, safe=".") for name in table.encoder.columns]  # JSON marks are refused in names
         self._data = lgb.Dataset(
             table.X,
             label=np.zeros(len(table.X)),
             feature_name=self.names,
             categorical_feature=list(table.categorical),
-            params=self._params(Settings()),
+            params=self._params(shape),
             free_raw_data=False,
         ).construct()
 
@@ -181,6 +184,7 @@ class Bins:
         share = round(settings.leaf_share * batches * self.table.rows_per_batch**0.5)
         least = max(2, share) if settings.least_rows is None else settings.least_rows
         return _FIXED | {
+            "max_bin": self._max_bin,
             "seed": self.plan.seed,
             "num_threads": self.plan.threads,
             "learning_rate": settings.rate,

@@ -294,6 +294,7 @@ def test_the_learner_and_its_figures_are_kept_with_the_predictor(trees, deviatio
 
 def test_failures_weigh_as_they_come_for_trees_alone(trees, foreseen_plant) -> None:
     assert "[min_data_in_leaf: 20]" in trees.predictor.model_texts[0]
+    assert "[max_bin: 255]" in trees.predictor.model_texts[0]
     again = foresee(foreseen_plant, plan=replace(TREES, trials=9, most_rounds=3))
     assert again.predictor.sha256 == trees.predictor.sha256  # nothing is searched
 

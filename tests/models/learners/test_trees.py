@@ -7,7 +7,7 @@ import pytest
 from models.cohort.encode import Encoder
 from models.cohort.folds import Fold
 from models.cohort.table import TrainingTable
-from models.learners.trees import Bins, Block, Settings, fold_places, portable_text, tune
+from models.learners.trees import PLAIN, Bins, Block, Settings, fold_places, portable_text, tune
 from tests.models.plant import QUICK, labels, utc
 
 
@@ -34,6 +34,22 @@ def block(seed: int = 1, *, shuffled: bool = False) -> Block:
 def test_a_failure_weighs_half_way_to_balance() -> None:
     assert Bins(table()[0], QUICK, failed_share=0.1).failure_weight == pytest.approx(3.0)  # sqrt(.9 / .1)
     assert Bins(table()[0], QUICK, failed_share=0.5).failure_weight == pytest.approx(1.0)
+
+
+def test_for_trees_alone_a_failure_weighs_as_it_comes_and_a_limit_between_many_values_is_found() -> None:
+    """Of 2000 values those from 1888 on fail: bins of about 8 values cut nearer to it than bins of about 32."""
+    value, ids = np.arange(2000.0)[:, None], pd.array([f"B{i:04d}" for i in range(2000)], dtype="str")
+    rows = pd.DataFrame({"batch_id": ids, "checkpoint_h": 0.0, "weight": 1.0})
+    made, failed = TrainingTable(rows, value, (), Encoder(("value",), {})), value[:, 0] >= 1888
+    plain, coarse = (Bins(made, QUICK, failed_share=0.05, shape=shape) for shape in (PLAIN, Settings()))
+    assert plain.failure_weight == 1.0
+    assert coarse.failure_weight > 4
+    cuts = []
+    for bins in (plain, coarse):
+        text = portable_text(bins.fit(bins.rows(np.arange(2000), failed), replace(PLAIN, rounds=1, leaves=2))[0])
+        cuts.append(float(text.partition("threshold=")[2].split()[0]))
+    assert abs(cuts[0] - 1887.5) < 8
+    assert 8 < abs(cuts[1] - 1887.5) < 32
 
 
 def test_rows_carry_outcome_and_weight() -> None:
