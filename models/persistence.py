@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import (
     BeforeValidator,
     ConfigDict,
+    Field,
     JsonValue,
     PlainSerializer,
     PlainValidator,
@@ -75,6 +76,8 @@ class Persistent:
 
 
 Part = TypeVar("Part", bound=Persistent)
+LaterField = Annotated[Part | None, Field(exclude_if=lambda value: value is None)]
+"""A part that former versions did not have: it is left out where there is none, so that what they stored keeps its bytes."""
 
 
 @cache

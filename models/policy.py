@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from features.errors import ProcessError
 from features.process import ProcessDefinition, ProcessPart
-from models.learners.trees import Plan
+from models.learners.trees import Learner, Plan
 
 OUTCOMES, MOST_RETRAININGS = 25, 20
 
@@ -22,8 +22,9 @@ class Policy(ProcessPart):
     """The rules by which models are made, tested and put to use.
 
     Attributes:
-        learner: All layers (docs/model.md), or trees alone on the features; None: layers where the process has release
-            attributes to forecast, else trees.
+        learner: `layers` (docs/model.md), `trees` alone on the features, or `deviations`: the largest deviation from good
+            batches. `auto`: layers where release attributes can be forecast; elsewhere trees, or deviations where these
+            order batches better (`models.learners.candidates`).
         retrain_every_outcomes: Known outcomes from one training to the next; default 25, where no days are given.
         retrain_every_days: Days from one training to the next, instead.
         most_retrainings: Trainings of one replay at most: beyond, the interval is doubled until they fit.
@@ -43,7 +44,7 @@ class Policy(ProcessPart):
         alarm_from_h: Hours of a batch before which nothing is called elevated or high; None: until after its start.
     """
 
-    learner: Literal["layers", "trees"] | None = None
+    learner: Learner = "auto"
     retrain_every_outcomes: int | None = Field(default=None, ge=1)
     retrain_every_days: float | None = Field(default=None, gt=0)
     most_retrainings: int = Field(default=MOST_RETRAININGS, ge=1)
@@ -75,10 +76,6 @@ class Policy(ProcessPart):
         """Known outcomes from one training to the next; None where days decide."""
         return None if self.retrain_every_days is not None else (self.retrain_every_outcomes or OUTCOMES)
 
-    def learner_of(self, process: ProcessDefinition) -> Literal["layers", "trees"]:
-        """The learner of a process."""
-        return self.learner or ("layers" if process.quality_attribute else "trees")
-
     def alarms_from_h(self, process: ProcessDefinition) -> float:
         """The hour of a batch from which it may be called elevated or high.
 
@@ -92,8 +89,8 @@ class Policy(ProcessPart):
 
     def plan(self, process: ProcessDefinition, *, trials: int = 1) -> Plan:
         """How each model is fitted."""
-        learner = self.learner_of(process)
-        return Plan(learner=learner, trials=trials, members=5 if learner == "trees" else 3)
+        layered = self.learner == "layers" or (self.learner == "auto" and process.quality_attribute)
+        return Plan(learner=self.learner, trials=trials, members=3 if layered else 5)
 
 
 def load_policy(path: Path | str) -> Policy:

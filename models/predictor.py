@@ -23,12 +23,14 @@ from models.folder import as_json, manifest_of, read_files, write_files
 from models.learners.applicability.model import Applicability
 from models.learners.blend import Blend
 from models.learners.calibrate import Calibration
+from models.learners.candidates import Choice
 from models.learners.conformal import Conformal
 from models.learners.evidence import Evidence, Seen
 from models.learners.failure_modes import ModeModel
 from models.learners.forest import Forest
 from models.learners.sensors import SensorChecks
 from models.learners.subgroup_offsets import SubgroupOffsets
+from models.learners.trees import Learner
 from models.scoring.call import Thresholds
 
 AGE = "age_h"  # the statistic that says how old a parameter's newest value is
@@ -60,6 +62,7 @@ class Predictor:
         training_sha256: Digest of the rows it was trained on.
         test_sha256: Digest of the sealed test set it has not seen.
         usual_ages: Per parameter and checkpoint (as text), the age in hours that 95 % of the training rows stay below.
+        choice: Of the learner, with its figures; None: the layers.
     """
 
     model_texts: tuple[str, ...]
@@ -82,11 +85,17 @@ class Predictor:
     test_sha256: str
     usual_ages: dict[str, dict[str, float]]
     offsets: SubgroupOffsets = field(default_factory=SubgroupOffsets)
+    choice: Choice | None = None
 
     @cached_property
     def forest(self) -> Forest:
         """The trees of the whole bag."""
         return Forest.of(self.model_texts)
+
+    @property
+    def learner(self) -> Learner:
+        """What the scores come from: `layers`, `trees` or `deviations`."""
+        return self.choice.learner if self.choice else "layers"
 
     @cached_property
     def sha256(self) -> str:
@@ -209,6 +218,7 @@ class Predictor:
             test_sha256=head["test_sha256"],
             usual_ages=head["usual_ages"],
             offsets=SubgroupOffsets.from_json(head.get("offsets", {})),
+            choice=Choice.from_json(head["choice"]) if "choice" in head else None,
         )
 
     def _assess(self, snapshots: pd.DataFrame, *, contributions: bool = True) -> Assessment:
@@ -282,6 +292,8 @@ class Predictor:
         }
         if self.offsets.offsets:  # a predictor without any keeps the bytes of one made before there were offsets
             head["offsets"] = self.offsets.to_json()
+        if self.choice is not None:
+            head["choice"] = self.choice.to_json()
         texts = {f"model.{i}.txt": text.encode() for i, text in enumerate(self.model_texts)}
         texts |= {f"mode.{i}.txt": model.model_text.encode() for i, model in enumerate(self.modes)}
         return texts | {

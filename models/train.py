@@ -120,12 +120,17 @@ def train(
     known = {feature.name: feature for feature in features}
     entries = tuple(known[name] for name in table.encoder.columns)
     residuals, fast = None, None
-    if plan.learner == "layers":
+    if layered := plan.learner == "layers" or (plan.learner == "auto" and bool(process.quality_attribute)):
         residuals, fast = _residuals(process, table, rows if course is None else before_the_label(course, log), failed)
-    folded = forward(
-        process, table, entries, past, folds, observations, plan,
-        n_failed=int(failed.sum()), progress=progress, fast=fast,
-    )  # fmt: skip
+    asked = plan
+    for learner in dict.fromkeys(("layers", asked.learner) if layered else (asked.learner,)):
+        plan = replace(asked, learner=learner)
+        folded = forward(
+            process, table, entries, past, folds, observations, plan,
+            n_failed=int(failed.sum()), progress=progress, fast=fast,
+        )  # fmt: skip
+        if learner == "layers" and folded.forecast:  # without forecasts the layers have little to stand on
+            break
     settings, everything = folded.tuned.settings, np.arange(len(table.rows))
     # blend and calibration were not fitted with forecasts where no fold could make them
     tried = observations if folded.forecast else None
@@ -134,7 +139,7 @@ def train(
         process, table, entries, everything, everything[:0], failed, tried, seal.cut, plan.learner, expected
     )
     y = table.rows["batch_id"].map(failed).to_numpy(bool)
-    bins = bins_of(layers, plan, failed)
+    bins = bins_of(layers, plan)
     bag = fit_bag(bins, bins.rows(everything, y), settings, plan.members)
     ends = end_of_batches(batches, log, process)
     out_of_fold = folded.out_of_fold.merge(ends, on="batch_id", how="left")
@@ -164,6 +169,7 @@ def train(
         training_sha256=training_digest(table, y),
         test_sha256=seal.sha256,
         usual_ages=usual_ages(rows, features),
+        choice=folded.choice,
     )
     later = rows.iloc[:0] if between is None else before_the_label(between, log)
     predictor = _with_domain(process, predictor, rows, later[later["batch_id"].isin(failed.index)], features, failed)

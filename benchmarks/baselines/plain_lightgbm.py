@@ -21,7 +21,7 @@ def fit_and_score(mine: pd.DataFrame, theirs: pd.DataFrame, train: pd.Series) ->
     """Train on some rows (`features.contracts.SNAPSHOT` and feature columns) and score others."""
     table = training_table(mine, fit_encoder(mine))
     failed = table.rows["batch_id"].map(train).to_numpy(bool)
-    bins = Bins(table, Plan(threads=2), failed_share=float(train.mean()))
+    bins = Bins(table, Plan(threads=2))
     booster, _ = bins.fit(bins.rows(np.arange(len(failed)), failed), Settings())
     score = booster.predict(table.encoder.encode(theirs), raw_score=True, num_threads=2)
     return snapshots.scored(theirs, np.asarray(score))

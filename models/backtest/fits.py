@@ -52,7 +52,7 @@ class Fit:
     seal: Seal
 
     def raw(self, rows: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:
-        """Its own scores of rows, kept beside it: `batch_id`, `checkpoint_h`, `as_of`, `log_odds`, ratios and groups."""
+        """Its own scores of rows, kept beside it: `batch_id`, `checkpoint_h`, `as_of`, `log_odds`, `learner`, ratios, groups."""
         return kept(self.folder, "raw", [rows], lambda: raw_scores(self.predictor, rows, features))
 
     def test_scores(self, known: Known) -> pd.DataFrame:
@@ -179,7 +179,7 @@ def _file_sha256(path: Path) -> str:
 
 
 def raw_scores(predictor: Predictor, rows: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:
-    """Log-odds, ratios of the applicability checks and subgroups of rows, in their order."""
+    """Log-odds, the learner, ratios of the applicability checks and subgroups of rows, in their order."""
     parts = []
     start = 0
     for found in assess_frame(predictor, rows, features, contributions=False):
@@ -187,7 +187,9 @@ def raw_scores(predictor: Predictor, rows: pd.DataFrame, features: tuple[Feature
         start += len(found.rows)
         ratios = pd.DataFrame([domain.ratios for domain in found.domains or ()]).add_prefix(RATIO)
         groups = {GROUP + name: names for name, names in subgroup_names(found.X, predictor.encoder).items()}
-        part = own.reset_index(drop=True).assign(log_odds=found.assessment.log_odds, **groups)
+        part = own.reset_index(drop=True).assign(
+            log_odds=found.assessment.log_odds, learner=predictor.learner, **groups
+        )
         parts.append(pd.concat([part, ratios], axis=1))
     return pd.concat(parts, ignore_index=True)
 

@@ -28,15 +28,18 @@ from models.scoring.call import thresholds_of
 def finished(fit: Fit, given: pd.DataFrame, process: ProcessDefinition, policy: Policy) -> Predictor:
     """The predictor with what prequential scores say of its like.
 
-    Of batches that started before the first version, the scores of the model's own forward folds stand in.
+    Of batches that started before the first version, and of those that another learner scored, the scores of the model's own
+    forward folds stand in: one learner's log-odds say nothing of another's.
 
     Args:
         fit: The model.
         given: `batch_id`, `checkpoint_h`, `as_of`, `end_at`, `failed`, `known_at`, `log_odds` (before any such correction),
-            ratios and subgroups (`models.backtest.fits.raw_scores`), of batches whose outcome was known; may be empty.
+            `learner`, ratios and subgroups (`models.backtest.fits.raw_scores`), of batches whose outcome was known; may be empty.
         process: Budgets and costs.
         policy: Half-life, shares, first hour of an alarm.
     """
+    if len(given):
+        given = given[given["learner"] == fit.predictor.learner]
     earlier = fit.out_of_fold.assign(known_at=fit.out_of_fold["end_at"])
     rows = pd.concat([earlier[~earlier["batch_id"].isin(given["batch_id"])], given], ignore_index=True)
     rows = rows[rows["as_of"] <= rows["end_at"]]

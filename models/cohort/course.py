@@ -80,7 +80,8 @@ def course_of(frame: pd.DataFrame, process: ProcessDefinition, version: pd.Serie
     """The rows of a frame in canonical order.
 
     Args:
-        frame: `batch_id`, `checkpoint_h`, `started_at`, `as_of` and the levels: of `course_rows`, or snapshots.
+        frame: `batch_id`, `checkpoint_h`, `started_at`, `as_of` and the levels: of `course_rows`, or snapshots; a level that
+            it lacks is not known.
         process: Gives the names of the levels.
         version: Place of the process version by batch_id; batches that it does not name are left out.
     """
@@ -88,4 +89,4 @@ def course_of(frame: pd.DataFrame, process: ProcessDefinition, version: pd.Serie
     own = frame[frame["batch_id"].isin(version.index)]
     ordered = own.sort_values(["started_at", "batch_id", "checkpoint_h"]).reset_index(drop=True)
     codes = ordered["batch_id"].map(version).to_numpy(float)
-    return Course(ordered[["batch_id", "checkpoint_h", "as_of"]], ordered[names].to_numpy(float), codes)
+    return Course(ordered[["batch_id", "checkpoint_h", "as_of"]], ordered.reindex(columns=names).to_numpy(float), codes)

@@ -60,8 +60,7 @@ def compare_splits(
             continue
         last = last_checkpoint(usable)
         table = training_table(last, fit_encoder(last))
-        share = float(np.clip(labels["failed"].mean(), 0.01, 0.99))
-        bins = Bins(table, plan or Plan(), failed_share=share)
+        bins = Bins(table, plan or Plan())
         random, why_not = _try(random_scores, bins, labels["failed"], settings or Settings())
         forward, note = _try(_forward, bins, batches, log, groups, settings or Settings())
         if random is not None and forward is not None:  # the oldest batches only ever train forward in time

@@ -17,7 +17,8 @@ from models.persistence import Persistent
 
 PRIOR_FAILURES = 5.0  # how many failures it takes to outweigh the prior: a slope of 1, a band like all bands
 _BANDS = 4
-_INTERCEPT_PRECISION = 0.25  # without failures, or without successes, a shift has to end somewhere
+SHIFT_FAILURES = 20.0  # about how many failures move a shift half way to what they ask for
+_LEVEL_PRECISION = 0.25  # of the level of scores that nothing was observed of
 _FARTHEST = 1e5  # beyond any shift that the precision allows
 _INTERVAL_Z = 1.645  # 90 % of a normal distribution
 
@@ -94,7 +95,7 @@ def fit_calibration(
 
 
 def fit_intercept(raw: np.ndarray, failed: np.ndarray, weight: np.ndarray) -> Calibration:
-    """A shift of all log-odds alike that makes the stated failures as many as the observed ones, but for a weak pull to 0.
+    """A shift of all log-odds alike towards as many stated failures as observed ones, held near 0 by few failures.
 
     Args:
         raw: Log-odds of scores of batches that the scoring model had not seen, shape (n,).
@@ -104,12 +105,25 @@ def fit_intercept(raw: np.ndarray, failed: np.ndarray, weight: np.ndarray) -> Ca
     from scipy.optimize import brentq
 
     def excess(shift: float) -> float:
-        return float(weight @ (expit(raw + shift) - failed)) + _INTERCEPT_PRECISION * shift
+        return float(weight @ (expit(raw + shift) - failed)) + SHIFT_FAILURES * shift
 
     shift = float(brentq(excess, -_FARTHEST, _FARTHEST, xtol=1e-9))
-    p = expit(raw + shift)
-    variance = 1.0 / (float(weight @ (p * (1 - p))) + _INTERCEPT_PRECISION)
-    return Calibration((0.0,), (shift,), (1.0,), ((variance, 0.0, 0.0),))
+    return Calibration((0.0,), (shift,), (1.0,), ((_level_variance(raw + shift, weight, SHIFT_FAILURES), 0.0, 0.0),))
+
+
+def as_stated(raw: np.ndarray, weight: np.ndarray) -> Calibration:
+    """The log-odds as they are, with the variance of their level that the failures behind them leave open.
+
+    Args:
+        raw: Log-odds of scores of batches that the scoring model had not seen, shape (n,).
+        weight: Of each score, shape (n,); the weights of a batch sum to at most 1.
+    """
+    return Calibration(covariances=((_level_variance(raw, weight, _LEVEL_PRECISION), 0.0, 0.0),))
+
+
+def _level_variance(log_odds: np.ndarray, weight: np.ndarray, precision: float) -> float:
+    p = expit(log_odds)
+    return 1.0 / (float(weight @ (p * (1 - p))) + precision)
 
 
 def _fit(

@@ -23,7 +23,7 @@ from models.learners.deviations import Deviations, fit_deviations
 from models.learners.forecasts import Expected, Forecasts, fit_forecasts
 from models.learners.reference import Usual
 from models.learners.residuals import LEVELS, NOW, Residuals
-from models.persistence import Persistent
+from models.persistence import LaterField, Persistent
 
 MARGIN, MISS = "margin", "miss_probability"
 LEAST_MARGIN, MISS_LOG_ODDS = "attributes.at_release.least_margin", "attributes.at_release.miss_log_odds"
@@ -48,7 +48,7 @@ class Evidence(Persistent):
     encoder: Annotated[Encoder, Field(exclude=True)]
     deviations: Deviations
     forecasts: Forecasts | None
-    residuals: Residuals | None = None
+    residuals: LaterField[Residuals] = None
 
     @cached_property
     def features(self) -> tuple[Feature, ...]:

@@ -20,7 +20,7 @@ from features.process import QualityAttribute
 from models.cohort.encode import Encoder
 from models.learners.design import Design, design_of, location_and_spread, standardised
 from models.learners.transforms import from_scale, limits_on_scale, to_scale
-from models.persistence import Floats, Persistent
+from models.persistence import Floats, LaterField, Persistent
 
 COVERAGE = 0.9
 MIN_RESULTS = 60  # batches with a final result without which an attribute is not forecast
@@ -32,6 +32,28 @@ _LEAST_ROWS = 30
 _FARTHEST = 3.0  # standard deviations of the forecasts beyond which an error grows no further
 _LEAST_ERROR = 0.01  # of the median error: the logarithm of an error near 0 says nothing of its size
 _SHAPE_PRECISION = 20.0  # results that it takes to believe that errors differ in size
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorShape(Persistent):
+    """How the size of an error grows with the forecast, arrays of shape (checkpoints, attributes).
+
+    Attributes:
+        centre: Median forecast.
+        span: Robust standard deviation of the forecasts.
+        tilt: How the logarithm of an error's size grows with the standardised forecast u.
+        curve: How it grows with u^2.
+    """
+
+    centre: Floats
+    span: Floats
+    tilt: Floats
+    curve: Floats
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """The four of them."""
+        return self.centre, self.span, self.tilt, self.curve
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +72,7 @@ class Forecasts(Persistent):
         low: 5 % quantile of the out-of-fold errors over their width, shape (checkpoints, attributes).
         high: 95 % quantile.
         error: Half the distance from 16 % to 84 % of them: a standard deviation that odd results do not move.
-        centre: Median forecast, shape (checkpoints, attributes).
-        span: Robust standard deviation of the forecasts.
-        tilt: How the logarithm of an error's size grows with the standardised forecast u.
-        curve: How it grows with u^2 - 1.
+        shape: How an error grows with the forecast; None: it does not, as in a predictor stored before.
     """
 
     attributes: tuple[QualityAttribute, ...]
@@ -67,10 +86,7 @@ class Forecasts(Persistent):
     low: Floats
     high: Floats
     error: Floats
-    centre: Floats
-    span: Floats
-    tilt: Floats
-    curve: Floats
+    shape: LaterField[ErrorShape] = None
 
     def expected(self, X: np.ndarray, checkpoint_h: np.ndarray) -> Expected:
         """Forecasts of encoded rows.
@@ -84,11 +100,11 @@ class Forecasts(Persistent):
         value = self._at(columns, before)
         if share.any():  # never on the checkpoints themselves
             value += share[:, None] * (self._at(columns, after) - value)
-        low, high, error, *shape = (
+        low, high, error, *form = (
             a[before] + share[:, None] * (a[after] - a[before])
-            for a in (self.low, self.high, self.error, self.centre, self.span, self.tilt, self.curve)
+            for a in (self.low, self.high, self.error, *(self.shape.arrays if self.shape else ()))
         )
-        width = _width(value, *shape)
+        width = _width(value, *form) if form else 1.0
         return Expected(self.attributes, value, value + low * width, value + high * width, error * width)
 
     def contributions(self, X: np.ndarray, checkpoint_h: np.ndarray) -> np.ndarray:
@@ -125,7 +141,7 @@ class Forecasts(Persistent):
         return before, after, np.clip(share, 0.0, 1.0)
 
 
-_ARRAYS = ("location", "spread", "weights", "usual", "low", "high", "error", "centre", "span", "tilt", "curve")
+_ARRAYS = ("location", "spread", "weights", "usual", "low", "high", "error")
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,6 +260,7 @@ def _fit(
     shape = (len(hours), len(attributes))
     value, width = np.full(shape, np.nan), np.full(shape, np.nan)
     fitted: dict[str, list[np.ndarray]] = {name: [] for name in _ARRAYS}
+    forms = []
     for hour in stages:
         at = np.flatnonzero(hours == hour)
         location, spread = location_and_spread(columns[at])
@@ -253,11 +270,14 @@ def _fit(
         value[at], width[at] = held_out, _width(held_out, *form)
         errors = (target[at] - held_out) / width[at]
         low, lower, upper, high = np.nanquantile(errors, [0.05, 0.16, 0.84, 0.95], axis=0)
-        made = (location, spread, weights, usual, low, high, np.maximum((upper - lower) / 2, 1e-6), *form)
+        made = (location, spread, weights, usual, low, high, np.maximum((upper - lower) / 2, 1e-6))
+        forms.append(form)
         for name, array in zip(_ARRAYS, made, strict=True):
             fitted[name].append(array)
     stacked = {name: np.stack(arrays) for name, arrays in fitted.items()}
-    forecasts = Forecasts(attributes, not_enough, design, tuple(float(h) for h in stages), **stacked)
+    form = ErrorShape(*(np.stack(arrays) for arrays in zip(*forms, strict=True)))
+    hours_ = tuple(float(h) for h in stages)
+    forecasts = Forecasts(attributes, not_enough, design, hours_, **stacked, shape=form)
     before, _, _ = forecasts._between(hours)
     low, high, error = (a[before] * width for a in (forecasts.low, forecasts.high, forecasts.error))
     return forecasts, Expected(attributes, value, value + low, value + high, error)

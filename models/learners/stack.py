@@ -22,16 +22,20 @@ from models.cohort.encode import Encoder
 from models.cohort.folds import Fold
 from models.cohort.table import TrainingTable
 from models.learners.blend import TREES_ALONE, Blend, fit_linear
-from models.learners.calibrate import Calibration, fit_calibration, fit_intercept
+from models.learners.calibrate import Calibration, as_stated, fit_calibration
+from models.learners.candidates import Choice, blend_of, choose
+from models.learners.deviations import LARGEST
 from models.learners.evidence import Evidence, fit_evidence, numeric_frame
 from models.learners.failure_modes import ModeModel, enough_cases
 from models.learners.forecasts import final_results
-from models.learners.join import FastRows, Join, OutOfFold, joined
+from models.learners.join import FastRows, Join, joined
 from models.learners.residuals import Residuals
 from models.learners.sensor_limits import KIND_OF
 from models.learners.sensors import SensorChecks, fit_sensor_checks
 from models.learners.trees import (
+    BINS,
     PLAIN,
+    PLAIN_BINS,
     Bins,
     Block,
     Learner,
@@ -79,6 +83,10 @@ class Layers:
             else self.linear.log_odds(np.zeros(1), self.ranking(np.arange(len(self.inputs.rows))))
         )
 
+    def deviation(self, places: np.ndarray) -> np.ndarray:
+        """The largest deviation of some rows, shape (n,)."""
+        return self.evidence_columns[places, [f.name for f in self.evidence.features].index(LARGEST)]
+
     def ranking(self, places: np.ndarray) -> np.ndarray:
         """The columns of the evidence that order batches by themselves, of some rows."""
         return self.evidence_columns[places][:, list(self.evidence.ranking)]
@@ -98,6 +106,8 @@ class Forward:
         fast: `batch_id`, `checkpoint_h`, `as_of`, `failed`, `log_odds` (calibrated) every few hours, the slow score being
             that of the newest checkpoint; None without a fast head.
         forecast: Whether any fold could forecast release attributes.
+        alone: What takes the place of linear score, trees and residuals where there are no layers.
+        choice: Trees or deviations, and why; None: the layers.
     """
 
     tuned: Tuned
@@ -108,10 +118,12 @@ class Forward:
     fast: pd.DataFrame | None = None
 
     forecast: bool = False
+    alone: Blend = TREES_ALONE
+    choice: Choice | None = None
 
     def blend(self, made: Layers) -> Blend:
         """The blend of the final layers."""
-        return TREES_ALONE if self.join is None or made.linear is None else self.join.blend(made.linear)
+        return self.alone if self.join is None or made.linear is None else self.join.blend(made.linear)
 
 
 def fit_layers(
@@ -169,7 +181,7 @@ def fit_layers(
         whole,
     )
     made = Layers(sensors, evidence, inputs, columns)
-    if learner == "trees":
+    if learner != "layers":
         return made
     names, outcome = (
         tuple(evidence.features[i].name for i in evidence.ranking),
@@ -223,7 +235,7 @@ def forward(
         train, train_failed, validation, validation_failed = fold_places(table, fold, log)
         failed = pd.Series(train_failed, index=table.rows["batch_id"].iloc[train]).groupby(level=0, sort=False).first()
         made = fit_layers(process, table, features, train, validation, failed, observations, fold.cut, plan.learner)
-        bins = bins_of(made, plan, failed)
+        bins = bins_of(made, plan)
         own = np.arange(len(train), len(train) + len(validation))
         layers.append(made)
         blocks.append(Block(fold.name, fold.cut, bins, np.arange(len(train)), train_failed, own, validation_failed))
@@ -238,23 +250,34 @@ def forward(
         linear = 0.0 if made.start is None else made.start[block.validation]
         parts.append(rows.assign(fold=block.name, failed=block.validation_failed, trees=raw, linear=linear))
     scored = pd.concat(parts, ignore_index=True)
-    if plan.learner == "trees":
-        raw, failed, weight = (scored[name].to_numpy() for name in ("trees", "failed", "weight"))
-        scores = OutOfFold(raw, fit_intercept(raw, failed, weight))
-    else:
+    hours, (failed, weight) = (
+        scored["checkpoint_h"].to_numpy(float),
+        (scored[n].to_numpy() for n in ("failed", "weight")),
+    )
+    join, course, alone, choice = None, None, TREES_ALONE, None
+    if plan.learner == "layers":
         scores = joined(scored, fast, n_failed=n_failed)
-    hours = scored["checkpoint_h"].to_numpy(float)
-    log_odds = scores.calibration.log_odds(scores.raw, hours)
+        raw, calibration, join, course = scores.raw, scores.calibration, scores.join, scores.fast
+    else:
+        deviation = np.concatenate(
+            [made.deviation(block.validation) for made, block in zip(layers, blocks, strict=True)]
+        )
+        choice = choose(scored.assign(deviation=deviation), plan.learner)
+        alone = blend_of(choice.learner, deviation[:, None], failed, weight)
+        raw = alone.log_odds(scored["trees"].to_numpy(float), deviation[:, None])
+        calibration = as_stated(raw, weight)
+    log_odds = calibration.log_odds(raw, hours)
     scored = scored.drop(columns=["trees", "linear"]).assign(
-        raw=scores.raw, log_odds=log_odds, failure_probability=expit(log_odds)
+        raw=raw, log_odds=log_odds, failure_probability=expit(log_odds)
     )
     forecast = any(made.evidence.forecasts for made in layers)
-    return Forward(tuned, tuple(blocks), scored, scores.calibration, scores.join, scores.fast, forecast)
+    return Forward(tuned, tuple(blocks), scored, calibration, join, course, forecast, alone, choice)
 
 
-def bins_of(made: Layers, plan: Plan, failed: pd.Series) -> Bins:
-    """The inputs of the trees, binned once; `failed` is the outcome of the batches that train."""
-    return Bins(made.inputs, plan, failed_share=float(failed.mean()), balanced=False, start=made.start)
+def bins_of(made: Layers, plan: Plan) -> Bins:
+    """The inputs of the trees, binned once."""
+    bins = BINS if plan.learner == "layers" else PLAIN_BINS
+    return Bins(made.inputs, plan, max_bin=bins, start=made.start)
 
 
 def fit_bag(bins: Bins, data: lgb.Dataset, settings: Settings, members: int) -> list[lgb.Booster]:

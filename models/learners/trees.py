@@ -30,10 +30,10 @@ _FIXED = {
     "deterministic": True,
     "force_row_wise": True,
     "feature_pre_filter": False,
-    "max_bin": 63,
     "bagging_freq": 1,
     "verbose": -1,
 }
+BINS, PLAIN_BINS = 63, 255  # of a feature: of the layers' few columns, of trees that stand alone
 _SEARCHED = ("leaves", "leaf_share", "features", "l2")
 _LEAST_GAIN = 0.01  # share of the log-loss by which a trial must beat the defaults
 
@@ -54,7 +54,6 @@ class Settings:
         rate: Learning rate; trials differ in the shape of the trees and in their number, not in this.
         bagging: Share of the rows a tree may use.
         least_rows: Least rows in a leaf whatever the share; None: the share decides alone.
-        balanced: Whether a failure weighs more, half way to balance.
     """
 
     leaves: int = 8
@@ -65,13 +64,12 @@ class Settings:
     rate: float = 0.08
     bagging: float = 0.7
     least_rows: int | None = None
-    balanced: bool = True
 
 
-PLAIN = Settings(leaves=7, l2=10.0, rate=0.05, bagging=0.8, least_rows=20, balanced=False)
-"""Of trees that stand alone (docs/model.md, "Layers or trees"): nothing is tuned, failures weigh as they come."""
+PLAIN = Settings(leaves=7, l2=10.0, rate=0.05, bagging=0.8, least_rows=20)
+"""Of trees that stand alone (docs/model.md, "Layers, trees or deviations"): nothing is tuned."""
 
-Learner = Literal["layers", "trees"]
+Learner = Literal["auto", "layers", "trees", "deviations"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,8 @@ class Plan:
         seed: Of LightGBM's sampling and of the search.
         members: Models in the bag, alike but for their seed.
         threads: Changes the speed, never the trees.
-        learner: All layers, or trees alone on the features.
+        learner: All layers; trees alone on the features; the largest deviation alone; `auto`: layers where a forward fold can
+            forecast release attributes, elsewhere one of the last two (`models.learners.candidates`).
     """
 
     test_share: float = 0.25
@@ -100,11 +99,11 @@ class Plan:
     seed: int = 7
     members: int = 3
     threads: int = 1
-    learner: Learner = "layers"
+    learner: Learner = "auto"
 
     @property
     def fold_members(self) -> int:
-        """Models per forward fold: of trees alone, whose folds only calibrate the first versions, one is enough."""
+        """Models per forward fold: of trees alone, whose folds calibrate the first versions and choose, one is enough."""
         return self.members if self.learner == "layers" else 1
 
 
@@ -127,9 +126,7 @@ class Bins:
     Args:
         table: All rows that may train.
         plan: Seed and threads.
-        failed_share: Share of the training batches that failed. A failure weighs as many times more as takes the
-            rows half way to balance (in log-odds): rare failures then shape the trees, and calibration takes it back.
-        balanced: Whether it does.
+        max_bin: Bins of a feature.
         start: Log-odds that the trees start from, shape (rows,); None: from the mean.
     """
 
@@ -138,15 +135,14 @@ class Bins:
         table: TrainingTable,
         plan: Plan,
         *,
-        failed_share: float,
-        balanced: bool = True,
+        max_bin: int = BINS,
         start: np.ndarray | None = None,
     ) -> None:
         import lightgbm as lgb
 
         self.table, self.start = table, start
         self.plan = plan
-        self.failure_weight = float(np.sqrt((1 - failed_share) / failed_share)) if balanced else 1.0
+        self._max_bin = max_bin
         self.names = [quote(name, safe=".") for name in table.encoder.columns]  # JSON marks are refused in names
         self._data = lgb.Dataset(
             table.X,
@@ -160,7 +156,7 @@ class Bins:
     def rows(self, places: np.ndarray, failed: np.ndarray) -> lgb.Dataset:
         """Some rows, ascending, with their outcomes; they share the bins."""
         data = self._data.subset(places.tolist()).construct()
-        weight = self.table.rows["weight"].to_numpy()[places] * np.where(failed, self.failure_weight, 1.0)
+        weight = self.table.rows["weight"].to_numpy()[places]
         data = data.set_label(failed.astype(float)).set_weight(weight)
         return data if self.start is None else data.set_init_score(self.start[places])
 
@@ -197,6 +193,7 @@ class Bins:
         share = round(settings.leaf_share * batches * self.table.rows_per_batch**0.5)
         least = max(2, share) if settings.least_rows is None else settings.least_rows
         return _FIXED | {
+            "max_bin": self._max_bin,
             "seed": self.plan.seed,
             "num_threads": self.plan.threads,
             "learning_rate": settings.rate,

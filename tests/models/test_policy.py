@@ -3,7 +3,6 @@ from pydantic import ValidationError
 
 from features.errors import ProcessError
 from features.process import ProcessDefinition
-from models.learners.trees import PLAIN
 from models.policy import OUTCOMES, Policy, load_policy
 from tests.models.plant import make_process
 
@@ -37,19 +36,18 @@ def test_only_prequential_scores_recalibrate_between_trainings() -> None:
             Policy(recalibrate_every_outcomes=10, test=test)
 
 
-def test_a_process_with_release_attributes_has_layers_and_another_one_trees() -> None:
-    assert Policy().learner_of(make_process()) == "layers"
-    assert Policy().learner_of(process()) == "trees"
-    assert Policy(learner="trees").learner_of(make_process()) == "trees"
-    assert Policy(learner="layers").learner_of(process()) == "layers"
+def test_each_training_chooses_its_learner_unless_the_policy_names_one() -> None:
+    assert Policy().plan(make_process()).learner == Policy().plan(process()).learner == "auto"
+    for name in ("layers", "trees", "deviations"):
+        assert Policy(learner=name).plan(process()).learner == name
 
 
 def test_trees_alone_are_a_bag_of_five_and_of_one_in_each_fold() -> None:
     trees, layers = (Policy(learner=name).plan(make_process(), trials=4) for name in ("trees", "layers"))
     assert (trees.members, trees.fold_members, trees.learner) == (5, 1, "trees")
+    assert Policy().plan(process()).members == 5
     assert (layers.members, layers.fold_members, layers.learner) == (3, 3, "layers")
     assert trees.trials == layers.trials == 4
-    assert not PLAIN.balanced
 
 
 def test_nothing_alarms_at_the_start_unless_the_policy_says_when() -> None:

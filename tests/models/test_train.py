@@ -10,7 +10,9 @@ from models.cohort.splits import Seal, seal_test
 from models.evaluation.intervals import with_interval
 from models.evaluation.metrics import auroc
 from models.learners.blend import TREES_ALONE
+from models.learners.deviations import LARGEST
 from models.learners.trees import PLAIN
+from models.predictor import Predictor
 from models.train import Trained, train
 from tests.models.plant import FLAT, QUICK, Plant, foresee, make_plant
 
@@ -186,7 +188,7 @@ def test_no_subject_stands_on_both_sides(plant) -> None:
 def test_attributes_that_no_fold_had_enough_results_to_forecast_are_not_forecast_at_the_end(plant) -> None:
     result = foresee(plant)  # 84 results in the end, but 52 at the last fold's cut
     assert result.predictor.evidence.forecasts is None
-    assert len(result.predictor.blend.names) == len(result.predictor.evidence.ranking)
+    assert result.predictor.learner == "trees"  # without forecasts the layers have little to stand on
     assert np.isfinite(result.predictor.predict(plant.snapshots)).all()
 
 
@@ -254,17 +256,52 @@ def test_trees_alone_see_features_only_and_are_not_tuned(trees) -> None:
     assert all("num_leaves=8" not in text for text in predictor.model_texts)
 
 
-def test_the_calibration_of_trees_alone_is_a_shift_that_states_what_was_observed(trees) -> None:
+def test_the_log_odds_of_trees_alone_are_taken_as_they_are(trees) -> None:
     found = trees.predictor.calibration
-    assert (found.hours, found.slopes) == ((0.0,), (1.0,))
-    rows = trees.out_of_fold
-    excess = rows["weight"] @ (rows["failure_probability"] - rows["failed"])
-    assert excess == pytest.approx(-0.25 * found.intercepts[0], abs=1e-6)
-    np.testing.assert_allclose(rows["log_odds"], rows["raw"] + found.intercepts[0])
+    assert (found.hours, found.intercepts, found.slopes) == ((0.0,), (0.0,), (1.0,))
+    assert found.covariances[0][0] > 0
+    np.testing.assert_array_equal(trees.out_of_fold["log_odds"], trees.out_of_fold["raw"])
+
+
+def test_layers_are_used_where_release_attributes_can_be_forecast_or_where_they_are_asked_for(
+    foreseen_plant, plant
+) -> None:
+    assert foresee(foreseen_plant).predictor.learner == "layers"
+    assert foresee(plant, plan=replace(QUICK, learner="layers")).predictor.learner == "layers"
+
+
+@pytest.fixture(scope="module")
+def deviations(foreseen_plant) -> Trained:
+    return foresee(foreseen_plant, plan=replace(TREES, learner="deviations"))
+
+
+def test_deviations_alone_order_batches_by_the_farthest_parameter(deviations, foreseen_plant) -> None:
+    predictor, rows = deviations.predictor, foreseen_plant.snapshots.tail(60)
+    hours = rows["checkpoint_h"].to_numpy(float)
+    found = predictor.assess(predictor.encoder.encode(rows), hours)
+    far = found.seen.columns[:, [f.name for f in predictor.evidence.features].index(LARGEST)]
+    blend = predictor.blend
+    assert (blend.names, blend.trees_slope) == ((LARGEST,), 0.0)
+    z = np.where(np.isnan(far), 0.0, (far - blend.usual[0]) / blend.scale[0])
+    np.testing.assert_allclose(found.log_odds, blend.intercept + blend.slopes[0] * z, atol=1e-9)
+    total = predictor.base_log_odds(hours) + predictor.contributions(rows).sum(axis=1)
+    np.testing.assert_allclose(total, found.log_odds, atol=1e-9)
+
+
+def test_the_learner_and_its_figures_are_kept_with_the_predictor(trees, deviations, foreseen, tmp_path) -> None:
+    assert (trees.predictor.learner, deviations.predictor.learner, foreseen.predictor.learner) == (
+        "trees", "deviations", "layers"
+    )  # fmt: skip
+    assert foreseen.predictor.choice is None
+    deviations.predictor.save(tmp_path)
+    again = Predictor.load(tmp_path)
+    assert again.choice == deviations.predictor.choice
+    assert again.sha256 == deviations.predictor.sha256
 
 
 def test_failures_weigh_as_they_come_for_trees_alone(trees, foreseen_plant) -> None:
     assert "[min_data_in_leaf: 20]" in trees.predictor.model_texts[0]
+    assert "[max_bin: 255]" in trees.predictor.model_texts[0]
     again = foresee(foreseen_plant, plan=replace(TREES, trials=9, most_rounds=3))
     assert again.predictor.sha256 == trees.predictor.sha256  # nothing is searched
 

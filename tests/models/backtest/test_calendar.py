@@ -165,5 +165,5 @@ def test_the_recalibrations_of_a_longer_history_begin_with_those_of_a_shorter_on
     short, long = (
         recalibrated(count, recalibrate_every_outcomes=every, most_retrainings=99) for count in (n, n + more)
     )
-    if n >= 12:  # a younger plant halves the interval of its trainings
+    if n >= 13:  # in a younger plant no batch starts after ten outcomes: the interval of its trainings is halved
         assert long[: len(short)] == short

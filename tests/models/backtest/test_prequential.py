@@ -10,6 +10,7 @@ from scipy.special import expit
 from features.process import ProcessDefinition
 from models.backtest.fits import Fit, Fits
 from models.backtest.prequential import budget_threshold, finished, newest_weigh_most, widened
+from models.learners.calibrate import SHIFT_FAILURES
 from models.learners.subgroup_offsets import SubgroupOffsets
 from models.policy import Policy
 from tests.models.backtest.lived import POLICY
@@ -88,7 +89,9 @@ def given_scores(replayed) -> pd.DataFrame:
 NEVER_HALF = Policy(half_life_batches=1e9)
 
 
-def test_the_stated_failures_are_the_observed_ones(fit, given_scores, process) -> None:
+def test_the_stated_failures_move_towards_the_observed_ones_as_far_as_these_are_many(
+    fit, given_scores, process
+) -> None:
     made = finished(fit, given_scores, process, NEVER_HALF)
     earlier = fit.out_of_fold[~fit.out_of_fold["batch_id"].isin(given_scores["batch_id"])]
     rows = pd.concat([earlier, given_scores], ignore_index=True)
@@ -96,16 +99,16 @@ def test_the_stated_failures_are_the_observed_ones(fit, given_scores, process) -
     shift = made.calibration.intercepts[0] - fit.predictor.calibration.intercepts[0]
     each = 1 / rows.groupby("batch_id")["batch_id"].transform("size").to_numpy()
     stated = each @ expit(rows["log_odds"].to_numpy() + shift)
-    assert stated == pytest.approx(each @ rows["failed"].to_numpy(float), abs=0.25 * abs(shift) + 1e-6)
+    assert stated == pytest.approx(each @ rows["failed"].to_numpy(float) - SHIFT_FAILURES * shift, abs=1e-6)
     assert made.calibration.slopes == fit.predictor.calibration.slopes
 
 
 def test_the_newest_scores_count_most_in_the_calibration(fit, given_scores, process) -> None:
     known = given_scores.groupby("batch_id")["known_at"].first().sort_values().index
     late = given_scores["batch_id"].isin(known[len(known) // 2 :])
-    worse = given_scores.assign(failed=given_scores["failed"] | late)
-    long, short = (finished(fit, worse, process, Policy(half_life_batches=h)) for h in (1000, 5))
-    assert short.calibration.intercepts[0] > long.calibration.intercepts[0]
+    half = Policy(half_life_batches=20)
+    newer, older = (finished(fit, given_scores.assign(failed=failed), process, half) for failed in (late, ~late))
+    assert newer.calibration.intercepts[0] > older.calibration.intercepts[0] + 0.1
 
 
 @pytest.mark.parametrize("half_life", [5.0, 45.0, 1e6])
@@ -138,6 +141,15 @@ def test_scores_before_the_first_hour_of_an_alarm_set_no_threshold(fit, given_sc
         quiet.thresholds.high / (1 - quiet.thresholds.high)
     )
     assert moved == pytest.approx(shift)
+
+
+def test_scores_of_another_learner_set_nothing(fit, given_scores, process) -> None:
+    others = given_scores.assign(learner="deviations", log_odds=given_scores["log_odds"] + 5)
+    without = finished(fit, given_scores[:0], process, POLICY)
+    assert finished(fit, others, process, POLICY).sha256 == without.sha256
+    first, later = given_scores.iloc[:100], others.iloc[100:]
+    mixed = pd.concat([first, later], ignore_index=True)
+    assert finished(fit, mixed, process, POLICY).sha256 == finished(fit, first, process, POLICY).sha256
 
 
 def test_before_the_first_version_the_forward_folds_stand_in(fit, given_scores, process) -> None:

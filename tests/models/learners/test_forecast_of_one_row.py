@@ -3,7 +3,7 @@ import pytest
 
 from features.process import QualityAttribute
 from models.learners.design import Design
-from models.learners.forecasts import Forecasts
+from models.learners.forecasts import ErrorShape, Forecasts
 
 WIDTH, ATTRIBUTES = 37, 3
 
@@ -17,7 +17,7 @@ def forecasts() -> Forecasts:
         attributes, {}, Design(plain, np.empty(0, int), ()), (12.0, 24.0), rng.normal(size=shape),
         rng.uniform(0.5, 2, shape), rng.normal(size=(2, WIDTH, ATTRIBUTES)), rng.normal(size=(2, ATTRIBUTES)),
         np.full((2, ATTRIBUTES), -1.0), np.ones((2, ATTRIBUTES)), np.ones((2, ATTRIBUTES)),
-        np.zeros((2, ATTRIBUTES)), np.ones((2, ATTRIBUTES)), np.full((2, ATTRIBUTES), 0.3), np.full((2, ATTRIBUTES), 0.1),
+        ErrorShape(*(np.full((2, ATTRIBUTES), value) for value in (0.0, 1.0, 0.3, 0.1))),
     )  # fmt: skip
 
 

@@ -192,8 +192,9 @@ def test_an_error_that_grows_with_the_forecast_gets_an_interval_that_grows_with_
 
 def test_errors_of_one_size_get_intervals_of_nearly_one_size() -> None:
     forecasts, _ = fit(*made_up(n=600, seed=10))
-    assert np.abs(forecasts.tilt).max() < 0.2
-    assert np.abs(forecasts.curve).max() < 0.2
+    assert forecasts.shape is not None
+    assert np.abs(forecasts.shape.tilt).max() < 0.2
+    assert np.abs(forecasts.shape.curve).max() < 0.2
 
 
 @given(st.permutations(range(60)))

@@ -94,7 +94,7 @@ def test_a_fold_learns_from_no_label_that_came_at_its_cut_or_later(ready, folded
 
 def test_a_folds_modes_are_those_named_before_its_cut(ready, folded) -> None:
     """Half of the first fold's modes are named only at its cut: the calibration rests on trees that did not know them."""
-    inputs = Bins(ready.layers(ready.plant.release.observations).inputs, QUICK, failed_share=0.2)
+    inputs = Bins(ready.layers(ready.plant.release.observations).inputs, QUICK)
     cases = pd.Series(ready.failed.index[ready.failed])
 
     def asked(at: pd.Timestamp) -> list[pd.Timestamp]:

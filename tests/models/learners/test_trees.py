@@ -7,7 +7,7 @@ import pytest
 from models.cohort.encode import Encoder
 from models.cohort.folds import Fold
 from models.cohort.table import TrainingTable
-from models.learners.trees import Bins, Block, Settings, fold_places, portable_text, tune
+from models.learners.trees import BINS, PLAIN, PLAIN_BINS, Bins, Block, Settings, fold_places, portable_text, tune
 from tests.models.plant import QUICK, labels, utc
 
 
@@ -27,25 +27,34 @@ def block(seed: int = 1, *, shuffled: bool = False) -> Block:
         failed = np.random.default_rng(9).permutation(failed)
     places = np.arange(400)
     early, late = places[:240], places[240:]
-    bins = Bins(made, QUICK, failed_share=1 / 8)
+    bins = Bins(made, QUICK)
     return Block("fold", utc("2026-01-01"), bins, early, failed[early], late, failed[late])
 
 
-def test_a_failure_weighs_half_way_to_balance() -> None:
-    assert Bins(table()[0], QUICK, failed_share=0.1).failure_weight == pytest.approx(3.0)  # sqrt(.9 / .1)
-    assert Bins(table()[0], QUICK, failed_share=0.5).failure_weight == pytest.approx(1.0)
+def test_with_the_bins_of_trees_alone_a_limit_between_many_values_is_found() -> None:
+    """Of 2000 values those from 1888 on fail: bins of about 8 values cut nearer to it than bins of about 32."""
+    value, ids = np.arange(2000.0)[:, None], pd.array([f"B{i:04d}" for i in range(2000)], dtype="str")
+    rows = pd.DataFrame({"batch_id": ids, "checkpoint_h": 0.0, "weight": 1.0})
+    made, failed = TrainingTable(rows, value, (), Encoder(("value",), {})), value[:, 0] >= 1888
+    plain, coarse = (Bins(made, QUICK, max_bin=most) for most in (PLAIN_BINS, BINS))
+    cuts = []
+    for bins in (plain, coarse):
+        text = portable_text(bins.fit(bins.rows(np.arange(2000), failed), replace(PLAIN, rounds=1, leaves=2))[0])
+        cuts.append(float(text.partition("threshold=")[2].split()[0]))
+    assert abs(cuts[0] - 1887.5) < 8
+    assert 8 < abs(cuts[1] - 1887.5) < 32
 
 
 def test_rows_carry_outcome_and_weight() -> None:
     made, failed = table()
-    data = Bins(made, QUICK, failed_share=0.1).rows(np.arange(6), failed[:6])
+    data = Bins(made, QUICK).rows(np.arange(6), failed[:6])
     assert np.asarray(data.get_label()).tolist() == [1, 1, 0, 0, 0, 0]
-    assert np.asarray(data.get_weight()).tolist() == pytest.approx([1.5, 1.5, 0.5, 0.5, 0.5, 0.5])
+    assert np.asarray(data.get_weight()).tolist() == pytest.approx([0.5] * 6)
 
 
 def test_the_same_rows_give_the_same_text_and_another_seed_another() -> None:
     made, failed = table()
-    bins = Bins(made, QUICK, failed_share=1 / 8)
+    bins = Bins(made, QUICK)
     texts = [
         portable_text(bins.fit(bins.rows(np.arange(400), failed), Settings(rounds=9), seed=seed)[0])
         for seed in (None, QUICK.seed, 8)

@@ -52,7 +52,7 @@ def test_trainings_and_recalibrations_are_told_apart(page, table) -> None:
 
 def test_the_page_shows_the_rules_and_the_note_escaped(page) -> None:
     assert "<dt>approval_delay_h</dt><dd>24.0</dd>" in page
-    assert "<dt>learner</dt><dd>as the process suggests</dd>" in page
+    assert "<dt>learner</dt><dd>auto</dd>" in page
     assert "&lt;made up&gt;" in page
     assert "<made up>" not in page
 

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -9,6 +10,7 @@ from models.cohort.splits import subject_groups
 from models.evaluation.compare import compare_splits
 from models.evaluation.evaluate import Evaluation, evaluate
 from models.evaluation.sealed_test import sealed_rows
+from models.learners.candidates import Choice
 from models.report.html import by_question, figure, findings_of, hours, html_report, interval, percent, summary_of
 from models.report.pictures import charts_of
 from models.report.shap_plots import shap_plots
@@ -69,6 +71,14 @@ def test_the_report_shows_the_figures_with_their_failures_and_intervals(page, ev
             f"<td>{row['checkpoint_h']:g} h</td><td>{row['n']}</td><td>{row['n_failed']}</td><td>{row['auroc']:.3f}</td>"
             in page
         )
+
+
+def test_the_report_says_which_learner_was_chosen_by_which_figures(page, plant, trained, evaluation) -> None:
+    assert "<dt>Learner</dt><dd>trees" in page
+    choice = Choice("deviations", "auto", 15, 7, 0.36, 0.84, 0.12, 0.8)
+    made = replace(trained, predictor=replace(trained.predictor, choice=choice))
+    words = "deviations (auto asked for): AUROC of the trees 0.360, of the largest deviation 0.840, difference +0.120 to +0.800"
+    assert f"<dt>Learner</dt><dd>{words}; 7 of 15 batches" in html_report(plant.process, made, evaluation)
 
 
 def test_the_report_compares_the_splits_and_accounts_for_every_row(page, evaluation) -> None:

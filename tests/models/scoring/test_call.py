@@ -108,7 +108,7 @@ def test_thresholds_that_an_earlier_version_stored_are_read_and_written_alike_an
 def test_an_hour_without_alarms_is_stored_and_read_again() -> None:
     late = replace(AT, alarm_from_h=24.0)
     assert late.to_json()["alarm_from_h"] == 24.0
-    assert Thresholds(**late.to_json()) == late
+    assert Thresholds.from_json(late.to_json()) == late
 
 
 @given(st.floats(0.001, 0.999), st.booleans(), st.floats(0, 48))
