@@ -66,7 +66,7 @@ bench-results: .venv/.ready ## the whole product on public data sets, where BATC
 bench-public: .venv/.ready ## trees, deviations and both on IndPenSim in repeated folds, where BATCHGUARD_REAL_DATA names it
 	$(BIN)/python -m benchmarks.bench_public
 
-bench-model: .venv/.ready ## the predictor on three simulated plants, against their truth: half an hour
+bench-model: .venv/.ready ## the predictor on six simulated plants, against their truth: two hours
 	$(BIN)/python -m benchmarks.bench_model
 
 bench-forest: .venv/.ready ## our forest beside LightGBM on the same rows: seconds

@@ -1,9 +1,9 @@
-"""The predictor on the simulated plant, where the truth is known: everything it claims, on three plants.
+"""The predictor on the simulated plant, where the truth is known: everything it claims, on six plants.
 
-Run: python -m benchmarks.bench_model [--seeds 1 2 3] [--folder DIR] [--quick] [--docs]
+Run: python -m benchmarks.bench_model [--seeds 101 102] [--folder DIR] [--quick] [--docs]
 
-Simulated figures verify the software; they validate no model. The seeds 1, 2 and 3 are for this benchmark alone: whoever changes
-the predictor looks at others. The exit code is 1 where the predictor finds more failures before harvest than can be seen, or
+Simulated figures verify the software; they validate no model. The seeds 130 to 135 are for this benchmark alone: whoever changes
+the predictor looks at 101 to 120, which are printed and recorded nowhere. The exit code is 1 where the predictor finds more failures before harvest than can be seen, or
 where a planted leak is not caught.
 """
 
@@ -27,7 +27,7 @@ from benchmarks.record import RESULTS, write
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs" / "results.md"
 NAME = "model"
-SEEDS = (1, 2, 3)
+SEEDS = (130, 131, 132, 133, 134, 135)
 BEGIN, END = "<!-- model: begin -->", "<!-- model: end -->"
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}  # LightGBM is told apart
 
@@ -52,7 +52,7 @@ def main() -> None:
         ]
     figures = together(found)
     print(tables({"figures": figures, "date": "", "commit": "", "machine": ""}))
-    if not args.quick:
+    if not args.quick and tuple(args.seeds) == SEEDS:
         print(write(NAME, figures))
         write_tables(DOCS, json.loads((RESULTS / f"{NAME}.json").read_text(encoding="utf-8")))
     leaks = too_good_to_be_true(found)

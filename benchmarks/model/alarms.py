@@ -17,8 +17,10 @@ from models.evaluation.trajectories import trajectories
 from models.predictor import Predictor
 
 SHARES = (0.05, 0.02)
-RECALL_BOUND = {0.05: 0.93, 0.02: 0.87}
-WARNED_BOUND = {0.05: 0.75, 0.02: 0.65}
+RECALL_BOUND = {0.05: 0.94, 0.02: 0.86}
+WARNED_BOUND = {0.05: 0.93, 0.02: 0.78}  # of what a noise-free observer could warn of
+FAST, FAST_BOUND = "M4", 0.8
+REALISED = (0.04, 0.065)  # of good batches, where 5 % were asked
 WIDE, STRICT = "Failures found: out of specification or stopped", "Failures found, strict: lost batches only"
 CEILING, CARRIED = "What can be seen at all", "Asked against realised"
 _SURE = 1.96
@@ -40,11 +42,12 @@ def found_at_shares(rows: pd.DataFrame, known: pd.DataFrame, section: str, *, bo
     every = recall_at_shares(arranged, SHARES, resamples=50)
     for share, row, all_of_them in zip(SHARES, mine.to_dict("records"), every.to_dict("records"), strict=True):
         at, n, n_failed = f"at {share:.0%}", int(row["n"]), int(row["n_failed"])
-        warned = f"a noise-free observer: {at_best:.3f}"
+        against = f"a noise-free observer: {at_best:.3f}"
         asked = (RECALL_BOUND[share], WARNED_BOUND[share]) if bounds else (None, None)
         out += [
             Measure(section, f"{at}, recall of observable failures", row["recall"], n=n, n_failed=n_failed, bound=asked[0]),
-            Measure(section, f"{at}, of these warned 48 h ahead", row["warned"], n=n, n_failed=n_failed, bound=asked[1], note=warned),
+            Measure(section, f"{at}, of these warned 48 h ahead", row["warned"], n=n, n_failed=n_failed, note=against),
+            Measure(section, f"{at}, warned 48 h ahead, of what a noise-free observer could warn of", row["warned"] / at_best, n=n, n_failed=n_failed, bound=asked[1]),
             Measure(section, f"{at}, median lead", row["median_lead_h"], "h", n=n, n_failed=int(row["n_caught"])),
             Measure(section, f"{at}, recall of all failures before harvest", all_of_them["recall"], n=int(all_of_them["n"]), n_failed=int(all_of_them["n_failed"])),
             Measure(section, f"{at}, realised share of good batches", row["good_alarmed"], n=int(row["n_good"]), n_failed=0),
@@ -94,10 +97,32 @@ def carried_over(rows: pd.DataFrame, predictor: Predictor) -> list[Measure]:
     out, t = [], predictor.thresholds
     for name, calls, asked in (("high", HIGH, t.alarm_budget), ("elevated", ELEVATED, t.watch_budget)):
         row = recall_at_threshold(as_alarms(rows, calls), CALLED, resamples=200)
-        out.append(
-            Measure(CARRIED, f"good batches ever {name}, {asked:.0%} asked", row["good_alarmed"], n=int(row["n_good"]), n_failed=0)
-        )  # fmt: skip
+        bounds = (
+            ((", at least", REALISED[0], "min"), (", at most", REALISED[1], "max"))
+            if name == "high"
+            else (("", None, "min"),)
+        )
+        out += [
+            Measure(CARRIED, f"good batches ever {name}, {asked:.0%} asked{words}", row["good_alarmed"], n=int(row["n_good"]), n_failed=0, bound=bound, side=side)
+            for words, bound, side in bounds
+        ]  # fmt: skip
     return out
+
+
+def fast_ones(rows: pd.DataFrame, known: pd.DataFrame) -> Measure:
+    """Fast contaminations alarmed at 5 %."""
+    arranged = trajectories(rows)
+    own = arranged.failed & np.isin(arranged.batch_id, list(known.index[known["observable"] & (known["mode"] == FAST)]))
+    hit = arranged.highest[own] > threshold_at_share(arranged, SHARES[0])
+    found = float(hit.mean()) if len(hit) else math.nan
+    return Measure(
+        WIDE,
+        f"at {SHARES[0]:.0%}, fast contaminations (M4) found",
+        found,
+        n=len(hit),
+        n_failed=len(hit),
+        bound=FAST_BOUND,
+    )
 
 
 def drifting_probes(rows: pd.DataFrame, known: pd.DataFrame) -> list[Measure]:

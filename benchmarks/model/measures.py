@@ -1,10 +1,9 @@
-"""Figures of one plant, and of several together: the median, with lowest and highest beside it."""
+"""Figures of one plant, and of several pooled, with lowest and highest beside them."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from statistics import median
 from typing import Any, TypedDict
 
 from benchmarks.record import figure
@@ -28,7 +27,7 @@ class Measure:
         unit: Of the value; "" for a share.
         n: Batches (or scores, where the name says so).
         n_failed: Failed batches among them.
-        bound: What is asked of the median.
+        bound: What is asked of the pooled figure.
         side: `min` or `max`.
         against: What it is compared with.
         note: What must be known beside it.
@@ -64,7 +63,11 @@ class Measure:
 
 
 def together(plants: list[list[Measure]]) -> list[dict[str, object]]:
-    """Figures over plants, in the order of the first one that has each; n and n_failed are summed."""
+    """Figures over plants, in the order of the first one that has each; n and n_failed are summed.
+
+    A pooled figure weighs each plant by its failed batches, by its batches where none failed, and all alike without a count:
+    a share of failures is that of all failures together.
+    """
     by_name: dict[tuple[str, str], list[Measure]] = {}
     for measures in plants:
         for m in measures:
@@ -84,11 +87,17 @@ def _together(found: list[Measure], n_plants: int) -> dict[str, object]:
     if len(values) < n_plants:
         notes.append("on one plant only" if len(values) == 1 else f"on {len(values)} of {n_plants} plants only")
     made = figure(
-        head.name, median(values), head.unit, low=min(values), high=max(values), n=_sum([m.n for m in found]),
+        head.name, _pooled(found), head.unit, low=min(values), high=max(values), n=_sum([m.n for m in found]),
         n_failed=_sum([m.n_failed for m in found]), bound=head.bound, side=head.side, against=head.against,
         note="; ".join(note for note in notes if note),
     )  # fmt: skip
     return made | {"section": head.section, "by_plant": [None if math.isnan(m.value) else m.value for m in found]}
+
+
+def _pooled(found: list[Measure]) -> float:
+    known = [m for m in found if not math.isnan(m.value)]
+    weights = [m.n_failed or m.n or 1 for m in known]
+    return sum(w * m.value for w, m in zip(weights, known, strict=True)) / sum(weights)
 
 
 def _sum(counts: list[int | None]) -> int | None:

@@ -72,7 +72,7 @@ def calibrated(rows: pd.DataFrame) -> list[Measure]:
     for row in calibration_by_band(rows, resamples=_RESAMPLES).to_dict("records"):
         counts = Counts(n=int(row["n_batches"]), n_failed=int(row["n_failed"]))
         out.append(
-            Measure(CALIBRATED, f"{row['band']}, ECE above the sampling floor", row["ece"] - row["ece_floor"], **counts, bound=0.02,
+            Measure(CALIBRATED, f"{row['band']}, ECE above the sampling floor", row["ece"] - row["ece_floor"], **counts, bound=0.01,
                     side="max", note=f"ECE {row['ece']:.3f}, floor {row['ece_floor']:.3f}, stated {row['stated']:.3f}, came {row['base_rate']:.3f}"))  # fmt: skip
         out += [_line(str(row["band"]), row, name, counts) for name in ("slope", "intercept")]
     return out
@@ -111,10 +111,8 @@ def called(rows: pd.DataFrame) -> list[Measure]:
         Measure(CALLS, f"no call yet at day 7: {row['cause']}", row["share"], **counts)
         for row in no_call_causes(at).to_dict("records")
     ]
-    out += [
-        Measure(CALLS, f"support at day 7 {kind}", float((at["support"] == kind).mean()), **counts)
-        for kind in ("limited", "none")
-    ]
+    weak = float((at["support"] != "sufficient").mean())
+    out.append(Measure(CALLS, "limited or no support at day 7", weak, **counts, bound=0.05, side="max"))
     out += [
         Measure(CALLS, f"support at day 7 {row['support']}, first cause: {row['cause']}", row["share"], **counts)
         for row in support_causes(at).to_dict("records")

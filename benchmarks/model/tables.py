@@ -28,7 +28,7 @@ def _section(title: str, figures: list[Figure]) -> str:
 
 def _list(figures: Iterable[Figure]) -> list[str]:
     head = [
-        "| figure | median | lowest to highest | failed of batches | bound | beside it |",
+        "| figure | pooled | lowest to highest | failed of batches | bound | beside it |",
         "|---|---|---|---|---|---|",
     ]
     return head + [
