@@ -21,13 +21,13 @@ from models.cohort.encode import Encoder
 from models.cohort.table import between_checkpoints
 from models.folder import as_json, manifest_of, read_files, write_files
 from models.learners.applicability.model import Applicability
+from models.learners.bag import Forests
 from models.learners.blend import Blend
 from models.learners.calibrate import Calibration
 from models.learners.candidates import Choice
 from models.learners.conformal import Conformal
 from models.learners.evidence import Evidence, Seen
 from models.learners.failure_modes import ModeModel
-from models.learners.forest import Forest
 from models.learners.sensors import SensorChecks
 from models.learners.subgroup_offsets import SubgroupOffsets
 from models.learners.trees import Learner
@@ -42,7 +42,8 @@ class Predictor:
     """Everything needed to score a snapshot, to say how sure the score is, and why.
 
     Attributes:
-        model_texts: A bag of small models over `inputs`, LightGBM's own text format; their raw log-odds are averaged.
+        model_texts: A bag of small models over `inputs`, LightGBM's own text format, stage by stage; the raw log-odds of a
+            stage's members are averaged.
         inputs: Columns the trees see: features, and columns of the evidence.
         encoder: Snapshot to matrix.
         sensors: Finds sensors at fault, whose features are hidden.
@@ -61,6 +62,7 @@ class Predictor:
         process_version: Version of that process definition.
         training_sha256: Digest of the rows it was trained on.
         test_sha256: Digest of the sealed test set it has not seen.
+        from_h: Hour from which the models of each stage score (`models.learners.bag.Forests`).
         usual_ages: Per parameter and checkpoint (as text), the age in hours that 95 % of the training rows stay below.
         choice: Of the learner, with its figures; None: the layers.
     """
@@ -85,12 +87,13 @@ class Predictor:
     test_sha256: str
     usual_ages: dict[str, dict[str, float]]
     offsets: SubgroupOffsets = field(default_factory=SubgroupOffsets)
+    from_h: tuple[float, ...] = (0.0,)
     choice: Choice | None = None
 
     @cached_property
-    def forest(self) -> Forest:
+    def forests(self) -> Forests:
         """The trees of the whole bag."""
-        return Forest.of(self.model_texts)
+        return Forests.of(self.model_texts, self.from_h)
 
     @property
     def learner(self) -> Learner:
@@ -113,7 +116,7 @@ class Predictor:
         believed, faulty = self.hidden(X, checkpoint_h)
         seen = self.evidence.of(believed, checkpoint_h)
         inputs = self._inputs(believed, seen)
-        raw = self.forest.log_odds(inputs)
+        raw = self.forests.log_odds(inputs, checkpoint_h)
         numbers = seen.columns[:, self._ranking]
         blended = self.blend.log_odds(raw.mean(axis=1), numbers)
         why = self._why(believed, seen, inputs, numbers, checkpoint_h) if contributions else None
@@ -162,8 +165,9 @@ class Predictor:
 
     def base_log_odds(self, checkpoint_h: np.ndarray) -> np.ndarray:
         """Calibrated log-odds at hours since the start of a batch of which only that is known."""
-        raw = self.blend.intercept + self.blend.trees_slope * float(self.forest.base.mean())
-        return self.calibration.log_odds(np.full(np.shape(checkpoint_h), raw), np.asarray(checkpoint_h, float))
+        hours = np.asarray(checkpoint_h, float)
+        raw = self.blend.intercept + self.blend.trees_slope * self.forests.base(hours)
+        return self.calibration.log_odds(raw, hours)
 
     def mode_probabilities(self, assessment: Assessment, checkpoint_h: np.ndarray) -> dict[str, np.ndarray]:
         """Probability of a failure in each mode that has a model, shape (n,) each."""
@@ -217,6 +221,7 @@ class Predictor:
             training_sha256=head["training_sha256"],
             test_sha256=head["test_sha256"],
             usual_ages=head["usual_ages"],
+            from_h=tuple(head.get("from_h", (0.0,))),
             offsets=SubgroupOffsets.from_json(head.get("offsets", {})),
             choice=Choice.from_json(head["choice"]) if "choice" in head else None,
         )
@@ -257,7 +262,7 @@ class Predictor:
         self, X: np.ndarray, seen: Seen, inputs: np.ndarray, numbers: np.ndarray, checkpoint_h: np.ndarray
     ) -> np.ndarray:
         """Contributions of every column of the matrix to the calibrated log-odds, shape (n, k)."""
-        trees = self.blend.trees_slope * self.forest.contributions(inputs)
+        trees = self.blend.trees_slope * self.forests.contributions(inputs, checkpoint_h)
         plain, evidence = self._input_places
         of_evidence = np.zeros_like(seen.columns)
         of_evidence[:, evidence[evidence >= 0]] = trees[:, evidence >= 0]
@@ -292,6 +297,8 @@ class Predictor:
         }
         if self.offsets.offsets:  # a predictor without any keeps the bytes of one made before there were offsets
             head["offsets"] = self.offsets.to_json()
+        if len(self.from_h) > 1:
+            head["from_h"] = list(self.from_h)
         if self.choice is not None:
             head["choice"] = self.choice.to_json()
         texts = {f"model.{i}.txt": text.encode() for i, text in enumerate(self.model_texts)}

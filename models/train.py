@@ -20,14 +20,15 @@ from models.cohort.table import TrainingTable, before_the_label, end_of_batches,
 from models.evaluation.bands import equal_bands
 from models.learners.applicability.columns import DomainPlan
 from models.learners.applicability.fit import fit_applicability
+from models.learners.bag import fit_bag, stages_of
 from models.learners.boundary import fit_boundary
 from models.learners.conformal import fit_conformal
 from models.learners.evidence import version_codes, versions_of
 from models.learners.failure_modes import modes_before
 from models.learners.join import FastRows
 from models.learners.residuals import Residuals, fit_residuals, level_columns
-from models.learners.stack import ModesAt, bins_of, fit_bag, fit_layers, fit_modes, forward
-from models.learners.trees import Plan, Progress, Tuned, portable_text
+from models.learners.stack import ModesAt, bins_of, fit_layers, fit_modes, forward
+from models.learners.trees import Plan, Progress, Tuned
 from models.predictor import Predictor, usual_ages
 from models.scoring.alignment import FeatureAligner
 from models.scoring.call import Thresholds, fit_thresholds
@@ -122,25 +123,25 @@ def train(
     residuals, fast = None, None
     if layered := plan.learner == "layers" or (plan.learner == "auto" and bool(process.quality_attribute)):
         residuals, fast = _residuals(process, table, rows if course is None else before_the_label(course, log), failed)
-    asked = plan
+    y, asked, from_h = table.rows["batch_id"].map(failed).to_numpy(bool), plan, ()
     for learner in dict.fromkeys(("layers", asked.learner) if layered else (asked.learner,)):
         plan = replace(asked, learner=learner)
+        from_h = stages_of(table.rows["checkpoint_h"].to_numpy(float), y, apart=learner != "layers")
         folded = forward(
             process, table, entries, past, folds, observations, plan,
-            n_failed=int(failed.sum()), progress=progress, fast=fast,
+            n_failed=int(failed.sum()), progress=progress, fast=fast, from_h=from_h,
         )  # fmt: skip
         if learner == "layers" and folded.forecast:  # without forecasts the layers have little to stand on
             break
     settings, everything = folded.tuned.settings, np.arange(len(table.rows))
     # blend and calibration were not fitted with forecasts where no fold could make them
     tried = observations if folded.forecast else None
-    expected = residuals if folded.fast is not None else None
+    expected = residuals if folded.scores.fast is not None else None
     layers = fit_layers(
         process, table, entries, everything, everything[:0], failed, tried, seal.cut, plan.learner, expected
     )
-    y = table.rows["batch_id"].map(failed).to_numpy(bool)
     bins = bins_of(layers, plan)
-    bag = fit_bag(bins, bins.rows(everything, y), settings, plan.members)
+    bag = fit_bag(bins, everything, y, settings, plan.members, from_h)
     ends = end_of_batches(batches, log, process)
     out_of_fold = folded.out_of_fold.merge(ends, on="batch_id", how="left")
     modes, few = fit_modes(
@@ -150,7 +151,8 @@ def train(
     edges, batch_id = equal_bands(out_of_fold["checkpoint_h"]), out_of_fold["batch_id"].to_numpy(str)
     stated = process.decision.missed_failures
     predictor = Predictor(
-        model_texts=tuple(portable_text(booster) for booster in bag),
+        model_texts=bag.texts,
+        from_h=from_h,
         inputs=layers.inputs.encoder.columns,
         encoder=table.encoder,
         sensors=layers.sensors,
@@ -159,7 +161,7 @@ def train(
         calibration=folded.calibration,
         sets=fit_conformal(log_odds, happened, hours, edges, batch_id),
         decision_sets=fit_conformal(log_odds, happened, hours, edges, batch_id, error_failed=stated),
-        thresholds=_thresholds(process, folded.fast, out_of_fold, ends),
+        thresholds=_thresholds(process, folded.scores.fast, out_of_fold, ends),
         modes=modes,
         few_cases=few,
         applicability=None,
@@ -169,7 +171,7 @@ def train(
         training_sha256=training_digest(table, y),
         test_sha256=seal.sha256,
         usual_ages=usual_ages(rows, features),
-        choice=folded.choice,
+        choice=folded.scores.choice,
     )
     later = rows.iloc[:0] if between is None else before_the_label(between, log)
     predictor = _with_domain(process, predictor, rows, later[later["batch_id"].isin(failed.index)], features, failed)

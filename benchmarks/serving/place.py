@@ -76,7 +76,7 @@ def make_place(root: Path) -> Place:
     parameters = {"objective": "binary", "num_leaves": 31, "min_data_in_leaf": 5, "num_threads": 1, "verbose": -1,
                   "deterministic": True, "force_row_wise": True, "learning_rate": 0.02}  # fmt: skip
     booster = lgb.train(parameters, lgb.Dataset(seen.inputs, rng.random(len(frame)) < 0.3), 500)
-    predictor = replace(small, model_texts=(booster.model_to_string(),))
+    predictor = replace(small, model_texts=(booster.model_to_string(),), from_h=(0.0,))
     place = Place(root, booster, seen.inputs[-1:])
     release(place, predictor, words, "1")
     started_us = now_us() - HOURS * HOUR_US

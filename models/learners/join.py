@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from models.learners.blend import Blend, fit_stack, stacked
-from models.learners.calibrate import Calibration, fit_calibration
+from models.learners.blend import TREES_ALONE, Blend, fit_stack, stacked
+from models.learners.calibrate import Calibration, as_stated, fit_calibration
+from models.learners.candidates import Choice, blend_of, choose
 from models.learners.fast_head import fit_fast_head, pays, with_head
+from models.learners.trees import Learner
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +41,19 @@ class OutOfFold:
     Attributes:
         raw: Log-odds, shape (n,).
         calibration: Fitted on them.
-        join: What they were put together by; None: trees alone.
-        fast: `batch_id`, `checkpoint_h`, `as_of`, `failed`, `log_odds` (calibrated) every few hours; None without a head.
+        join: What layers were put together by; None: there are none.
+        fast: `batch_id`, `checkpoint_h`, `as_of`, `failed`, `log_odds` (calibrated) every few hours, the slow score being
+            that of the newest checkpoint; None without a head.
+        alone: The blend where there are no layers: trees, or the largest deviation.
+        choice: Which of the two, and why; None: the layers.
     """
 
     raw: np.ndarray
     calibration: Calibration
     join: Join | None = None
     fast: pd.DataFrame | None = None
+    alone: Blend = TREES_ALONE
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +98,20 @@ def joined(scored: pd.DataFrame, fast: FastRows | None, *, n_failed: int) -> Out
     whole = rows["raw"].to_numpy(float) + head[0] + columns @ head[1:]
     log_odds = calibration.log_odds(whole, rows["checkpoint_h"].to_numpy(float))
     return OutOfFold(raw, calibration, Join(stack, fast.names, head), rows.assign(log_odds=log_odds))
+
+
+def chosen(scored: pd.DataFrame, asked: Learner) -> OutOfFold:
+    """Trees as they are, or the largest deviation with an intercept and a slope of its own.
+
+    Args:
+        scored: `batch_id`, `checkpoint_h`, `failed`, `weight`, `trees`, `deviation` of the predicted rows.
+        asked: By the policy: `auto` chooses.
+    """
+    trees, far, weight = (scored[name].to_numpy(float) for name in ("trees", "deviation", "weight"))
+    choice = choose(scored, asked)
+    alone = blend_of(choice.learner, far[:, None], scored["failed"].to_numpy(bool), weight)
+    raw = alone.log_odds(trees, far[:, None])
+    return OutOfFold(raw, as_stated(raw, weight), alone=alone, choice=choice)
 
 
 def newest_before(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:

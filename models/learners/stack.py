@@ -21,14 +21,14 @@ from features.series import PREVIOUS
 from models.cohort.encode import Encoder
 from models.cohort.folds import Fold
 from models.cohort.table import TrainingTable
-from models.learners.blend import TREES_ALONE, Blend, fit_linear
-from models.learners.calibrate import Calibration, as_stated, fit_calibration
-from models.learners.candidates import Choice, blend_of, choose
+from models.learners.bag import fit_bag
+from models.learners.blend import Blend, fit_linear
+from models.learners.calibrate import Calibration, fit_calibration
 from models.learners.deviations import LARGEST
 from models.learners.evidence import Evidence, fit_evidence, numeric_frame
 from models.learners.failure_modes import ModeModel, enough_cases
 from models.learners.forecasts import final_results
-from models.learners.join import FastRows, Join, joined
+from models.learners.join import FastRows, OutOfFold, chosen, joined
 from models.learners.residuals import Residuals
 from models.learners.sensor_limits import KIND_OF
 from models.learners.sensors import SensorChecks, fit_sensor_checks
@@ -49,7 +49,7 @@ from models.learners.trees import (
 )
 
 if TYPE_CHECKING:
-    import lightgbm as lgb
+    pass
 
 ModesAt = Callable[[pd.Timestamp], pd.DataFrame]  # pairs `batch_id`, `mode` as known at a time
 ELAPSED = "progress.now.elapsed_h"
@@ -101,29 +101,25 @@ class Forward:
         blocks: The folds, ready to train on: for further questions.
         out_of_fold: `batch_id`, `checkpoint_h`, `as_of`, `weight`, `fold`, `failed`, `raw` (log-odds of the blend),
             `log_odds` (calibrated), `failure_probability`.
-        calibration: Fitted on these rows.
-        join: How linear score, trees and residuals are put together; None: trees alone.
-        fast: `batch_id`, `checkpoint_h`, `as_of`, `failed`, `log_odds` (calibrated) every few hours, the slow score being
-            that of the newest checkpoint; None without a fast head.
+        scores: What the parts of these scores were put together by.
         forecast: Whether any fold could forecast release attributes.
-        alone: What takes the place of linear score, trees and residuals where there are no layers.
-        choice: Trees or deviations, and why; None: the layers.
     """
 
     tuned: Tuned
     blocks: tuple[Block, ...]
     out_of_fold: pd.DataFrame
-    calibration: Calibration
-    join: Join | None = None
-    fast: pd.DataFrame | None = None
+    scores: OutOfFold
+    forecast: bool
 
-    forecast: bool = False
-    alone: Blend = TREES_ALONE
-    choice: Choice | None = None
+    @property
+    def calibration(self) -> Calibration:
+        """Fitted on the rows."""
+        return self.scores.calibration
 
     def blend(self, made: Layers) -> Blend:
         """The blend of the final layers."""
-        return self.alone if self.join is None or made.linear is None else self.join.blend(made.linear)
+        join = self.scores.join
+        return self.scores.alone if join is None or made.linear is None else join.blend(made.linear)
 
 
 def fit_layers(
@@ -215,6 +211,7 @@ def forward(
     n_failed: int,
     progress: Progress | None = None,
     fast: FastRows | None = None,
+    from_h: tuple[float, ...] = (0.0,),
 ) -> Forward:
     """Tune on forward folds, predict each, and fit blend and calibration on these predictions.
 
@@ -229,6 +226,7 @@ def forward(
         n_failed: Failed batches that the final trees will learn from.
         progress: Called after every step.
         fast: Residuals of the sensors every few hours; None: no head.
+        from_h: Stages with trees of their own (`models.learners.bag`).
     """
     layers, blocks = [], []
     for done, fold in enumerate(folds, start=1):
@@ -242,53 +240,37 @@ def forward(
         if progress:
             progress("forward folds", done, len(folds))
     tuned = tune(blocks, plan, progress=progress) if plan.learner == "layers" else Tuned(PLAIN, pd.DataFrame())
+    scored = _predicted(layers, blocks, tuned.settings, plan, from_h)
+    found = joined(scored, fast, n_failed=n_failed) if plan.learner == "layers" else chosen(scored, plan.learner)
+    log_odds = found.calibration.log_odds(found.raw, scored["checkpoint_h"].to_numpy(float))
+    scored = scored.drop(columns=["trees", "linear", "deviation"]).assign(
+        raw=found.raw, log_odds=log_odds, failure_probability=expit(log_odds)
+    )
+    return Forward(tuned, tuple(blocks), scored, found, any(made.evidence.forecasts for made in layers))
+
+
+def _predicted(
+    layers: Sequence[Layers], blocks: Sequence[Block], settings: Settings, plan: Plan, from_h: tuple[float, ...]
+) -> pd.DataFrame:
+    """Predicted rows of all folds with `fold`, `failed`, and what the trees, the linear score and the deviations say of each."""
     parts = []
     for made, block in zip(layers, blocks, strict=True):
-        data = block.bins.rows(block.train, block.train_failed)
-        raw = bag_log_odds(fit_bag(block.bins, data, tuned.settings, plan.fold_members), block)
+        bag = fit_bag(block.bins, block.train, block.train_failed, settings, plan.fold_members, from_h)
         rows = made.inputs.rows.iloc[block.validation]
-        linear = 0.0 if made.start is None else made.start[block.validation]
-        parts.append(rows.assign(fold=block.name, failed=block.validation_failed, trees=raw, linear=linear))
-    scored = pd.concat(parts, ignore_index=True)
-    hours, (failed, weight) = (
-        scored["checkpoint_h"].to_numpy(float),
-        (scored[n].to_numpy() for n in ("failed", "weight")),
-    )
-    join, course, alone, choice = None, None, TREES_ALONE, None
-    if plan.learner == "layers":
-        scores = joined(scored, fast, n_failed=n_failed)
-        raw, calibration, join, course = scores.raw, scores.calibration, scores.join, scores.fast
-    else:
-        deviation = np.concatenate(
-            [made.deviation(block.validation) for made, block in zip(layers, blocks, strict=True)]
-        )
-        choice = choose(scored.assign(deviation=deviation), plan.learner)
-        alone = blend_of(choice.learner, deviation[:, None], failed, weight)
-        raw = alone.log_odds(scored["trees"].to_numpy(float), deviation[:, None])
-        calibration = as_stated(raw, weight)
-    log_odds = calibration.log_odds(raw, hours)
-    scored = scored.drop(columns=["trees", "linear"]).assign(
-        raw=raw, log_odds=log_odds, failure_probability=expit(log_odds)
-    )
-    forecast = any(made.evidence.forecasts for made in layers)
-    return Forward(tuned, tuple(blocks), scored, calibration, join, course, forecast, alone, choice)
+        trees = bag.log_odds(made.inputs.X[block.validation], rows["checkpoint_h"].to_numpy(float))
+        said = {
+            "trees": trees,
+            "linear": 0.0 if made.start is None else made.start[block.validation],
+            "deviation": made.deviation(block.validation),
+        }
+        parts.append(rows.assign(fold=block.name, failed=block.validation_failed, **said))
+    return pd.concat(parts, ignore_index=True)
 
 
 def bins_of(made: Layers, plan: Plan) -> Bins:
     """The inputs of the trees, binned once."""
     bins = BINS if plan.learner == "layers" else PLAIN_BINS
     return Bins(made.inputs, plan, max_bin=bins, start=made.start)
-
-
-def fit_bag(bins: Bins, data: lgb.Dataset, settings: Settings, members: int) -> list[lgb.Booster]:
-    """The members of the bag: the same rows and settings, seeds one after the other."""
-    return [bins.fit(data, settings, seed=bins.plan.seed + i)[0] for i in range(members)]
-
-
-def bag_log_odds(bag: Sequence[lgb.Booster], block: Block) -> np.ndarray:
-    """Mean raw log-odds of the validated rows of a block."""
-    X = block.bins.table.X[block.validation]
-    return np.mean([booster.predict(X, raw_score=True, num_threads=1) for booster in bag], axis=0)
 
 
 def fit_modes(
@@ -336,7 +318,8 @@ def _calibrate_mode(mode: str, forward: Forward, modes: ModesAt, cases: pd.Serie
         booster, _ = alone.fit(alone.rows(block.train, was_case), forward.tuned.settings)
         seen = rows.iloc[block.validation]
         hit, hours = seen["batch_id"].isin(cases).to_numpy(), seen["checkpoint_h"].to_numpy(float)
-        parts.append((bag_log_odds([booster], block), hit, seen["weight"].to_numpy(), hours))
+        raw = booster.predict(block.bins.table.X[block.validation], raw_score=True, num_threads=1)
+        parts.append((np.asarray(raw), hit, seen["weight"].to_numpy(), hours))
     if not any(hit.any() for _, hit, *_ in parts):
         return None
     return fit_calibration(*(np.concatenate(part) for part in zip(*parts, strict=True)))

@@ -153,10 +153,10 @@ class Bins:
             free_raw_data=False,
         ).construct()
 
-    def rows(self, places: np.ndarray, failed: np.ndarray) -> lgb.Dataset:
-        """Some rows, ascending, with their outcomes; they share the bins."""
+    def rows(self, places: np.ndarray, failed: np.ndarray, *, times: float = 1) -> lgb.Dataset:
+        """Some rows, ascending, with their outcomes and `times` their weight; they share the bins."""
         data = self._data.subset(places.tolist()).construct()
-        weight = self.table.rows["weight"].to_numpy()[places]
+        weight = self.table.rows["weight"].to_numpy()[places] * times
         data = data.set_label(failed.astype(float)).set_weight(weight)
         return data if self.start is None else data.set_init_score(self.start[places])
 

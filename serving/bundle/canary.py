@@ -99,13 +99,17 @@ def _equals_lightgbm(predictor: Predictor) -> bool:
     rng = np.random.default_rng(20261124)
     inputs = rng.normal(size=(_ROWS, len(predictor.inputs))) * np.geomspace(0.01, 1000, _ROWS)[:, None]
     inputs[rng.random(inputs.shape) < 0.2] = np.nan
-    boosters = [lgb.Booster(model_str=text) for text in predictor.model_texts]
-    raw = np.array([booster.predict(inputs, raw_score=True, num_threads=1) for booster in boosters]).T
-    shap = np.mean([booster.predict(inputs, pred_contrib=True, num_threads=1) for booster in boosters], axis=0)
-    found = predictor.forest.contributions(inputs)
-    return bool(
-        (predictor.forest.log_odds(inputs) == raw).all() and np.allclose(found, shap[:, :-1], rtol=0, atol=1e-9)
-    )
+    forests = predictor.forests
+    texts = iter(predictor.model_texts)
+    for hours, forest in zip(forests.from_h, forests.of_stage, strict=True):
+        boosters = [lgb.Booster(model_str=next(texts)) for _ in forest.base]
+        raw = np.array([booster.predict(inputs, raw_score=True, num_threads=1) for booster in boosters]).T
+        shap = np.mean([booster.predict(inputs, pred_contrib=True, num_threads=1) for booster in boosters], axis=0)
+        at = np.full(len(inputs), hours)
+        same = (forests.log_odds(inputs, at) == raw).all()
+        if not same or not np.allclose(forests.contributions(inputs, at), shap[:, :-1], rtol=0, atol=1e-9):
+            return False
+    return True
 
 
 if __name__ == "__main__":

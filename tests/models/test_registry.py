@@ -91,7 +91,7 @@ def test_mlflow_loads_the_logged_trees_as_a_booster(filled, model, trained, plan
     hours = plant.snapshots["checkpoint_h"].to_numpy()
     X = trained.predictor.assess(trained.predictor.encoder.encode(plant.snapshots), hours).inputs
     raw = booster.predict(X, raw_score=True)
-    np.testing.assert_array_equal(raw, trained.predictor.forest.log_odds(X)[:, 0])
+    np.testing.assert_array_equal(raw, trained.predictor.forests.of_stage[0].log_odds(X)[:, 0])
     signature = mlflow.models.get_model_info(f"models:/{model.name}/{model.version}").signature
     assert signature.inputs.input_names() == list(trained.predictor.inputs)
 

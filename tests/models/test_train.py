@@ -252,7 +252,8 @@ def test_trees_alone_see_features_only_and_are_not_tuned(trees) -> None:
     assert "force_kn.since_start.mean" in predictor.inputs
     assert predictor.evidence.forecasts is None
     assert predictor.blend == TREES_ALONE
-    assert len(predictor.model_texts) == 2
+    assert predictor.from_h == (0.0, 12.0, 24.0)  # each checkpoint has two models of its own
+    assert len(predictor.model_texts) == 6
     assert all("num_leaves=8" not in text for text in predictor.model_texts)
 
 
@@ -300,7 +301,7 @@ def test_the_learner_and_its_figures_are_kept_with_the_predictor(trees, deviatio
 
 
 def test_failures_weigh_as_they_come_for_trees_alone(trees, foreseen_plant) -> None:
-    assert "[min_data_in_leaf: 20]" in trees.predictor.model_texts[0]
+    assert "[min_data_in_leaf: 5]" in trees.predictor.model_texts[0]
     assert "[max_bin: 255]" in trees.predictor.model_texts[0]
     again = foresee(foreseen_plant, plan=replace(TREES, trials=9, most_rounds=3))
     assert again.predictor.sha256 == trees.predictor.sha256  # nothing is searched

@@ -197,7 +197,7 @@ def _shelf(place: Place) -> Shelf:
     first = store.read(store.pointed(), trusted_keys(place.data_dir / "keys"))
     predictor, words = load_predictor(first), first.vocabulary
     text = lgb.Booster(model_str=predictor.model_texts[0]).model_to_string(num_iteration=400)
-    other = replace(predictor, model_texts=(text,))
+    other = replace(predictor, model_texts=(text,), from_h=(0.0,))
     made = [first.sha256, *(release(place, p, words, v) for p, v in ((predictor, "2"), (other, "3"), (predictor, "4")))]
     foreign = _foreign(place, first)
     shutil.copytree(place.bundles, kept, ignore=shutil.ignore_patterns("current", "accepted.json"))
