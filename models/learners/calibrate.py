@@ -15,9 +15,8 @@ from scipy.special import expit
 
 from models.persistence import Persistent
 
-PRIOR_FAILURES = 5.0  # how many failures it takes to outweigh the prior: a slope of 1, a band like all bands
+PRIOR_FAILURES = 5.0  # how many failures it takes to outweigh the prior: a slope of 1, a band like all bands, no shift
 _BANDS = 4
-SHIFT_FAILURES = 20.0  # about how many failures move a shift half way to what they ask for
 _LEVEL_PRECISION = 0.25  # of the level of scores that nothing was observed of
 _FARTHEST = 1e5  # beyond any shift that the precision allows
 _INTERVAL_Z = 1.645  # 90 % of a normal distribution
@@ -105,10 +104,10 @@ def fit_intercept(raw: np.ndarray, failed: np.ndarray, weight: np.ndarray) -> Ca
     from scipy.optimize import brentq
 
     def excess(shift: float) -> float:
-        return float(weight @ (expit(raw + shift) - failed)) + SHIFT_FAILURES * shift
+        return float(weight @ (expit(raw + shift) - failed)) + PRIOR_FAILURES * shift
 
     shift = float(brentq(excess, -_FARTHEST, _FARTHEST, xtol=1e-9))
-    return Calibration((0.0,), (shift,), (1.0,), ((_level_variance(raw + shift, weight, SHIFT_FAILURES), 0.0, 0.0),))
+    return Calibration((0.0,), (shift,), (1.0,), ((_level_variance(raw + shift, weight, PRIOR_FAILURES), 0.0, 0.0),))
 
 
 def as_stated(raw: np.ndarray, weight: np.ndarray) -> Calibration:

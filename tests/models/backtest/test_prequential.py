@@ -10,7 +10,7 @@ from scipy.special import expit
 from features.process import ProcessDefinition
 from models.backtest.fits import Fit, Fits
 from models.backtest.prequential import budget_threshold, finished, newest_weigh_most, widened
-from models.learners.calibrate import SHIFT_FAILURES
+from models.learners.calibrate import PRIOR_FAILURES
 from models.learners.subgroup_offsets import SubgroupOffsets
 from models.policy import Policy
 from tests.models.backtest.lived import POLICY
@@ -30,7 +30,8 @@ def good(*scored: tuple[float, float]) -> pd.DataFrame:
 
 @pytest.mark.parametrize(
     ("share", "threshold"),
-    [(0.0, 0.9), (0.09, 0.9), (0.1, 0.8), (0.29, 0.8), (0.3, 0.4), (0.6, 0.2), (0.99, 0.2), (1.0, 0.2)],
+    # of 10 and the next batch's 1: 2 of 11 above .8, 4 of 11 above .4, 7 of 11 above .2
+    [(0.0, 0.9), (0.18, 0.9), (0.182, 0.8), (0.36, 0.8), (0.37, 0.4), (0.63, 0.4), (0.64, 0.2), (1.0, 0.2)],
 )
 def test_a_budget_is_spent_by_weight_worked_by_hand(share, threshold) -> None:
     assert budget_threshold(good((0.2, 4), (0.9, 1), (0.4, 3), (0.8, 2)), share) == threshold
@@ -39,8 +40,8 @@ def test_a_budget_is_spent_by_weight_worked_by_hand(share, threshold) -> None:
 def test_a_batch_counts_once_by_its_highest_score() -> None:
     rows = good((0.2, 1), (0.6, 1))
     more = pd.concat([rows, rows.head(1).assign(p=0.7), rows.head(1).assign(p=0.1)], ignore_index=True)
-    assert budget_threshold(more, 0.5) == 0.6
-    assert budget_threshold(more, 0.4) == 0.7
+    assert budget_threshold(more, 0.7) == 0.6  # 2 of 3 are above it
+    assert budget_threshold(more, 0.6) == 0.7
 
 
 def test_without_good_batches_nothing_exceeds_the_threshold() -> None:
@@ -56,9 +57,9 @@ def test_without_good_batches_nothing_exceeds_the_threshold() -> None:
 def test_thresholds_spend_no_more_than_the_share_and_a_lower_one_would(scored, share) -> None:
     threshold = budget_threshold(good(*scored), share)
     p, weight = np.array(scored).T
-    assert weight[p > threshold].sum() <= (share + 1e-8) * weight.sum()
-    at_most = weight[p >= threshold].sum()  # what the next lower threshold spends
-    assert at_most > share * weight.sum() or threshold == p.min()
+    spent, at_most = (weight[above].sum() + 1 for above in (p > threshold, p >= threshold))  # at it, and just below it
+    assert spent <= (share + 1e-8) * (weight.sum() + 1) or threshold == p.max()
+    assert at_most > share * (weight.sum() + 1) or threshold == p.min()
 
 
 def test_a_batch_weighs_half_of_one_that_became_known_a_half_life_later() -> None:
@@ -99,7 +100,7 @@ def test_the_stated_failures_move_towards_the_observed_ones_as_far_as_these_are_
     shift = made.calibration.intercepts[0] - fit.predictor.calibration.intercepts[0]
     each = 1 / rows.groupby("batch_id")["batch_id"].transform("size").to_numpy()
     stated = each @ expit(rows["log_odds"].to_numpy() + shift)
-    assert stated == pytest.approx(each @ rows["failed"].to_numpy(float) - SHIFT_FAILURES * shift, abs=1e-6)
+    assert stated == pytest.approx(each @ rows["failed"].to_numpy(float) - PRIOR_FAILURES * shift, abs=1e-6)
     assert made.calibration.slopes == fit.predictor.calibration.slopes
 
 

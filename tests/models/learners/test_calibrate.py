@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
-from models.learners.calibrate import SHIFT_FAILURES, Calibration, as_stated, fit_calibration, fit_intercept
+from models.learners.calibrate import PRIOR_FAILURES, Calibration, as_stated, fit_calibration, fit_intercept
 
 STEP = Calibration((0.0, 10.0), (-1.0, 1.0), (0.5, 1.0), ((0.04, 0.0, 0.01), (0.04, 0.0, 0.01)))
 
@@ -108,18 +108,18 @@ def test_a_shift_of_many_failures_makes_the_stated_ones_as_many_as_the_observed_
 def test_a_shift_of_few_failures_is_pulled_to_nothing_worked_by_hand() -> None:
     found = fit_intercept(np.zeros(4), np.array([True, True, True, False]), np.ones(4))
     (shift,) = found.intercepts
-    # three of four failed where two were stated: 4 p(s) - 3 + 20 s = 0, and p(s) is 1/2 + s/4 for small s: s = 1 / 21
-    assert shift == pytest.approx(1 / 21, abs=1e-4)
+    # three of four failed where two were stated: 4 p(s) - 3 + 5 s = 0, and p(s) is 1/2 + s/4 for small s: s = 1 / 6
+    assert shift == pytest.approx(1 / 6, abs=1e-3)
     p = expit(shift)
-    assert found.covariances == ((pytest.approx(1 / (4 * p * (1 - p) + 20)), 0.0, 0.0),)
+    assert found.covariances == ((pytest.approx(1 / (4 * p * (1 - p) + 5)), 0.0, 0.0),)
     assert found.slopes == (1.0,)
     assert fit_intercept(np.empty(0), np.empty(0, bool), np.empty(0)).intercepts == (0.0,)
 
 
-def test_about_twenty_failures_move_a_shift_half_way() -> None:
-    # rare failures, 20 observed where 10 were stated: the whole shift is log 2
-    raw, failed = np.repeat(logit(0.001), 10_000), np.arange(10_000) < 20
-    assert fit_intercept(raw, failed, np.ones(10_000)).intercepts[0] == pytest.approx(np.log(2) / 2, rel=0.1)
+def test_about_five_failures_move_a_shift_half_way() -> None:
+    # rare failures, 5 observed where 2.5 were stated: the whole shift is log 2
+    raw, failed = np.repeat(logit(0.001), 2500), np.arange(2500) < 5
+    assert fit_intercept(raw, failed, np.ones(2500)).intercepts[0] == pytest.approx(np.log(2) / 2, rel=0.1)
 
 
 def test_scores_as_they_are_stated_keep_the_variance_of_their_level_worked_by_hand() -> None:
@@ -137,5 +137,5 @@ def test_a_shift_is_finite_and_states_what_was_observed_but_for_its_pull(rows) -
     found = fit_intercept(raw, failed.astype(bool), weight)
     (shift,) = found.intercepts
     excess = weight @ (expit(raw + shift) - failed)
-    assert excess == pytest.approx(-SHIFT_FAILURES * shift, abs=1e-6)
-    assert 0 < found.covariances[0][0] <= 1 / SHIFT_FAILURES
+    assert excess == pytest.approx(-PRIOR_FAILURES * shift, abs=1e-6)
+    assert 0 < found.covariances[0][0] <= 1 / PRIOR_FAILURES
