@@ -77,5 +77,5 @@ def test_what_became_known_later_moves_nothing_of_it(trained, history, kept, dat
 def test_trees_alone_see_the_features_and_nothing_else(trained) -> None:
     predictor = trained.predictor
     assert set(predictor.inputs) <= set(predictor.encoder.columns)
-    assert len(predictor.model_texts) == 5
+    assert len(predictor.model_texts) == 5 * len(predictor.from_h)
     assert np.isfinite(predictor.thresholds.high)
