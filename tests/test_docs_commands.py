@@ -98,7 +98,7 @@ def test_every_command_runs_as_it_is_written(tmp_path) -> None:
             assert re.search(r"^3 batches in progress as of 2025-06-01", ran.stdout, re.MULTILINE), ran.stdout[-3000:]
         if page.name == "serving.md":
             assert "the same to the bit" in ran.stdout
-            assert re.search(r"^B-1: (LOW|ELEVATED|HIGH|UNDECIDED), risk", ran.stdout, re.MULTILINE)
+            assert re.search(r"^B-1: (LOW|ELEVATED|HIGH|NO CALL YET), risk", ran.stdout, re.MULTILINE)
 
 
 PAGE = """\
