@@ -100,7 +100,7 @@ def test_the_bound_of_low_is_what_the_costs_imply() -> None:
 
 def test_thresholds_that_an_earlier_version_stored_are_read_and_written_alike_and_bound_low() -> None:
     stored = {"high": 0.9, "elevated": 0.7, "cost": 0.05, "alarm_budget": 0.05, "watch_budget": 0.2}
-    former = Thresholds(**stored)
+    former = Thresholds.from_json(stored)
     assert former.to_json() == stored
     assert former.low == 0.05
 
