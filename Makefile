@@ -63,7 +63,7 @@ bench-simulator: .venv/.ready ## the simulated plant: kinetics, rows written, me
 bench-results: .venv/.ready ## the whole product on public data sets, where BATCHGUARD_REAL_DATA names them
 	$(BIN)/python -m benchmarks.bench_results
 
-bench-public: .venv/.ready ## the product on IndPenSim in repeated folds, where BATCHGUARD_REAL_DATA names it
+bench-public: .venv/.ready ## the product, plain trees and plain deviations on IndPenSim in repeated folds, where BATCHGUARD_REAL_DATA names it
 	$(BIN)/python -m benchmarks.bench_public
 
 bench-model: .venv/.ready ## the predictor on six simulated plants, against their truth: two hours

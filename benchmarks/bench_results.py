@@ -147,14 +147,14 @@ def write_table(path: Path, record: dict[str, Any]) -> None:
     write_between(path, lambda: tables(record))
 
 
-def write_between(path: Path, content: Callable[[], str]) -> None:
+def write_between(path: Path, content: Callable[[], str], marks: tuple[str, str] = (BEGIN, END)) -> None:
     """Replace what stands between the markers of a page; without markers it is left alone."""
     text = path.read_text(encoding="utf-8")
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
+    head, begin, rest = text.partition(marks[0])
+    _, end, tail = rest.partition(marks[1])
     if not (begin and end):
-        raise SystemExit(f"{path}: the markers {BEGIN} and {END} are missing")
-    path.write_text(f"{head}{BEGIN}\n{content()}\n{END}{tail}", encoding="utf-8")
+        raise SystemExit(f"{path}: the markers {marks[0]} and {marks[1]} are missing")
+    path.write_text(f"{head}{begin}\n{content()}\n{end}{tail}", encoding="utf-8")
 
 
 def tables(record: dict[str, Any]) -> str:
