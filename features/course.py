@@ -45,17 +45,23 @@ class Lags:
         return cls(windows[0], windows[1], level, short)
 
     @property
-    def levels(self) -> tuple[tuple[float, float], ...]:
-        """(hours ago, hours averaged) of each column of a sensor."""
+    def levels(self) -> tuple[tuple[float, float, str], ...]:
+        """Hours ago, hours averaged and kind of each column of a sensor; kinds differ where hours may be the same."""
         lag, level = self.lag_h, self.level_h
-        return ((0.0, level), (lag, self.short_h), (lag, level), (2 * lag, level), (self.long_h, level))
+        return (
+            (0.0, level, "mean"),
+            (lag, self.short_h, "short"),
+            (lag, level, "mean"),
+            (2 * lag, level, "mean"),
+            (self.long_h, level, "long"),
+        )
 
 
 @dataclass(frozen=True)
 class CoursePlan:
     """Levels of every sensor, for a pass over a history and for single readings.
 
-    Columns are `sensor.lag_<h>h.mean_<h>h`, for each sensor in the order of `Lags.levels`. A level counts what is known
+    Columns are `sensor.lag_<h>h.<kind>_<h>h`, for each sensor in the order of `Lags.levels`. A level counts what is known
     at the row's moment of the bins it spans; it is NaN where one of them has no reading in itself or within a lag before.
 
     Attributes:
@@ -83,7 +89,8 @@ class CoursePlan:
             if parameter.kind == "sensor":
                 first_of[number] = len(entries)
                 entries += [_level(parameter, *level) for level in levels]
-        bins = np.rint(np.array(levels, float).reshape(-1, 2) / process.process.bin_h).astype(np.int64)
+        hours_of = [level[:2] for level in levels]
+        bins = np.rint(np.array(hours_of, float).reshape(-1, 2) / process.process.bin_h).astype(np.int64)
         carried = round(hours.lag_h / process.process.bin_h) if hours else 0
         return cls(tuple(entries), bins[:, 0], bins[:, 1], carried, first_of)
 
@@ -105,8 +112,8 @@ def reaches_back_h(entry: Feature) -> float:
     return sum(float(part.split("_")[1].removesuffix("h")) for part in (entry.window, entry.statistic))
 
 
-def _level(sensor: Parameter, ago_h: float, mean_h: float) -> Feature:
+def _level(sensor: Parameter, ago_h: float, mean_h: float, kind: str) -> Feature:
     when = f"{ago_h:g} h ago" if ago_h else "now"
     meaning = f"mean of {sensor.label} over {mean_h:g} h, {when}"
-    window, statistic = f"{LAG}{ago_h:g}h", f"mean_{mean_h:g}h"
+    window, statistic = f"{LAG}{ago_h:g}h", f"{kind}_{mean_h:g}h"
     return feature(sensor.name, window, statistic, label=sensor.label, unit=sensor.unit, meaning=meaning)

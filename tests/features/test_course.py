@@ -54,10 +54,10 @@ def hourly(until: int = 30) -> list[Reading]:
 def test_levels_are_means_over_whole_bins_that_end_some_hours_ago() -> None:
     assert levels(hourly(), 30) == {
         "lag_0h.mean_3h": 29.0,
-        "lag_6h.mean_1h": 24.0,
+        "lag_6h.short_1h": 24.0,
         "lag_6h.mean_3h": 23.0,
         "lag_12h.mean_3h": 17.0,
-        "lag_24h.mean_3h": 5.0,
+        "lag_24h.long_3h": 5.0,
     }
 
 
@@ -86,6 +86,14 @@ def test_only_sensors_of_a_process_with_two_windows_have_levels() -> None:
     alone = ProcessDefinition.model_validate({"process": HEAD, "parameter": SENSORS[:1]})
     assert CoursePlan.of(one).features == CoursePlan.of(alone).features == ()
     assert Lags.of(one) is None
+
+
+@pytest.mark.parametrize("windows_h", [[6, 12], [2, 4], [1, 2], [6, 24, 72], [24, 6]])
+def test_columns_have_names_of_their_own_whatever_the_windows(windows_h) -> None:
+    """Two lags may be the long lag, and a short mean may be as long as a level."""
+    process = ProcessDefinition.model_validate({"process": HEAD | {"windows_h": windows_h}, "parameter": SENSORS})
+    names = [feature.name for feature in CoursePlan.of(process).features]
+    assert len(set(names)) == len(names) == 10
 
 
 def test_the_family_is_told_from_all_others_by_its_window() -> None:
