@@ -52,8 +52,22 @@ def between_rows(
         for group in groups
     ]
     rows = batches[["batch_id", "started_at"]].merge(pd.DataFrame(drawn, columns=["batch_id", "checkpoint_h"]))
+    return known_rows(rows, log, until)
+
+
+def known_rows(rows: pd.DataFrame, log: pd.DataFrame, until: pd.Timestamp | None) -> pd.DataFrame:
+    """Rows with their moments, without those at or after the first label of their batch or after `until`.
+
+    Args:
+        rows: `batch_id`, `started_at`, `checkpoint_h` (hours since the start).
+        log: `features.contracts.LABELS`.
+        until: End of what is known; None: no end.
+
+    Returns:
+        `features.snapshots.ROW_COLUMNS`, in the order given.
+    """
     after = pd.to_timedelta(np.round(rows["checkpoint_h"].to_numpy(float) * US_PER_H).astype("int64"), unit="us")
-    rows["as_of"] = (rows["started_at"] + after).astype(rows["started_at"].dtype)
+    rows = rows.assign(as_of=(rows["started_at"] + after).astype(rows["started_at"].dtype))
     keep = ~(rows["as_of"] >= rows["batch_id"].map(labels_as_of(log)["first_available_at"]))
     if until is not None:
         keep &= rows["as_of"] <= until

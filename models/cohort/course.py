@@ -13,9 +13,7 @@ import pandas as pd
 
 from features.course import CoursePlan, Lags
 from features.process import ProcessDefinition
-from features.snapshots import ROW_COLUMNS
-from features.summaries import US_PER_H
-from models.cohort.labels import labels_as_of
+from models.cohort.between import known_rows
 
 _STEPS = 3  # rows per lag
 
@@ -68,12 +66,7 @@ def course_rows(
     step = step_h(process)
     hours = np.arange(step, process.process.planned_duration_h + 1e-9, step) if step else np.empty(0)
     rows = batches[["batch_id", "started_at"]].merge(pd.DataFrame({"checkpoint_h": hours}), how="cross")
-    after = pd.to_timedelta(np.round(rows["checkpoint_h"].to_numpy(float) * US_PER_H).astype("int64"), unit="us")
-    rows["as_of"] = (rows["started_at"] + after).astype(rows["started_at"].dtype)
-    keep = ~(rows["as_of"] >= rows["batch_id"].map(labels_as_of(log)["first_available_at"]))
-    if until is not None:
-        keep &= rows["as_of"] <= until
-    return rows.loc[keep, ROW_COLUMNS].astype({"batch_id": "str", "checkpoint_h": "float64"}).reset_index(drop=True)
+    return known_rows(rows, log, until)
 
 
 def course_of(frame: pd.DataFrame, process: ProcessDefinition, version: pd.Series) -> Course:
