@@ -108,7 +108,7 @@ def _evaluate(
     )
     report = html_report(process, trained, evaluation, images=shap_images, more=_history_facts(plant))
     drawn = {f"{name}.png": to_png(chart) for name, chart in charts_of(process, trained.predictor, evaluation).items()}
-    files = {f"{_file_name(name)}.png": image for name, image in shap_images.items()}
+    files = {f"{_file_name(name)}.png": picture.png for name, picture in shap_images.items()}
     progress("registering the model with MLflow")
     more = {"data_version": plant.data_version(), "process_digest": process_digest(plant.process)}
     model = registry.register(process, trained, evaluation, report=report, images=drawn | files, more=more)

@@ -22,6 +22,7 @@ from models.evaluation.figures import last_checkpoint
 from models.predictor import Predictor
 from models.report.field import field_context
 from models.report.pictures import ATTRIBUTE, charts_of
+from models.report.shap_plots import Picture
 from models.report.style import to_svg
 from models.train import Trained
 
@@ -36,7 +37,7 @@ def html_report(
     trained: Trained,
     evaluation: Evaluation,
     *,
-    images: Mapping[str, bytes] | None = None,
+    images: Mapping[str, Picture] | None = None,
     more: Mapping[str, str] | None = None,
 ) -> str:
     """Write the report.
@@ -45,7 +46,7 @@ def html_report(
         process: The process.
         trained: The predictor and how it came about.
         evaluation: Its figures.
-        images: PNG by caption, for example from `models.report.shap_plots.shap_plots`.
+        images: Pictures by caption, for example from `models.report.shap_plots.shap_plots`.
         more: Lines under "The data", for example the counts of the run history.
     """
     from markupsafe import Markup
@@ -70,7 +71,7 @@ def html_report(
             by_checkpoint=list(zip(rows_of(evaluation.calls_by_checkpoint), rows_of(evaluation.support), strict=True)),
             attribute_charts=[name for name in svg if name.startswith(ATTRIBUTE)],
             svg=svg,
-            images={name: base64.b64encode(data).decode() for name, data in (images or {}).items()},
+            images={name: (base64.b64encode(p.png).decode(), p.note) for name, p in (images or {}).items()},
             more=dict(more or {}),
             field=field_context(evaluation.field) if len(evaluation.field) else None,
             interval=interval,
