@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ from models.evaluation.evaluate import Evaluation
 from models.evaluation.figures import last_checkpoint
 from models.predictor import Predictor
 from models.report.field import field_context
+from models.report.imprint import Imprint, facts, kind_of_report
+from models.report.labels import attribute_label, mode_label, rule_in_words
 from models.report.pictures import ATTRIBUTE, charts_of
 from models.report.shap_plots import Picture
 from models.report.style import to_svg
@@ -39,6 +42,8 @@ def html_report(
     *,
     images: Mapping[str, Picture] | None = None,
     more: Mapping[str, str] | None = None,
+    imprint: Imprint | None = None,
+    mode_labels: Mapping[str, str] | None = None,
 ) -> str:
     """Write the report.
 
@@ -48,6 +53,8 @@ def html_report(
         evaluation: Its figures.
         images: Pictures by caption, for example from `models.report.shap_plots.shap_plots`.
         more: Lines under "The data", for example the counts of the run history.
+        imprint: When and by which software the report is made; None leaves both out.
+        mode_labels: Labels of failure modes by name; a mode without one is named in plain words.
     """
     from markupsafe import Markup
 
@@ -75,6 +82,13 @@ def html_report(
             more=dict(more or {}),
             field=field_context(evaluation.field) if len(evaluation.field) else None,
             interval=interval,
+            kind=kind_of_report(evaluation),
+            facts=facts(imprint, trained.predictor, evaluation),
+            attribute_label=partial(attribute_label, process),
+            mode_label=lambda name: mode_label(name, mode_labels or {}),
+            rule_in_words=partial(rule_in_words, process),
+            as_hours=hours,
+            as_percent=percent,
         )
     )
 
@@ -104,6 +118,7 @@ def summary_of(process: ProcessDefinition, evaluation: Evaluation) -> list[str]:
         plant_summary.no_call_yet(evaluation.calls_by_checkpoint, evaluation.no_call_causes),
         plant_summary.support(evaluation.support, evaluation.support_causes),
         plant_summary.missed_failures(evaluation.calls),
+        plant_summary.against_limits(evaluation.against_limits),
     ]
     return [sentence for sentence in sentences if sentence]
 
@@ -154,4 +169,9 @@ def interval(row: Mapping[str, float], name: str, *, as_percent: bool = False) -
     low, high = row.get(f"{name}_low", math.nan), row.get(f"{name}_high", math.nan)
     if math.isnan(low):
         return "no interval"
-    return f"{100 * low:.0f} to {100 * high:.0f} %" if as_percent else f"{low:.3f} to {high:.3f}"
+    return f"{100 * low:.0f} to {100 * high:.0f} %" if as_percent else f"{_below_one(low)} to {high:.3f}"
+
+
+def _below_one(value: float) -> str:
+    """A bound below 1 is not rounded to 1: it would claim certainty."""
+    return ">0.999" if 0.9995 <= value < 1 else f"{value:.3f}"
