@@ -126,6 +126,11 @@ class Registry:
         """The HTML report of a version."""
         return (self._folder(model, "report") / "report.html").read_text(encoding="utf-8")
 
+    def report_pdf(self, model: RegisteredModel) -> bytes:
+        """The report of a version as PDF; empty where it was registered without one."""
+        path = self._folder(model, "report") / "report.pdf"
+        return path.read_bytes() if path.is_file() else b""
+
     def register(
         self,
         process: ProcessDefinition,
@@ -134,6 +139,7 @@ class Registry:
         *,
         report: str,
         images: Mapping[str, bytes],
+        pdf: bytes = b"",
         more: Mapping[str, str] | None = None,
     ) -> RegisteredModel:
         """Log a run with everything about a predictor and register it as the challenger.
@@ -146,6 +152,7 @@ class Registry:
             evaluation: Its figures.
             report: The HTML report.
             images: PNG by file name.
+            pdf: The report as PDF; empty logs none.
             more: Further parameters of the run, for example digests of the history.
         """
         with self._locked(), quiet():
@@ -159,7 +166,7 @@ class Registry:
             ) as run_id:
                 log_run(client, run_id, process, trained, evaluation, more or {})
                 log_children(client, experiment_id, run_id, trained)
-                log_files(client, run_id, trained, evaluation, report, images)
+                log_files(client, run_id, trained, evaluation, report, images, pdf)
                 version = log_model(process.id, trained.predictor)
             client.set_model_version_tag(process.id, version, DIGEST, trained.predictor.sha256)
             client.set_model_version_tag(process.id, version, _REVIEW, "unreviewed")

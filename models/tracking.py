@@ -163,6 +163,7 @@ def log_files(
     evaluation: Evaluation,
     report: str,
     images: Mapping[str, bytes],
+    pdf: bytes = b"",
 ) -> None:
     """Log predictor, evaluation, seal, report and pictures as files of a run."""
     with tempfile.TemporaryDirectory() as name:
@@ -172,6 +173,8 @@ def log_files(
         trained.seal.save(folder / "evaluation" / "sealed_test.json")
         (folder / "report").mkdir()
         (folder / "report" / "report.html").write_text(report, encoding="utf-8")
+        if pdf:
+            (folder / "report" / "report.pdf").write_bytes(pdf)
         for file, content in images.items():
             path = folder / "plots" / file
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from features.process import ProcessDefinition
 from models.evaluation import findings, plant_summary
 from models.evaluation.evaluate import Evaluation
 from models.evaluation.figures import last_checkpoint
+from models.explain.words import in_words
 from models.predictor import Predictor
 from models.report.field import field_context
 from models.report.imprint import Imprint, facts, kind_of_report
@@ -87,6 +88,7 @@ def html_report(
             attribute_label=partial(attribute_label, process),
             mode_label=lambda name: mode_label(name, mode_labels or {}),
             rule_in_words=partial(rule_in_words, process),
+            words={entry.name: in_words(entry) for entry in trained.predictor.evidence.features},
             as_hours=hours,
             as_percent=percent,
         )
