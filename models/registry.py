@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from features.dictionary import Feature
 from features.errors import StorageError
 from features.process import ProcessDefinition
 from models.artifact_locations import bring_home
 from models.cohort.splits import Seal
 from models.evaluation.evaluate import Evaluation
+from models.logged_model import log_model
 from models.predictor import Predictor
-from models.tracking import DIGEST, log_children, log_files, log_model, log_run, mlflow_module, quiet, started_run
+from models.tracking import DIGEST, log_children, log_files, log_run, mlflow_module, quiet, started_run
 from models.train import Trained
 
 if TYPE_CHECKING:
@@ -134,6 +136,8 @@ class Registry:
         *,
         report: str,
         images: Mapping[str, bytes],
+        features: tuple[Feature, ...],
+        example: pd.DataFrame,
         more: Mapping[str, str] | None = None,
     ) -> RegisteredModel:
         """Log a run with everything about a predictor and register it as the challenger.
@@ -146,6 +150,8 @@ class Registry:
             evaluation: Its figures.
             report: The HTML report.
             images: PNG by file name.
+            features: Dictionary of the snapshots' columns.
+            example: A snapshot or a few, the example of what the model takes.
             more: Further parameters of the run, for example digests of the history.
         """
         with self._locked(), quiet():
@@ -160,7 +166,7 @@ class Registry:
                 log_run(client, run_id, process, trained, evaluation, more or {})
                 log_children(client, experiment_id, run_id, trained)
                 log_files(client, run_id, trained, evaluation, report, images)
-                version = log_model(process.id, trained.predictor)
+                version = log_model(process, trained.predictor, features, example, {DIGEST: trained.predictor.sha256})
             client.set_model_version_tag(process.id, version, DIGEST, trained.predictor.sha256)
             client.set_model_version_tag(process.id, version, _REVIEW, "unreviewed")
             if self.by_alias(process.id, CHAMPION) is None:

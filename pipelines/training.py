@@ -111,7 +111,10 @@ def _evaluate(
     files = {f"{_file_name(name)}.png": image for name, image in shap_images.items()}
     progress("registering the model with MLflow")
     more = {"data_version": plant.data_version(), "process_digest": process_digest(plant.process)}
-    model = registry.register(process, trained, evaluation, report=report, images=drawn | files, more=more)
+    example = history.snapshots[history.snapshots["batch_id"].isin(trained.failed.index[-1:])]
+    model = registry.register(
+        process, trained, evaluation, report=report, images=drawn | files, features=history.features, example=example, more=more
+    )  # fmt: skip
     return evaluation, report, model
 
 
