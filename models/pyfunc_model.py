@@ -21,7 +21,7 @@ class BatchRisk(mlflow.pyfunc.PythonModel):
         """Read the predictor, each byte checked against its manifest."""
         self.scorer = load_scorer(Path(context.artifacts[SCORER]))
 
-    def predict(self, model_input: pd.DataFrame) -> pd.DataFrame:  # ty: ignore[invalid-method-override] - MLflow looks at the names
+    def predict(self, model_input: pd.DataFrame) -> pd.DataFrame:  # ty: ignore[incompatible-method-override] - MLflow reads the names
         """`models.scoring.registered.score_table` of the snapshots."""
         return score_table(self.scorer, model_input)
 
