@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from features.errors import BatchguardError
-from pipelines.endpoint_command import audit, keys, replay, serve_command
+from pipelines.endpoint_command import audit, keys, records, replay, serve_command
 from pipelines.options import DataOption, HistoryOption, ProcessOption
 from pipelines.ports import check_free
 from pipelines.settings import Settings
@@ -290,7 +290,7 @@ def dev(
 
 app.command("simulate")(one_line_errors(simulate_command))
 app.command("serve")(one_line_errors(serve_command))
-for group, name in ((keys, "keys"), (audit, "audit")):
+for group, name in ((keys, "keys"), (audit, "audit"), (records, "records")):
     for command in group.registered_commands:
         if command.callback is not None:
             command.callback = one_line_errors(command.callback)
