@@ -124,6 +124,11 @@ class Registry:
         """The sealed test set of a version; training used outcomes known before the seal's cut."""
         return Seal.load(self._folder(model, "evaluation") / "sealed_test.json")
 
+    def params(self, model: RegisteredModel) -> dict[str, str]:
+        """How a version was made: the parameters of its run."""
+        with _as_storage_errors(self.data_dir / "mlflow.db"):
+            return dict(self._client().get_run(model.run_id).data.params)
+
     def report(self, model: RegisteredModel) -> str:
         """The HTML report of a version."""
         return (self._folder(model, "report") / "report.html").read_text(encoding="utf-8")
