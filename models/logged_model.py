@@ -39,7 +39,7 @@ def log_model(
         predictor: Frozen.
         features: Dictionary of the snapshots' columns.
         example: One snapshot or a few, `features.contracts.SNAPSHOT`.
-        tags: Of the logged model.
+        tags: Of the logged model and of the version.
 
     Returns:
         The version's number.
@@ -53,14 +53,14 @@ def log_model(
             name="predictor",
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={"scorer": str(folder)},
-            registered_model_name=process.id,
             signature=signature_of(scorer, example),
             input_example=_plain(example),
             pip_requirements=requirements(),
             metadata={DIGEST: predictor.sha256, "process_version": process.process.version},
             tags=dict(tags),
         )
-    return str(info.registered_model_version)
+    # made with its tags: a version without its digest would be half a version
+    return str(mlflow.register_model(info.model_uri, process.id, tags=dict(tags)).version)
 
 
 def signature_of(scorer: SnapshotScorer, example: pd.DataFrame) -> ModelSignature:

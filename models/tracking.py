@@ -44,6 +44,10 @@ def mlflow_module() -> ModuleType:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DO_NOT_TRACK"] = "true"
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    # by default the client tries for minutes where a server is silent
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     os.environ["MLFLOW_LOG_UV_FILES"] = "false"  # a plant's checkout is no part of a model
     import mlflow
@@ -55,10 +59,9 @@ def mlflow_module() -> ModuleType:
 
 
 @contextmanager
-def started_run(tracking_uri: str, experiment_id: str, name: str) -> Generator[str]:
-    """A run that ends with the block, as failed where that raises; its id."""
+def started_run(experiment_id: str, name: str) -> Generator[str]:
+    """A run that ends with the block, as failed where that raises; its id. MLflow points to the store already."""
     mlflow = mlflow_module()
-    mlflow.set_tracking_uri(tracking_uri)
     with mlflow.start_run(experiment_id=experiment_id, run_name=name) as run:
         yield run.info.run_id
 

@@ -33,10 +33,17 @@ Progress = Callable[[str], None]
 _LOOKED_AT = 200  # newest tested batches from which the importance is computed
 
 
-def make_challenger(plant: Plant, progress: Progress) -> tuple[RegisteredModel, Evaluation]:
+def make_challenger(
+    plant: Plant, progress: Progress, made_in: Mapping[str, str] | None = None
+) -> tuple[RegisteredModel, Evaluation]:
     """Train on the training set, evaluate on the sealed test, write the report, register.
 
     A predictor that was registered before keeps its figures: the sealed test is scored once per model.
+
+    Args:
+        plant: Where the snapshots are stored.
+        progress: Receives lines.
+        made_in: What made it, for the run in MLflow, for example the id of the Dagster run.
     """
     plant = plant.fixed()
     history, seal = history_of(plant), Seal.load(plant.models_dir / "sealed_test.json")
@@ -49,7 +56,7 @@ def make_challenger(plant: Plant, progress: Progress) -> tuple[RegisteredModel, 
         known = registry.as_challenger(known)
         evaluation, report = registry.evaluation(known), registry.report(known)
     else:
-        evaluation, report, known = _evaluate(plant, trained, history, replayed, registry, progress)
+        evaluation, report, known = _evaluate(plant, trained, history, replayed, registry, made_in or {}, progress)
     plant.report_path.parent.mkdir(parents=True, exist_ok=True)
     plant.report_path.write_text(report, encoding="utf-8")
     return known, evaluation
@@ -99,6 +106,7 @@ def _evaluate(
     history: History,
     replayed: Replayed | None,
     registry: Registry,
+    made_in: Mapping[str, str],
     progress: Progress,
 ) -> tuple[Evaluation, str, RegisteredModel]:
     from models.report.html import html_report
@@ -128,7 +136,7 @@ def _evaluate(
     drawn = {f"{name}.png": to_png(chart) for name, chart in charts_of(process, trained.predictor, evaluation).items()}
     files = {f"{_file_name(name)}.png": image for name, image in shap_images.items()}
     progress("registering the model with MLflow")
-    more = recorded(plant)
+    more = recorded(plant) | made_in
     example = history.snapshots[history.snapshots["batch_id"].isin(trained.failed.index[-1:])]
     model = registry.register(
         process, trained, evaluation, report=report, images=drawn | files, features=history.features, example=example, more=more

@@ -30,7 +30,7 @@ URI = "models:/soup@challenger"
 @pytest.fixture
 def mlflow(filled: Registry) -> ModuleType:
     """MLflow, told of the registry."""
-    filled._client()
+    filled.store.client()
     import mlflow
 
     return mlflow

@@ -53,7 +53,7 @@ def test_the_figures_come_back_as_they_were_computed(filled, model, judged) -> N
 
 
 def test_the_run_holds_figures_digests_and_nested_runs(filled, model, judged, trained) -> None:
-    client = filled._client()
+    client = filled.store.client()
     run = client.get_run(model.run_id)
     assert run.data.metrics["test.auroc"] == judged.overall["auroc"]
     assert run.data.metrics["test.12h.n_failed"] == judged.overall["n_failed"]
