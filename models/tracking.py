@@ -18,7 +18,6 @@ import pandas as pd
 
 from features.process import ProcessDefinition
 from models.evaluation.evaluate import Evaluation
-from models.predictor import Predictor
 from models.train import Trained
 
 if TYPE_CHECKING:
@@ -26,15 +25,16 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 DIGEST = "predictor_sha256"  # the tag of runs and versions
-_REQUIREMENTS = ["lightgbm>=4.7,<5", "numpy>=2.3,<3", "pandas>=3.0,<4"]
 
 
 @contextmanager
 def quiet() -> Generator[None]:
     """Without warnings of MLflow about itself."""
-    # mlflow 3.17.2 maps its tables as SQLAlchemy 2.1 no longer likes, and warns of type hints of its own
+    # mlflow 3.17.2 maps its tables as SQLAlchemy 2.1 no longer likes, compares columns as pandas 3.1 no longer likes, and
+    # warns of type hints of its own
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The ``noload`` loader strategy")
+        warnings.filterwarnings("ignore", "Operation with range is deprecated")
         warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType")
         yield
 
@@ -44,6 +44,11 @@ def mlflow_module() -> ModuleType:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DO_NOT_TRACK"] = "true"
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    # by default the client tries for minutes where a server is silent
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     os.environ["MLFLOW_LOG_UV_FILES"] = "false"  # a plant's checkout is no part of a model
     import mlflow
 
@@ -54,10 +59,9 @@ def mlflow_module() -> ModuleType:
 
 
 @contextmanager
-def started_run(tracking_uri: str, experiment_id: str, name: str) -> Generator[str]:
-    """A run that ends with the block, as failed where that raises; its id."""
+def started_run(experiment_id: str, name: str) -> Generator[str]:
+    """A run that ends with the block, as failed where that raises; its id. MLflow points to the store already."""
     mlflow = mlflow_module()
-    mlflow.set_tracking_uri(tracking_uri)
     with mlflow.start_run(experiment_id=experiment_id, run_name=name) as run:
         yield run.info.run_id
 
@@ -180,28 +184,3 @@ def log_files(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         client.log_artifacts(run_id, str(folder))
-
-
-def log_model(name: str, predictor: Predictor) -> str:
-    """Log the first member of the bag as LightGBM text and register it; the whole predictor lies beside it in the run.
-
-    Returns:
-        The version's number.
-    """
-    mlflow_module()
-    import lightgbm as lgb
-    import mlflow.lightgbm
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
-
-    inputs = Schema([ColSpec(DataType.double, name, required=False) for name in predictor.inputs])
-    outputs = Schema([ColSpec(DataType.double, "uncalibrated_probability")])
-    info = mlflow.lightgbm.log_model(
-        lgb.Booster(model_str=predictor.model_texts[0]),
-        name="trees",
-        registered_model_name=name,
-        signature=ModelSignature(inputs, outputs),
-        pip_requirements=_REQUIREMENTS,
-        metadata={DIGEST: predictor.sha256},
-    )
-    return str(info.registered_model_version)

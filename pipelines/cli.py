@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from features.errors import BatchguardError
-from pipelines.endpoint_command import audit, keys, replay, serve_command
+from pipelines.endpoint_command import audit, keys, records, replay, serve_command
 from pipelines.options import DataOption, HistoryOption, ProcessOption
 from pipelines.ports import check_free
 from pipelines.settings import Settings
@@ -247,6 +247,24 @@ def convert(
 
 @app.command()
 @one_line_errors
+def reproduce(
+    version: Annotated[str, typer.Argument(help="Version of the model in the registry.")],
+    process: ProcessOption,
+    data_dir: DataOption = Path("var"),
+) -> None:
+    """Train a registered version again from its recorded data, and compare every byte; exit code 1 where one differs."""
+    from pipelines.reproduce import reproduce as compared
+
+    with Steps() as say:
+        parts = compared(Settings(process, Path(), data_dir, as_of="history"), version, say)
+    for part in parts:
+        out.print(part.line, markup=False)
+    if not all(part.same for part in parts):
+        raise typer.Exit(1)
+
+
+@app.command()
+@one_line_errors
 def verify(process: ProcessOption, data_dir: DataOption = Path("var")) -> None:
     """Compare every stored file with the SHA-256 recorded when it was written."""
     from pipelines.plant import Plant
@@ -290,7 +308,7 @@ def dev(
 
 app.command("simulate")(one_line_errors(simulate_command))
 app.command("serve")(one_line_errors(serve_command))
-for group, name in ((keys, "keys"), (audit, "audit")):
+for group, name in ((keys, "keys"), (audit, "audit"), (records, "records")):
     for command in group.registered_commands:
         if command.callback is not None:
             command.callback = one_line_errors(command.callback)

@@ -56,7 +56,7 @@ def damaged_predictors(plant: Plant) -> list[str]:
     checks: list[Callable[[], object]] = [
         partial(Predictor.load, folder, sha256=folder.name) for folder in predictors_of(plant.models_dir)
     ]
-    if (plant.settings.data_dir / "mlflow.db").exists():
+    if registry.store.exists:
         aliased = (registry.by_alias(plant.process.id, alias) for alias in (CHAMPION, CHALLENGER))
         checks += [partial(registry.predictor, model) for model in aliased if model is not None]
     return [line for check in checks if (line := _fault(check))]

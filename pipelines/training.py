@@ -8,7 +8,6 @@ from dataclasses import replace
 import pandas as pd
 
 from features.contracts import RUN_HISTORY
-from features.digests import process_digest
 from features.errors import TrainingError
 from features.process import LabelRule
 from models.backtest.figures import field_table
@@ -28,28 +27,27 @@ from pipelines.history import last_report
 from pipelines.model_history import history_of
 from pipelines.plant import Plant
 from pipelines.progress import in_tenths
+from pipelines.recorded import recorded
 
 Progress = Callable[[str], None]
 _LOOKED_AT = 200  # newest tested batches from which the importance is computed
 
 
-def make_challenger(plant: Plant, progress: Progress) -> tuple[RegisteredModel, Evaluation]:
+def make_challenger(
+    plant: Plant, progress: Progress, made_in: Mapping[str, str] | None = None
+) -> tuple[RegisteredModel, Evaluation]:
     """Train on the training set, evaluate on the sealed test, write the report, register.
 
     A predictor that was registered before keeps its figures: the sealed test is scored once per model.
+
+    Args:
+        plant: Where the snapshots are stored.
+        progress: Receives lines.
+        made_in: What made it, for the run in MLflow, for example the id of the Dagster run.
     """
-    history, policy = history_of(plant), plant.process.policy
-    seal, fits = Seal.load(plant.models_dir / "sealed_test.json"), fits_of(plant, policy)
-    replayed = _replayed(plant, history, seal, fits, progress)
-    if seal.learnt and replayed is not None:
-        progress("fitting the predictor on all that is known")
-        trained = newest(history, policy, fits, replayed, seal)
-    else:
-        trained = train(
-            plant.process, history.snapshots, history.features, history.batches, history.log,
-            observations=history.observations, dispositions=history.dispositions, seal=seal, between=history.between, course=history.course,
-            plan=policy.plan(plant.process, trials=plant.settings.trials), progress=_of_training(progress),
-        )  # fmt: skip
+    plant = plant.fixed()
+    history, seal = history_of(plant), Seal.load(plant.models_dir / "sealed_test.json")
+    trained, replayed = train_on(plant, history, seal, fits_of(plant, plant.process.policy), progress)
     trained.predictor.save(plant.models_dir / trained.predictor.sha256)
     registry = Registry(plant.settings.data_dir)
     known = registry.find(plant.process.id, sha256=trained.predictor.sha256)
@@ -58,10 +56,37 @@ def make_challenger(plant: Plant, progress: Progress) -> tuple[RegisteredModel, 
         known = registry.as_challenger(known)
         evaluation, report = registry.evaluation(known), registry.report(known)
     else:
-        evaluation, report, known = _evaluate(plant, trained, history, replayed, registry, progress)
+        evaluation, report, known = _evaluate(plant, trained, history, replayed, registry, made_in or {}, progress)
     plant.report_path.parent.mkdir(parents=True, exist_ok=True)
     plant.report_path.write_text(report, encoding="utf-8")
     return known, evaluation
+
+
+def train_on(
+    plant: Plant, history: History, seal: Seal, fits: Fits, progress: Progress
+) -> tuple[Trained, Replayed | None]:
+    """Fit the predictor of a history and its seal; nothing is stored but the models of the replay.
+
+    Args:
+        plant: Its process definition and settings.
+        history: What was known.
+        seal: The test.
+        fits: Where the models of the replay are kept.
+        progress: Receives lines.
+
+    Returns:
+        The predictor with how it came about, and the replay; None where a sealed test leaves too little for one.
+    """
+    policy, replayed = plant.process.policy, _replayed(plant, history, seal, fits, progress)
+    if seal.learnt and replayed is not None:
+        progress("fitting the predictor on all that is known")
+        return newest(history, policy, fits, replayed, seal), replayed
+    trained = train(
+        plant.process, history.snapshots, history.features, history.batches, history.log,
+        observations=history.observations, dispositions=history.dispositions, seal=seal, between=history.between, course=history.course,
+        plan=policy.plan(plant.process, trials=plant.settings.trials), progress=_of_training(progress),
+    )  # fmt: skip
+    return trained, replayed
 
 
 def _replayed(plant: Plant, history: History, seal: Seal, fits: Fits, progress: Progress) -> Replayed | None:
@@ -81,6 +106,7 @@ def _evaluate(
     history: History,
     replayed: Replayed | None,
     registry: Registry,
+    made_in: Mapping[str, str],
     progress: Progress,
 ) -> tuple[Evaluation, str, RegisteredModel]:
     from models.report.html import html_report
@@ -110,8 +136,11 @@ def _evaluate(
     drawn = {f"{name}.png": to_png(chart) for name, chart in charts_of(process, trained.predictor, evaluation).items()}
     files = {f"{_file_name(name)}.png": picture.png for name, picture in shap_images.items()}
     progress("registering the model with MLflow")
-    more = {"data_version": plant.data_version(), "process_digest": process_digest(plant.process)}
-    model = registry.register(process, trained, evaluation, report=report, images=drawn | files, more=more)
+    more = recorded(plant) | made_in
+    example = history.snapshots[history.snapshots["batch_id"].isin(trained.failed.index[-1:])]
+    model = registry.register(
+        process, trained, evaluation, report=report, images=drawn | files, features=history.features, example=example, more=more
+    )  # fmt: skip
     return evaluation, report, model
 
 
