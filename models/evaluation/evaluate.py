@@ -13,6 +13,7 @@ import pandas as pd
 
 from features.dictionary import Feature
 from features.process import ProcessDefinition
+from models.cohort.splits import Seal
 from models.evaluation import calls, stability
 from models.evaluation.alarm_limits import against_limits, limit_scores
 from models.evaluation.between import between_table, score_between
@@ -22,13 +23,15 @@ from models.evaluation.figures import auroc_of_timing, by_checkpoint, figures, l
 from models.evaluation.missed import missed_failures
 from models.evaluation.modes import mode_table
 from models.evaluation.reliability import reliability_by_band
-from models.evaluation.sealed_test import Scored, score_test
+from models.evaluation.sealed_test import Scored, score_test, sealed_rows
 from models.evaluation.subgroups import BY, subgroup_table
+from models.evaluation.top_features import top_features
 from models.learners.failure_modes import modes_before
 from models.predictor import Predictor
 from models.train import Trained
 
 SIMULATED = "Simulated batches are among these rows: the figures verify the software and validate no model."
+_LOOKED_AT = 200  # newest test batches from which the top features come
 COMMON = 0.95  # share of the batches that must have a score at the checkpoint at which subgroups are compared
 
 _PLAIN = "figures.json"
@@ -67,6 +70,7 @@ class Evaluation:
         modes: `models.evaluation.modes.mode_table`.
         sensors: `models.evaluation.calls.sensors_table`.
         importance: `parameter`, `label`, `mean_abs_points`: how far a parameter moves test scores, largest first.
+        top_features: `models.evaluation.top_features.top_features` on the newest test batches.
         splits: What a random split would have claimed (`models.evaluation.compare.compare_splits`).
         excluded: Where every snapshot went (`models.cohort.table.exclusions`).
         missed: Failures that were not called high in time (`models.evaluation.missed.missed_failures`).
@@ -105,6 +109,7 @@ class Evaluation:
     modes: pd.DataFrame
     sensors: pd.DataFrame
     importance: pd.DataFrame
+    top_features: pd.DataFrame
     splits: pd.DataFrame
     excluded: pd.DataFrame
     missed: pd.DataFrame
@@ -207,6 +212,7 @@ def evaluate(
     frames: dict[str, Any] = _frames(process, predictor, scored, modes, common_h)
     frames["between"] = between_table(scored.rows, later) if len(later) else later
     frames["field"] = pd.DataFrame() if field is None else field
+    frames["top_features"] = top_features(predictor, _newest(snapshots, log, seal))
     frames["against_limits"] = _against_limits(process, scored.rows, snapshots)
     return Evaluation(
         **frames,
@@ -257,6 +263,12 @@ def _frames(
         "importance": scored.importance,
         "missed": missed_failures(rows, useful_lead_h=useful_lead_h),
     }
+
+
+def _newest(snapshots: pd.DataFrame, log: pd.DataFrame, seal: Seal) -> pd.DataFrame:
+    """Snapshots of the newest test batches, from before their outcome was known."""
+    rows = sealed_rows(snapshots, log, seal)
+    return rows[rows["batch_id"].isin(rows["batch_id"].drop_duplicates().tail(_LOOKED_AT))]
 
 
 def _against_limits(process: ProcessDefinition, rows: pd.DataFrame, snapshots: pd.DataFrame) -> pd.DataFrame:
