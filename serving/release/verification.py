@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
+from models.scoring.score import ReleasedBy
 from serving.release.dsse import EnvelopeError, envelope_of
 from serving.release.site_keys import KeyRole, TrustedKeys
 from serving.release.statement import Statement, statement_of
-
-ReleasedBy = Literal["two persons", "demo keys"]
 
 
 @dataclass(frozen=True)
