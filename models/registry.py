@@ -1,7 +1,6 @@
 """The model registry in MLflow: versions, their files and their aliases. Only this module and `models.tracking` import MLflow.
 
-Training makes a challenger. The first model of a process is also its champion, marked as not reviewed; from then on
-only a person changes the champion. Scoring never calls the registry: it reads a predictor's folder.
+Training makes a challenger. Which version scores, the records of releases say; the alias `champion` only mirrors them.
 """
 
 from __future__ import annotations
@@ -117,6 +116,10 @@ class Registry:
             raise StorageError(f"model {name!r} has no version {version!r}", expected=known)
         return self._model(versions[version])
 
+    def versions(self, name: str) -> list[str]:
+        """Numbers of all versions, the oldest first."""
+        return sorted((str(version.version) for version in self._versions(name)), key=int)
+
     def predictor_folder(self, model: RegisteredModel) -> Path:
         """Folder of a version's predictor as it was logged; `Predictor.load` checks it."""
         return self._folder(model, "predictor")
@@ -194,8 +197,6 @@ class Registry:
                 log_files(client, run_id, trained, evaluation, report, images, pdf)
                 tags = {DIGEST: trained.predictor.sha256, STATE: DRAFT, _REVIEW: "unreviewed"}
                 version = log_model(process, trained.predictor, features, example, tags)
-            if self.by_alias(process.id, CHAMPION) is None:
-                client.set_registered_model_alias(process.id, CHAMPION, version)
             client.set_registered_model_alias(process.id, CHALLENGER, version)
             found = self.find(process.id, sha256=trained.predictor.sha256)
         if found is None:

@@ -136,7 +136,7 @@ def _evaluate(
     drawn = {f"{name}.png": to_png(chart) for name, chart in charts_of(process, trained.predictor, evaluation).items()}
     files = {f"{_file_name(name)}.png": picture.png for name, picture in shap_images.items()}
     progress("registering the model with MLflow")
-    more = recorded(plant) | made_in
+    more = recorded(plant) | dict(made_in)
     example = history.snapshots[history.snapshots["batch_id"].isin(trained.failed.index[-1:])]
     model = registry.register(
         process, trained, evaluation, report=report, images=drawn | files, features=history.features, example=example, more=more

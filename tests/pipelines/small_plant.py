@@ -44,6 +44,32 @@ unit = "year"
 kind = "attribute"
 range = [0, 120]
 """
+DOCUMENTS = {
+    "intended_use": """\
+process = "small"
+question = "Will the batch in progress fail?"
+product = "Small plant"
+process_versions = ["1"]
+sites = ["any"]
+decision_points_h = [6, 12]
+users = ["nobody: made up"]
+limits = ["made up: it verifies software"]
+""",
+    "acceptance": """\
+process = "small"
+
+[[criterion]]
+metric = "auroc_low"
+bound = 0.5
+side = "at_least"
+least_failures = 5
+
+[[feature]]
+pattern = "*"
+mechanism = "made up: a warm batch fails"
+expected_sign = "either"
+""",
+}
 N_BATCHES, EVERY_H, DECIDED_AFTER_H = 120, 30, 75
 BEGIN = pd.Timestamp("2025-01-03T06:00Z")
 
@@ -132,6 +158,8 @@ class Place:
         """Write the history folder and the process definition."""
         self.history.mkdir(parents=True, exist_ok=True)
         self.process.write_text(PROCESS, encoding="utf-8")
+        for kind, text in DOCUMENTS.items():
+            (self.root / f"small.{kind}.toml").write_text(text, encoding="utf-8")
         for name, frame in tables.items():
             frame.to_csv(self.history / f"{name}.csv", index=False)
 
