@@ -1,6 +1,6 @@
 """Pictures of MLflow's pages as a reviewer sees them: a champion, a challenger trained later, and the server's own UI.
 
-The demo's plant is trained twice: on the first part of its history, whose version is mirrored as champion, and on all of it.
+The demo's plant is trained twice: on the first part of its history, whose version two demo persons release, and on all of it.
 Needs a Chromium and the group `bench` (Playwright). Nothing leaves the machine.
 """
 
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,13 +44,13 @@ def earlier(history: Path, out: Path, share: float) -> None:
         frame.to_parquet(out / path.name, index=False)
 
 
-def train(process: str, history: Path, data_dir: Path) -> None:
+def train(process: str, history: Path, data_dir: Path, *more: str) -> None:
     command = [sys.executable, "-m", "pipelines.cli", "run", "--process", process, "--history", str(history)]
-    subprocess.run([*command, "--data-dir", str(data_dir), "--as-of", "history"], check=True)
+    subprocess.run([*command, "--data-dir", str(data_dir), "--as-of", "history", *more], check=True)
 
 
 @contextmanager
-def served(registry: Registry) -> Iterator[str]:
+def served(registry: Registry) -> Generator[str]:
     """Address of MLflow's server over a registry."""
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
@@ -61,7 +61,7 @@ def served(registry: Registry) -> Iterator[str]:
     try:
         for _ in range(300):
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2)  # noqa: S310 - loopback
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2)
                 break
             except OSError:
                 time.sleep(0.5)
@@ -108,8 +108,7 @@ def main() -> None:
     if not registry.store.exists:
         early = given.data_dir / "earlier"
         earlier(given.history, early, given.share)
-        train(given.process, early, given.data_dir)
-        registry.mirror(given.process, "1", {"1": "effective"})
+        train(given.process, early, given.data_dir, "--release-as-demo")
         train(given.process, given.history, given.data_dir)
     photograph(registry, given.process, given.chromium, given.out)
 
