@@ -1,6 +1,8 @@
 """The model registry in MLflow: versions, their files and their aliases. Only this module and `models.tracking` import MLflow.
 
-Training makes a challenger. Which version scores, the records of releases say; the alias `champion` only mirrors them.
+Training makes a challenger. The alias `champion` mirrors the version that the signed records call effective, and so do the
+tags: whoever moves one by hand changes nothing but the mirror. Scoring never calls the registry: it reads a predictor's
+folder.
 """
 
 from __future__ import annotations
@@ -19,8 +21,11 @@ from features.errors import StorageError
 from features.process import ProcessDefinition
 from models.artifact_locations import bring_home
 from models.cohort.splits import Seal
+from models.evaluation.champion import Comparison
 from models.evaluation.evaluate import Evaluation
 from models.logged_model import log_model
+from models.mirror import CHAMPION as CHAMPION
+from models.mirror import DRAFT, REVIEW, STATE, UNREVIEWED, mirrored
 from models.mlflow_store import MlflowStore
 from models.predictor import Predictor
 from models.tracking import DIGEST, log_children, log_files, log_run, quiet, started_run
@@ -29,9 +34,7 @@ from models.train import Trained
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-CHALLENGER, CHAMPION = "challenger", "champion"
-STATE, DRAFT = "state", "draft"  # of a version, as the records have it
-_REVIEW = "review"
+CHALLENGER = "challenger"
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,8 @@ class Registry:
         example: pd.DataFrame,
         pdf: bytes = b"",
         more: Mapping[str, str] | None = None,
+        comparison: Comparison | None = None,
+        card: str = "",
     ) -> RegisteredModel:
         """Log a run with everything about a predictor and register it as the challenger.
 
@@ -184,6 +189,8 @@ class Registry:
             example: A snapshot or a few, the example of what the model takes.
             pdf: The report as PDF; empty logs none.
             more: Further parameters of the run, for example digests of the history.
+            comparison: With the champion.
+            card: The model card, Markdown: the version's description.
         """
         with self._locked(), self.store.errors(), quiet():
             existing = self.find(process.id, sha256=trained.predictor.sha256)
@@ -192,11 +199,12 @@ class Registry:
             client = self.store.client()
             experiment_id = self.store.experiment(client, process.id)
             with started_run(experiment_id, f"{process.id} {trained.predictor.sha256[:12]}") as run_id:
-                log_run(client, run_id, process, trained, evaluation, more or {})
+                log_run(client, run_id, process, trained, evaluation, comparison, more or {})
                 log_children(client, experiment_id, run_id, trained)
-                log_files(client, run_id, trained, evaluation, report, images, pdf)
-                tags = {DIGEST: trained.predictor.sha256, STATE: DRAFT, _REVIEW: "unreviewed"}
+                log_files(client, run_id, trained, evaluation, report, images, comparison, card, pdf)
+                tags = {DIGEST: trained.predictor.sha256, STATE: DRAFT, REVIEW: UNREVIEWED}
                 version = log_model(process, trained.predictor, features, example, tags)
+            client.update_model_version(process.id, version, card)
             client.set_registered_model_alias(process.id, CHALLENGER, version)
             found = self.find(process.id, sha256=trained.predictor.sha256)
         if found is None:
@@ -210,6 +218,22 @@ class Registry:
         with self._locked(), self.store.errors():
             self.store.client().set_registered_model_alias(model.name, CHALLENGER, model.version)
         return replace(model, aliases=tuple(sorted({*model.aliases, CHALLENGER})))
+
+    def mirror(self, name: str, effective: str | None, states: Mapping[str, str]) -> list[str]:
+        """Make the alias `champion` and the tags of the versions repeat the signed records; they decide nothing.
+
+        Args:
+            name: The process.
+            effective: Version that the records call effective; None: there is none.
+            states: State by version; a version without one is a draft.
+
+        Returns:
+            One line per difference, which is undone: an alias moved by hand, a tag edited. Right after a change of the
+            records that change is among them.
+        """
+        with self._locked(), self.store.errors(), quiet():
+            versions = self._versions(name)
+            return mirrored(self.store.client(), name, versions, effective, states) if versions else []
 
     def log_replay(self, name: str, params: Mapping[str, object], figures: Mapping[str, object], folder: Path) -> str:
         """Log a field replay as a run of its own, with the files of a folder; where the MLflow UI shows it.
@@ -265,7 +289,7 @@ class Registry:
             run_id=run.info.run_id,
             experiment_id=run.info.experiment_id,
             sha256=version.tags[DIGEST],
-            review=version.tags.get(_REVIEW, "unreviewed"),
+            review=version.tags.get(REVIEW, UNREVIEWED),
             aliases=tuple(sorted(version.aliases)),
         )
 

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from features.process import ProcessDefinition
+from models.evaluation.champion import Comparison
 from models.evaluation.evaluate import Evaluation
+from models.run_metrics import curves, tables, top_metrics
 from models.train import Trained
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ def log_run(
     process: ProcessDefinition,
     trained: Trained,
     evaluation: Evaluation,
+    comparison: Comparison | None,
     more: Mapping[str, str],
 ) -> None:
     """Log how a predictor was made, from what, and how good it is.
@@ -82,6 +85,7 @@ def log_run(
         process: The process.
         trained: The predictor and how it came about.
         evaluation: Its figures.
+        comparison: With the champion; None: there is none.
         more: Further parameters.
     """
     from mlflow.entities import Metric, Param, RunTag
@@ -100,7 +104,15 @@ def log_run(
         **more,
     }
     now = int(pd.Timestamp.now(tz="UTC").timestamp() * 1000)
-    metrics = [Metric(name, value, now, 0) for name, value in _test_metrics(evaluation).items()]
+    metrics = [Metric(name, value, now, 0) for name, value in top_metrics(evaluation).items()]
+    metrics += [Metric(name, value, now, step) for name, value, step in curves(evaluation)]
+    if comparison is not None:
+        metrics += [
+            Metric(f"against_champion/{row['figure']}", row["difference"], now, 0)
+            for row in comparison.table.to_dict("records")
+            if not math.isnan(row["difference"])
+        ]
+        params |= {"champion": comparison.champion, "against_champion": comparison.verdict}
     tags = {DIGEST: predictor.sha256, "training_sha256": predictor.training_sha256, "test_sha256": trained.seal.sha256}
     tags |= {"mlflow.note.content": evaluation.note} if evaluation.note else {}
     client.log_batch(
@@ -111,15 +123,6 @@ def log_run(
     )
     parts = (("training", predictor.training_sha256), ("test", trained.seal.sha256))
     client.log_inputs(run_id, [_dataset(name, sha256, evaluation.counts) for name, sha256 in parts])
-
-
-def _test_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """Figures under the names they have in MLflow: `test.auroc`, `test.auroc_low`, `test.12h.n_failed`, ..."""
-    out = {f"test.{name}": value for name, value in evaluation.overall.items()}
-    for row in evaluation.checkpoints.to_dict("records"):
-        hours = row["checkpoint_h"]
-        out |= {f"test.{hours:g}h.{name}": value for name, value in row.items() if name != "checkpoint_h"}
-    return {name: float(value) for name, value in out.items() if not math.isnan(value)}
 
 
 def _dataset(part: str, sha256: str, counts: Mapping[str, int]) -> DatasetInput:
@@ -167,9 +170,11 @@ def log_files(
     evaluation: Evaluation,
     report: str,
     images: Mapping[str, bytes],
+    comparison: Comparison | None,
+    card: str,
     pdf: bytes = b"",
 ) -> None:
-    """Log predictor, evaluation, seal, report and pictures as files of a run."""
+    """Log predictor, evaluation, seal, report, model card, tables and pictures as files of a run."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         trained.predictor.save(folder / "predictor")
@@ -179,6 +184,12 @@ def log_files(
         (folder / "report" / "report.html").write_text(report, encoding="utf-8")
         if pdf:
             (folder / "report" / "report.pdf").write_bytes(pdf)
+        (folder / "report" / "model_card.md").write_text(card, encoding="utf-8")
+        if comparison is not None:
+            comparison.save(folder / "tables")
+        (folder / "tables").mkdir(exist_ok=True)
+        for file, table in tables(evaluation).items():
+            table.to_csv(folder / "tables" / file, index=False)
         for file, content in images.items():
             path = folder / "plots" / file
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from models.backtest.fits import Fits
 from models.backtest.history import History
 from models.backtest.newest import newest
 from models.backtest.replay import Replayed, replay
+from models.card import model_card
 from models.cohort.labels import label_log
 from models.cohort.splits import Seal, readings, record_reading, seal_of, subject_groups
 from models.evaluation.compare import compare_splits
@@ -23,6 +24,7 @@ from models.evaluation.sealed_test import Scored, score_test, sealed_rows
 from models.registry import RegisteredModel, Registry
 from models.train import Trained, train
 from pipelines.backtest import fits_of
+from pipelines.champion import against_champion, champion_of
 from pipelines.history import last_report
 from pipelines.model_history import history_of
 from pipelines.plant import Plant
@@ -135,13 +137,27 @@ def _evaluate(
     report = html_report(process, trained, evaluation, images=shap_images, more=_history_facts(plant))
     drawn = {f"{name}.png": to_png(chart) for name, chart in charts_of(process, trained.predictor, evaluation).items()}
     files = {f"{_file_name(name)}.png": picture.png for name, picture in shap_images.items()}
-    progress("registering the model with MLflow")
+    progress("comparing with the champion, and registering the model with MLflow")
     more = recorded(plant) | dict(made_in)
+    champion = champion_of(plant.settings, process.id, registry, progress)
+    comparison = against_champion(champion, registry, trained, history, process.policy, replayed)
+    card = model_card(process, trained, evaluation, comparison, made_from=_in_short(more))
     example = history.snapshots[history.snapshots["batch_id"].isin(trained.failed.index[-1:])]
     model = registry.register(
-        process, trained, evaluation, report=report, images=drawn | files, features=history.features, example=example, more=more
+        process, trained, evaluation, report=report, images=drawn | files, features=history.features, example=example, more=more,
+        comparison=comparison, card=card,
     )  # fmt: skip
     return evaluation, report, model
+
+
+def _in_short(more: Mapping[str, str]) -> dict[str, str]:
+    """What a card says of the origin: tables by their version in the Delta log, the rest by the start of its digest."""
+    tables = {
+        name.removeprefix("data."): value.split(" ")[0] for name, value in more.items() if name.startswith("data.")
+    }
+    listed = ", ".join(f"{name} {version}" for name, version in tables.items())
+    rest = {name: value[:16] for name, value in more.items() if not name.startswith("data.") and name != "libraries"}
+    return rest | ({"Delta table versions": listed} if listed else {})
 
 
 def _tested(history: History, trained: Trained, replayed: Replayed) -> Scored:

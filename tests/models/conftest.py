@@ -1,5 +1,6 @@
 import pytest
 
+from models.card import model_card
 from models.evaluation.evaluate import Evaluation, evaluate
 from models.registry import Registry
 from models.train import Trained, train
@@ -50,6 +51,7 @@ def filled(plant, trained, judged, tmp_path_factory) -> Registry:
     first = registry.register(
         plant.process, trained, judged, report="<p>report</p>", images={"beeswarm.png": b"png"},
         features=plant.features, example=plant.snapshots.iloc[[-1]],
+        card=model_card(plant.process, trained, judged, None, made_from={"data_version": "of a test"}),
     )  # fmt: skip
     assert first.is_new
     return registry

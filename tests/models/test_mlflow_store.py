@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from features.errors import StorageError
@@ -150,6 +151,7 @@ def test_mlflow_scores_with_the_model_of_the_server(plant, trained, tmp_path) ->
     import mlflow
 
     found = mlflow.pyfunc.load_model("models:/soup@challenger").predict(plant.snapshots)
+    assert isinstance(found, pd.DataFrame)
     np.testing.assert_array_equal(found["failure_probability"], trained.predictor.predict(plant.snapshots))
 
 
