@@ -21,8 +21,19 @@ from features.process import ProcessDefinition
 from models.artifact_locations import bring_home
 from models.cohort.splits import Seal
 from models.evaluation.evaluate import Evaluation
+from models.folder import read_files
 from models.predictor import Predictor
-from models.tracking import DIGEST, log_children, log_files, log_model, log_run, mlflow_module, quiet, started_run
+from models.tracking import (
+    DIGEST,
+    FILES,
+    log_children,
+    log_files,
+    log_model,
+    log_run,
+    mlflow_module,
+    quiet,
+    started_run,
+)
 from models.train import Trained
 
 if TYPE_CHECKING:
@@ -94,6 +105,10 @@ class Registry:
         versions = self._versions(name)
         return next((self._model(v) for v in versions if alias in v.aliases), None)
 
+    def all(self, name: str) -> list[RegisteredModel]:
+        """Every version, the first one first."""
+        return [self._model(v) for v in sorted(self._versions(name), key=lambda version: int(version.version))]
+
     def by_version(self, name: str, version: str) -> RegisteredModel:
         """A version by its number.
 
@@ -130,6 +145,19 @@ class Registry:
     def report(self, model: RegisteredModel) -> str:
         """The HTML report of a version."""
         return (self._folder(model, "report") / "report.html").read_text(encoding="utf-8")
+
+    def check_files(self, model: RegisteredModel) -> None:
+        """Compare every file that was logged with a version with the digests that were logged with it.
+
+        A version that was registered by 0.2.0 or earlier has digests of its predictor alone.
+        """
+        with _as_storage_errors(self.data_dir / "mlflow.db"):
+            tags = self._client().get_run(model.run_id).data.tags
+        for name, sha256 in sorted(tags.items()):
+            if name.startswith(FILES):
+                part = name.removeprefix(FILES)
+                read_files(self._folder(model, part), sha256, f"{part} of model {model.name} version {model.version}:")
+        self.predictor(model)
 
     def register(
         self,

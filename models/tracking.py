@@ -18,6 +18,7 @@ import pandas as pd
 
 from features.process import ProcessDefinition
 from models.evaluation.evaluate import Evaluation
+from models.folder import add_manifest
 from models.predictor import Predictor
 from models.train import Trained
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 DIGEST = "predictor_sha256"  # the tag of runs and versions
+FILES = "sha256."  # before the name of a folder: the tag with the digest of its manifest
 _REQUIREMENTS = ["lightgbm>=4.7,<5", "numpy>=2.3,<3", "pandas>=3.0,<4"]
 
 
@@ -176,6 +178,9 @@ def log_files(
             path = folder / "plots" / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
+        for part in sorted(folder.iterdir()):
+            if part.name != "predictor":  # it has a manifest, and its digest is a tag of its own
+                client.set_tag(run_id, f"{FILES}{part.name}", add_manifest(part))
         client.log_artifacts(run_id, str(folder))
 
 

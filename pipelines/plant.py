@@ -79,6 +79,11 @@ class Plant:
         return self.settings.data_dir / "models" / self.process.id
 
     @property
+    def ledger(self) -> Path:
+        """Who read which test when: `models.cohort.ledger`."""
+        return self.models_dir / "test_readings.jsonl"
+
+    @property
     def report_path(self) -> Path:
         """Newest validation report."""
         return self.settings.data_dir / "reports" / self.process.id / "report.html"
