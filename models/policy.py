@@ -41,6 +41,8 @@ class Policy(ProcessPart):
         follow_up: What becomes of training batches whose outcome could hardly be known yet: `leave_out`, `weight` (one
             over the probability that it would be known), or `ignore` that.
         domain_share: Share of later good batches that may leave the applicability domain, per check and stage.
+        not_worse_by: By how much the AUROC of a challenger may be lower than the champion's, on the same later batches, and
+            it still counts as not worse (`models.evaluation.champion`).
         alarm_from_h: Hours of a batch before which nothing is called elevated or high; None: until after its start.
     """
 
@@ -57,6 +59,7 @@ class Policy(ProcessPart):
     half_life_batches: float = Field(default=45.0, gt=0)
     follow_up: Literal["ignore", "leave_out", "weight"] = "ignore"
     domain_share: float = Field(default=0.02, gt=0, lt=1)
+    not_worse_by: float = Field(default=0.05, gt=0, lt=0.5)
     alarm_from_h: float | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from models.backtest.fits import Fits
 from models.backtest.history import History
 from models.backtest.newest import newest
 from models.backtest.replay import Replayed, replay
+from models.card import model_card
 from models.cohort.labels import label_log
 from models.cohort.ledger import digests_of
 from models.cohort.splits import Seal, readings, record_reading, seal_of, subject_groups
@@ -24,6 +25,7 @@ from models.evaluation.sealed_test import Scored, score_test, sealed_rows
 from models.registry import RegisteredModel, Registry
 from models.train import Trained, train
 from pipelines.backtest import fits_of
+from pipelines.champion import against_champion
 from pipelines.history import last_report
 from pipelines.model_history import history_of
 from pipelines.plant import Plant
@@ -34,10 +36,17 @@ Progress = Callable[[str], None]
 _LOOKED_AT = 200  # newest tested batches from which the importance is computed
 
 
-def make_challenger(plant: Plant, progress: Progress) -> tuple[RegisteredModel, Evaluation]:
+def make_challenger(
+    plant: Plant, progress: Progress, made_in: Mapping[str, str] | None = None
+) -> tuple[RegisteredModel, Evaluation]:
     """Train on the training set, evaluate on the sealed test, write the report, register.
 
     A predictor that was registered before keeps its figures: the sealed test is scored once per model.
+
+    Args:
+        plant: Where the snapshots are stored.
+        progress: Receives lines.
+        made_in: What made it, for the run in MLflow, for example the id of the Dagster run.
     """
     plant = plant.fixed()
     history, seal = history_of(plant), Seal.load(plant.models_dir / "sealed_test.json")
@@ -50,7 +59,7 @@ def make_challenger(plant: Plant, progress: Progress) -> tuple[RegisteredModel, 
         known = registry.as_challenger(known)
         evaluation, report = registry.evaluation(known), registry.report(known)
     else:
-        evaluation, report, known = _evaluate(plant, trained, history, replayed, registry, progress)
+        evaluation, report, known = _evaluate(plant, trained, history, replayed, registry, made_in or {}, progress)
     plant.report_path.parent.mkdir(parents=True, exist_ok=True)
     plant.report_path.write_text(report, encoding="utf-8")
     return known, evaluation
@@ -100,6 +109,7 @@ def _evaluate(
     history: History,
     replayed: Replayed | None,
     registry: Registry,
+    made_in: Mapping[str, str],
     progress: Progress,
 ) -> tuple[Evaluation, str, RegisteredModel]:
     from models.report.html import html_report
@@ -128,10 +138,26 @@ def _evaluate(
     report = html_report(process, trained, evaluation, images=shap_images, more=_history_facts(plant))
     drawn = {f"{name}.png": to_png(chart) for name, chart in charts_of(process, trained.predictor, evaluation).items()}
     files = {f"{_file_name(name)}.png": image for name, image in shap_images.items()}
-    progress("registering the model with MLflow")
-    more = recorded(plant) | {TEST_READING: (digests_of(plant.ledger) or [""])[-1]}
-    model = registry.register(process, trained, evaluation, report=report, images=drawn | files, more=more)
+    progress("comparing with the champion, and registering the model with MLflow")
+    more = recorded(plant) | dict(made_in) | {TEST_READING: (digests_of(plant.ledger) or [""])[-1]}
+    comparison = against_champion(registry, trained, history, process.policy, replayed)
+    card = model_card(process, trained, evaluation, comparison, made_from=_in_short(more))
+    example = history.snapshots[history.snapshots["batch_id"].isin(trained.failed.index[-1:])]
+    model = registry.register(
+        process, trained, evaluation, report=report, images=drawn | files, features=history.features, example=example, more=more,
+        comparison=comparison, card=card,
+    )  # fmt: skip
     return evaluation, report, model
+
+
+def _in_short(more: Mapping[str, str]) -> dict[str, str]:
+    """What a card says of the origin: tables by their version in the Delta log, the rest by the start of its digest."""
+    tables = {
+        name.removeprefix("data."): value.split(" ")[0] for name, value in more.items() if name.startswith("data.")
+    }
+    listed = ", ".join(f"{name} {version}" for name, version in tables.items())
+    rest = {name: value[:16] for name, value in more.items() if not name.startswith("data.") and name != "libraries"}
+    return rest | ({"Delta table versions": listed} if listed else {})
 
 
 def _tested(history: History, trained: Trained, replayed: Replayed) -> Scored:

@@ -78,7 +78,7 @@ def a_pipe(path, _) -> None:
     ],
 )
 def test_a_registry_that_cannot_be_read_is_one_line(clone, run, monkeypatch, harm, line) -> None:
-    monkeypatch.setattr("models.registry.WAIT_S", 0.1)
+    monkeypatch.setattr("models.mlflow_store.WAIT_S", 0.1)
     with contextlib.ExitStack() as stack:
         harm(clone.data_dir / "mlflow.db", stack)
         refused = run("bundle", "1", "--process", clone.process, "--data-dir", clone.data_dir)
