@@ -171,6 +171,11 @@ class Registry:
                 read_files(self._folder(model, part), sha256, f"{part} of model {model.name} version {model.version}:")
         self.predictor(model)
 
+    def report_pdf(self, model: RegisteredModel) -> bytes:
+        """The report of a version as PDF; empty where it was registered without one."""
+        path = self._folder(model, "report") / "report.pdf"
+        return path.read_bytes() if path.is_file() else b""
+
     def register(
         self,
         process: ProcessDefinition,
@@ -181,6 +186,7 @@ class Registry:
         images: Mapping[str, bytes],
         features: tuple[Feature, ...],
         example: pd.DataFrame,
+        pdf: bytes = b"",
         more: Mapping[str, str] | None = None,
         comparison: Comparison | None = None,
         card: str = "",
@@ -197,6 +203,7 @@ class Registry:
             images: PNG by file name.
             features: Dictionary of the snapshots' columns.
             example: A snapshot or a few, the example of what the model takes.
+            pdf: The report as PDF; empty logs none.
             more: Further parameters of the run, for example digests of the history.
             comparison: With the champion.
             card: The model card, Markdown: the version's description.
@@ -210,7 +217,7 @@ class Registry:
             with started_run(experiment_id, f"{process.id} {trained.predictor.sha256[:12]}") as run_id:
                 log_run(client, run_id, process, trained, evaluation, comparison, more or {})
                 log_children(client, experiment_id, run_id, trained)
-                log_files(client, run_id, trained, evaluation, report, images, comparison, card)
+                log_files(client, run_id, trained, evaluation, report, images, comparison, card, pdf)
                 tags = {DIGEST: trained.predictor.sha256, STATE: DRAFT, REVIEW: UNREVIEWED}
                 version = log_model(process, trained.predictor, features, example, tags)
             client.update_model_version(process.id, version, card)

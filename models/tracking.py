@@ -174,6 +174,7 @@ def log_files(
     images: Mapping[str, bytes],
     comparison: Comparison | None,
     card: str,
+    pdf: bytes = b"",
 ) -> None:
     """Log predictor, evaluation, seal, report, model card, tables and pictures as files of a run."""
     with tempfile.TemporaryDirectory() as name:
@@ -189,6 +190,8 @@ def log_files(
         (folder / "tables").mkdir(exist_ok=True)
         for file, table in tables(evaluation).items():
             table.to_csv(folder / "tables" / file, index=False)
+        if pdf:
+            (folder / "report" / "report.pdf").write_bytes(pdf)
         for file, content in images.items():
             path = folder / "plots" / file
             path.parent.mkdir(parents=True, exist_ok=True)

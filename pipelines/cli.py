@@ -205,18 +205,24 @@ def init(
     history: HistoryOption,
     out_path: Annotated[Path | None, typer.Option("--out", help="New file to write; absent: print.")] = None,
 ) -> None:
-    """Draft a process definition from a history folder, for a person to finish."""
+    """Draft a process definition from a history folder, and its intended use and acceptance criteria, to be finished."""
     from pipelines.plant import wall_clock
     from pipelines.sources.draft import draft
+    from pipelines.sources.draft_release import drafts_beside
 
     text = draft(history, now=wall_clock())
     if out_path is None:
         sys.stdout.write(text)
-    elif out_path.exists():
-        raise BatchguardError(f"{out_path} exists", remedy="Name another file: nothing was overwritten.")
-    else:
-        out_path.write_text(text, encoding="utf-8")
-        out.print(f"{out_path}: finish the lines that begin with 'check:', then start 'batchguard run'")
+        return
+    files = {out_path: text} | drafts_beside(out_path, text)
+    taken = next((path for path in files if path.exists()), None)
+    if taken is not None:
+        raise BatchguardError(f"{taken} exists", remedy="Name another file: nothing was overwritten.")
+    for path, content in files.items():
+        path.write_text(content, encoding="utf-8")
+    out.print(f"{out_path}: finish the lines that begin with 'check:', then start 'batchguard run'")
+    for path in list(files)[1:]:
+        out.print(f"{path}: finish and sign it before a release")
 
 
 @app.command()

@@ -137,7 +137,7 @@ def _evaluate(
     )
     report = html_report(process, trained, evaluation, images=shap_images, more=_history_facts(plant))
     drawn = {f"{name}.png": to_png(chart) for name, chart in charts_of(process, trained.predictor, evaluation).items()}
-    files = {f"{_file_name(name)}.png": image for name, image in shap_images.items()}
+    files = {f"{_file_name(name)}.png": picture.png for name, picture in shap_images.items()}
     progress("comparing with the champion, and registering the model with MLflow")
     more = recorded(plant) | dict(made_in) | {TEST_READING: (digests_of(plant.ledger) or [""])[-1]}
     comparison = against_champion(registry, trained, history, process.policy, replayed)

@@ -147,7 +147,7 @@ class Fits:
         """Digest of the training data, the settings and the code."""
         history, ids = known.history, weights.index
         parts = [
-            history.process.model_dump_json(exclude={"policy", "source"}),
+            history.process.model_dump_json(exclude={"policy", "source", "failure_mode"}),
             json.dumps(asdict(self._policy.plan(history.process, trials=self._trials)), sort_keys=True),
             code_digest(), known.moment.isoformat(), self._seal(known).sha256,
             *(frame_sha256(frame) for frame in (
