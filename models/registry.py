@@ -1,12 +1,13 @@
 """The model registry in MLflow: versions, their files and their aliases. Only this module and `models.tracking` import MLflow.
 
-Training makes a challenger. Which version scores, the records of releases say; the alias `champion` only mirrors them.
+Training makes a challenger. The alias `champion` mirrors the version that the signed records call effective, and so do the
+tags: whoever moves one by hand changes nothing but the mirror. Scoring never calls the registry: it reads a predictor's
+folder.
 """
 
 from __future__ import annotations
 
 import fcntl
-import sqlite3
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,22 +16,26 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from features.dictionary import Feature
 from features.errors import StorageError
 from features.process import ProcessDefinition
 from models.artifact_locations import bring_home
 from models.cohort.splits import Seal
+from models.evaluation.champion import Comparison
 from models.evaluation.evaluate import Evaluation
+from models.folder import read_files
+from models.logged_model import log_model
+from models.mirror import CHAMPION as CHAMPION
+from models.mirror import DRAFT, REVIEW, STATE, UNREVIEWED, mirrored
+from models.mlflow_store import MlflowStore
 from models.predictor import Predictor
-from models.tracking import DIGEST, log_children, log_files, log_model, log_run, mlflow_module, quiet, started_run
+from models.tracking import DIGEST, FILES, log_children, log_files, log_run, quiet, started_run
 from models.train import Trained
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-CHALLENGER, CHAMPION = "challenger", "champion"
-WAIT_S = 5.0  # for a database that somebody else holds
-_REVIEW = "review"
+CHALLENGER = "challenger"
 
 
 @dataclass(frozen=True)
@@ -62,26 +67,36 @@ class RegisteredModel:
         """Where the MLflow UI shows the run, behind the server's address."""
         return f"/#/experiments/{self.experiment_id}/runs/{self.run_id}"
 
+    @property
+    def version_page(self) -> str:
+        """Where it shows the version, with its model card."""
+        return f"/#/models/{self.name}/versions/{self.version}"
+
 
 @dataclass(frozen=True)
 class Registry:
-    """MLflow's SQLite store and artifacts under a data directory.
+    """Versions of the models of a plant, in the store of its data directory or in that of the plant's own server.
 
-    Every method that reads raises StorageError where the database cannot be read, or files of a version are missing or
-    were changed.
+    Every method raises StorageError where the store cannot be read or written, or files of a version are missing or were
+    changed.
     """
 
     data_dir: Path
 
     @property
+    def store(self) -> MlflowStore:
+        """Where MLflow keeps runs and versions."""
+        return MlflowStore.of(self.data_dir)
+
+    @property
     def tracking_uri(self) -> str:
-        """For `mlflow ui --backend-store-uri`."""
-        return f"sqlite:///{(self.data_dir / 'mlflow.db').resolve()}"
+        """Where runs are logged."""
+        return self.store.tracking_uri
 
     @property
     def artifacts(self) -> Path:
-        """Folder of the runs' files."""
-        return (self.data_dir / "mlartifacts").resolve()
+        """Folder of the runs' files in the data directory."""
+        return self.store.artifacts
 
     def find(self, name: str, *, sha256: str) -> RegisteredModel | None:
         """The version whose predictor has this digest, if it was registered before."""
@@ -92,6 +107,10 @@ class Registry:
         """The version that an alias points to, if any."""
         versions = self._versions(name)
         return next((self._model(v) for v in versions if alias in v.aliases), None)
+
+    def all(self, name: str) -> list[RegisteredModel]:
+        """Every version, the first one first."""
+        return [self._model(v) for v in sorted(self._versions(name), key=lambda version: int(version.version))]
 
     def by_version(self, name: str, version: str) -> RegisteredModel:
         """A version by its number.
@@ -115,6 +134,13 @@ class Registry:
 
     def predictor(self, model: RegisteredModel) -> Predictor:
         """The predictor of a version, checked against its registered digest."""
+        folder = self.predictor_folder(model)
+        try:
+            return Predictor.load(folder, sha256=model.sha256)
+        except StorageError:
+            if self.store.embedded:
+                raise
+            self.store.forget(model.sha256)  # a damaged copy: the server has the original
         return Predictor.load(self.predictor_folder(model), sha256=model.sha256)
 
     def evaluation(self, model: RegisteredModel) -> Evaluation:
@@ -125,9 +151,34 @@ class Registry:
         """The sealed test set of a version; training used outcomes known before the seal's cut."""
         return Seal.load(self._folder(model, "evaluation") / "sealed_test.json")
 
+    def params(self, model: RegisteredModel) -> dict[str, str]:
+        """How a version was made: the parameters of its run."""
+        with self.store.errors():
+            return dict(self.store.client().get_run(model.run_id).data.params)
+
     def report(self, model: RegisteredModel) -> str:
         """The HTML report of a version."""
         return (self._folder(model, "report") / "report.html").read_text(encoding="utf-8")
+
+    def check_files(self, model: RegisteredModel) -> None:
+        """Compare every file that was logged with a version with the digests that were logged with it.
+
+        A version that was registered by 0.2.0 or earlier has digests of its predictor alone.
+        """
+        if not self.store.embedded:
+            self.store.forget(model.sha256)  # not the copies here, but what the server has
+        with self.store.errors():
+            tags = self.store.client().get_run(model.run_id).data.tags
+        for name, sha256 in sorted(tags.items()):
+            if name.startswith(FILES):
+                part = name.removeprefix(FILES)
+                read_files(self._folder(model, part), sha256, f"{part} of model {model.name} version {model.version}:")
+        self.predictor(model)
+
+    def report_pdf(self, model: RegisteredModel) -> bytes:
+        """The report of a version as PDF; empty where it was registered without one."""
+        path = self._folder(model, "report") / "report.pdf"
+        return path.read_bytes() if path.is_file() else b""
 
     def register(
         self,
@@ -137,7 +188,12 @@ class Registry:
         *,
         report: str,
         images: Mapping[str, bytes],
+        features: tuple[Feature, ...],
+        example: pd.DataFrame,
+        pdf: bytes = b"",
         more: Mapping[str, str] | None = None,
+        comparison: Comparison | None = None,
+        card: str = "",
     ) -> RegisteredModel:
         """Log a run with everything about a predictor and register it as the challenger.
 
@@ -149,23 +205,26 @@ class Registry:
             evaluation: Its figures.
             report: The HTML report.
             images: PNG by file name.
+            features: Dictionary of the snapshots' columns.
+            example: A snapshot or a few, the example of what the model takes.
+            pdf: The report as PDF; empty logs none.
             more: Further parameters of the run, for example digests of the history.
+            comparison: With the champion.
+            card: The model card, Markdown: the version's description.
         """
-        with self._locked(), quiet():
+        with self._locked(), self.store.errors(), quiet():
             existing = self.find(process.id, sha256=trained.predictor.sha256)
             if existing is not None:
                 return existing
-            client = self._client()
-            experiment_id = self._experiment(client, process.id)
-            with started_run(
-                self.tracking_uri, experiment_id, f"{process.id} {trained.predictor.sha256[:12]}"
-            ) as run_id:
-                log_run(client, run_id, process, trained, evaluation, more or {})
+            client = self.store.client()
+            experiment_id = self.store.experiment(client, process.id)
+            with started_run(experiment_id, f"{process.id} {trained.predictor.sha256[:12]}") as run_id:
+                log_run(client, run_id, process, trained, evaluation, comparison, more or {})
                 log_children(client, experiment_id, run_id, trained)
-                log_files(client, run_id, trained, evaluation, report, images)
-                version = log_model(process.id, trained.predictor)
-            client.set_model_version_tag(process.id, version, DIGEST, trained.predictor.sha256)
-            client.set_model_version_tag(process.id, version, _REVIEW, "unreviewed")
+                log_files(client, run_id, trained, evaluation, report, images, comparison, card, pdf)
+                tags = {DIGEST: trained.predictor.sha256, STATE: DRAFT, REVIEW: UNREVIEWED}
+                version = log_model(process, trained.predictor, features, example, tags)
+            client.update_model_version(process.id, version, card)
             client.set_registered_model_alias(process.id, CHALLENGER, version)
             found = self.find(process.id, sha256=trained.predictor.sha256)
         if found is None:
@@ -176,9 +235,25 @@ class Registry:
         """Make a version the challenger again, when training gave the same predictor; the champion stays as it is."""
         if CHALLENGER in model.aliases:
             return model
-        with self._locked():
-            self._client().set_registered_model_alias(model.name, CHALLENGER, model.version)
+        with self._locked(), self.store.errors():
+            self.store.client().set_registered_model_alias(model.name, CHALLENGER, model.version)
         return replace(model, aliases=tuple(sorted({*model.aliases, CHALLENGER})))
+
+    def mirror(self, name: str, effective: str | None, states: Mapping[str, str]) -> list[str]:
+        """Make the alias `champion` and the tags of the versions repeat the signed records; they decide nothing.
+
+        Args:
+            name: The process.
+            effective: Version that the records call effective; None: there is none.
+            states: State by version; a version without one is a draft.
+
+        Returns:
+            One line per difference, which is undone: an alias moved by hand, a tag edited. Right after a change of the
+            records that change is among them.
+        """
+        with self._locked(), self.store.errors(), quiet():
+            versions = self._versions(name)
+            return mirrored(self.store.client(), name, versions, effective, states) if versions else []
 
     def log_replay(self, name: str, params: Mapping[str, object], figures: Mapping[str, object], folder: Path) -> str:
         """Log a field replay as a run of its own, with the files of a folder; where the MLflow UI shows it.
@@ -191,10 +266,10 @@ class Registry:
         """
         from mlflow.entities import Metric, Param
 
-        with self._locked(), _as_storage_errors(self.data_dir / "mlflow.db"), quiet():
-            client = self._client()
-            experiment_id = self._experiment(client, name)
-            with started_run(self.tracking_uri, experiment_id, "field replay") as run_id:
+        with self._locked(), self.store.errors(), quiet():
+            client = self.store.client()
+            experiment_id = self.store.experiment(client, name)
+            with started_run(experiment_id, "field replay") as run_id:
                 now = int(pd.Timestamp.now(tz="UTC").timestamp() * 1000)
                 numbers = {key: float(value) for key, value in figures.items() if isinstance(value, int | float)}
                 metrics = [Metric(key, value, now, 0) for key, value in numbers.items()]
@@ -208,53 +283,42 @@ class Registry:
         Raises:
             StorageError: The registry cannot be read.
         """
-        database = self.data_dir / "mlflow.db"
-        if database.is_file():
-            with _as_storage_errors(database):
-                _probe(database)
-                bring_home(database, self.artifacts)
-
-    def _client(self) -> MlflowClient:
-        self.artifacts.mkdir(parents=True, exist_ok=True)
-        with quiet():
-            mlflow = mlflow_module()
-            mlflow.set_tracking_uri(self.tracking_uri)
-            mlflow.set_registry_uri(self.tracking_uri)
-            return mlflow.MlflowClient(self.tracking_uri, self.tracking_uri)
-
-    def _experiment(self, client: MlflowClient, name: str) -> str:
-        found = client.get_experiment_by_name(name)
-        return found.experiment_id if found else client.create_experiment(name, (self.artifacts / name).as_uri())
+        store = self.store
+        if store.embedded and store.exists:
+            with store.errors():
+                store.probe()
+                bring_home(store.database, store.artifacts)
 
     def _versions(self, name: str) -> list[ModelVersion]:
-        database = self.data_dir / "mlflow.db"
-        if not database.is_file():
-            return []  # to look must not make a database
-        with _as_storage_errors(database):
-            _probe(database)
-            client = self._client()
+        store = self.store
+        if not store.exists:
+            return []
+        with store.errors():
+            store.probe()
+            client = store.client()
             found = client.search_model_versions(f"name = '{name}'")
-            return [client.get_model_version(name, version.version) for version in found]  # a search leaves out aliases
+            versions = [client.get_model_version(name, one.version) for one in found]  # a search leaves out aliases
+        return [version for version in versions if DIGEST in version.tags]  # others are not made here
 
     def _model(self, version: ModelVersion) -> RegisteredModel:
-        with _as_storage_errors(self.data_dir / "mlflow.db"):
-            run = self._client().get_run(str(version.run_id))
+        with self.store.errors():
+            run = self.store.client().get_run(str(version.run_id))
         return RegisteredModel(
             name=version.name,
             version=str(version.version),
             run_id=run.info.run_id,
             experiment_id=run.info.experiment_id,
             sha256=version.tags[DIGEST],
-            review=version.tags.get(_REVIEW, "unreviewed"),
+            review=version.tags.get(REVIEW, UNREVIEWED),
             aliases=tuple(sorted(version.aliases)),
         )
 
     def _folder(self, model: RegisteredModel, name: str) -> Path:
-        folder = self.artifacts / model.name / model.run_id / "artifacts" / name
-        if not folder.is_dir():
+        folder = self.store.folder(model.run_id, model.name, name, sha256=model.sha256)
+        if folder is None:
             raise StorageError(
                 f"model {model.name} version {model.version}: its {name} is missing",
-                remedy="Restore the data directory.",
+                remedy="Restore the data directory, or the artifacts of the MLflow server.",
             )
         return folder
 
@@ -265,28 +329,3 @@ class Registry:
         with (self.data_dir / "mlflow.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-
-def _probe(database: Path) -> None:
-    """Whether a database can be read at all: MLflow tries for two minutes what fails at once."""
-    connection = sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=WAIT_S)
-    try:
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    finally:
-        connection.close()
-
-
-@contextmanager
-def _as_storage_errors(database: Path) -> Generator[None]:
-    """Errors of MLflow and of its database as one of ours: what is wrong with which file."""
-    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
-    try:
-        yield
-    except (sqlite3.Error, SQLAlchemyError, mlflow_module().MlflowException) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        first = (str(cause).splitlines() or [type(cause).__name__])[0][:200]
-        raise StorageError(
-            f"{database}: the registry cannot be read: {first}",
-            remedy="Wait for whoever holds it, or restore the data directory; released bundles go on serving.",
-        ) from error

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from features.process import ProcessDefinition
+from models.evaluation.champion import Comparison
 from models.evaluation.evaluate import Evaluation
-from models.predictor import Predictor
+from models.folder import add_manifest
+from models.run_metrics import curves, tables, top_metrics
 from models.train import Trained
 
 if TYPE_CHECKING:
@@ -26,15 +28,17 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 DIGEST = "predictor_sha256"  # the tag of runs and versions
-_REQUIREMENTS = ["lightgbm>=4.7,<5", "numpy>=2.3,<3", "pandas>=3.0,<4"]
+FILES = "sha256."  # before the name of a folder: the tag with the digest of its manifest
 
 
 @contextmanager
 def quiet() -> Generator[None]:
     """Without warnings of MLflow about itself."""
-    # mlflow 3.17.2 maps its tables as SQLAlchemy 2.1 no longer likes, and warns of type hints of its own
+    # mlflow 3.17.2 maps its tables as SQLAlchemy 2.1 no longer likes, compares columns as pandas 3.1 no longer likes, and
+    # warns of type hints of its own
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The ``noload`` loader strategy")
+        warnings.filterwarnings("ignore", "Operation with range is deprecated")
         warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType")
         yield
 
@@ -44,6 +48,11 @@ def mlflow_module() -> ModuleType:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DO_NOT_TRACK"] = "true"
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    # by default the client tries for minutes where a server is silent
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     os.environ["MLFLOW_LOG_UV_FILES"] = "false"  # a plant's checkout is no part of a model
     import mlflow
 
@@ -54,10 +63,9 @@ def mlflow_module() -> ModuleType:
 
 
 @contextmanager
-def started_run(tracking_uri: str, experiment_id: str, name: str) -> Generator[str]:
-    """A run that ends with the block, as failed where that raises; its id."""
+def started_run(experiment_id: str, name: str) -> Generator[str]:
+    """A run that ends with the block, as failed where that raises; its id. MLflow points to the store already."""
     mlflow = mlflow_module()
-    mlflow.set_tracking_uri(tracking_uri)
     with mlflow.start_run(experiment_id=experiment_id, run_name=name) as run:
         yield run.info.run_id
 
@@ -68,6 +76,7 @@ def log_run(
     process: ProcessDefinition,
     trained: Trained,
     evaluation: Evaluation,
+    comparison: Comparison | None,
     more: Mapping[str, str],
 ) -> None:
     """Log how a predictor was made, from what, and how good it is.
@@ -78,6 +87,7 @@ def log_run(
         process: The process.
         trained: The predictor and how it came about.
         evaluation: Its figures.
+        comparison: With the champion; None: there is none.
         more: Further parameters.
     """
     from mlflow.entities import Metric, Param, RunTag
@@ -96,7 +106,15 @@ def log_run(
         **more,
     }
     now = int(pd.Timestamp.now(tz="UTC").timestamp() * 1000)
-    metrics = [Metric(name, value, now, 0) for name, value in _test_metrics(evaluation).items()]
+    metrics = [Metric(name, value, now, 0) for name, value in top_metrics(evaluation).items()]
+    metrics += [Metric(name, value, now, step) for name, value, step in curves(evaluation)]
+    if comparison is not None:
+        metrics += [
+            Metric(f"against_champion/{row['figure']}", row["difference"], now, 0)
+            for row in comparison.table.to_dict("records")
+            if not math.isnan(row["difference"])
+        ]
+        params |= {"champion": comparison.champion, "against_champion": comparison.verdict}
     tags = {DIGEST: predictor.sha256, "training_sha256": predictor.training_sha256, "test_sha256": trained.seal.sha256}
     tags |= {"mlflow.note.content": evaluation.note} if evaluation.note else {}
     client.log_batch(
@@ -107,15 +125,6 @@ def log_run(
     )
     parts = (("training", predictor.training_sha256), ("test", trained.seal.sha256))
     client.log_inputs(run_id, [_dataset(name, sha256, evaluation.counts) for name, sha256 in parts])
-
-
-def _test_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """Figures under the names they have in MLflow: `test.auroc`, `test.auroc_low`, `test.12h.n_failed`, ..."""
-    out = {f"test.{name}": value for name, value in evaluation.overall.items()}
-    for row in evaluation.checkpoints.to_dict("records"):
-        hours = row["checkpoint_h"]
-        out |= {f"test.{hours:g}h.{name}": value for name, value in row.items() if name != "checkpoint_h"}
-    return {name: float(value) for name, value in out.items() if not math.isnan(value)}
 
 
 def _dataset(part: str, sha256: str, counts: Mapping[str, int]) -> DatasetInput:
@@ -163,8 +172,11 @@ def log_files(
     evaluation: Evaluation,
     report: str,
     images: Mapping[str, bytes],
+    comparison: Comparison | None,
+    card: str,
+    pdf: bytes = b"",
 ) -> None:
-    """Log predictor, evaluation, seal, report and pictures as files of a run."""
+    """Log predictor, evaluation, seal, report, model card, tables and pictures as files of a run."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         trained.predictor.save(folder / "predictor")
@@ -172,33 +184,19 @@ def log_files(
         trained.seal.save(folder / "evaluation" / "sealed_test.json")
         (folder / "report").mkdir()
         (folder / "report" / "report.html").write_text(report, encoding="utf-8")
+        (folder / "report" / "model_card.md").write_text(card, encoding="utf-8")
+        if comparison is not None:
+            comparison.save(folder / "tables")
+        (folder / "tables").mkdir(exist_ok=True)
+        for file, table in tables(evaluation).items():
+            table.to_csv(folder / "tables" / file, index=False)
+        if pdf:
+            (folder / "report" / "report.pdf").write_bytes(pdf)
         for file, content in images.items():
             path = folder / "plots" / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
+        for part in sorted(folder.iterdir()):
+            if part.is_dir() and part.name != "predictor":  # it has a manifest, and its digest is a tag of its own
+                client.set_tag(run_id, f"{FILES}{part.name}", add_manifest(part))
         client.log_artifacts(run_id, str(folder))
-
-
-def log_model(name: str, predictor: Predictor) -> str:
-    """Log the first member of the bag as LightGBM text and register it; the whole predictor lies beside it in the run.
-
-    Returns:
-        The version's number.
-    """
-    mlflow_module()
-    import lightgbm as lgb
-    import mlflow.lightgbm
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
-
-    inputs = Schema([ColSpec(DataType.double, name, required=False) for name in predictor.inputs])
-    outputs = Schema([ColSpec(DataType.double, "uncalibrated_probability")])
-    info = mlflow.lightgbm.log_model(
-        lgb.Booster(model_str=predictor.model_texts[0]),
-        name="trees",
-        registered_model_name=name,
-        signature=ModelSignature(inputs, outputs),
-        pip_requirements=_REQUIREMENTS,
-        metadata={DIGEST: predictor.sha256},
-    )
-    return str(info.registered_model_version)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from features.errors import BatchguardError
+from models.mlflow_store import MlflowStore
 from pipelines.settings import Settings
 
 STOP_WITHIN_S = 20
@@ -21,6 +22,8 @@ STRAGGLERS_S = 5  # of these, for child processes that outlive the two programs
 
 def serve(settings: Settings, *, dagster_port: int, mlflow_port: int, say: Callable[[str], None]) -> None:
     """Run `dagster dev` (UI and daemon) and the MLflow UI on loopback until Ctrl-C or until one of them ends.
+
+    Where the plant has an MLflow server of its own, none is started.
 
     Raises:
         BatchguardError: One of them ended by itself.
@@ -35,14 +38,18 @@ def serve(settings: Settings, *, dagster_port: int, mlflow_port: int, say: Calla
             "--backend-store-uri", settings.mlflow_uri, "--default-artifact-root", settings.mlflow_artifacts.as_uri(),
         ],
     }  # fmt: skip
+    own = MlflowStore.of(settings.data_dir)
+    if not own.embedded:
+        del commands["MLflow"]
+        say(f"MLflow   {own.pages if own.is_server else own.shown}, which is the plant's own")
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell that starts this with & ignores SIGINT, also in children
         signal.signal(number, _interrupt)
     # each in its own process group: Ctrl-C reaches this process only, which then stops both in order
     running = {
         name: subprocess.Popen(command, env=environment, start_new_session=True) for name, command in commands.items()
     }
-    say("starting Dagster and MLflow; their addresses follow as soon as they answer; Ctrl-C stops both")
-    silent = {"Dagster": dagster_port, "MLflow": mlflow_port}
+    say(f"starting {' and '.join(commands)}; addresses follow as soon as they answer; Ctrl-C stops everything")
+    silent = {name: port for name, port in (("Dagster", dagster_port), ("MLflow", mlflow_port)) if name in commands}
     try:
         while all(process.poll() is None for process in running.values()):
             for name in [name for name, port in silent.items() if _answers(port)]:

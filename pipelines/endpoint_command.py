@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,8 +21,22 @@ ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Settings of the endpoint; absent: endpoint.toml in the data directory.")
 ]
 
+DeviationOption = Annotated[
+    str | None,
+    typer.Option("--deviation", help="Id of a deviation in the plant's own system, exactly; absent: all."),
+]
+
+
+class ExportForm(StrEnum):
+    """Form of exported records."""
+
+    csv = "csv"
+    b2mml = "b2mml"
+
+
 keys = typer.Typer(no_args_is_help=True, help="API keys of the endpoint.")
 audit = typer.Typer(no_args_is_help=True, help="The endpoint's audit trail.")
+records = typer.Typer(no_args_is_help=True, help="Reviews and findings of the endpoint's records.")
 
 
 def serve_command(
@@ -120,6 +135,30 @@ def audit_accept(
     """Begin the anchor anew, after a backup was restored or the anchor was lost; stop the endpoint first."""
     with _records(data_dir, config) as admin:
         _print(admin.accept(why))
+
+
+@records.command("reviews")
+def records_reviews(
+    deviation: DeviationOption = None, data_dir: DataOption = Path("var"), config: ConfigOption = None
+) -> None:
+    """Reviews, the newest first: of one deviation, or all."""
+    with _records(data_dir, config, only_reads=True) as admin:
+        _print(admin.reviews(deviation))
+
+
+@records.command("export")
+def records_export(
+    out_path: Annotated[Path, typer.Option("--out", help="New or empty folder to write into.")],
+    deviation: DeviationOption = None,
+    form: Annotated[
+        ExportForm, typer.Option("--format", help="CSV tables, or a BatchML file for each batch.")
+    ] = ExportForm.csv,
+    data_dir: DataOption = Path("var"),
+    config: ConfigOption = None,
+) -> None:
+    """Write reviews and findings as files for other systems: of one deviation, or all."""
+    with _records(data_dir, config, only_reads=True) as admin:
+        _print(admin.export_records(out_path, deviation, form.value))
 
 
 def replay(score_id: str, process: Path, data_dir: Path) -> None:

@@ -11,23 +11,19 @@ from pipelines.between_checkpoints import snapshots_between
 from pipelines.course_levels import levels_every_few_hours
 from pipelines.feature_tables import read_dictionary
 from pipelines.plant import Plant
-from pipelines.settings import Settings
 
 
 def history_of(plant: Plant) -> History:
     """Snapshots at checkpoints and between them, labels, results of the release attributes, and dispositions.
 
-    The newest history is kept while its data stay as they are: several steps of a run read the same one.
+    The newest history is kept while its tables keep their versions: several steps of a run read the same one.
     """
-    versions = tuple(store.digest(name) for store, name in (
-        (plant.features, "snapshot_features"), (plant.features, "batch_summaries")
-    ))  # fmt: skip
-    return _read(plant.settings, plant.process.model_dump_json(), plant.data_version(), *versions)
+    fixed = plant.fixed()
+    return _read(fixed, fixed.process.model_dump_json())
 
 
 @lru_cache(maxsize=1)
-def _read(settings: Settings, *_: str) -> History:
-    plant = Plant(settings)
+def _read(plant: Plant, _: str) -> History:
     labels = plant.labels()
     return History(
         process=plant.process,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias
 
 import pandas as pd
 import pyarrow as pa
@@ -23,14 +24,34 @@ from pipelines.sources.folder import HistoryFolder
 from pipelines.sources.policy import PlantDefinition
 from pipelines.storage import Store
 
+TRAINED_FROM = ("batch_summaries", "snapshot_features", "feature_dictionary")  # features that training reads
+Versions: TypeAlias = tuple[tuple[str, str, int], ...]  # store (history or features), table, version
 CONTEXT_TABLES = tuple(name for name in RUN_HISTORY if name != "observations")
 
 
 @dataclass(frozen=True)
 class Plant:
-    """Access to all that is stored of one process."""
+    """Access to all that is stored of one process.
+
+    Attributes:
+        settings: Where it is.
+        versions: Versions at which run history and features are read, and only read; None: the newest.
+    """
 
     settings: Settings
+    versions: Versions | None = None
+
+    def fixed(self) -> Plant:
+        """The plant with the tables that training reads held at their present versions, whatever is written meanwhile."""
+        if self.versions is not None:
+            return self
+        stores = (("history", self.history, self.history.tables()), ("features", self.features, TRAINED_FROM))
+        found = ((name, table, store.version(table)) for name, store, tables in stores for table in tables
+                 if store.exists(table))  # fmt: skip
+        return replace(self, versions=tuple(found))
+
+    def _versions_of(self, store: str) -> dict[str, int] | None:
+        return None if self.versions is None else {table: at for name, table, at in self.versions if name == store}
 
     @cached_property
     def process(self) -> PlantDefinition:
@@ -40,12 +61,12 @@ class Plant:
     @cached_property
     def history(self) -> Store:
         """Checked run history."""
-        return Store(self.settings.data_dir / "history" / self.process.id)
+        return Store(self.settings.data_dir / "history" / self.process.id, self._versions_of("history"))
 
     @cached_property
     def features(self) -> Store:
         """Summaries, snapshots, training and test set."""
-        return Store(self.settings.data_dir / "features" / self.process.id)
+        return Store(self.settings.data_dir / "features" / self.process.id, self._versions_of("features"))
 
     @cached_property
     def scores(self) -> Store:
@@ -58,9 +79,19 @@ class Plant:
         return self.settings.data_dir / "models" / self.process.id
 
     @property
+    def ledger(self) -> Path:
+        """Who read which test when: `models.cohort.ledger`."""
+        return self.models_dir / "test_readings.jsonl"
+
+    @property
+    def reports_dir(self) -> Path:
+        """Reports: one folder a version, and copies of the newest."""
+        return self.settings.data_dir / "reports" / self.process.id
+
+    @property
     def report_path(self) -> Path:
-        """Newest validation report."""
-        return self.settings.data_dir / "reports" / self.process.id / "report.html"
+        """Newest report; a PDF of the same name lies beside it."""
+        return self.reports_dir / "report.html"
 
     @property
     def backtest_dir(self) -> Path:

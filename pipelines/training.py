@@ -8,7 +8,6 @@ from dataclasses import replace
 import pandas as pd
 
 from features.contracts import RUN_HISTORY
-from features.digests import process_digest
 from features.errors import TrainingError
 from features.process import LabelRule
 from models.backtest.figures import field_table
@@ -16,7 +15,9 @@ from models.backtest.fits import Fits
 from models.backtest.history import History
 from models.backtest.newest import newest
 from models.backtest.replay import Replayed, replay
+from models.card import model_card
 from models.cohort.labels import label_log
+from models.cohort.ledger import digests_of
 from models.cohort.splits import Seal, readings, record_reading, seal_of, subject_groups
 from models.evaluation.compare import compare_splits
 from models.evaluation.evaluate import Evaluation, evaluate
@@ -24,32 +25,32 @@ from models.evaluation.sealed_test import Scored, score_test, sealed_rows
 from models.registry import RegisteredModel, Registry
 from models.train import Trained, train
 from pipelines.backtest import fits_of
+from pipelines.champion import against_champion
 from pipelines.history import last_report
 from pipelines.model_history import history_of
 from pipelines.plant import Plant
 from pipelines.progress import in_tenths
+from pipelines.recorded import TEST_READING, recorded
 
 Progress = Callable[[str], None]
 _LOOKED_AT = 200  # newest tested batches from which the importance is computed
 
 
-def make_challenger(plant: Plant, progress: Progress) -> tuple[RegisteredModel, Evaluation]:
+def make_challenger(
+    plant: Plant, progress: Progress, made_in: Mapping[str, str] | None = None
+) -> tuple[RegisteredModel, Evaluation]:
     """Train on the training set, evaluate on the sealed test, write the report, register.
 
     A predictor that was registered before keeps its figures: the sealed test is scored once per model.
+
+    Args:
+        plant: Where the snapshots are stored.
+        progress: Receives lines.
+        made_in: What made it, for the run in MLflow, for example the id of the Dagster run.
     """
-    history, policy = history_of(plant), plant.process.policy
-    seal, fits = Seal.load(plant.models_dir / "sealed_test.json"), fits_of(plant, policy)
-    replayed = _replayed(plant, history, seal, fits, progress)
-    if seal.learnt and replayed is not None:
-        progress("fitting the predictor on all that is known")
-        trained = newest(history, policy, fits, replayed, seal)
-    else:
-        trained = train(
-            plant.process, history.snapshots, history.features, history.batches, history.log,
-            observations=history.observations, dispositions=history.dispositions, seal=seal, between=history.between, course=history.course,
-            plan=policy.plan(plant.process, trials=plant.settings.trials), progress=_of_training(progress),
-        )  # fmt: skip
+    plant = plant.fixed()
+    history, seal = history_of(plant), Seal.load(plant.models_dir / "sealed_test.json")
+    trained, replayed = train_on(plant, history, seal, fits_of(plant, plant.process.policy), progress)
     trained.predictor.save(plant.models_dir / trained.predictor.sha256)
     registry = Registry(plant.settings.data_dir)
     known = registry.find(plant.process.id, sha256=trained.predictor.sha256)
@@ -58,10 +59,37 @@ def make_challenger(plant: Plant, progress: Progress) -> tuple[RegisteredModel, 
         known = registry.as_challenger(known)
         evaluation, report = registry.evaluation(known), registry.report(known)
     else:
-        evaluation, report, known = _evaluate(plant, trained, history, replayed, registry, progress)
+        evaluation, report, known = _evaluate(plant, trained, history, replayed, registry, made_in or {}, progress)
     plant.report_path.parent.mkdir(parents=True, exist_ok=True)
     plant.report_path.write_text(report, encoding="utf-8")
     return known, evaluation
+
+
+def train_on(
+    plant: Plant, history: History, seal: Seal, fits: Fits, progress: Progress
+) -> tuple[Trained, Replayed | None]:
+    """Fit the predictor of a history and its seal; nothing is stored but the models of the replay.
+
+    Args:
+        plant: Its process definition and settings.
+        history: What was known.
+        seal: The test.
+        fits: Where the models of the replay are kept.
+        progress: Receives lines.
+
+    Returns:
+        The predictor with how it came about, and the replay; None where a sealed test leaves too little for one.
+    """
+    policy, replayed = plant.process.policy, _replayed(plant, history, seal, fits, progress)
+    if seal.learnt and replayed is not None:
+        progress("fitting the predictor on all that is known")
+        return newest(history, policy, fits, replayed, seal), replayed
+    trained = train(
+        plant.process, history.snapshots, history.features, history.batches, history.log,
+        observations=history.observations, dispositions=history.dispositions, seal=seal, between=history.between, course=history.course,
+        plan=policy.plan(plant.process, trials=plant.settings.trials), progress=_of_training(progress),
+    )  # fmt: skip
+    return trained, replayed
 
 
 def _replayed(plant: Plant, history: History, seal: Seal, fits: Fits, progress: Progress) -> Replayed | None:
@@ -81,6 +109,7 @@ def _evaluate(
     history: History,
     replayed: Replayed | None,
     registry: Registry,
+    made_in: Mapping[str, str],
     progress: Progress,
 ) -> tuple[Evaluation, str, RegisteredModel]:
     from models.report.html import html_report
@@ -108,11 +137,27 @@ def _evaluate(
     )
     report = html_report(process, trained, evaluation, images=shap_images, more=_history_facts(plant))
     drawn = {f"{name}.png": to_png(chart) for name, chart in charts_of(process, trained.predictor, evaluation).items()}
-    files = {f"{_file_name(name)}.png": image for name, image in shap_images.items()}
-    progress("registering the model with MLflow")
-    more = {"data_version": plant.data_version(), "process_digest": process_digest(plant.process)}
-    model = registry.register(process, trained, evaluation, report=report, images=drawn | files, more=more)
+    files = {f"{_file_name(name)}.png": picture.png for name, picture in shap_images.items()}
+    progress("comparing with the champion, and registering the model with MLflow")
+    more = recorded(plant) | dict(made_in) | {TEST_READING: (digests_of(plant.ledger) or [""])[-1]}
+    comparison = against_champion(registry, trained, history, process.policy, replayed)
+    card = model_card(process, trained, evaluation, comparison, made_from=_in_short(more))
+    example = history.snapshots[history.snapshots["batch_id"].isin(trained.failed.index[-1:])]
+    model = registry.register(
+        process, trained, evaluation, report=report, images=drawn | files, features=history.features, example=example, more=more,
+        comparison=comparison, card=card,
+    )  # fmt: skip
     return evaluation, report, model
+
+
+def _in_short(more: Mapping[str, str]) -> dict[str, str]:
+    """What a card says of the origin: tables by their version in the Delta log, the rest by the start of its digest."""
+    tables = {
+        name.removeprefix("data."): value.split(" ")[0] for name, value in more.items() if name.startswith("data.")
+    }
+    listed = ", ".join(f"{name} {version}" for name, version in tables.items())
+    rest = {name: value[:16] for name, value in more.items() if not name.startswith("data.") and name != "libraries"}
+    return rest | ({"Delta table versions": listed} if listed else {})
 
 
 def _tested(history: History, trained: Trained, replayed: Replayed) -> Scored:
@@ -133,7 +178,7 @@ def _field(plant: Plant, history: History, replayed: Replayed | None) -> pd.Data
 
 def _record_readings(plant: Plant, trained: Trained, replayed: Replayed | None) -> None:
     """A sealed test is read once a predictor; of prequential scores the block of each version, an open one again as it grows."""
-    ledger, now = plant.models_dir / "test_readings.jsonl", pd.Timestamp.now("UTC")
+    ledger, now = plant.ledger, pd.Timestamp.now("UTC")
     tests = [(trained.seal, f"evaluate predictor {trained.predictor.sha256}")]
     if trained.prequential and replayed is not None:
         begins = replayed.versions.set_index("number")["made_at"]

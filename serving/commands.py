@@ -9,12 +9,14 @@ from pathlib import Path
 
 import orjson
 
+from features.errors import StorageError
 from serving.access.keys import KeyRecord, add_key, list_keys, revoke_key
 from serving.audit import chain, start, verification
 from serving.audit.anchor import Anchor
 from serving.audit.chain import Actor
 from serving.ids import iso, new_id, now_us
 from serving.model_releases import KEYS, ModelReleases
+from serving.records.scores import find_reviews
 from serving.records.store import Records, read_only_url
 from serving.settings import EndpointSettings, load_settings
 
@@ -84,6 +86,36 @@ class RecordsAdmin:
             for entry in chain.entries(connection):
                 yield orjson.dumps(entry.to_json()).decode()
 
+    def reviews(self, deviation: str | None) -> Iterator[str]:
+        """One line a review, the newest first: of one deviation, or all."""
+        with self.records.read() as connection:
+            found = find_reviews(connection, None, deviation=deviation, before=None, limit=None)
+        for row in found:
+            signed = f"{row['signer_name'] or 'no name kept'} ({row['reviewer']})"
+            yield (
+                f"{iso(row['reviewed_us'])}  {row['deviation'] or 'no deviation'}  {row['site_id']}/{row['batch_id']}  "
+                f"score {row['score_id']}  {row['decision']} by {signed}: {row['reason']}"
+            )
+
+    def export_records(self, folder: Path, deviation: str | None, form: str) -> Iterator[str]:
+        """Write reviews and findings as files into an empty folder: `csv`, a table each, or `b2mml`, a file for each batch.
+
+        Raises:
+            StorageError: The folder holds something, or cannot be written.
+        """
+        from serving.export.batchml import write_batches
+        from serving.export.csv_text import write_csv
+        from serving.export.tables import tables
+
+        empty_folder(folder)
+        with self.records.read() as connection:
+            if form == "b2mml":
+                yield f"{folder}: {write_batches(connection, folder, deviation)} batches"
+                return
+            for table in tables(connection, deviation):
+                path = folder / f"{table.name}.csv"
+                yield f"{path}: {write_csv(table, path)} rows"
+
     def note(self) -> str | None:
         """Note the end of the trail, unless the anchor contradicts it: then a line that says so, as the endpoint's start does."""
         try:
@@ -116,6 +148,21 @@ class RecordsAdmin:
             but = " but for the decision, which version 1 made by another rule" if found.by_another_rule else ""
             return True, f"{score_id}: the same to the bit{but}, probability {found.again['failure_probability']!r}"
         return False, f"{score_id}: differs in {', '.join(found.differing)}"
+
+
+def empty_folder(folder: Path) -> None:
+    """Make a folder, or take an empty one: an export mixes with nothing else.
+
+    Raises:
+        StorageError: It holds something, or cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        holds = next(folder.iterdir(), None)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be used: {error.strerror}", remedy="Name another folder.") from None
+    if holds is not None:
+        raise StorageError(f"{folder} is not empty ({holds.name})", expected="a new or empty folder")
 
 
 def _state(key: KeyRecord) -> str:

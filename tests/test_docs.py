@@ -55,7 +55,7 @@ def missing(span: str, beside: Path) -> str:
         span: Code from a page or a docstring.
         beside: Folder that a path may be relative to, beside the root.
     """
-    if span.startswith(("batchguard ", "keys ", "audit ")):
+    if span.startswith(("batchguard ", "keys ", "audit ", "records ")):
         return missing_command(span.removeprefix("batchguard ").replace("[", " ").replace("]", " "))
     if span.startswith(("$", "open ", "curl ")):  # programs and files of the reader
         return ""

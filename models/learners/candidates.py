@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from models.evaluation.champion import paired_auroc
 from models.evaluation.figures import last_checkpoint
-from models.evaluation.intervals import batch_weights, percentiles
-from models.evaluation.metrics import auroc
 from models.learners.blend import TREES_ALONE, Blend, fit_linear
 from models.learners.deviations import LARGEST
 from models.learners.trees import Learner
@@ -73,15 +72,10 @@ def choose(rows: pd.DataFrame, asked: Learner) -> Choice:
     if min(n_failed, n - n_failed) < LEAST:
         return Choice(learner, asked, n, n_failed)
     far = last["deviation"].fillna(last["deviation"].mean()).fillna(0.0).to_numpy(float)
-    values, drawn = [], []
-    for score in (last["trees"].to_numpy(float), far):
-        values.append(float(auroc(failed, score, np.ones((1, n)))[0]))
-        with np.errstate(invalid="ignore"):  # a resample of one class
-            drawn.append(np.concatenate([auroc(failed, score, w.astype(float)) for w in batch_weights(n)]))
-    span = percentiles(values[1] - values[0], drawn[1] - drawn[0])
+    deviations, trees, span = paired_auroc(failed, far, last["trees"].to_numpy(float))
     if asked == "auto" and span.low > 0:
         learner = "deviations"
-    return Choice(learner, asked, n, n_failed, values[0], values[1], span.low, span.high)
+    return Choice(learner, asked, n, n_failed, trees, deviations, span.low, span.high)
 
 
 def blend_of(learner: Learner, deviation: np.ndarray, failed: np.ndarray, weight: np.ndarray) -> Blend:

@@ -6,10 +6,11 @@ import dagster as dg
 
 from features.contracts import SNAPSHOT
 from models.evaluation.evaluate import Evaluation
-from models.registry import RegisteredModel
+from models.registry import RegisteredModel, Registry
 from pipelines.defs.resources import PlantResource
 from pipelines.defs.schemas import column_schema
 from pipelines.feature_tables import read_dictionary
+from pipelines.release_mirror import mirror_releases
 from pipelines.training import make_challenger
 from pipelines.training_sets import (
     check_seal,
@@ -109,22 +110,25 @@ def training_set(
 def challenger(context: dg.AssetExecutionContext, plant: PlantResource) -> Iterator[dg.MaterializeResult]:
     """Train, evaluate once on the sealed test set, report, register."""
     place = plant.open()
-    model, evaluation = make_challenger(place, context.log.info)
+    mirror_releases(place, context.log.warning)  # the champion to compare with is the effective version
+    model, evaluation = make_challenger(place, context.log.info, made_in={"dagster_run_id": context.run_id})
     context.log.info(f"model {model.name} version {model.version} ({', '.join(model.aliases)}, {model.review})")
-    yield dg.MaterializeResult(asset_key="challenger", metadata=_of_model(model, place.settings.mlflow_uri))
+    yield dg.MaterializeResult(asset_key="challenger", metadata=_of_model(model, Registry(place.settings.data_dir)))
     yield dg.MaterializeResult(
         asset_key="validation_report",
         metadata=_of_evaluation(evaluation) | {"report": dg.MetadataValue.path(place.report_path)},
     )
 
 
-def _of_model(model: RegisteredModel, uri: str) -> dict[str, dg.MetadataValue]:
+def _of_model(model: RegisteredModel, registry: Registry) -> dict[str, dg.MetadataValue]:
+    store = registry.store
     return {
         "version": dg.MetadataValue.text(model.version),
         "sha256": dg.MetadataValue.text(model.sha256),
         "review": dg.MetadataValue.text(model.review),
-        "mlflow_run": dg.MetadataValue.url(f"http://127.0.0.1:5000{model.page}"),
-        "mlflow_store": dg.MetadataValue.text(uri),
+        "mlflow_run": dg.MetadataValue.url(f"{store.pages}{model.page}"),
+        "mlflow_version": dg.MetadataValue.url(f"{store.pages}{model.version_page}"),
+        "mlflow_store": dg.MetadataValue.text(store.shown),
     }
 
 

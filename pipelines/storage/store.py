@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,24 +64,30 @@ class Store:
 
     Several processes may read while one writes. Writers of different months never disturb each other; of two that
     write the same month at once, the slower gets a `StorageError` and the faster one's rows stay.
+
+    Args:
+        root: The folder.
+        versions: Versions by table at which these are read; other tables do not exist then, and nothing is written.
+            None: the newest of all.
     """
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, versions: Mapping[str, int] | None = None) -> None:
         self.root = Path(root)
+        self._versions = versions
         self._sound: set[tuple[str, int, int]] = set()  # files whose SHA-256 was checked by this process
         self._session: Session | None = None
 
     def exists(self, table: str) -> bool:
         """Whether the table has a version."""
-        return log.exists(self.root / table)
+        return (self._versions is None or table in self._versions) and log.exists(self.root / table)
 
     def version(self, table: str) -> int:
-        """Newest version of the table, from 0.
+        """Newest version of the table, from 0, or the one at which it is read.
 
         Raises:
             StorageError: There is no such table, or its log is damaged.
         """
-        return log.open_table(self.root / table).version()
+        return log.open_table(self.root / table, self._at(table)).version()
 
     def months(self, table: str) -> list[str]:
         """Months that have a partition, in order; empty for a table without months or one that does not exist."""
@@ -128,7 +134,7 @@ class Store:
         Raises:
             StorageError: No such table or version, or a file does not have the bytes that were written.
         """
-        log.open_table(self.root / table, version)
+        log.open_table(self.root / table, self._at(table, version))
         paths = self.files(table, months, version=version)
         for path in paths:
             self.check(path)
@@ -280,8 +286,12 @@ class Store:
     def _entries(self, table: str, months: Sequence[str] | None = None, version: int | None = None) -> list[log.Entry]:
         if not self.exists(table):
             return []
-        entries = log.entries(self.root / table, version)
+        entries = log.entries(self.root / table, self._at(table, version))
         return [entry for entry in entries if months is None or entry.month in set(months)]
+
+    def _at(self, table: str, version: int | None = None) -> int | None:
+        """The version that is read: the one asked for, else the one that the store is held to; None: the newest."""
+        return version if version is not None or self._versions is None else self._versions.get(table)
 
     def tables(self) -> list[str]:
         """Names of the tables that have a version."""
@@ -289,6 +299,8 @@ class Store:
 
     def _writer(self) -> str:
         """Name of this process's session, begun with its first write."""
+        if self._versions is not None:
+            raise ValueError(f"{self.root} is read at given versions: nothing is written to it")
         if self._session is None:
             clean_sessions(self.root)
             self._session = Session(self.root)

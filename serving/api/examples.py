@@ -120,6 +120,8 @@ HISTORY: Json = {
 COPY = f"Risk score\n  score_id: {_SCORE_ID}\n  batch_id: B-2026-0117\n\nCall and support\n  call: high\n"
 BATCH_PAGE: Json = {"batches": [BATCH | {"batch_id": "B-2026-0117", "revision": 0}], "next": None}
 SCORE_PAGE: Json = {"scores": [SCORE], "next": None}
+FOUND_REVIEW: Json = REVIEW | {"batch_id": "B-2026-0117", "site_id": "north"}
+REVIEW_PAGE: Json = {"reviews": [FOUND_REVIEW], "next": None}
 HEALTH: Json = {"status": "ok", "records": "ok", "model": "ok"}
 PROBLEM: Json = {"type": "about:blank", "title": "Not found", "status": 404, "detail": "no batch 'B-2026-0118'",
                  "request_id": _REQUEST_ID}  # fmt: skip

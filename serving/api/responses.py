@@ -93,6 +93,15 @@ class Review(BaseModel):
     signed_with: str | None = Field(description="Components of the signature that were shown")
 
 
+class FoundReview(Review):
+    """A review with batch and site of its score."""
+
+    model_config = example(examples.FOUND_REVIEW)
+
+    batch_id: str
+    site_id: str
+
+
 class Score(score.Score):
     """A score as it is kept: `supersedes` names the earlier one of the same batch and time."""
 
@@ -166,6 +175,15 @@ class ScorePage(BaseModel):
     model_config = example(examples.SCORE_PAGE)
 
     scores: list[Score]
+    next: str | None
+
+
+class ReviewPage(BaseModel):
+    """Reviews, the newest first; `next` is the `before` of the next page, null at the end."""
+
+    model_config = example(examples.REVIEW_PAGE)
+
+    reviews: list[FoundReview]
     next: str | None
 
 

@@ -36,6 +36,15 @@ Credential = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Reason = Annotated[fields.Text, Query(description="Why a batch is corrected; goes into the audit trail")]
+Deviation = Annotated[
+    fields.Id | None,
+    Query(
+        description="Only reviews that name this deviation, spelled exactly so; absent: all", examples=["DEV-2026-031"]
+    ),
+]
+BeforeReview = Annotated[
+    str | None, Query(pattern=replies.SCORE_ID_PATTERN, description="`next` of the page before; absent: the newest")
+]
 Since = Annotated[
     str | None,
     Query(
@@ -169,6 +178,16 @@ def list_scores(request: Request, batch_id: BatchId, before: fields.Text | None 
     """Scores of a batch, the newest made first."""
     found = reviews.scores_of(service_of(request), request.state.principal, batch_id, before=before, limit=limit)
     return as_json({"scores": found, "next": found[-1]["score_id"] if len(found) == limit else None})
+
+
+@router.get("/reviews", response_model=responses.ReviewPage, openapi_extra=_READ, responses=READS)
+def list_reviews(
+    request: Request, deviation: Deviation = None, before: BeforeReview = None, limit: Limit = 100
+) -> Response:
+    """Reviews at the sites that the caller sees, the newest first: of one deviation of the plant's own system, or all."""
+    service, principal = service_of(request), request.state.principal
+    found = reviews.reviews_of(service, principal, deviation=deviation, before=before, limit=limit)
+    return as_json({"reviews": found, "next": found[-1]["review_id"] if len(found) == limit else None})
 
 
 @router.post("/scores/{score_id}/reviews", status_code=201, response_model=responses.Review,

@@ -25,20 +25,21 @@ def work_alert(event_id: str, payload: _Json) -> bytes:
     """
     score = payload["score"]
     root = etree.Element(f"{{{NAMESPACE}}}WorkAlert", nsmap={None: NAMESPACE})
-    _add(root, "ID", event_id)
-    _add(root, "PublishedDate", payload["at"])
-    _add(root, "MessageText", _message(score))
-    _add(root, "TimeStamp", score["as_of"])
-    _add(root, "Priority", _PRIORITY.get(_called(score), "3"))
-    _add(root, "Category", payload["kind"])
+    add(root, "ID", event_id)
+    add(root, "PublishedDate", payload["at"])
+    add(root, "MessageText", message(score))
+    add(root, "TimeStamp", score["as_of"])
+    add(root, "Priority", _PRIORITY.get(_called(score), "3"))
+    add(root, "Category", payload["kind"])
     for name, value in _properties(score):
         entry = etree.SubElement(root, f"{{{NAMESPACE}}}WorkAlertProperty")
-        _add(entry, "ID", name)
-        _add(_add(entry, "Value", None), "ValueString", value)
+        add(entry, "ID", name)
+        add(add(entry, "Value"), "ValueString", value)
     return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
 
 
-def _add(parent: etree._Element, name: str, text: object) -> etree._Element:
+def add(parent: etree._Element, name: str, text: object = None) -> etree._Element:
+    """Append an element of the standard's namespace, with its text; what XML cannot hold becomes blank."""
     element = etree.SubElement(parent, f"{{{NAMESPACE}}}{name}")
     if text is not None:
         element.text = str(text).translate(_NOT_XML)
@@ -50,7 +51,8 @@ def _called(score: _Json) -> str:
     return score.get("call") or score.get("decision") or "risk"
 
 
-def _message(score: _Json) -> str:
+def message(score: _Json) -> str:
+    """The call, its support and the first reason of a score in one line."""
     called = "no call yet" if score.get("call") == "none yet" else _called(score)
     causes = ", ".join(score.get("support_causes") or ())
     known = f" (support {score['support']}: {causes})" if causes else ""

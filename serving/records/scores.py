@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
@@ -70,6 +70,34 @@ def list_reviews(connection: Connection, score_id: str) -> list[Mapping[str, Any
     return list(connection.execute(found).mappings())
 
 
+def find_reviews(
+    connection: Connection,
+    sites: Collection[str] | None,
+    *,
+    deviation: str | None,
+    before: str | None,
+    limit: int | None,
+) -> list[Mapping[str, Any]]:
+    """Reviews of scores at some sites, the newest first, each with `batch_id` and `site_id` of its score.
+
+    Args:
+        connection: A transaction.
+        sites: Sites of the scores; None: all.
+        deviation: Only reviews that name this deviation, spelled exactly so; None: all.
+        before: Only reviews with ids below this one.
+        limit: Maximum number; None: all.
+    """
+    where = reviews.c.score_id == scores.c.score_id
+    if sites is not None:
+        where &= scores.c.site_id.in_(sorted(sites))
+    if deviation is not None:
+        where &= reviews.c.deviation == deviation
+    if before is not None:
+        where &= reviews.c.review_id < before
+    found = select(reviews, scores.c.batch_id, scores.c.site_id).where(where).order_by(reviews.c.review_id.desc())
+    return list(connection.execute(found.limit(limit)).mappings())
+
+
 def inline_history(connection: Connection, sha256: str) -> dict[str, list[dict[str, Any]]]:
     """The history that came with a stateless score."""
     where = inline_histories.c.sha256 == sha256
@@ -113,3 +141,8 @@ def review_json(row: Mapping[str, Any]) -> dict[str, Any]:
     names = ("review_id", "score_id", "decision", "reason", "deviation", "reviewer", "score_sha256", "request_id",
              "signer_name", "meaning", "signed_with")  # fmt: skip
     return {name: row[name] for name in names} | {"reviewed_at": iso(row["reviewed_us"])}
+
+
+def found_review_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A review of `find_reviews` as it is answered: with batch and site of its score."""
+    return review_json(row) | {"batch_id": row["batch_id"], "site_id": row["site_id"]}

@@ -18,7 +18,7 @@ from serving.records import answers
 from serving.records import scores as stored
 from serving.records.answers import Answer, Call
 from serving.records.rows import list_batches
-from serving.records.scores import list_reviews, review_json, score_json
+from serving.records.scores import find_reviews, found_review_json, list_reviews, review_json, score_json
 from serving.records.tables import reviews
 from serving.service.scoring_service import ScoringService, visible_batch, visible_score
 
@@ -88,6 +88,16 @@ def scores_of(
         batch = visible_batch(connection, principal, batch_id)
         found = stored.list_scores(connection, batch_id, batch.site_id, before=before, limit=limit)
         return [score_json(row) for row in found]
+
+
+def reviews_of(
+    service: ScoringService, principal: Principal, *, deviation: str | None, before: str | None, limit: int
+) -> list[dict[str, JsonValue]]:
+    """Reviews of scores at the principal's sites, the newest first, with ids below `before`; of one deviation, or all."""
+    sites = None if ALL_SITES in principal.sites else principal.sites
+    with service.records.read() as connection:
+        found = find_reviews(connection, sites, deviation=deviation, before=before, limit=limit)
+    return [found_review_json(row) for row in found]
 
 
 def batches_of(service: ScoringService, principal: Principal, *, after: str, limit: int) -> list[dict[str, object]]:

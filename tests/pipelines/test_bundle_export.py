@@ -76,7 +76,7 @@ def a_pipe(path: Path, _: object) -> None:
     ],
 )
 def test_a_registry_that_cannot_be_read_is_one_line(clone, run, monkeypatch, harm, line) -> None:
-    monkeypatch.setattr("models.registry.WAIT_S", 0.1)
+    monkeypatch.setattr("models.mlflow_store.WAIT_S", 0.1)
     monkeypatch.setenv("BATCHGUARD_SIGNING_SECRET", "never looked at")
     with contextlib.ExitStack() as stack:
         harm(clone.data_dir / "mlflow.db", stack)

@@ -57,6 +57,15 @@ def test_the_trail_is_verified_and_exported(run, data, tmp_path) -> None:
     assert (found.exit_code, "written anew" in found.stderr) == (1, True)
 
 
+def test_records_without_a_review_are_an_empty_list_and_tables_without_rows(run, data, tmp_path) -> None:
+    assert run("records", "reviews", "--deviation", "DEV-1", *data).output == ""
+    out = tmp_path / "out"
+    exported = run("records", "export", "--out", str(out), *data)
+    assert exported.output.splitlines() == [f"{out / 'reviews.csv'}: 0 rows", f"{out / 'findings.csv'}: 0 rows"]
+    again = run("records", "export", "--out", str(out), "--format", "b2mml", *data)
+    assert (again.exit_code, "is not empty" in again.stderr) == (1, True)
+
+
 def test_a_server_for_the_whole_network_has_to_be_meant(run, clone) -> None:
     answer = run("serve", "--process", str(clone.process), "--data-dir", str(clone.data_dir), "--host", "0.0.0.0")  # noqa: S104
     assert answer.exit_code == 1

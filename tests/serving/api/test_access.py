@@ -36,6 +36,7 @@ WHO = {
     ("GET", "/v1/batches"): EVERYBODY,
     ("GET", "/v1/batches/{batch_id}/scores"): EVERYBODY,
     ("POST", "/v1/scores/{score_id}/reviews"): {"reviewer", "approver"},
+    ("GET", "/v1/reviews"): EVERYBODY,
     ("GET", "/v1/model"): EVERYBODY,
     ("GET", "/v2"): EVERYBODY,
     ("GET", "/v2/models/{name}"): EVERYBODY,
