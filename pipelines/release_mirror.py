@@ -22,7 +22,7 @@ def mirror_releases(plant: Plant, say: Callable[[str], None], *, expected: bool 
 
     Args:
         plant: The process.
-        say: Receives a line for each difference, and one where the registry or the records cannot be used.
+        say: Receives a line for each difference, and one where the registry cannot follow what was just recorded.
         expected: Whether the records have just changed, so that a difference is no hand's work.
 
     Returns:
@@ -36,7 +36,8 @@ def mirror_releases(plant: Plant, say: Callable[[str], None], *, expected: bool 
             if records is not None:
                 _record(records, plant.process.id, found)
     except BatchguardError as error:
-        say(f"the registry does not mirror the releases: {error}")
+        if expected:  # else what follows reads the registry itself, and says so
+            say(f"the registry does not mirror the releases: {error}")
         return []
     for line in found:
         say(f"{line}: set back")

@@ -111,7 +111,7 @@ def challenger(context: dg.AssetExecutionContext, plant: PlantResource) -> Itera
     """Train, evaluate once on the sealed test set, report, register."""
     place = plant.open()
     mirror_releases(place, context.log.warning)  # the champion to compare with is the effective version
-    model, evaluation = make_challenger(place, context.log.info, made_in={"dagster_run_id": context.run_id})
+    model, evaluation = make_challenger(place, context.log.info, made_in={"dagster_run_id": context.run.run_id})
     context.log.info(f"model {model.name} version {model.version} ({', '.join(model.aliases)}, {model.review})")
     yield dg.MaterializeResult(asset_key="challenger", metadata=_of_model(model, Registry(place.settings.data_dir)))
     yield dg.MaterializeResult(
