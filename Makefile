@@ -32,7 +32,7 @@ $(PLANT)/history: | .venv/.ready
 	$(BIN)/batchguard simulate $(SIMULATE) --out $(PLANT)
 
 demo: .venv/.ready $(PLANT)/history ## simulate a plant, train, score its batches in progress
-	$(BIN)/batchguard run $(DEMO) --as-of history --json $(DATA_DIR)/result.json
+	$(BIN)/batchguard run $(DEMO) --as-of history --release-as-demo --json $(DATA_DIR)/result.json
 
 dev: .venv/.ready ## Dagster UI with its daemon and MLflow UI on loopback, on the demo's data; Ctrl-C stops both
 	@$(BIN)/python -m pipelines.ports DAGSTER_PORT=$(DAGSTER_PORT) MLFLOW_PORT=$(MLFLOW_PORT)

@@ -78,12 +78,16 @@ def usual(traces: Sequence[Trace]) -> Trace:
 def measure(root: Path) -> dict[str, Trace]:
     """Traces over a made-up plant."""
     from benchmarks.serving.place import make_place
+    from serving.commands import RecordsAdmin
 
     tracer = Tracer(root)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):  # the log of requests
         place = make_place(Path(folder))
         key = _key(root, place.data_dir)
-        os.environ |= {"BATCHGUARD_MODELS": str(place.bundles), "BATCHGUARD_DATA_DIR": str(place.data_dir)}
+        with RecordsAdmin(place.data_dir) as admin:
+            place.release_first(admin.records)
+        os.environ |= {"BATCHGUARD_MODELS": str(place.bundles), "BATCHGUARD_DATA_DIR": str(place.data_dir),
+                       "BATCHGUARD_PROCESS_ID": "bench"}  # fmt: skip
         from serving.main import make
 
         with tracer.installed():

@@ -124,6 +124,10 @@ class Registry:
             raise StorageError(f"model {name!r} has no version {version!r}", expected=known)
         return self._model(versions[version])
 
+    def versions(self, name: str) -> list[str]:
+        """Numbers of all versions, the oldest first."""
+        return sorted((str(version.version) for version in self._versions(name)), key=int)
+
     def predictor_folder(self, model: RegisteredModel) -> Path:
         """Folder of a version's predictor as it was logged; `Predictor.load` checks it."""
         return self._folder(model, "predictor")

@@ -15,6 +15,7 @@ from features.errors import BatchguardError
 from pipelines.endpoint_command import ConfigOption, audit, keys, records, replay, serve_command
 from pipelines.options import DataOption, HistoryOption, ProcessOption
 from pipelines.ports import check_free
+from pipelines.release_command import release
 from pipelines.settings import Settings
 from pipelines.simulate_command import simulate_command
 from pipelines.text_lines import wrapped
@@ -72,6 +73,13 @@ def run(
     accept_removed: RemovedOption = False,
     as_of: AsOfOption = "now",
     trials: TrialsOption = 1,
+    as_demo: Annotated[
+        bool,
+        typer.Option(
+            "--release-as-demo",
+            help="Two made-up persons release the model with demo keys; refused if a batch is real.",
+        ),
+    ] = False,
 ) -> None:
     """Ingest, make features, train, evaluate and score: all Dagster assets in one run."""
     from pipelines.console import show
@@ -87,11 +95,17 @@ def run(
         accept_removed=accept_removed,
         as_of=as_of,
         trials=trials,
+        release_as_demo=as_demo,
     )
     if json_path is not None:
         can_be_written(json_path)
     settings = prepare(with_months_of_source(settings))
     with Steps() as say:
+        if as_demo:
+            from pipelines.demo_release import refuse_real_source, sign_demo_documents
+
+            refuse_real_source(history)
+            sign_demo_documents(Plant(settings))
         run_job(settings, "whole", say)
     result = result_of(Plant(settings))
     if json_path is not None:
@@ -178,25 +192,6 @@ def _job(name: str, settings: Settings) -> None:
 
     with Steps() as say:
         run_job(prepare(with_months_of_source(settings)), name, say)
-
-
-@app.command()
-@one_line_errors
-def bundle(
-    version: Annotated[str, typer.Argument(help="Version of the model in the registry, or 'champion'.")],
-    process: ProcessOption,
-    data_dir: DataOption = Path("var"),
-    key: Annotated[
-        Path | None,
-        typer.Option("--key", help="Ed25519 private key, PEM. Default: a local one, made at the first use."),
-    ] = None,
-) -> None:
-    """Export a model version as a signed bundle that the endpoint loads."""
-    from pipelines.bundle_export import export
-
-    made = export(Settings(process, Path(), data_dir), version, key)
-    manifest = made.manifest
-    out.print(f"{manifest.name} version {manifest.version}, {manifest.review}: bundle {made.sha256}")
 
 
 @app.command()
@@ -310,7 +305,7 @@ def dev(
 
 app.command("simulate")(one_line_errors(simulate_command))
 app.command("serve")(one_line_errors(serve_command))
-for group, name in ((keys, "keys"), (audit, "audit"), (records, "records")):
+for group, name in ((keys, "keys"), (audit, "audit"), (records, "records"), (release, "release")):
     for command in group.registered_commands:
         if command.callback is not None:
             command.callback = one_line_errors(command.callback)

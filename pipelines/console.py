@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from models.registry import Registry
-from models.scoring.score import Score
+from models.scoring.score import Model, Score
 from pipelines.feature_tables import read_dictionary
 from pipelines.plant import Plant
 from pipelines.report import rows_in_words
@@ -43,7 +43,7 @@ def show(result: dict[str, Any], plant: Plant, console: Console) -> None:
     rows = rows_in_words(*(data[f"rows_{name}"] for name in ("in", "kept", "repeated", "planned", "quarantined")))
     facts = {
         "data": f"{rows}; {data['batches']} batches, {data['failed']} failed, {data['censored']} censored",
-        "model": f"{model['name']} version {model['version']}, {model['review']}, sha256 {model['sha256'][:16]}",
+        "model": f"{model['name']} version {model['version']}, sha256 {model['sha256'][:16]}",
     }
     for name, text in facts.items():
         _say(console, f"{name:6}  {text}", hanging=8)
@@ -62,9 +62,17 @@ def show_scores(plant: Plant, console: Console, *, most: int | None = None) -> N
     as_of = f"{scores[0].as_of:%Y-%m-%d %H:%M} UTC"
     console.print()
     _say(console, f"{_count(len(scores), 'batch', 'batches')} in progress as of {as_of}, highest risk first")
+    _say(console, _released(scores[0].model))
     labels = _labels(plant)
     for line, style in score_lines(scores[: most or len(scores)], labels, console.width):
         console.print(Text(line, style=style), soft_wrap=True)
+
+
+def _released(model: Model) -> str:
+    """Who released the model behind the scores; a preview says that nobody has."""
+    if model.release_id is None:
+        return f"Preview by version {model.version}, not released: not for decisions, and not served to an MES."
+    return f"By version {model.version}, released by {model.released_by}, release {model.release_id[:12]}."
 
 
 def score_lines(scores: Sequence[Score], labels: Mapping[str, str], width: int) -> Iterator[tuple[str, str]]:

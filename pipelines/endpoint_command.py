@@ -52,11 +52,14 @@ def serve_command(
 ) -> None:
     """Serve scores to an MES: HTTP on loopback, until Ctrl-C."""
     check_free({"--port": port}, host)  # before the imports, which take seconds
+    from pipelines.bundle_export import bundles_of
+    from pipelines.plant import Plant
     from serving.server import Listen, serve
 
     listen = Listen(host, port, listen_anywhere, tls_cert, tls_key, tls_client_ca)
     listen.check()
-    serve(lambda: _bundles(Settings(process, Path(), data_dir)), data_dir, config, listen)
+    plant = Plant(Settings(process, Path(), data_dir))
+    serve(bundles_of(plant.settings, plant.process.id).root, plant.process.id, data_dir, config, listen)
 
 
 @keys.command("add")
@@ -72,10 +75,16 @@ def keys_add(
     days: Annotated[
         int | None, typer.Option(min=1, max=36_500, help="Valid for so many days; absent: until revoked.")
     ] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option(
+            help="The person's id in the plant, the same for all their keys: only with it they sign releases."
+        ),
+    ] = None,
 ) -> None:
     """Make a key and print it; it cannot be shown again."""
     with _records(data_dir, config) as admin:
-        _print(admin.add_key(name, role=role, sites=site, person=person, days=days))
+        _print(admin.add_key(name, role=role, sites=site, person=person, days=days, subject=subject))
 
 
 @keys.command("list")
@@ -162,8 +171,9 @@ def replay(score_id: str, process: Path, data_dir: Path) -> None:
     from pipelines.plant import Plant
 
     settings = Settings(process, Path(), data_dir)
+    process_id = Plant(settings).process.id
     with _records(data_dir) as admin:
-        is_equal, line = admin.replay(score_id, bundles_of(settings, Plant(settings).process.id).root)
+        is_equal, line = admin.replay(score_id, bundles_of(settings, process_id).root, process_id)
     if not is_equal:
         raise BatchguardError(line, remedy="The stored score counts; find out what changed: 'batchguard audit verify'.")
     typer.echo(line)
@@ -173,23 +183,6 @@ def _records(data_dir: Path, config: Path | None = None, *, only_reads: bool = F
     from serving.commands import RecordsAdmin
 
     return RecordsAdmin(data_dir, config, only_reads=only_reads)
-
-
-def _bundles(settings: Settings) -> Path:
-    """Folder of the bundles; the first time, it is made with the serving model, signed with the local key.
-
-    Later calls do not read the registry: 'batchguard bundle' releases another version, also to a running endpoint.
-    """
-    from pipelines.bundle_export import bundles_of, export
-    from pipelines.plant import Plant
-    from pipelines.risk_scores import serving_model
-
-    plant = Plant(settings)
-    store = bundles_of(settings, plant.process.id)
-    if not store.root.exists():
-        manifest = export(settings, serving_model(plant).version).manifest
-        typer.echo(f"{manifest.name} version {manifest.version}, {manifest.review}, signed with the local key")
-    return store.root
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -41,7 +41,7 @@ class Monitoring:
 
 def monitor(plant: Plant, *, top: int = 20) -> Monitoring:
     """Compare the batches in progress with the training batches at the nearest checkpoint."""
-    model = serving_model(plant)
+    model = serving_model(plant).model
     predictor = Registry(plant.settings.data_dir).predictor(model)
     training = plant.features.read("training_set").to_pandas()
     current = plant.features.read("in_progress_features").to_pandas()

@@ -17,6 +17,7 @@ from models.cohort.labels import labels_as_of
 from models.registry import CHALLENGER, RegisteredModel, Registry
 from models.scoring.score import Score
 from pipelines.plant import Plant
+from pipelines.risk_scores import serving_model
 from pipelines.score_table import read_scores
 
 CHECKPOINT_FIGURES = ("checkpoint_h", "n", "n_failed", "auroc", "auroc_low", "auroc_high", "auprc", "brier")
@@ -42,6 +43,7 @@ def result_of(plant: Plant) -> dict[str, Any]:
         "by_checkpoint": [{name: row[name] for name in CHECKPOINT_FIGURES} for row in evaluation.checkpoints.to_dict("records")],
         "random_split": _claims(evaluation.splits),
         "model": {"name": model.name, "version": model.version, "sha256": model.sha256, "review": model.review},
+        "serving": _serving(plant),
         "scores": [score.to_json() for score in newest_scores(plant)],
     }  # fmt: skip
     return {name: _plain(value) for name, value in result.items()}
@@ -53,6 +55,16 @@ def challenger_of(plant: Plant) -> RegisteredModel:
     if model is None:
         raise RuntimeError(f"no challenger of {plant.process.id!r} after training")
     return model
+
+
+def _serving(plant: Plant) -> dict[str, Any]:
+    """The version whose scores are shown: its release, or none where they are a preview."""
+    serving = serving_model(plant)
+    release = serving.release
+    return {
+        "version": serving.model.version, "status": serving.status, "release_id": release and release.release_id,
+        "released_by": release and release.released_by,
+    }  # fmt: skip
 
 
 def data_of(plant: Plant) -> dict[str, Any]:
@@ -90,9 +102,11 @@ def newest_scores(plant: Plant) -> list[Score]:
     now = plant.features.read("in_progress_features", columns=["batch_id", "as_of"]).to_pandas()
     if now.empty:
         return []
-    running, version = set(now["batch_id"]), plant.data_version()
+    running, version, serving = set(now["batch_id"]), plant.data_version(), serving_model(plant)
+    wanted = (serving.model.sha256, serving.release and serving.release.release_id)
     stored = read_scores(plant.scores, as_of=now["as_of"].max())  # all of one moment
-    scores = {s.batch_id: s for s in stored if s.data_sha256 == version and s.batch_id in running}
+    of_version = sorted(stored, key=lambda s: (s.model.sha256, s.model.release_id) == wanted)  # those that count, last
+    scores = {s.batch_id: s for s in of_version if s.data_sha256 == version and s.batch_id in running}
     return sorted(scores.values(), key=lambda score: (-score.failure_probability, score.batch_id))
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from features.digests import features_digest, process_digest
 from features.errors import StorageError
-from models.registry import CHALLENGER, CHAMPION, RegisteredModel, Registry
+from models.registry import CHALLENGER, RegisteredModel, Registry
 from models.scoring.score import Model, Score, scores_of
 from models.scoring.snapshots import SnapshotScorer, score_snapshots
+from pipelines.effective import EffectiveVersion, effective_version
 from pipelines.feature_tables import read_dictionary
 from pipelines.plant import Plant
 from pipelines.score_table import append_scores
@@ -18,32 +20,62 @@ from pipelines.score_table import append_scores
 VERSIONS_BACK = 50  # a day of scoring every half hour: further back nothing is looked for
 
 
-def serving_model(plant: Plant) -> RegisteredModel:
-    """The model whose scores count: the champion, or the challenger where nobody has a champion.
+@dataclass(frozen=True)
+class ServingVersion:
+    """The version that scores.
+
+    Attributes:
+        model: In the registry.
+        release: Its release; None: nobody has released a version, and the scores are a preview by the newest challenger.
+    """
+
+    model: RegisteredModel
+    release: EffectiveVersion | None
+
+    @property
+    def status(self) -> str:
+        """Whether it is released, and by whose keys, in words."""
+        return "not released" if self.release is None else f"released by {self.release.released_by}"
+
+
+def serving_model(plant: Plant) -> ServingVersion:
+    """The version that the records call effective, or the newest challenger as a preview where there is none.
+
+    Aliases and tags of the registry decide nothing here.
 
     Raises:
-        StorageError: There is no model yet.
+        StorageError: There is no model yet, the effective one is not in the registry, or the records cannot be read.
     """
     registry = Registry(plant.settings.data_dir)
-    model = registry.by_alias(plant.process.id, CHAMPION) or registry.by_alias(plant.process.id, CHALLENGER)
-    if model is None:
+    release = effective_version(plant.settings, plant.process.id)
+    if release is not None:
+        model = registry.by_version(plant.process.id, release.version)
+        if model.sha256 != release.model_sha256:
+            raise StorageError(
+                f"version {model.version} of {model.name!r} in the registry is not the predictor that was released",
+                expected=f"predictor {release.model_sha256[:12]}", remedy="Restore the registry.",
+            )  # fmt: skip
+        return ServingVersion(model, release)
+    challenger = registry.by_alias(plant.process.id, CHALLENGER)
+    if challenger is None:
         raise StorageError(
             f"no model of {plant.process.id!r} is registered", remedy="Run 'batchguard run', or the job 'retrain'."
         )
-    return model
+    return ServingVersion(challenger, None)
 
 
-def identity_of(plant: Plant, model: RegisteredModel) -> Model:
-    """A registered model as its scores name it."""
-    review = "released" if model.review == "released" else "unreviewed"
+def identity_of(plant: Plant, model: RegisteredModel, release: EffectiveVersion | None = None) -> Model:
+    """A registered model as its scores name it; without a release: a preview."""
     return Model(
         model.name,
         model.version,
         model.sha256,
-        review,
+        "unreviewed" if release is None else "released",
         plant.process.id,
         process_digest(plant.process),
         features_digest(),
+        release_id=None if release is None else release.release_id,
+        released_by=None if release is None else release.released_by,
     )
 
 
@@ -72,13 +104,16 @@ def last_scored(plant: Plant, snapshots: pd.DataFrame) -> pd.DataFrame | None:
     return None
 
 
-def publish_scores(plant: Plant) -> tuple[list[Score], RegisteredModel]:
+def publish_scores(plant: Plant) -> tuple[list[Score], ServingVersion]:
     """Score the batches in progress and append the records; a record once published never changes.
+
+    Scores without a release are a preview: they stay in files and on the console.
 
     Raises:
         StorageError: There is no model, or it knows outcomes from after the moment that is scored.
     """
-    model, registry = serving_model(plant), Registry(plant.settings.data_dir)
+    serving, registry = serving_model(plant), Registry(plant.settings.data_dir)
+    model = serving.model
     predictor, cut = registry.predictor(model), registry.seal(model).cut
     snapshots = plant.features.read("in_progress_features").to_pandas()
     if (snapshots["as_of"] < cut).any():
@@ -87,8 +122,10 @@ def publish_scores(plant: Plant) -> tuple[list[Score], RegisteredModel]:
             f"{model.version} knows outcomes",
             remedy="Score a later moment: at that one, the model would know the future.",
         )
-    scorer = SnapshotScorer(predictor, plant.process, identity_of(plant, model), read_dictionary(plant))
+    scorer = SnapshotScorer(
+        predictor, plant.process, identity_of(plant, model, serving.release), read_dictionary(plant)
+    )
     scores = score_snapshots(scorer, snapshots, data_sha256=plant.data_version(), before=last_scored(plant, snapshots))
     scores_of([score.model_dump() for score in scores])  # each within the bounds of the record
     append_scores(plant.scores, scores)
-    return scores, model
+    return scores, serving

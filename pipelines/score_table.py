@@ -21,7 +21,7 @@ TABLE = "risk_scores"
 FORMER = "risk_scores_0_1_0"  # what version 0.1.0 stored, as it stands
 _SAME = ("reasons", "attributes", "changes", "what_if", "sensors", "missing", "stale")  # JSON of the same fields
 _TEXTS = frozenset({*_SAME, "modes", "domain"})
-KEY = ("batch_id", "as_of", "model.sha256", "data_sha256")
+KEY = ("batch_id", "as_of", "model.sha256", "model.release_id", "data_sha256")
 
 
 def append_scores(store: Store, scores: Sequence[Score]) -> None:

@@ -45,6 +45,7 @@ class Settings:
         trials: Trials of the tuning.
         timezone: Time zone of the schedules.
         owner: Owner of the Dagster assets, `team:NAME` or an e-mail address.
+        release_as_demo: Whether a run signs and releases its challenger as two persons of the demo.
     """
 
     process: Path
@@ -57,6 +58,7 @@ class Settings:
     trials: int = 1
     timezone: str = "UTC"
     owner: str = "team:process-monitoring"
+    release_as_demo: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -84,6 +86,7 @@ class Settings:
             trials=_whole_number(given, "TRIALS", cls.trials),
             timezone=given.get("TIMEZONE", cls.timezone),
             owner=given.get("OWNER", cls.owner),
+            release_as_demo=given.get("RELEASE_AS_DEMO", "") == "True",
         )
 
     def to_environment(self) -> dict[str, str]:

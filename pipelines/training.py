@@ -25,7 +25,7 @@ from models.evaluation.sealed_test import Scored, score_test, sealed_rows
 from models.registry import RegisteredModel, Registry
 from models.train import Trained, train
 from pipelines.backtest import fits_of
-from pipelines.champion import against_champion
+from pipelines.champion import against_champion, champion_of
 from pipelines.history import last_report
 from pipelines.model_history import history_of
 from pipelines.plant import Plant
@@ -140,7 +140,8 @@ def _evaluate(
     files = {f"{_file_name(name)}.png": picture.png for name, picture in shap_images.items()}
     progress("comparing with the champion, and registering the model with MLflow")
     more = recorded(plant) | dict(made_in) | {TEST_READING: (digests_of(plant.ledger) or [""])[-1]}
-    comparison = against_champion(registry, trained, history, process.policy, replayed)
+    champion = champion_of(plant.settings, process.id, registry, progress)
+    comparison = against_champion(champion, registry, trained, history, process.policy, replayed)
     card = model_card(process, trained, evaluation, comparison, made_from=_in_short(more))
     example = history.snapshots[history.snapshots["batch_id"].isin(trained.failed.index[-1:])]
     model = registry.register(

@@ -178,4 +178,4 @@ def sealed_evaluation(plant: Plant, version: str | None = None) -> Evaluation:
 
 def _registered(plant: Plant, version: str | None) -> RegisteredModel:
     registry = Registry(plant.settings.data_dir)
-    return serving_model(plant) if version is None else registry.by_version(plant.process.id, version)
+    return serving_model(plant).model if version is None else registry.by_version(plant.process.id, version)

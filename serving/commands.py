@@ -47,12 +47,14 @@ class RecordsAdmin:
     def __exit__(self, *_: object) -> None:
         self.records.close()
 
-    def add_key(self, name: str, *, role: str, sites: Sequence[str], person: bool, days: int | None) -> Iterator[str]:
+    def add_key(
+        self, name: str, *, role: str, sites: Sequence[str], person: bool, days: int | None, subject: str | None = None
+    ) -> Iterator[str]:
         """Make a key; the lines show it for the only time."""
         expires = None if days is None else now_us() + round(timedelta(days=days).total_seconds() * 1e6)
         key_id, key = add_key(self.records, name=name, kind="person" if person else "service", role=role, sites=sites,
-                              expires_us=expires, actor=_operator())  # fmt: skip
-        contradiction = self._note()
+                              expires_us=expires, actor=_operator(), subject=subject)  # fmt: skip
+        contradiction = self.note()
         yield f"{key_id}: role {role}, sites {', '.join(sites)}; the key is shown this once:"
         yield key
         yield from filter(None, [contradiction])
@@ -61,13 +63,14 @@ class RecordsAdmin:
         """One line a key."""
         for key in list_keys(self.records):
             sites = ", ".join(orjson.loads(key.sites))
-            yield f"{key.key_id}  {key.kind:7}  {key.role:8}  {sites}  {key.name}  {_state(key)}"
+            name = f"{key.name} ({key.subject})" if key.subject else key.name
+            yield f"{key.key_id}  {key.kind:7}  {key.role:8}  {sites}  {name}  {_state(key)}"
 
     def revoke_key(self, key_id: str, why: str) -> Iterator[str]:
         """Make a key useless."""
         revoke_key(self.records, key_id, why=why, actor=_operator())
         yield f"{key_id} is revoked"
-        yield from filter(None, [self._note()])
+        yield from filter(None, [self.note()])
 
     def verify(self) -> verification.Verification:
         """Compare the records with the audit trail, and the trail with its anchor."""
@@ -113,7 +116,7 @@ class RecordsAdmin:
                 path = folder / f"{table.name}.csv"
                 yield f"{path}: {write_csv(table, path)} rows"
 
-    def _note(self) -> str | None:
+    def note(self) -> str | None:
         """Note the end of the trail, unless the anchor contradicts it: then a line that says so, as the endpoint's start does."""
         try:
             start.check(self.records, self.settings.anchor)
@@ -122,8 +125,13 @@ class RecordsAdmin:
         Anchor(self.settings.anchor).note(self.records.head(), now_us(), at_once=True)
         return None
 
-    def replay(self, score_id: str, models: Path) -> tuple[bool, str]:
+    def replay(self, score_id: str, models: Path, process_id: str) -> tuple[bool, str]:
         """Make a score again.
+
+        Args:
+            score_id: The score.
+            models: Folder of the bundles of its process.
+            process_id: The process.
 
         Returns:
             Whether the two are equal to the bit, and a line with the result.
@@ -133,7 +141,7 @@ class RecordsAdmin:
         from serving.service.scoring_service import ScoringService
 
         policy = eviction(self.records, self.settings.forget_after_days)
-        make = ModelReleases(models, self._data_dir / KEYS, policy).make
+        make = ModelReleases(models, self._data_dir / KEYS, self.records, process_id, policy).make
         service = ScoringService(self.records, make, EngineCache(self.records, make), Anchor(self.settings.anchor))
         found = replay(service, score_id)
         if found.is_equal:

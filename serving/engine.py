@@ -200,8 +200,10 @@ class LiveView:
 
 
 def _model(serving_model: ServingModel) -> Model:
-    manifest = serving_model.bundle.manifest
+    bundle = serving_model.bundle
+    manifest = bundle.manifest
     return Model(
-        manifest.name, manifest.version, manifest.model_sha256, manifest.review, manifest.process_id,
-        manifest.process_sha256, manifest.features_sha256, manifest.digest_of(THRESHOLDS), manifest.digest_of(INTENDED_USE),
+        manifest.name, manifest.version, manifest.model_sha256, "released", manifest.process_id, manifest.process_sha256,
+        manifest.features_sha256, manifest.digest_of(THRESHOLDS), manifest.digest_of(INTENDED_USE), bundle.sha256,
+        bundle.released_by,
     )  # fmt: skip

@@ -23,7 +23,7 @@ from serving.model_releases import KEYS, ModelReleases, ReleaseWatcher
 from serving.records.scores import newest_id
 from serving.records.store import Records, sqlite_file
 from serving.records.writable import WritableCheck
-from serving.server import CONFIG, DATA_DIR, MODELS, PARENT
+from serving.server import CONFIG, DATA_DIR, MODELS, PARENT, PROCESS
 from serving.service.engine_cache import EngineCache, eviction
 from serving.service.scoring_service import ScoringService
 from serving.settings import EndpointSettings, load_settings, secret_of
@@ -40,7 +40,7 @@ def make() -> FastAPI:
         end_with_parent(int(os.environ[PARENT]))
     config = os.environ.get(CONFIG)
     settings = load_settings(Path(os.environ[DATA_DIR]), Path(config) if config else None)
-    return assemble(settings, Path(os.environ[MODELS]), Path(os.environ[DATA_DIR]) / KEYS)
+    return assemble(settings, Path(os.environ[MODELS]), Path(os.environ[DATA_DIR]) / KEYS, os.environ[PROCESS])
 
 
 def freeze_garbage_collector() -> None:
@@ -61,8 +61,8 @@ def _folders(settings: EndpointSettings) -> list[Path]:
     return [folder for folder in found if folder.is_dir()]
 
 
-def assemble(settings: EndpointSettings, bundles: Path, keys: Path) -> FastAPI:
-    """The application over a folder of bundles and a folder of trusted public keys.
+def assemble(settings: EndpointSettings, bundles: Path, keys: Path, process_id: str) -> FastAPI:
+    """The application over a folder of bundles of a process and a folder of trusted public keys.
 
     Raises:
         BatchguardError: A setting is wrong, the records cannot be reached, or the anchor contradicts them.
@@ -75,7 +75,7 @@ def assemble(settings: EndpointSettings, bundles: Path, keys: Path) -> FastAPI:
     anchor = Anchor(settings.anchor)
     begin(records, anchor, Actor("system:endpoint", "service", f"start-{new_id(now_us())}"), now_us())
     dispatcher = WebhookDispatcher(records, receivers, post)
-    models = ModelReleases(bundles, keys, eviction(records, settings.forget_after_days))
+    models = ModelReleases(bundles, keys, records, process_id, eviction(records, settings.forget_after_days))
     service = ScoringService(
         records,
         models.make,

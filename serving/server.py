@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import socket
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from serving.records.store import Records
 from serving.settings import LOOPBACK, load_settings, secrets_of
 
 MODELS, DATA_DIR, CONFIG = "BATCHGUARD_MODELS", "BATCHGUARD_DATA_DIR", "BATCHGUARD_ENDPOINT_CONFIG"
+PROCESS = "BATCHGUARD_PROCESS_ID"
 PARENT = "BATCHGUARD_SERVER_PID"  # a worker ends with this process
 
 
@@ -80,11 +80,12 @@ class Listen:
             ) from None
 
 
-def serve(models: Path | Callable[[], Path], data_dir: Path, config: Path | None, listen: Listen) -> None:
+def serve(models: Path, process_id: str, data_dir: Path, config: Path | None, listen: Listen) -> None:
     """Serve until the process is stopped.
 
     Args:
-        models: Folder of the bundles, or what makes it, which is called once port and data directory are this process's.
+        models: Folder of the bundles of the process.
+        process_id: The process whose effective release serves.
         data_dir: Keys, records, settings.
         config: An `endpoint.toml`; None: that of the data directory.
         listen: Address and TLS files.
@@ -99,13 +100,13 @@ def serve(models: Path | Callable[[], Path], data_dir: Path, config: Path | None
         import serving.main  # noqa: F401 - once the claims hold, and here, so that no respawned worker imports it again
         from serving.audit import start
 
-        folder = models if isinstance(models, Path) else models()
         records = Records(settings.records_url)
         records.prepare()  # before the server starts, so that an error is one line
         start.check(records, settings.anchor)
         records.close()
         keep_private(secrets_of(settings, config or data_dir / "endpoint.toml"))
-        os.environ |= {MODELS: str(folder.absolute()), DATA_DIR: str(data_dir.absolute()), PARENT: str(os.getpid())}
+        os.environ |= {MODELS: str(models.absolute()), DATA_DIR: str(data_dir.absolute()), PARENT: str(os.getpid())}
+        os.environ[PROCESS] = process_id
         if config is not None:
             os.environ[CONFIG] = str(config.absolute())
         _run_server(listen, listener)

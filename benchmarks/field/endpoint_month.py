@@ -17,10 +17,7 @@ from features.process import ProcessDefinition
 from models.backtest.fits import Fits
 from models.backtest.replay import Replayed, replay
 from models.policy import Policy
-from models.scoring.score import Release
-from serving.bundle.manifest import private_key
-from serving.bundle.store import BundleStore
-from serving.ids import now_us
+from serving.bundle.store import BundleStore, Version
 from serving.interfaces import PLANT_TABLES, ROW_TABLES
 from serving.live.rows import PlainRow, plain_rows
 
@@ -73,11 +70,13 @@ def answered(
     """Release a version, start an endpoint, send it the run history, and ask it for the score of each row, in order."""
     place = Folders(root)
     replayed.predictors[version].save(root / "predictor")
-    BundleStore(place.bundles).export(
-        root / "predictor", Release("made", str(version)), plant.history.process, plant.vocabulary,
-        private_key(place.data_dir / "keys" / "local.pem"), released_us=now_us(),
-    )  # fmt: skip
-    with endpoint(place, root / "records.db") as served:
+    process = plant.history.process
+    made = BundleStore(place.bundles).write(
+        root / "predictor", Version("made", str(version)), process, plant.vocabulary
+    )
+    (root / "first").write_text(made.sha256)
+    place.data_dir.mkdir(parents=True, exist_ok=True)
+    with endpoint(place, root / "records.db", process_id=process.id) as served:
         send(served, plant.tables, plant.history.process)
         return [_score(served, batch_id, at) for batch_id, at in zip(rows["batch_id"], rows["as_of"], strict=True)]
 

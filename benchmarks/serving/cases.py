@@ -37,7 +37,11 @@ def figures_of(place: Place) -> list[dict[str, object]]:
     """Cases sent to the whole endpoint over the place's model; one that it should not answer so raises."""
     url = f"sqlite:///{place.root / 'cases.db'}"
     settings = EndpointSettings(records_url=url, anchor=place.root / "cases.anchor", max_body_bytes=200_000)
-    app = assemble(settings, place.bundles, place.data_dir / KEYS)
+    records = Records(url)
+    records.prepare()
+    place.release_first(records)
+    records.close()
+    app = assemble(settings, place.bundles, place.data_dir / KEYS, "bench")
     credential, began = _keys(url), now_us() - 24 * HOUR_US
     mes = TestClient(app, headers={"authorization": f"Bearer {credential('mes')}"})
     assert mes.put("/v1/batches/B1", json=batch(began)).status_code == 201

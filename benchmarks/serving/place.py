@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from benchmarks.serving.released import release_into
 from features.context import Vocabulary, vocabulary
 from features.contracts import RUN_HISTORY
 from features.process import ProcessDefinition
@@ -19,13 +20,13 @@ from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
 from models.learners.trees import Plan
 from models.predictor import Predictor
-from models.scoring.score import Release
 from models.train import train
-from serving.bundle.manifest import private_key
-from serving.bundle.store import BundleStore
+from serving.bundle.bundle import Bundle
+from serving.bundle.loader import ServingModel, load_predictor
+from serving.bundle.store import BundleStore, Version
 from serving.engine import LiveEngine
 from serving.ids import iso, now_us
-from serving.model_releases import KEYS, ModelReleases
+from serving.records.store import Records
 
 N_PARAMETERS, HOURS, N_BATCHES = 13, 96, 80
 NAMES = [f"sensor_{i:02d}" for i in range(N_PARAMETERS)]
@@ -53,6 +54,19 @@ class Folders:
     def data_dir(self) -> Path:
         return self.root / "data"
 
+    @property
+    def first(self) -> Bundle:
+        """The bundle that an endpoint serves at first."""
+        return BundleStore(self.bundles).read((self.root / "first").read_text())
+
+    def release_first(self, records: Records) -> None:
+        """Release the first bundle into records in which nothing of its process is released."""
+        bundle = self.first
+        manifest = bundle.manifest
+        release_into(
+            records, self.bundles, self.data_dir, manifest.version, lambda _: bundle, process_id=manifest.process_id
+        )
+
 
 @dataclass(frozen=True)
 class Place(Folders):
@@ -78,7 +92,8 @@ def make_place(root: Path) -> Place:
     booster = lgb.train(parameters, lgb.Dataset(seen.inputs, rng.random(len(frame)) < 0.3), 500)
     predictor = replace(small, model_texts=(booster.model_to_string(),), from_h=(0.0,))
     place = Place(root, booster, seen.inputs[-1:])
-    release(place, predictor, words, "1")
+    place.data_dir.mkdir(parents=True, exist_ok=True)
+    (root / "first").write_text(bundle(place.bundles, predictor, words, "1").sha256)
     started_us = now_us() - HOURS * HOUR_US
     X, hours = filled_engine(place, started_us).matrix("B1", started_us + ASKED_H * HOUR_US), np.array([float(ASKED_H)])
     return replace(place, row=predictor.assess(X, hours, contributions=False).inputs)
@@ -86,8 +101,7 @@ def make_place(root: Path) -> Place:
 
 def filled_engine(place: Place, started_us: int) -> LiveEngine:
     """An engine that holds what `Endpoint.fill` sends of a batch `B1` in its first hours."""
-    engine = ModelReleases(place.bundles, place.data_dir / KEYS).make(None)
-    assert isinstance(engine, LiveEngine)
+    engine = LiveEngine(ServingModel(place.first, load_predictor(place.first)))
     engine.put_batch({"batch_id": "B1", **batch(started_us)})
     for hour in range(FILLED_H):
         rows = observations(started_us, hour * 60, 60, np.random.default_rng(hour))
@@ -104,15 +118,11 @@ def made_up(rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame], pa.Table
     return history, _readings(history["batches"], failed, rng)
 
 
-def release(place: Place, predictor: Predictor, words: Vocabulary, version: str) -> str:
-    """Sign a version as the newest one."""
+def bundle(bundles: Path, predictor: Predictor, words: Vocabulary, version: str, submission: int = 0) -> Bundle:
+    """The bundle of a version in a folder of bundles, not released."""
     with tempfile.TemporaryDirectory() as folder:
         predictor.save(Path(folder))
-        made = BundleStore(place.bundles).export(
-            Path(folder), Release("bench", version), PROCESS, words, private_key(place.data_dir / "keys" / "local.pem"),
-            released_us=now_us(),
-        )  # fmt: skip
-    return made.sha256
+        return BundleStore(bundles).write(Path(folder), Version("bench", version, submission), PROCESS, words)
 
 
 def batch(started_us: int) -> dict[str, object]:

@@ -21,10 +21,10 @@ _SERVE = """
 from pathlib import Path; import sys
 from features.errors import BatchguardError
 from serving.server import Listen, serve
-tls = dict(given.split("=", 1) for given in sys.argv[4:])
+tls = dict(given.split("=", 1) for given in sys.argv[5:])
 listen = Listen(port=int(sys.argv[3]), **{name: Path(path) for name, path in tls.items()})
 try:
-    serve(Path(sys.argv[1]), Path(sys.argv[2]), None, listen)
+    serve(Path(sys.argv[1]), sys.argv[4], Path(sys.argv[2]), None, listen)
 except BatchguardError as error:  # as the command line does
     sys.exit(str(error))
 """
@@ -43,6 +43,7 @@ class Served:
         tls: Files of `serving.server.Listen` by name; none: plain HTTP.
         trust: How a client connects with TLS.
         prelude: Python that its process runs first.
+        process_id: The process whose releases it serves.
         process: While it runs.
     """
 
@@ -54,6 +55,7 @@ class Served:
     tls: Mapping[str, Path] = field(default_factory=dict)
     trust: ssl.SSLContext | None = None
     prelude: str = ""
+    process_id: str = "bench"
     process: subprocess.Popen | None = None
 
     @property
@@ -64,7 +66,14 @@ class Served:
         """The command of its process, or of a second one with another data directory or port."""
         files = [f"{name}={path}" for name, path in self.tls.items()]
         code = [sys.executable, "-c", self.prelude + _SERVE]
-        return [*code, str(self.models), str(data_dir or self.data_dir), str(port or self.port), *files]
+        return [
+            *code,
+            str(self.models),
+            str(data_dir or self.data_dir),
+            str(port or self.port),
+            self.process_id,
+            *files,
+        ]
 
     def start(self) -> None:
         log = (self.data_dir / "log").open("ab")

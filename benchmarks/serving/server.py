@@ -59,6 +59,7 @@ def endpoint(
     *,
     models: Path | None = None,
     prelude: str = "",
+    process_id: str = "bench",
     **environment: str,
 ) -> Generator[Endpoint]:
     """Start one over a fresh database.
@@ -67,8 +68,9 @@ def endpoint(
         place: Its bundles and its data directory.
         records: File of SQLite, or URL.
         config: More settings.
-        models: Other bundles than the place's.
+        models: Other bundles than the place's, released already.
         prelude: Python that its process runs first.
+        process_id: The process that it serves.
         environment: More variables of its process.
     """
     url = records if isinstance(records, str) else f"sqlite:///{records}"
@@ -76,7 +78,11 @@ def endpoint(
     with RecordsAdmin(place.data_dir) as admin:
         _, key = add_key(admin.records, name="MES", kind="service", role="mes", sites=["*"], expires_us=None,
                          actor=Actor("bench", "operator", "bench"))  # fmt: skip
-    served = Served(place.data_dir, models or place.bundles, free_port(), key, environment, prelude=prelude)
+        if models is None:
+            place.release_first(admin.records)
+    served = Served(
+        place.data_dir, models or place.bundles, free_port(), key, environment, prelude=prelude, process_id=process_id
+    )
     served.start()
     found = Endpoint(served, now_us() - 96 * HOUR_US)
     try:

@@ -16,6 +16,7 @@ import orjson
 
 from benchmarks.record import figure
 from benchmarks.serving.place import NAMES, Place
+from benchmarks.serving.released import EVIDENCE, models_of
 from features.errors import BatchguardError
 from serving.access.keys import add_key
 from serving.access.principals import Principal
@@ -23,12 +24,18 @@ from serving.access.signing import Signature
 from serving.audit import start, verification
 from serving.audit.anchor import Anchor
 from serving.audit.chain import Actor
+from serving.bundle.bundle import Bundle
+from serving.bundle.manifest import Manifest
+from serving.bundle.store import BundleStore
 from serving.events.webhooks import WebhookDispatcher
 from serving.ids import iso
-from serving.model_releases import KEYS, ModelReleases
+from serving.model_releases import KEYS
 from serving.records.answers import Call
 from serving.records.store import Records
 from serving.records.tables import APPEND_ONLY, metadata
+from serving.release.demo import demo_keys, demo_persons
+from serving.release.documents import sign_document
+from serving.release.service import ReleaseService
 from serving.service import intake, reviews, score_requests
 from serving.service.engine_cache import EngineCache, EngineMaker
 from serving.service.scoring_service import ScoringService
@@ -87,10 +94,25 @@ class _Plant:
             self._n += 1
             self._batch(f"B{self._n}")
         add_key(self.records, name="M", kind="service", role="mes", sites=["north"], expires_us=None, actor=OPERATOR)
+        self._release()
         statuses = iter((200, 500) * 100)
         sender = WebhookDispatcher(self.records, [(self.hooks[0], b"s" * 24)], lambda *_: next(statuses), self.clock)
         sender.deliver_due()
         self.anchor.note(self.records.head(), self.clock(), at_once=True)
+
+    def _release(self) -> None:
+        """A version released, and the criteria signed before it."""
+        manifest = Manifest("bench", str(self._n), 0, "bench", "p", "f", "m", {})
+        keys = self.folder / KEYS
+        demo_keys(keys)
+        with demo_persons(self.records) as persons:
+            sign_document(self.records, persons.signers, "acceptance", "bench", f"bound = {self._n}", persons.approver)
+            service = ReleaseService(
+                self.records, BundleStore(self.folder / "bundles"), "bench", persons.signers, keys, "demo"
+            )
+            service.submit(
+                str(self._n), lambda _: Bundle(manifest.sha256, manifest, {}), lambda: EVIDENCE, persons.author
+            )
 
     def _batch(self, batch_id: str) -> None:
         batch = {"site_id": "north", "started_at": "2026-03-01T00:00:00Z", "origin": "real"}
@@ -124,7 +146,11 @@ class _Plant:
 
 def source_of(place: Place) -> Source:
     """What a plant sends to the place's model."""
-    return Source(ModelReleases(place.bundles, place.data_dir / KEYS).make, NAMES[0], "1")
+    url = f"sqlite:///{place.root / 'source.db'}"
+    records = Records(url)
+    records.prepare()
+    place.release_first(records)
+    return Source(models_of(place.bundles, place.data_dir, url).make, NAMES[0], "1")
 
 
 def tamperings(source: Source) -> Figures:

@@ -22,6 +22,7 @@ VERSION = 2
 OF_VERSION = frozenset({"version", "call", "call_cause", "support", "support_causes", "decision", "cause"})
 
 Review: TypeAlias = Literal["unreviewed", "released"]
+ReleasedBy: TypeAlias = Literal["two persons", "demo keys"]
 
 
 def _z(at: datetime) -> str:
@@ -30,21 +31,6 @@ def _z(at: datetime) -> str:
 
 UtcTime: TypeAlias = Annotated[datetime, PlainSerializer(_z, when_used="json")]
 """A time; as JSON in UTC with microseconds, `2026-01-31T07:00:00.000000Z`."""
-
-
-@dataclass(frozen=True)
-class Release:
-    """A version of the registry, and on whose responsibility it scores.
-
-    Attributes:
-        name: Registered model.
-        version: Its version in the registry.
-        review: Whether a person released it.
-    """
-
-    name: str
-    version: str
-    review: Review = "unreviewed"
 
 
 @dataclass(frozen=True)
@@ -60,6 +46,10 @@ class Model:
     features_sha256: Annotated[str, Field(description="Digest of the code that makes features")]
     thresholds_sha256: Annotated[str | None, Field(description="Digest of the limits by which it decides")] = None
     intended_use_sha256: Annotated[str | None, Field(description="Digest of what it was released for")] = None
+    release_id: Annotated[
+        str | None, Field(description="Digest of the manifest of its bundle, which two keys signed; null: not released")
+    ] = None
+    released_by: Annotated[ReleasedBy | None, Field(description="Whose keys signed; null: not released")] = None
 
 
 class Score(BaseModel):

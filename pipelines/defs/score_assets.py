@@ -6,6 +6,7 @@ import dagster as dg
 
 from pipelines.defs.resources import PlantResource
 from pipelines.defs.schemas import score_schema
+from pipelines.demo_release import release_demo
 from pipelines.monitoring import monitor
 from pipelines.risk_scores import publish_scores
 from pipelines.risk_scores import serving_model as find_serving_model
@@ -18,13 +19,18 @@ _CHECKS = {
 
 @dg.asset(deps=["challenger"], group_name="model", kinds={"mlflow"})
 def serving_model(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
-    """The registered version that scores: the champion, which only a person changes, or else the challenger."""
-    model = find_serving_model(plant.open())
-    context.log.info(f"serving model: version {model.version} ({model.review})")
+    """The registered version that scores: the one that the records call effective, or else a preview by the challenger."""
+    opened = plant.open()
+    if opened.settings.release_as_demo:
+        release_demo(opened, context.log.info)
+    serving = find_serving_model(opened)
+    context.log.info(f"serving model: version {serving.model.version} ({serving.status})")
+    release_id = serving.release.release_id if serving.release else ""
     return dg.MaterializeResult(
-        metadata={"version": model.version, "sha256": model.sha256, "review": model.review},
-        data_version=dg.DataVersion(model.sha256),
-    )
+        metadata={"version": serving.model.version, "sha256": serving.model.sha256, "review": serving.status,
+                  "release_id": release_id or "none"},
+        data_version=dg.DataVersion(release_id or serving.model.sha256),
+    )  # fmt: skip
 
 
 @dg.asset(
@@ -35,8 +41,9 @@ def serving_model(context: dg.AssetExecutionContext, plant: PlantResource) -> dg
 )
 def risk_scores(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
     """One record per batch in progress: probability, call and support, reasons, missing and stale data, and the model."""
-    scores, model = publish_scores(plant.open())
-    context.log.info(f"{len(scores)} risk scores by model version {model.version} ({model.review})")
+    scores, serving = publish_scores(plant.open())
+    model = serving.model
+    context.log.info(f"{len(scores)} risk scores by model version {model.version} ({serving.status})")
     highest = max((score.failure_probability for score in scores), default=0.0)
     return dg.MaterializeResult(
         metadata={"rows": len(scores), "highest": highest, "model_version": model.version, "model_sha256": model.sha256}

@@ -315,6 +315,7 @@ def _keys(rows: pa.Table, key: Sequence[str]) -> Iterator[tuple[object, ...]]:
         column, *fields = name.split(".")
         values: pa.ChunkedArray = rows[column]
         for field in fields:
-            values = pc.struct_field(values, field)
+            known = [each.name for each in values.type]
+            values = pc.struct_field(values, field) if field in known else pa.chunked_array([pa.nulls(len(values))])
         columns.append(values.to_pylist())
     return zip(*columns, strict=True)

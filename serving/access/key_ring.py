@@ -124,7 +124,8 @@ class KeyRing:
         if row["expires_us"] is not None and row["expires_us"] <= self._clock():
             raise UnauthenticatedError("the key has expired")
         sites = frozenset(orjson.loads(row["sites"]))
-        return Principal(f"key:{row['key_id']}", row["name"], row["kind"], row["role"], sites)
+        subject = row["subject"] if row["kind"] == "person" else None
+        return Principal(f"key:{row['key_id']}", row["name"], row["kind"], row["role"], sites, subject=subject)
 
     def _is_fresh(self, most_us: int = _FRESH_US) -> bool:
         return self._read_us is not None and self._steady() - self._read_us < most_us

@@ -31,37 +31,57 @@ class KeyRecord:
     made_us: int
     expires_us: int | None
     revoked_us: int | None = None
+    subject: str | None = None
 
 
+_SUBJECT = r"[^\s\x00-\x1f]{1,150}"
 _RECORDS = select(*(api_keys.c[name] for name in KeyRecord.__dataclass_fields__))
 
 
 def add_key(
-    records: Records, *, name: str, kind: str, role: str, sites: Sequence[str], expires_us: int | None, actor: Actor
-) -> tuple[str, str]:
+    records: Records, *, name: str, kind: str, role: str, sites: Sequence[str], expires_us: int | None, actor: Actor,
+    subject: str | None = None,
+) -> tuple[str, str]:  # fmt: skip
     """Make a key.
+
+    Args:
+        records: Hold the keys.
+        name: Of the holder, as printed.
+        kind: `person` or `service`.
+        role: Decides the permissions.
+        sites: Sites whose batches the key may see; `*` for all.
+        expires_us: End of its validity, microseconds UTC; None: until it is revoked.
+        actor: Who makes it.
+        subject: Identity of the person, the same for all their keys and in their tokens; only with it they sign releases.
 
     Returns:
         Its id, and the key itself, which cannot be shown again.
 
     Raises:
-        AccessError: Kind, role and sites do not go together, no batch can have such a site, or the name cannot be printed.
+        AccessError: Kind, role, sites and subject do not go together, no batch can have such a site, or a text cannot be
+            printed.
         RecordsUnavailableError: The key could not be kept.
     """
     checked_kind, checked_role, checked_sites = checked(kind, role, list(sites))
     if not name.strip() or len(name) > 200 or not name.isprintable():
         raise AccessError("a key needs a name", expected="1 to 200 characters that can be printed")
+    if subject is not None and kind != "person":
+        raise AccessError("a service has no subject", remedy="Only a person signs: make the key with --person.")
+    if subject is not None and not re.fullmatch(_SUBJECT, subject):
+        raise AccessError(
+            f"subject {subject!r}", expected="the person's id in the plant, 1 to 150 characters without blanks"
+        )
     for site in sites:
         if site != ALL_SITES and not re.fullmatch(ID_PATTERN, site):
             raise AccessError(f"site {site!r}", expected="an id as batches have it, or * for all")
     key_id, at_us = token_hex(6), now_us()
     key, kept = secrets.make()
     site_list = orjson.dumps(sorted(checked_sites)).decode()
-    record = asdict(KeyRecord(key_id, name, checked_kind, checked_role, site_list, at_us, expires_us))
+    record = asdict(KeyRecord(key_id, name, checked_kind, checked_role, site_list, at_us, expires_us, subject=subject))
     with records.write() as (connection, now):
         row = {**record, "secret_hash": kept.text}
         connection.execute(insert(api_keys), row)
-        new = record | chain.secret_digest(row)
+        new = chain.key_digest(row)
         chain.append(connection, now, actor, "key_added", f"key:{key_id}", at_us=at_us, new=new)
     return key_id, key
 

@@ -21,8 +21,12 @@ PERMISSIONS: Mapping[str, frozenset[Role]] = {
     "score": frozenset({"mes"}),
     "read": frozenset(ROLES),
     "review": frozenset({"reviewer", "approver"}),
+    "submit_release": frozenset({"reviewer", "approver"}),
+    "approve_release": frozenset({"approver"}),
     "metrics": frozenset({"viewer", "admin"}),
 }
+
+OF_PERSONS = frozenset({"review", "submit_release", "approve_release"})
 
 
 class AccessError(BatchguardError):
@@ -48,6 +52,7 @@ class Principal:
         role: Decides the permissions.
         sites: Sites whose batches the principal sees; `*` for all.
         authenticated_us: When the person logged in, microseconds UTC; None for a key, or if the provider does not say.
+        subject: The identity behind keys and tokens: two keys of one person have the same. None: it signs no release.
     """
 
     id: str
@@ -56,10 +61,11 @@ class Principal:
     role: Role
     sites: frozenset[str]
     authenticated_us: int | None = None
+    subject: str | None = None
 
     def may(self, permission: str) -> bool:
         """Whether role and kind have a permission; nobody has an unknown permission."""
-        if permission == "review" and self.kind != "person":
+        if permission in OF_PERSONS and self.kind != "person":
             return False
         return self.role in PERMISSIONS.get(permission, frozenset())
 

@@ -88,7 +88,8 @@ class Tokens:
             raise UnauthenticatedError("the token gives no role or no site of this endpoint") from None
         subject, at_s = str(claims["sub"])[:150], claims.get("auth_time")
         logged_in = round(at_s * 1_000_000) if isinstance(at_s, int) and not isinstance(at_s, bool) else None
-        return Principal(f"user:{subject}", str(claims.get("name", subject))[:200], kind, role, scope, logged_in)
+        name = str(claims.get("name", subject))[:200]
+        return Principal(f"user:{subject}", name, kind, role, scope, logged_in, subject)
 
     def _is_fresh(self) -> bool:
         return time.monotonic() - self._fetched_s < _FRESH_S

@@ -52,6 +52,7 @@ ROWS_TAKEN: Json = {
 MODEL: Json = {
     "name": "cart", "version": "3", "sha256": _SHA256, "review": "released", "process_id": "cart",
     "process_sha256": _SHA256, "features_sha256": _SHA256, "thresholds_sha256": _SHA256, "intended_use_sha256": _SHA256,
+    "release_id": _SHA256, "released_by": "two persons",
 }  # fmt: skip
 MODEL_NOW: Json = MODEL | {
     "stale_since_us": None, "stale_because": None,

@@ -159,6 +159,28 @@ def event_digest(event: Mapping[str, object]) -> dict[str, object]:
     return {name: event[name] for name in ("event_id", "kind", "site_id", "made_us")} | {"payload_sha256": payload}
 
 
+def key_digest(key: Mapping[str, object]) -> dict[str, object]:
+    """The part of a key's record that its entry holds, and the digest of what is stored of its secret."""
+    public = {str(name): key[name] for name in key if name not in ("secret_hash", "subject")}
+    return public | _present(key, "subject") | secret_digest(key)
+
+
+def release_digest(row: Mapping[str, object]) -> dict[str, object]:
+    """The part of a release's action that its entry holds; a digest covers the envelope."""
+    return _signed_digest(row, "envelope")
+
+
+def document_digest(row: Mapping[str, object]) -> dict[str, object]:
+    """The part of a signed document that its entry holds; a digest covers the content."""
+    return _signed_digest(row, "content")
+
+
+def _signed_digest(row: Mapping[str, object], text: str) -> dict[str, object]:
+    entry = {str(name): row[name] for name in row if name not in (text, "request_id")}
+    digest = None if row[text] is None else hashlib.sha256(str(row[text]).encode()).hexdigest()
+    return entry | {f"{text}_sha256": digest}
+
+
 def secret_digest(key: Mapping[str, object]) -> dict[str, str]:
     """What the entry on a key holds of its secret: the digest of the argon2id hash, which lets nobody try secrets."""
     return {"secret_hash_sha256": hashlib.sha256(str(key["secret_hash"]).encode()).hexdigest()}

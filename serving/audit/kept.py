@@ -14,17 +14,30 @@ from sqlalchemy import Connection, Row, select
 from features.canonical import canonical
 from serving.audit.chain import (
     Entry,
+    document_digest,
     event_digest,
+    key_digest,
     quarantine_digest,
+    release_digest,
     review_digest,
     rows_digest,
     score_digest,
-    secret_digest,
 )
 from serving.ids import microseconds
 from serving.records.rows import KeptRow
 from serving.records.scores import score_json
-from serving.records.tables import api_keys, deliveries, events_out, inline_histories, quarantine, reviews, rows, scores
+from serving.records.tables import (
+    api_keys,
+    deliveries,
+    events_out,
+    inline_histories,
+    quarantine,
+    release_actions,
+    reviews,
+    rows,
+    scores,
+    signed_documents,
+)
 
 _GROUP = ("request_id", "batch_id", "table_name", "recorded_us")
 _STATE = ("attempts", "next_us", "delivered_us", "error")
@@ -64,7 +77,7 @@ class Recorded:
                 self._text("rows", f"{entry.new} {entry.request_id} {entry.at_us}")
             case "rows_rejected":
                 self._text("quarantine", f"{entry.new} {entry.object} {entry.request_id} {entry.at_us}")
-            case "score" | "review":
+            case "score" | "review" | "release" | "document":
                 self._text(entry.action, f"{entry.new} {entry.who} {entry.request_id}")
                 if entry.action == "score":
                     self.scores[entry.object.removeprefix("score:")] = entry.seq
@@ -103,13 +116,25 @@ def kept_records(connection: Connection) -> Iterator[Kept]:
         text = canonical(review_digest({**review})).decode()
         yield Kept("review", (f"{text} {review['reviewer']} {review['request_id']}",))
     for key in connection.execute(select(api_keys)).mappings():
-        public = {str(name): key[name] for name in key if name != "secret_hash"}
-        yield Kept("key", (canonical(public | secret_digest(key)).decode(), canonical(public).decode()))
+        content = key_digest(key)
+        earlier = {name: value for name, value in content.items() if name != "secret_hash_sha256"}
+        yield Kept("key", (canonical(content).decode(), canonical(earlier).decode()))
     for history in connection.execute(select(inline_histories)):
         if hashlib.sha256(history.content.encode()).hexdigest() != history.sha256:
             yield Kept("inline history", (history.sha256,))
+    yield from _signed_kept(connection)
     yield from _rows_kept(connection)
     yield from _quarantine_kept(connection)
+
+
+def _signed_kept(connection: Connection) -> Iterator[Kept]:
+    """Actions on releases, and signed documents."""
+    for kind, table, said in (
+        ("release", release_actions, release_digest),
+        ("document", signed_documents, document_digest),
+    ):
+        for row in connection.execute(select(table)).mappings():
+            yield Kept(kind, (f"{canonical(said({**row})).decode()} {row['principal']} {row['request_id']}",))
 
 
 def _rows_kept(connection: Connection) -> Iterator[Kept]:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from serving.audit.chain import Entry
 
 _Json: TypeAlias = Mapping[str, Any]
-_DIGESTS = ("sha256", "process_sha256", "features_sha256", "thresholds_sha256", "intended_use_sha256")
+_DIGESTS = ("sha256", "process_sha256", "features_sha256", "thresholds_sha256", "intended_use_sha256", "release_id")
 
 
 def readable(score: _Json, history: Iterable[Entry]) -> str:
@@ -79,6 +79,7 @@ def _data(score: _Json) -> Iterator[str]:
 def _model(score: _Json) -> Iterator[str]:
     model, stale = score["model"], score.get("stale_model")
     yield f"{model['name']} version {model['version']}, {model['review']}, process {model['process_id']} {score['process_version']}"
+    yield f"released by: {_text(model.get('released_by'))}"
     yield f"a newer release waits since: {_text(stale and stale['since'])}"
     yield from (f"{name}: {_text(model.get(name))}" for name in _DIGESTS)
     yield f"code_sha256: {_text(score.get('code_sha256'))}"

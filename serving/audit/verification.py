@@ -18,7 +18,7 @@ from serving.records.guards import guard_faults
 from serving.records.store import Records
 from serving.records.tables import GENESIS, inline_histories, scores
 
-_KINDS = ("score", "digest of a score", "review", "rows", "quarantine", "key", "inline history")
+_KINDS = ("score", "digest of a score", "review", "rows", "quarantine", "key", "inline history", "release", "document")
 _MOST_SAID = 3  # lines about entries of the anchor that are gone
 _REMEDY = "start the endpoint, or run batchguard audit accept --why TEXT"
 

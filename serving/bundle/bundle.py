@@ -10,11 +10,11 @@ import orjson
 from pydantic import JsonValue
 
 from features.context import Vocabulary
-from features.digests import process_digest
+from features.digests import features_digest, process_digest
 from features.errors import ProcessError
 from features.process import ProcessDefinition
-from serving.bundle.files import EXPORT_AGAIN
-from serving.bundle.manifest import BundleError, Manifest
+from models.scoring.score import ReleasedBy
+from serving.bundle.manifest import RELEASE_AGAIN, BundleError, Manifest
 
 PREDICTOR, PROCESS, VOCABULARY, CANARY = "predictor", "process.json", "vocabulary.json", "canary.json"
 THRESHOLDS, INTENDED_USE = "thresholds.json", "intended_use.json"
@@ -25,14 +25,16 @@ class Bundle:
     """A verified bundle.
 
     Attributes:
-        sha256: Address of the bundle, the digest of its manifest.
-        manifest: The signed manifest.
+        sha256: Address of the bundle, the digest of its manifest, and the id of its release.
+        manifest: The manifest.
         files: Verified files by path; nothing is read from the folder again.
+        released_by: Whose keys sealed it; None: no seal was verified, and it must not serve.
     """
 
     sha256: str
     manifest: Manifest
     files: Mapping[str, bytes]
+    released_by: ReleasedBy | None = None
 
     @property
     def process(self) -> ProcessDefinition:
@@ -44,9 +46,9 @@ class Bundle:
         try:
             process = ProcessDefinition.model_validate_json(self.files[PROCESS])
         except (ValueError, ProcessError):
-            raise BundleError("the process definition of the bundle cannot be read", remedy=EXPORT_AGAIN) from None
+            raise BundleError("the process definition of the bundle cannot be read", remedy=RELEASE_AGAIN) from None
         if process_digest(process) != self.manifest.process_sha256:
-            raise BundleError("the process definition reads otherwise than when it was signed", remedy=EXPORT_AGAIN)
+            raise BundleError("the process definition reads otherwise than when it was signed", remedy=RELEASE_AGAIN)
         return process
 
     @property
@@ -61,6 +63,17 @@ class Bundle:
             event_kinds=tuple(data["event_kinds"]),
             phases=tuple(data["phases"]),
         )
+
+    def check_software(self) -> None:
+        """Check that this software makes the model's features, of the process that the manifest names.
+
+        Raises:
+            BundleError: It does not.
+        """
+        if self.manifest.features_sha256 != features_digest():
+            raise BundleError(f"bundle {self.sha256[:12]} was made with other feature code", remedy=RELEASE_AGAIN)
+        if self.process.id != self.manifest.process_id:
+            raise BundleError(f"bundle {self.sha256[:12]} has the process definition of {self.process.id!r}")
 
     def json(self, path: str) -> dict[str, JsonValue] | None:
         """Content of a JSON file; None if there is no file of that name."""

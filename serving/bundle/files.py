@@ -10,9 +10,8 @@ import stat
 from collections.abc import Collection, Generator, Mapping
 from pathlib import Path
 
-from serving.bundle.manifest import BundleError
+from serving.bundle.manifest import RELEASE_AGAIN, BundleError
 
-EXPORT_AGAIN = "Export the version again with 'batchguard bundle'."
 LARGEST = 512 << 20  # bytes of one file
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe must not make the reader wait
@@ -74,11 +73,11 @@ class BundleFolder:
                     os.close(below)
                 continue
             if not stat.S_ISREG(status.st_mode):
-                raise BundleError(f"{own} in the bundle is a link or no plain file", remedy=EXPORT_AGAIN)
+                raise BundleError(f"{own} in the bundle is a link or no plain file", remedy=RELEASE_AGAIN)
             if expected is not None and own not in expected:
-                raise BundleError(f"bundle {self._short}: {own} was added", remedy=EXPORT_AGAIN)
+                raise BundleError(f"bundle {self._short}: {own} was added", remedy=RELEASE_AGAIN)
             if status.st_size > LARGEST:
-                raise BundleError(f"{own} in the bundle is larger than {LARGEST >> 20} MB", remedy=EXPORT_AGAIN)
+                raise BundleError(f"{own} in the bundle is larger than {LARGEST >> 20} MB", remedy=RELEASE_AGAIN)
             yield own, status.st_size
 
     @contextlib.contextmanager
@@ -86,7 +85,7 @@ class BundleFolder:
         try:
             yield
         except OSError as error:
-            raise BundleError(f"bundle {self._short}: {error.strerror or error}", remedy=EXPORT_AGAIN) from None
+            raise BundleError(f"bundle {self._short}: {error.strerror or error}", remedy=RELEASE_AGAIN) from None
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:
@@ -99,30 +98,13 @@ def read_folder(folder: Path) -> dict[str, bytes]:
         return {path: opened.read(path) for path in opened.sizes()}
 
 
-def read_plain_file(path: Path, *, most_bytes: int, follows: bool = False) -> bytes:
-    """Content of a file; a pipe or device is refused, not waited for.
-
-    Args:
-        path: The file.
-        most_bytes: A larger file is an error.
-        follows: Whether the path may be a link.
-
-    Raises:
-        BundleError: It is a link, no plain file, or too large.
-        OSError: It cannot be opened or read.
-    """
-    if not follows and path.is_symlink():
-        raise BundleError(f"{path} is a link", remedy=EXPORT_AGAIN)
-    return _read_plain(os.open(path, _FILE & ~os.O_NOFOLLOW if follows else _FILE), str(path), most_bytes)
-
-
 def _read_plain(handle: int, name: str, most_bytes: int) -> bytes:
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise BundleError(f"{name} is no plain file", remedy=EXPORT_AGAIN)
+            raise BundleError(f"{name} is no plain file", remedy=RELEASE_AGAIN)
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
-        raise BundleError(f"{name} is larger than {most_bytes:,} bytes", remedy=EXPORT_AGAIN)
+        raise BundleError(f"{name} is larger than {most_bytes:,} bytes", remedy=RELEASE_AGAIN)
     return content
 
 
@@ -146,18 +128,6 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         _sync(folder.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace a file atomically: a reader sees the former or the new content, also after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{secrets.token_hex(8)}")
-    try:
-        write_durably(partial, content)
-        partial.replace(path)
-        _sync(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_durably(path: Path, content: bytes) -> None:

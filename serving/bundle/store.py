@@ -1,17 +1,15 @@
-"""The folder of bundles: each under its digest, and a pointer to the newest release.
+"""The folder of bundles: each under its digest. Which one serves, the records say (`serving.release`).
 
-A bundle also states the intended use and the thresholds of its model: written at the export, and signed with it.
+A bundle also states the intended use and the thresholds of its model, written when it was submitted.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import JsonValue
 
 from features.canonical import canonical
@@ -21,16 +19,29 @@ from features.errors import StorageError
 from features.process import ProcessDefinition
 from models.folder import MANIFEST as OF_PREDICTOR
 from models.predictor import Predictor
-from models.scoring.score import Release
 from serving.bundle.bundle import CANARY, INTENDED_USE, PREDICTOR, PROCESS, THRESHOLDS, VOCABULARY, Bundle
 from serving.bundle.canary import canary_of
-from serving.bundle.files import EXPORT_AGAIN, BundleFolder, read_folder, read_plain_file, replace_file, write_folder
-from serving.bundle.manifest import MANIFEST, SIGNATURE, BundleError, File, Manifest, sign, verify
+from serving.bundle.files import BundleFolder, read_folder, write_folder
+from serving.bundle.manifest import MANIFEST, RELEASE_AGAIN, BundleError, File, Manifest
+from serving.release.site_keys import TrustedKeys
+from serving.release.verification import verify_seal
 
-POINTER = "current"
-AHEAD_US = 300_000_000  # how far two machines' clocks may differ
-_LARGEST_MANIFEST, _LARGEST_SIGNATURE = 4 << 20, 1024  # bytes
-_DIGEST = re.compile(rb"^[0-9a-f]{64}$")
+_LARGEST_MANIFEST = 4 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of the registry that is submitted.
+
+    Attributes:
+        name: Registered model.
+        version: Its version in the registry.
+        submission: How often it was submitted before.
+    """
+
+    name: str
+    version: str
+    submission: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,31 +50,19 @@ class BundleStore:
 
     root: Path
 
-    def export(
-        self,
-        predictor: Path,
-        release: Release,
-        process: ProcessDefinition,
-        vocabulary: Vocabulary,
-        key: Ed25519PrivateKey,
-        *,
-        released_us: int,
-    ) -> Bundle:
-        """Make a signed bundle of a predictor's folder and point to it.
+    def write(self, predictor: Path, version: Version, process: ProcessDefinition, vocabulary: Vocabulary) -> Bundle:
+        """Make the bundle of a predictor's folder; the same version gives the same address, and is written once.
 
         Args:
             predictor: Folder made by `Predictor.save`.
-            release: Name and version of the model, and whether a person released it.
+            version: Name and version of the model.
             process: The process that the predictor was made for.
             vocabulary: Names of the run history that its features were made with.
-            key: The key that signs.
-            released_us: The present time, microseconds UTC; where the clock was set back a little since the last release,
-                the release is dated right behind that one.
 
         Raises:
             StorageError: The predictor is damaged, or the disk refuses.
         """
-        loaded, released_us = Predictor.load(predictor), self._after_the_last(released_us, key)
+        loaded = Predictor.load(predictor)
         files = {f"{PREDICTOR}/{path}": content for path, content in read_folder(predictor).items()}
         files |= {
             THRESHOLDS: canonical(thresholds(loaded)),
@@ -75,64 +74,54 @@ class BundleStore:
         # of the files as they are: written again by this version, those of an earlier one may have other bytes
         predictor_sha256 = hashlib.sha256(files[f"{PREDICTOR}/{OF_PREDICTOR}"]).hexdigest()
         manifest = Manifest(
-            release.name, release.version, release.review, released_us, process.id, process_digest(process),
-            features_digest(), predictor_sha256, {path: _file(content) for path, content in sorted(files.items())},
+            version.name, version.version, version.submission, process.id, process_digest(process), features_digest(),
+            predictor_sha256, {path: _file(content) for path, content in sorted(files.items())},
         )  # fmt: skip
-        content = manifest.to_bytes()
-        self.root.mkdir(parents=True, exist_ok=True)
         try:
-            write_folder(self.root / manifest.sha256, {**files, MANIFEST: content, SIGNATURE: sign(content, key)})
-            replace_file(self.root / POINTER, manifest.sha256.encode() + b"\n")
+            self.root.mkdir(parents=True, exist_ok=True)
+            write_folder(self.root / manifest.sha256, {**files, MANIFEST: manifest.to_bytes()})
         except OSError as error:
             raise StorageError(f"{self.root}: the bundle cannot be written: {error.strerror}") from None
-        return Bundle(manifest.sha256, manifest, files)
+        return self.read(manifest.sha256)
 
-    def _after_the_last(self, released_us: int, key: Ed25519PrivateKey) -> int:
-        try:
-            last_us = self.read(self.pointed(), [key.public_key()]).manifest.released_us
-        except BundleError:
-            return released_us
-        return last_us + 1 if released_us < last_us <= released_us + AHEAD_US else released_us
-
-    def pointed(self) -> str:
-        """Digest of the newest release.
+    def sealed(self, sha256: str, envelope: str, trusted: Iterable[TrustedKeys]) -> Bundle:
+        """A bundle whose seal is verified first: no file is opened and no payload parsed before both signatures hold.
 
         Raises:
-            BundleError: The pointer is missing, or is no digest.
+            EnvelopeError: The seal is damaged, by other keys, or another bundle's.
+            BundleError: The bundle is not what was sealed.
         """
-        path = self.root / POINTER
-        try:
-            content = read_plain_file(path, most_bytes=70).strip()
-        except OSError as error:
-            raise BundleError(f"{path}: {error.strerror}", remedy=EXPORT_AGAIN) from None
-        if not _DIGEST.match(content):
-            raise BundleError(f"{path} names no bundle", expected="a SHA-256", remedy=EXPORT_AGAIN)
-        return content.decode()
+        seal = verify_seal(envelope, sha256, trusted)
+        bundle = self.read(sha256)
+        stated = seal.statement.predicate
+        held = bundle.manifest
+        if (stated.process, stated.version, stated.model_sha256) != (held.process_id, held.version, held.model_sha256):
+            raise BundleError(f"bundle {sha256[:12]}: its seal states another model", remedy=RELEASE_AGAIN)
+        return replace(bundle, released_by=seal.released_by)
 
-    def read(self, sha256: str, trusted: Iterable[Ed25519PublicKey]) -> Bundle:
-        """A bundle, verified to its last byte: address, signature, every file, none missing and none added.
+    def read(self, sha256: str) -> Bundle:
+        """A bundle, verified to its last byte: address, every file, none missing and none added.
 
-        Until the signature is verified, only manifest and signature are read; after that, only files that it names, each
-        up to its size.
+        Until its digest is the address, only the manifest is read; after that, only files that it names, each up to its
+        size.
 
         Raises:
-            BundleError: The bundle is not what was signed.
+            BundleError: The bundle is not the one of this address.
         """
         short, files = sha256[:12], {}
         with BundleFolder(self.root / sha256) as folder:
             content = folder.read(MANIFEST, _LARGEST_MANIFEST)
             if hashlib.sha256(content).hexdigest() != sha256:
-                raise BundleError(f"bundle {short}: its manifest was changed or is another one's", remedy=EXPORT_AGAIN)
-            verify(content, folder.read(SIGNATURE, _LARGEST_SIGNATURE), trusted)
+                raise BundleError(f"bundle {short}: its manifest was changed or is another one's", remedy=RELEASE_AGAIN)
             manifest = Manifest.from_bytes(content)
-            sizes = folder.sizes({*manifest.files, MANIFEST, SIGNATURE})
+            sizes = folder.sizes({*manifest.files, MANIFEST})
             for path, wanted in manifest.files.items():
                 if path not in sizes:
-                    raise BundleError(f"bundle {short}: {path} is missing", remedy=EXPORT_AGAIN)
+                    raise BundleError(f"bundle {short}: {path} is missing", remedy=RELEASE_AGAIN)
                 if sizes[path] == wanted.size:
                     files[path] = folder.read(path)
                 if path not in files or _file(files[path]) != wanted:
-                    raise BundleError(f"bundle {short}: {path} was changed", remedy=EXPORT_AGAIN)
+                    raise BundleError(f"bundle {short}: {path} was changed", remedy=RELEASE_AGAIN)
         return Bundle(sha256, manifest, files)
 
 

@@ -176,8 +176,58 @@ api_keys = sa.Table(
     _us("made_us"),
     _us("expires_us", nullable=True),
     _us("revoked_us", nullable=True),
+    sa.Column("subject", _ID),  # identity of the person that the key belongs to; None: it signs no release
 )
 
-APPEND_ONLY = ("rows", "quarantine", "scores", "inline_histories", "reviews", "audit", "events_out")
+
+def _signature() -> tuple[sa.Column, ...]:
+    """Who signed, as what, why and when; the same in both tables of signatures."""
+    return (
+        sa.Column("principal", _ID, nullable=False),
+        sa.Column("subject", _ID, nullable=False),
+        sa.Column("signer_name", _ID, nullable=False),
+        sa.Column("meaning", sa.String(20), nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        _us("at_us"),
+        sa.Column("local_time", sa.String(40), nullable=False),  # ISO 8601 with offset
+        sa.Column("zone", sa.String(80), nullable=False),
+        sa.Column("signed_with", sa.String(80), nullable=False),
+        sa.Column("request_id", _ID, nullable=False),
+    )
+
+
+release_actions = sa.Table(
+    "release_actions",
+    metadata,
+    sa.Column("action_id", sa.String(36), primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False, unique=True),  # number of its entry in the trail: their order
+    sa.Column("release_id", _DIGEST, nullable=False, index=True),
+    sa.Column("process_id", _ID, nullable=False),
+    sa.Column("version", sa.String(80), nullable=False),
+    sa.Column("action", sa.String(20), nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),  # after the action
+    sa.Column("deviation", _ID),
+    sa.Column("envelope", sa.Text),  # DSSE; only of `submit` and `approve`
+    *_signature(),
+    sa.Index("ix_release_actions_process", "process_id", "seq"),
+)
+
+signed_documents = sa.Table(
+    "signed_documents",
+    metadata,
+    sa.Column("document_id", sa.String(36), primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("process_id", _ID, nullable=False),
+    sa.Column("sha256", _DIGEST, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    *_signature(),
+    sa.Index("ix_signed_documents_process", "process_id", "kind", "seq"),
+)
+
+APPEND_ONLY = (
+    "rows", "quarantine", "scores", "inline_histories", "reviews", "audit", "events_out", "release_actions",
+    "signed_documents",
+)  # fmt: skip
 NEVER_CHANGED = ("answers",)  # expired rows may be deleted, none may be updated
 GENESIS = "0" * 64

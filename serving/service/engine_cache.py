@@ -191,7 +191,7 @@ class EngineCache:
 
         Args:
             engine: Empty.
-            on_replaced: Called before the new engine makes its first score.
+            on_replaced: Called before the new engine takes its place; where it raises, the present engine stays.
 
         Raises:
             RecordsUnavailableError: The rows cannot be read now; the present engine stays.
@@ -200,8 +200,8 @@ class EngineCache:
         with self._records.read() as connection:
             engine.rebuild(rows_between(connection, 0, held))
         with self._lock.exclusive():
-            self._engine, self._held = engine, held
             on_replaced()
+            self._engine, self._held = engine, held
             self._on_filled()
 
     def _catch_up(self, connection: Connection, until: int) -> Engine:

@@ -44,6 +44,10 @@ unit = "year"
 kind = "attribute"
 range = [0, 120]
 """
+DOCUMENTS = {
+    "intended_use": 'question = "Will the batch in progress fail?"\nlimits = ["made up: it verifies software"]\n',
+    "acceptance": '[[criterion]]\nmetric = "auroc_low"\nbound = 0.5\nside = "min"\nleast_failures = 5\n',
+}
 N_BATCHES, EVERY_H, DECIDED_AFTER_H = 120, 30, 75
 BEGIN = pd.Timestamp("2025-01-03T06:00Z")
 
@@ -132,6 +136,8 @@ class Place:
         """Write the history folder and the process definition."""
         self.history.mkdir(parents=True, exist_ok=True)
         self.process.write_text(PROCESS, encoding="utf-8")
+        for kind, text in DOCUMENTS.items():
+            (self.root / f"small.{kind}.toml").write_text(text, encoding="utf-8")
         for name, frame in tables.items():
             frame.to_csv(self.history / f"{name}.csv", index=False)
 

@@ -7,14 +7,13 @@ import orjson
 import pandas as pd
 import pytest
 
-from pipelines.bundle_export import KEYS, bundles_of, export
-from pipelines.endpoint_command import _bundles
+from pipelines.bundle_export import bundles_of
 from pipelines.plant import Plant
 from serving.audit.anchor import Anchor
 from serving.commands import RecordsAdmin
 from serving.ids import microseconds
 from serving.interfaces import ROW_TABLES
-from serving.model_releases import ModelReleases
+from serving.model_releases import KEYS, ModelReleases
 from serving.service import intake, score_requests
 from serving.service.engine_cache import EngineCache
 from serving.service.scoring_service import ScoringService
@@ -76,11 +75,9 @@ def test_a_server_for_the_whole_network_has_to_be_meant(run, clone) -> None:
 def fed(clone, tmp_path) -> ScoringService:
     """A desk over the plant's own model, with every row of its history taken in."""
     plant = Plant(clone.settings())
-    export(plant.settings, "1")
-    admin, make = (
-        RecordsAdmin(clone.data_dir),
-        ModelReleases(bundles_of(plant.settings, "small").root, clone.data_dir / KEYS).make,
-    )
+    admin = RecordsAdmin(clone.data_dir)
+    bundles = bundles_of(plant.settings, "small").root
+    make = ModelReleases(bundles, clone.data_dir / KEYS, admin.records, "small").make
     service = ScoringService(admin.records, make, EngineCache(admin.records, make), Anchor(tmp_path / "anchor"))
     rows = {name: plain(plant.table(name)) for name in ("batches", *ROW_TABLES)}
     for batch in rows["batches"]:
@@ -119,16 +116,6 @@ def test_the_endpoint_returns_the_scores_of_the_plants_own_run_and_repeats_them(
     replayed = run("score", "--replay", score["score_id"], *options)
     assert (replayed.exit_code, "the same to the bit" in replayed.output) == (0, True)
     assert run("score", "--replay", "nothing", *options).exit_code == 1
-
-
-def test_the_first_start_signs_the_serving_model_and_later_ones_read_no_registry(clone, capsys) -> None:
-    root = _bundles(clone.settings())
-    assert "small version 1, unreviewed, signed with the local key" in capsys.readouterr().out
-    named = (root / "current").read_bytes()
-    (clone.data_dir / "mlflow.db").unlink()
-    assert _bundles(clone.settings()) == root
-    assert (root / "current").read_bytes() == named
-    assert capsys.readouterr().out == ""
 
 
 def test_scoring_without_a_history_is_a_wrong_call(run, clone) -> None:

@@ -20,8 +20,9 @@ from features.snapshots import rows_as_of, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
 from models.predictor import Predictor
-from models.scoring.score import Model, Release, Score
+from models.scoring.score import Model, Score
 from models.scoring.snapshots import SnapshotScorer, score_snapshots
+from serving.bundle.store import Version
 from serving.interfaces import Row, RowVerdict, StoredRow, UnscorableError
 from serving.live.tables import closes
 
@@ -35,11 +36,11 @@ class BulkEngine:
         process: The process it was made for.
     """
 
-    def __init__(self, predictor: Predictor, release: Release, process: ProcessDefinition) -> None:
+    def __init__(self, predictor: Predictor, release: Version, process: ProcessDefinition) -> None:
         self._predictor, self._release, self._process = predictor, release, process
         self._rows: dict[str, dict[tuple, Row]] = {name: {} for name in RUN_HISTORY}
         self._model = Model(
-            release.name, release.version, predictor.sha256, release.review, process.id,
+            release.name, release.version, predictor.sha256, "unreviewed", process.id,
             process_digest(process), features_digest(),
         )  # fmt: skip
 

@@ -8,6 +8,7 @@ from benchmarks.serving.process import Served, free_port
 from serving.access.keys import add_key
 from serving.audit.chain import Actor
 from serving.commands import RecordsAdmin
+from serving.records.store import Records
 from tests.serving.small_plant import SmallPlant
 
 
@@ -19,12 +20,16 @@ def served(
     models.mkdir(exist_ok=True)
     data_dir.mkdir(exist_ok=True)
     (data_dir / "endpoint.toml").write_text(config)
-    plant.bundle(models, data_dir / "keys")
     environment = {"BATCHGUARD_RECORDS_URL": records_url} if records_url else {}
     with RecordsAdmin(data_dir) as admin:
+        if records_url:
+            other = Records(records_url)
+            plant.release(other, models, data_dir / "keys")
+            other.close()
+        plant.release(admin.records, models, data_dir / "keys")
         _, key = add_key(admin.records, name="MES", kind="service", role=role, sites=["north"], expires_us=None,
                          actor=Actor("test", "operator", "test"))  # fmt: skip
-    found = Served(data_dir, models, free_port(), key, environment, **more)
+    found = Served(data_dir, models, free_port(), key, environment, process_id="soup", **more)
     found.start()
     try:
         found.wait_until_ready()

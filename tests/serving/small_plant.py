@@ -15,12 +15,12 @@ from features.snapshots import checkpoint_rows, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
 from models.predictor import Predictor
-from models.scoring.score import Release
 from models.train import train
-from serving.bundle.manifest import private_key
-from serving.bundle.store import BundleStore
-from serving.ids import now_us
+from serving.bundle.bundle import Bundle
+from serving.bundle.store import BundleStore, Version
+from serving.records.store import Records
 from tests.models.plant import QUICK
+from tests.serving.releases import release
 
 PROCESS = ProcessDefinition.model_validate({
     "process": {"id": "soup", "name": "Soup", "version": "1", "planned_duration_h": 24, "checkpoints_h": [6, 12, 18],
@@ -43,15 +43,15 @@ class SmallPlant:
     predictor: Predictor
     words: Vocabulary
 
-    def bundle(self, root: Path, keys: Path, version: str = "3") -> str:
-        """Sign the predictor as the newest release of a folder; its digest."""
+    def bundle(self, root: Path, version: str = "3", submission: int = 0) -> Bundle:
+        """The bundle of the predictor, written and not released."""
         with tempfile.TemporaryDirectory() as folder:
             self.predictor.save(Path(folder))
-            made = BundleStore(root).export(
-                Path(folder), Release("soup", version), self.process, self.words, private_key(keys / "local.pem"),
-                released_us=now_us(),
-            )  # fmt: skip
-        return made.sha256
+            return BundleStore(root).write(Path(folder), Version("soup", version, submission), self.process, self.words)
+
+    def release(self, records: Records, root: Path, keys: Path, version: str = "3") -> str:
+        """Release the predictor as a version; the id of the release, which is effective afterwards."""
+        return release(records, root, keys, "soup", version, lambda n: self.bundle(root, version, n))
 
 
 def make_small_plant(n: int = 90) -> SmallPlant:

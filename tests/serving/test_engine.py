@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from features.canonical import canonical
 from features.checks import check_rows
@@ -22,18 +21,18 @@ from features.snapshots import checkpoint_rows, rows_as_of, snapshots
 from features.summaries import SUMMARIES, grid_of, summarise
 from models.cohort.labels import label_log
 from models.predictor import Predictor
-from models.scoring.score import Model, Release, Score
+from models.scoring.score import Model, Score
 from models.scoring.snapshots import SnapshotScorer, score_snapshots
 from models.train import train
-from serving.bundle.loader import BundleLoader
-from serving.bundle.store import BundleStore
+from serving.bundle.bundle import Bundle
+from serving.bundle.loader import ServingModel, load_predictor
+from serving.bundle.store import BundleStore, Version
 from serving.engine import LiveEngine
 from serving.interfaces import StoredRow, UnscorableError
 from serving.live.rows import plain_rows
 from tests.models.plant import QUICK
 from tests.pipelines.small_plant import PROCESS, history
 
-RELEASE = Release("small", "4")
 HOUR = 3_600_000_000
 
 
@@ -45,11 +44,10 @@ class Place:
     tables: dict[str, pd.DataFrame]
     words: Vocabulary
     predictor: Predictor
-    store: BundleStore
-    key: Ed25519PrivateKey
+    bundle: Bundle
 
     def engine(self) -> LiveEngine:
-        return LiveEngine(BundleLoader(self.store, (self.key.public_key(),), canary=lambda _: None).refresh())
+        return LiveEngine(ServingModel(self.bundle, load_predictor(self.bundle)))
 
     def full(self, only: set[str] | None = None) -> LiveEngine:
         """An engine that was told the whole history."""
@@ -95,14 +93,13 @@ def place(tmp_path_factory) -> Place:
     for name in ("batches", "materials", "dispositions", "observations"):
         tables[name] = check_rows(raw[name], RUN_HISTORY[name], process, source=name).kept
     words = vocabulary(tables, process)
-    store, key = BundleStore(folder / "bundles"), Ed25519PrivateKey.generate()
-    untrained = Place(process, tables, words, cast("Predictor", None), store, key)
+    untrained = Place(process, tables, words, cast("Predictor", None), cast("Bundle", None))
     labels = label_log(process, tables["dispositions"])
     rows, features = untrained.snapshot(checkpoint_rows(tables["batches"], labels, process))
     predictor = train(process, rows, features, tables["batches"], labels, plan=QUICK).predictor
     predictor.save(folder / "predictor")
-    store.export(folder / "predictor", RELEASE, process, words, key, released_us=1)
-    return Place(process, tables, words, predictor, store, key)
+    bundle = BundleStore(folder / "bundles").write(folder / "predictor", Version("small", "4"), process, words)
+    return Place(process, tables, words, predictor, replace(bundle, released_by="demo keys"))
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +117,8 @@ def test_a_score_is_that_of_the_bulk_scorer(place, engine, batch_id, hours) -> N
     assert canonical({k: v for k, v in found.to_json().items() if k not in of_the_endpoint}) == canonical(
         {k: v for k, v in expected.to_json().items() if k not in of_the_endpoint}
     )
-    assert (found.model.version, found.model.review, found.model.sha256) == ("4", "unreviewed", place.predictor.sha256)
+    assert (found.model.version, found.model.review, found.model.sha256) == ("4", "released", place.predictor.sha256)
+    assert (found.model.release_id, found.model.released_by) == (place.bundle.sha256, "demo keys")
 
 
 def test_the_predictor_tells_warm_batches_apart(place, engine) -> None:

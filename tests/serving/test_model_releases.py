@@ -13,16 +13,20 @@ import orjson
 import pytest
 
 from features.canonical import canonical
+from features.process import ProcessDefinition
+from serving.audit import chain, verification
 from serving.audit.anchor import Anchor
 from serving.bundle.manifest import BundleError
 from serving.ids import microseconds
 from serving.interfaces import EngineError
-from serving.model_releases import ModelReleases, ReleaseWatcher
+from serving.model_releases import SERVED, ModelReleases, ReleaseWatcher
 from serving.records.store import Records, RecordsUnavailableError
+from serving.release.site_keys import make_keys
 from serving.service import intake, score_requests
 from serving.service.engine_cache import EngineCache
 from serving.service.scoring_service import ScoringService
 from tests.serving.conftest import sqlite_url
+from tests.serving.releases import EVIDENCE, by, service_of
 from tests.serving.services import BATCH, NOON, call, reading
 from tests.serving.small_plant import SmallPlant
 
@@ -36,7 +40,22 @@ class Place:
     service: ScoringService
 
     def release(self, version: str) -> str:
-        return self.plant.bundle(self.root, self.keys, version)
+        return self.plant.release(self.service.records, self.root, self.keys, version)
+
+    def of(self, process: ProcessDefinition, version: str) -> str:
+        """Release a version for another process definition."""
+        return replace(self.plant, process=process).release(self.service.records, self.root, self.keys, version)
+
+    def again(self) -> ModelReleases:
+        """The releases as another process sees them."""
+        return ModelReleases(self.root, self.keys, self.service.records, "soup")
+
+    def served(self) -> list[tuple[str | None, str]]:
+        """Former and new version of every entry on a change of the serving model."""
+        with self.service.records.read() as connection:
+            found = [entry for entry in chain.history(connection, "model:soup") if entry.action == SERVED]
+        pairs = [(orjson.loads(e.old or "null"), orjson.loads(e.new or "null")) for e in found]
+        return [(old and old["version"], new["version"]) for old, new in pairs]
 
     def score(self) -> dict:
         return orjson.loads(score_requests.score(self.service, call(), "B1", NOON).body)
@@ -47,8 +66,9 @@ def place(small_plant, sqlite_shape, tmp_path, monkeypatch) -> Iterator[Place]:
     monkeypatch.setattr("serving.bundle.loader.run_canary", lambda _: None)  # its child process has tests of its own
     monkeypatch.setattr("serving.model_releases.run_canary", lambda _: None)
     root, keys = tmp_path / "bundles", tmp_path / "keys"
-    small_plant.bundle(root, keys, "1")
-    models, records = ModelReleases(root, keys), Records(sqlite_url(sqlite_shape, tmp_path))
+    records = Records(sqlite_url(sqlite_shape, tmp_path))
+    small_plant.release(records, root, keys, "1")
+    models = ModelReleases(root, keys, records, "soup")
     service = ScoringService(records, models.make, EngineCache(records, models.make), Anchor(tmp_path / "anchor"), clock=lambda: NOON,
                 staleness=models.staleness)  # fmt: skip
     intake.put_batch(service, call(), "B1", BATCH, "")
@@ -82,20 +102,69 @@ def test_a_damaged_release_leaves_the_last_one_speaking_and_says_so(place) -> No
     assert (place.score()["model"]["version"], place.score()["stale_model"]) == ("2", None)
 
 
-def test_an_older_release_does_not_come_back_by_its_pointer(place) -> None:
-    old = place.models.store.pointed()
+def test_every_change_of_the_serving_model_is_an_entry_of_the_trail_and_a_restart_is_none(place) -> None:
+    place.score()
+    for version in ("2", "3"):
+        place.release(version)
+        place.models.check_for_release(place.service.engine_cache)
+    models = place.again()
+    engine_cache = EngineCache(place.service.records, models.make)
+    with engine_cache.reading():
+        models.note_serving_model()
+    place.score()
+    assert place.served() == [(None, "1"), ("1", "2"), ("2", "3")]
+    assert verification.verify(place.service.records, None).problems == ()
+
+
+def test_a_change_that_cannot_be_recorded_does_not_take_place(place, monkeypatch) -> None:
+    place.score()
+    place.release("2")
+
+    def unavailable(_: object) -> None:
+        raise RecordsUnavailableError("the records cannot be used now")
+
+    with monkeypatch.context() as away:
+        away.setattr(place.models, "_note", unavailable)
+        place.models.check_for_release(place.service.engine_cache)
+    assert (place.score()["model"]["version"], place.models.staleness.since_us is None) == ("1", False)
+    place.models.check_for_release(place.service.engine_cache)
+    assert (place.score()["model"]["version"], place.served()[-1]) == ("2", ("1", "2"))
+
+
+def test_a_score_names_its_release_and_whose_keys_sealed_it(place) -> None:
+    first = place.score()["model"]
+    release_id = place.release("2")
+    place.models.check_for_release(place.service.engine_cache)
+    second = place.score()["model"]
+    assert (second["release_id"], second["released_by"], second["review"]) == (release_id, "demo keys", "released")
+    assert first["release_id"] not in (None, release_id)
+
+
+def test_a_rollback_is_followed(place) -> None:
+    place.score()
     place.release("2")
     place.models.check_for_release(place.service.engine_cache)
-    (place.root / "current").write_text(old)
+    service_of(place.service.records, place.root, place.keys, "soup").rollback(by("boris"))
     place.models.check_for_release(place.service.engine_cache)
-    assert (place.score()["model"]["version"], place.models.staleness.since_us is None) == ("2", False)
+    assert (place.score()["model"]["version"], place.models.staleness.since_us) == ("1", None)
+    assert place.served() == [(None, "1"), ("1", "2"), ("2", "1")]
+
+
+def test_a_submitted_or_approved_release_does_not_serve(place) -> None:
+    place.score()
+    service = service_of(place.service.records, place.root, place.keys, "soup")
+    made = service.submit("2", lambda n: place.plant.bundle(place.root, "2", n), lambda: EVIDENCE, by("anna"))
+    place.models.check_for_release(place.service.engine_cache)
+    assert place.score()["model"]["version"] == "1"
+    service.approve(made.release_id, by("boris"))
+    place.models.check_for_release(place.service.engine_cache)
+    assert (place.score()["model"]["version"], place.models.staleness.since_us) == ("1", None)
 
 
 def test_another_process_definition_is_followed_where_the_rows_that_are_held_keep_it(place) -> None:
     place.score()
     head = place.plant.process.process.model_copy(update={"planned_duration_h": 25.0})
-    changed = replace(place.plant, process=place.plant.process.model_copy(update={"process": head}))
-    changed.bundle(place.root, place.keys, "2")
+    place.of(place.plant.process.model_copy(update={"process": head}), "2")
     place.models.check_for_release(place.service.engine_cache)
     assert (place.score()["model"]["version"], place.models.staleness.since_us) == ("2", None)
 
@@ -103,7 +172,7 @@ def test_another_process_definition_is_followed_where_the_rows_that_are_held_kee
 def test_a_process_definition_that_held_rows_break_is_not_followed_and_one_line_says_so(place, capsys) -> None:
     place.score()
     gone = place.plant.process.model_copy(update={"parameter": place.plant.process.parameter[1:]})
-    replace(place.plant, process=gone).bundle(place.root, place.keys, "2")
+    place.of(gone, "2")
     for _ in range(3):
         place.models.check_for_release(place.service.engine_cache)
     score = place.score()
@@ -143,8 +212,8 @@ def test_a_release_speaks_in_the_end_though_the_records_were_away_when_it_was_fo
 
 def test_stored_rows_that_no_longer_keep_the_definition_leave_no_model_to_speak(place) -> None:
     gone = place.plant.process.model_copy(update={"parameter": place.plant.process.parameter[1:]})
-    replace(place.plant, process=gone).bundle(place.root, place.keys, "2")
-    models = ModelReleases(place.root, place.keys)
+    place.of(gone, "2")
+    models = place.again()
     service = replace(place.service, engine_cache=EngineCache(place.service.records, models.make))
     with pytest.raises(EngineError, match="Release a bundle with the definition"):
         score_requests.score(service, call(), "B1", NOON)
@@ -172,10 +241,15 @@ def test_assays_without_a_result_are_named_until_it_is_available(place) -> None:
     assert [s["assays_pending"] for s in at] == [["purity_pct"], []]
 
 
-def test_a_release_by_an_unknown_key_does_not_speak(place, tmp_path) -> None:
-    place.plant.bundle(place.root, tmp_path / "others", "2")
+def test_a_release_by_keys_that_nobody_trusts_any_more_does_not_speak(place) -> None:
+    place.score()
+    place.release("2")
+    for path in place.keys.glob("*.pub"):
+        path.unlink()
+    make_keys(place.keys)
     place.models.check_for_release(place.service.engine_cache)
     assert place.score()["model"]["version"] == "1"
+    assert "not sealed by trusted keys" in place.models.staleness.because
 
 
 def test_scores_go_on_while_models_change_and_each_is_made_again(place) -> None:
@@ -198,11 +272,15 @@ def test_scores_go_on_while_models_change_and_each_is_made_again(place) -> None:
 
 def test_without_a_model_there_is_no_score(place, tmp_path) -> None:
     with pytest.raises(EngineError):
-        ModelReleases(tmp_path / "none", place.keys).make(None)
-    with pytest.raises(EngineError, match="no bundle holds model"):
-        place.models.make(place.score()["model"] | {"sha256": "0" * 64})
+        ModelReleases(tmp_path / "none", place.keys, place.service.records, "soup").make(None)
+    with pytest.raises(EngineError, match="no release is effective"):
+        ModelReleases(place.root, place.keys, place.service.records, "stew").make(None)
+    with pytest.raises(EngineError, match="not as this software writes it"):
+        place.models.make(place.score()["model"] | {"release_id": "0" * 64})
+    with pytest.raises(EngineError, match="version without releases"):
+        place.models.make(place.score()["model"] | {"release_id": None})
     with pytest.raises(EngineError, match="other feature code"):
-        place.models.make(place.score()["model"] | {"features_sha256": "0" * 64})
+        place.models.make(place.score()["model"] | {"release_id": "0" * 64, "features_sha256": "0" * 64})
 
 
 def test_the_watch_looks_by_itself(place) -> None:
@@ -227,17 +305,7 @@ def test_an_engine_that_is_made_again_needs_no_folder(place) -> None:
         raise RuntimeError  # nothing is committed: the engine is discarded
     second = place.score()
     assert (second["model"], second["failure_probability"]) == (first["model"], first["failure_probability"])
-    assert second["stale_model"] is not None
-
-
-def test_a_folder_put_back_from_a_backup_does_not_bring_an_older_release_back(place, tmp_path) -> None:
-    shutil.copytree(place.root, tmp_path / "backup")
-    place.release("2")
-    place.models.check_for_release(place.service.engine_cache)
-    shutil.rmtree(place.root)
-    shutil.copytree(tmp_path / "backup", place.root)
-    place.models.check_for_release(place.service.engine_cache)
-    assert (place.score()["model"]["version"], place.models.staleness.since_us is None) == ("2", False)
+    assert second["stale_model"] is None  # the effective release serves
 
 
 def test_a_release_whose_rows_could_not_be_read_is_taken_at_the_next_look(place, monkeypatch) -> None:
@@ -269,7 +337,7 @@ def test_a_release_that_fails_in_a_way_that_nobody_thought_of_leaves_the_former_
 
 
 def test_the_watch_loads_the_model_before_anybody_asks(place) -> None:
-    models = ModelReleases(place.root, place.keys)
+    models = place.again()
     engine_cache = EngineCache(place.service.records, models.make)
     watch = ReleaseWatcher(models, engine_cache, every_s=60.0)
     watch.start()

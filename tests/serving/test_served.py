@@ -57,10 +57,10 @@ def test_an_mes_gets_a_score_with_reasons_and_the_command_line_makes_it_again(en
     low, high = client.score("B1", "2026-03-01T00:30:00Z"), client.score("B1", "2026-03-01T06:30:00Z")
     assert high["failure_probability"] > low["failure_probability"]
     assert high["reasons"][0]["sentence"].startswith("Compression force")
-    assert high["model"]["review"] == "unreviewed"
+    assert (high["model"]["review"], high["model"]["released_by"]) == ("released", "demo keys")
     assert Score.model_validate_json(json.dumps(high), strict=True).call in ("none yet", "low", "elevated", "high")
     with RecordsAdmin(endpoint.data_dir) as admin:
-        assert admin.replay(high["score_id"], endpoint.models)[0]
+        assert admin.replay(high["score_id"], endpoint.models, "soup")[0]
         assert admin.verify().problems == ()
 
 
@@ -86,7 +86,7 @@ def test_an_mes_tells_of_lots_and_rooms_and_asks_what_changed_and_what_could_be_
     )  # fmt: skip
     assert client.what_if(second["score_id"])["what_if"]["left_out"] == []
     with RecordsAdmin(endpoint.data_dir) as admin:
-        assert admin.replay(second["score_id"], endpoint.models)[0]
+        assert admin.replay(second["score_id"], endpoint.models, "soup")[0]
         assert admin.verify().problems == ()
 
 
@@ -293,6 +293,6 @@ def test_another_address_than_loopback_has_to_be_meant(tmp_path) -> None:
     from serving.server import Listen, serve
 
     with pytest.raises(BatchguardError, match="not loopback"):
-        serve(tmp_path, tmp_path, None, Listen(host="0.0.0.0"))  # noqa: S104 - that it is refused is the test
+        serve(tmp_path, "soup", tmp_path, None, Listen(host="0.0.0.0"))  # noqa: S104 - that it is refused is the test
     with pytest.raises(BatchguardError, match="go together"):
-        serve(tmp_path, tmp_path, None, Listen(tls_cert=Path("x")))
+        serve(tmp_path, "soup", tmp_path, None, Listen(tls_cert=Path("x")))

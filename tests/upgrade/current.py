@@ -32,7 +32,7 @@ def add_key(data_dir: Path, role: str = "mes") -> str:
 @contextlib.contextmanager
 def endpoint(data_dir: Path, key: str, process_id: str) -> Generator[TestClient]:
     """A client of the whole endpoint over a data directory, in this process, as somebody with a key."""
-    app = assemble(load_settings(data_dir), data_dir / "bundles" / process_id, data_dir / "keys")
+    app = assemble(load_settings(data_dir), data_dir / "bundles" / process_id, data_dir / "keys", process_id)
     with TestClient(app, headers={"authorization": f"Bearer {key}"}, raise_server_exceptions=False) as client:
         yield client
 

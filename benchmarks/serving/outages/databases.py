@@ -13,8 +13,8 @@ from benchmarks.serving.outages.consistency import Judge
 from benchmarks.serving.outages.mes import Client, under
 from benchmarks.serving.place import Place
 from benchmarks.serving.postgresql import PostgreSQL, start_postgresql
+from benchmarks.serving.released import models_of
 from benchmarks.serving.server import Endpoint, endpoint
-from serving.model_releases import ModelReleases
 
 AWAY_S = 1.0
 Break = Callable[[list[Client]], None]
@@ -82,6 +82,6 @@ def _postgresql(place: Place, server: PostgreSQL) -> Iterator[dict[str, Any]]:
 
 
 def _measured(place: Place, found: Endpoint, url: str, name: str, breaks: Break, times: int) -> dict[str, Any]:
-    judge = Judge(url, None, ModelReleases(place.bundles, place.data_dir / "keys"))
+    judge = Judge(url, None, models_of(place.bundles, place.data_dir, url))
     before = judge.before()
     return judge.figure(name, times, under(found, breaks, times), before)

@@ -21,15 +21,12 @@ from benchmarks.record import figure
 from benchmarks.serving.http import ask
 from benchmarks.serving.outages.consistency import Judge
 from benchmarks.serving.outages.mes import Client, under
-from benchmarks.serving.place import Place, release
+from benchmarks.serving.place import Place, bundle
+from benchmarks.serving.released import models_of, release_into
 from benchmarks.serving.server import Endpoint, endpoint
-from features.context import Vocabulary
 from features.errors import StorageError
-from models.predictor import Predictor
 from serving.bundle.loader import load_predictor
-from serving.bundle.manifest import trusted_keys
-from serving.bundle.store import POINTER, BundleStore
-from serving.model_releases import ModelReleases
+from serving.commands import RecordsAdmin
 
 TIMES, FULL_S, SIZE_MB = 10, 1.0, 96
 PATIENCE_S = 30.0
@@ -121,10 +118,11 @@ def figures_of(place: Place) -> Generator[dict[str, Any]]:
     """Everything on the small disk at once."""
     with small_disk(place.root) as disk:
         there = replace(place, root=disk.folder)
-        shutil.copytree(place.bundles, there.bundles, ignore=shutil.ignore_patterns("accepted.json"))
-        shutil.copytree(place.data_dir / "keys", there.data_dir / "keys")
+        shutil.copytree(place.bundles, there.bundles)
+        shutil.copy(place.root / "first", there.root / "first")
+        there.data_dir.mkdir()
         url = f"sqlite:///{disk.folder / 'records.db'}"
-        judge = Judge(url, there.data_dir / "audit.anchor", ModelReleases(there.bundles, there.data_dir / "keys"))
+        judge = Judge(url, there.data_dir / "audit.anchor", models_of(there.bundles, there.data_dir, url))
         with endpoint(there, url, CONFIG, TMPDIR=str(disk.folder)) as found:
             yield _filled(found, disk, judge)
             if isinstance(disk, Mounted):
@@ -149,46 +147,40 @@ def _filled(found: Endpoint, disk: Disk, judge: Judge) -> dict[str, Any]:
 
 
 def _refused(place: Place, found: Endpoint, disk: Disk) -> dict[str, Any]:
-    """A release signed onto a full disk is refused in one line, and leaves the folder as it was."""
-    predictor, words = _of(place)
+    """A bundle written onto a full disk is refused in one line, and leaves the folder as it was."""
     held, whole = sorted(place.bundles.rglob("*")), 0
+    predictor, words = load_predictor(place.first), place.first.vocabulary
     for i in range(TIMES):
         disk.fill(found, i * 100_000)
         with contextlib.suppress(StorageError):
-            release(place, predictor, words, "too much")
+            bundle(place.bundles, predictor, words, "too much")
             whole += 1
         disk.free(found)
     left = len(set(place.bundles.rglob("*")) - set(held))
-    return figure("releases signed onto a full disk: whole, or parts left of them", whole + left, "files", bound=0, side="max",
-                  n=TIMES, note="each refused in one line; the pointer names the former release")  # fmt: skip
+    return figure("bundles written onto a full disk: whole, or parts left of them", whole + left, "files", bound=0, side="max",
+                  n=TIMES, note="each refused in one line")  # fmt: skip
 
 
 def _released(place: Place, found: Endpoint, disk: Disk) -> dict[str, Any]:
-    """A sound release that the pointer names while the disk is full waits until its use can be noted."""
-    pointer, beside = place.bundles / POINTER, place.bundles / ".next"
-    with tempfile.TemporaryDirectory() as name:
-        aside = replace(place, root=Path(name))
-        shutil.copytree(place.data_dir / "keys", aside.data_dir / "keys")
-        sha256 = release(aside, *_of(place), "next")
-        shutil.copytree(aside.bundles / sha256, place.bundles / sha256)
-    beside.write_text(sha256)
+    """A release that became effective is not used while there is no room to try it out, and is used once there is."""
+    first, beside = place.first, place.root / "next"
+    with tempfile.TemporaryDirectory() as name, RecordsAdmin(place.data_dir) as admin:
+        aside = Path(name)
+        made = bundle(aside, load_predictor(first), first.vocabulary, "next")
+        release_into(admin.records, aside, place.data_dir, "next", lambda _: made)
+        shutil.copytree(aside / made.sha256, beside)
     former = _model(found)["version"]
     disk.fill(found, 0)
-    beside.replace(pointer)
+    beside.rename(place.bundles / made.sha256)
     waited = _until(found, lambda model: model["stale_since_us"] is not None)
+    time.sleep(1.0)
     version = _model(found)["version"]
     disk.free(found)
     taken = _until(found, lambda model: model["version"] == "next")
     holds = max(waited, taken) < PATIENCE_S and version == former
     note = f"said that it was stale after {waited:.1f} s on the full disk; took the release {taken:.1f} s after there was room"
-    return figure("a release that comes while the disk is full is not used, and is once there is room", float(holds), "",
+    return figure("a release that becomes effective while the disk is full is not used, and is once there is room", float(holds), "",
                   bound=1, n=1, note=note)  # fmt: skip
-
-
-def _of(place: Place) -> tuple[Predictor, Vocabulary]:
-    store = BundleStore(place.bundles)
-    bundle = store.read(store.pointed(), trusted_keys(place.data_dir / "keys"))
-    return load_predictor(bundle), bundle.vocabulary
 
 
 def _model(found: Endpoint) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from benchmarks.record import figure
 from benchmarks.serving.outages.consistency import Judge
 from benchmarks.serving.outages.mes import Client, under
 from benchmarks.serving.place import Place
+from benchmarks.serving.released import models_of
 from benchmarks.serving.server import Endpoint, endpoint
-from serving.model_releases import ModelReleases
 
 _GONE_S = 5.0  # a killed process and what it took with it
 
@@ -22,7 +22,7 @@ _GONE_S = 5.0  # a killed process and what it took with it
 def figures_of(place: Place, times: int = 200) -> Iterator[dict[str, Any]]:
     """Kills in turns: a worker, whose server goes on, then the server, whose worker has to end with it."""
     url, orphans, respawned = f"sqlite:///{place.root / 'kills.db'}", [], []
-    judge = Judge(url, place.data_dir / "audit.anchor", ModelReleases(place.bundles, place.data_dir / "keys"))
+    judge = Judge(url, place.data_dir / "audit.anchor", models_of(place.bundles, place.data_dir, url))
     (place.data_dir / "audit.anchor").unlink(missing_ok=True)  # of other records
     with endpoint(place, url) as found:
         turns = iter(range(times))

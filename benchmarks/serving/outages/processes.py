@@ -15,8 +15,8 @@ from benchmarks.serving.outages.consistency import Judge
 from benchmarks.serving.outages.mes import Client, under
 from benchmarks.serving.place import Place
 from benchmarks.serving.postgresql import start_postgresql
+from benchmarks.serving.released import models_of
 from benchmarks.serving.server import Endpoint, endpoint
-from serving.model_releases import ModelReleases
 from serving.records.store import Records
 from serving.records.tables import answers
 
@@ -38,7 +38,7 @@ def figures_of(place: Place) -> Iterator[dict[str, Any]]:
 
 def _killed(place: Place, url: str, log: Log, name: str, times: int) -> Iterator[dict[str, Any]]:
     chance = random.Random(5)  # noqa: S311 - moments, no secrets
-    judge = Judge(url, None, ModelReleases(place.bundles, place.data_dir / "keys"))
+    judge = Judge(url, None, models_of(place.bundles, place.data_dir, url))
     with endpoint(place, url) as found:
         for where, aim in (
             ("at any moment of a request", lambda: time.sleep(chance.uniform(0, LONGEST_S))),

@@ -1,6 +1,6 @@
 """The registry is refused, hangs, errs or is slow, in the environment and in the data directory: the endpoint asks none.
 
-A release is made beside it all the while: `batchguard bundle` ends with one line within a bounded time.
+A version is submitted beside it all the while: `batchguard release submit` ends with one line within a bounded time.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from benchmarks.serving.outages.consistency import Judge
 from benchmarks.serving.outages.mes import Client, under
 from benchmarks.serving.place import NAMES, PROCESS, Place, made_up
 from benchmarks.serving.process import ROOT
+from benchmarks.serving.released import models_of
 from benchmarks.serving.server import Endpoint, endpoint
-from serving.model_releases import ModelReleases
 
 TIMES, BOUND_S = 2, 30.0
+_DOCUMENTS = {"intended_use": 'question = "made up"\n', "acceptance": "criterion = []\n"}
 PACE_S = 0.1  # the command beside them needs the machine, too
 Harm = Callable[[Path], contextlib.AbstractContextManager[None]]
 
@@ -90,9 +91,8 @@ def figures_of(place: Place) -> Iterator[dict[str, Any]]:
     """Each behaviour, over an endpoint that serves a plant with a registry of its own."""
     plant = _plant(place)
     models = plant.data_dir / "bundles" / PROCESS.process.id
-    assert not _bundle(plant)[0]
-    url = f"sqlite:///{plant.root / 'records.db'}"
-    judge = Judge(url, None, ModelReleases(models, plant.data_dir / "keys"))
+    url = _url(plant)
+    judge = Judge(url, None, models_of(models, plant.data_dir, url))
     with BadServer() as server:
         asked = {"MLFLOW_TRACKING_URI": server.url, "MLFLOW_REGISTRY_URI": server.url}
         with endpoint(plant, url, "look_every_s = 0.1\n", models=models, **asked) as found:
@@ -109,14 +109,14 @@ def _measured(
     def broken(_: list[Client]) -> None:
         with harm(plant.data_dir / "mlflow.db"):
             begin = time.monotonic()
-            code, lines = _bundle(plant, **asked)
+            code, lines = _submit(plant, **asked)
             ended.append((code, time.monotonic() - begin, lines))
 
     before = judge.before()
     told = under(found, broken, TIMES, pause_s=0.5, pace_s=PACE_S)
     connections = server.accepted - came
     longest, codes = max(s for _, s, _ in ended), [code for code, _, _ in ended]
-    more = (f"connections to it {connections}; 'batchguard bundle' beside it ended {len(ended)} times with exit codes {codes}, one line each, "
+    more = (f"connections to it {connections}; 'batchguard release submit' beside it ended {len(ended)} times with exit codes {codes}, one line each, "
             f"after at most {longest:.1f} s")  # fmt: skip
     faults = connections + sum(seconds > BOUND_S or lines != 1 for _, seconds, lines in ended)
     return judge.figure(f"registry {server.behaves}", TIMES, told, before, more, faults)
@@ -168,11 +168,16 @@ def _busy(database: Path) -> Generator[None]:
 _HARMS: dict[str, Harm] = {"refused": _gone, "hanging": _held, "erring": _damaged, "slow": _busy}
 
 
-def _bundle(plant: Place, **environment: str) -> tuple[int, int]:
-    """Exit code and number of lines of `batchguard bundle champion`."""
-    command = [sys.executable, "-m", "pipelines.cli", "bundle", "champion", "--process", str(plant.root / "bench.toml"),
-               "--data-dir", str(plant.data_dir)]  # fmt: skip
-    ran = subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False)
+def _url(plant: Place) -> str:
+    return f"sqlite:///{plant.root / 'records.db'}"
+
+
+def _submit(plant: Place, **environment: str) -> tuple[int, int]:
+    """Exit code and number of lines of `batchguard release submit` by somebody whose secret is wrong."""
+    command = [sys.executable, "-m", "pipelines.cli", "release", "submit", "1", "--process", str(plant.root / "bench.toml"),
+               "--data-dir", str(plant.data_dir), "--signer", "nobody", "--reason", "none"]  # fmt: skip
+    more = {"BATCHGUARD_SIGNING_SECRET": "wrong", "BATCHGUARD_RECORDS_URL": _url(plant)} | environment
+    ran = subprocess.run(command, cwd=ROOT, env=os.environ | more, capture_output=True, text=True, check=False)
     return ran.returncode, len((ran.stdout + ran.stderr).strip().splitlines())
 
 
@@ -190,12 +195,16 @@ def _plant(place: Place) -> Place:
     for name, table in {**tables, "observations": every_third_hour}.items():
         pq.write_table(table, root / "history" / f"{name}.parquet")
     (root / "bench.toml").write_text(_toml())
+    for kind, text in _DOCUMENTS.items():
+        (root / f"bench.{kind}.toml").write_text(text)
     command = [sys.executable, "-m", "pipelines.cli", "run", "--process", str(root / "bench.toml"), "--history",
-               str(root / "history"), "--data-dir", str(root / "data"), "--trials", "1", "--as-of", "history"]  # fmt: skip
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+               str(root / "history"), "--data-dir", str(root / "data"), "--trials", "1", "--as-of", "history", "--release-as-demo"]  # fmt: skip
+    plant = replace(place, root=root)
+    environment = os.environ | {"BATCHGUARD_RECORDS_URL": _url(plant)}
+    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if ran.returncode:
         raise RuntimeError(ran.stderr[-2000:])
-    return replace(place, root=root)
+    return plant
 
 
 def _toml() -> str:

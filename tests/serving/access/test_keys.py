@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select, update
 
 from serving.access.key_ring import KeyRing, KeysBusyError, VerificationLane
 from serving.access.keys import add_key, list_keys, revoke_key
-from serving.access.principals import AccessError, UnauthenticatedError
-from serving.audit import chain
+from serving.access.principals import OF_PERSONS, AccessError, Principal, UnauthenticatedError
+from serving.audit import chain, verification
 from serving.audit.chain import Actor
 from serving.ids import now_us
 from serving.records.store import RecordsUnavailableError
@@ -278,3 +280,24 @@ def test_a_key_that_was_found_is_revoked_by_what_is_seen_of_it(records) -> None:
         with pytest.raises(UnauthenticatedError, match="revoked"):
             KeyRing(records).principal(known)
     assert old_id in {record.key_id for record in list_keys(records) if record.revoked_us}
+
+
+def test_a_person_has_the_same_subject_with_every_key_and_a_service_has_none(records) -> None:
+    of_person = {"kind": "person", "role": "approver", "subject": "anna.weiss"}
+    keys = [add(records, name=name, **of_person)[1] for name in ("Anna", "Anna, on call")]
+    found = [KeyRing(records).principal(key) for key in keys]
+    assert [person.subject for person in found] == ["anna.weiss"] * 2
+    assert found[0].id != found[1].id
+    assert KeyRing(records).principal(add(records)[1]).subject is None
+    with pytest.raises(AccessError, match="a service has no subject"):
+        add(records, subject="robot")
+    for wrong in ("", " ", "a b", "x" * 151, "a\n"):
+        with pytest.raises(AccessError, match="subject"):
+            add(records, **of_person | {"subject": wrong})
+    assert verification.verify(records, None).problems == ()
+
+
+def test_a_service_has_no_permission_of_persons() -> None:
+    robot = Principal("key:r", "Robot", "service", "approver", frozenset({"*"}))
+    assert not any(robot.may(permission) for permission in OF_PERSONS)
+    assert replace(robot, kind="person").may("approve_release")

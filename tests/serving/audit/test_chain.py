@@ -9,9 +9,14 @@ from serving.access.keys import add_key, revoke_key
 from serving.audit import chain, verification
 from serving.audit.anchor import Anchor
 from serving.audit.chain import Actor
+from serving.bundle.bundle import Bundle
+from serving.bundle.manifest import Manifest
 from serving.records.tables import APPEND_ONLY, metadata
+from serving.release.demo import demo_keys
+from serving.release.documents import sign_document
 from serving.service import intake, reviews, score_requests
 from serving.settings import Webhook
+from tests.serving.releases import EVIDENCE, by, service_of
 from tests.serving.services import BATCH, MES, NOON, REVIEWER, call, make_service, reading, signed
 
 ACTOR = Actor("key:1", "mes", "r1")
@@ -57,6 +62,16 @@ def test_no_record_is_changed_or_removed(records, tmp_path) -> None:
     reviews.review(
         service, call(REVIEWER), made["score_id"], reviews.ReviewDecision("agree", "looks right", None), signed
     )
+    office = service_of(records, tmp_path / "bundles", tmp_path / "keys", "soup")
+    demo_keys(tmp_path / "keys")
+    office.submit(
+        "1",
+        lambda _: Bundle("a" * 64, Manifest("soup", "1", 0, "soup", "p", "f", "m", {}), {}),
+        lambda: EVIDENCE,
+        by("anna"),
+    )
+    sign_document(records, office.signers, "acceptance", "soup", "bound = 1", by("boris"))
+    assert verification.verify(records, None).problems == ()
     for table in APPEND_ONLY:
         name = metadata.tables[table].columns.keys()[0]
         for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET {name} = {name}"):  # noqa: S608 - our own names

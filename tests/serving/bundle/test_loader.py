@@ -1,4 +1,4 @@
-"""A bundle speaks only if every byte is what was signed; otherwise the last good one goes on, and says so."""
+"""A bundle serves only if the records call it effective and every byte is what two keys sealed."""
 
 from __future__ import annotations
 
@@ -9,41 +9,68 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from features.context import Vocabulary
-from features.errors import StorageError
 from features.process import ProcessDefinition
 from models.folder import MANIFEST as PREDICTOR_MANIFEST
-from models.scoring.score import Release
+from models.learners.forest import Forest
+from models.predictor import Predictor
 from serving.bundle import files
 from serving.bundle.bundle import Bundle
 from serving.bundle.canary import run_canary
 from serving.bundle.files import read_folder
-from serving.bundle.loader import ACCEPTED, RETRY_US, BundleLoader
-from serving.bundle.manifest import MANIFEST, SIGNATURE, BundleError, private_key, trusted_keys
-from serving.bundle.store import AHEAD_US, POINTER, BundleStore
+from serving.bundle.loader import RETRY_US, BundleLoader
+from serving.bundle.manifest import FORMAT, MANIFEST, BundleError
+from serving.bundle.store import BundleStore, Version
 from serving.interfaces import EngineError
+from serving.release.dsse import Envelope, EnvelopeError, KeySignature
+from serving.release.history import EffectiveRelease
+from serving.release.site_keys import make_keys, signing_key, trusted_keys
+from serving.release.statement import Author, Predicate, Statement
 
 WORDS = Vocabulary(attributes=("a",), materials=("m",), lot_tests=(("p", "m"),), metrics=(("cfu", "A"),))
 
 
 @dataclass
 class Place:
-    """A folder of bundles, a key that is trusted, and a clock."""
+    """A folder of bundles, the site's keys, what the records call effective, and a clock."""
 
     store: BundleStore
+    keys: Path
     predictor: Path
     process: ProcessDefinition
-    key: Ed25519PrivateKey
     now: int = 0
+    effective: EffectiveRelease | None = None
     tried: list[str] = field(default_factory=list)
 
-    def export(self, version: str = "1", *, released_us: int = 10, key: Ed25519PrivateKey | None = None) -> Bundle:
-        release = Release("soup", version)
-        return self.store.export(
-            self.predictor, release, self.process, WORDS, key or self.key, released_us=released_us
+    def write(self, version: str = "1", submission: int = 0) -> Bundle:
+        return self.store.write(self.predictor, Version("soup", version, submission), self.process, WORDS)
+
+    def release(self, version: str = "1", *, keys: Path | None = None, stated: dict[str, str] | None = None) -> Bundle:
+        """Write a bundle, seal it with keys, and call it effective."""
+        bundle = self.write(version)
+        self.effective = EffectiveRelease(
+            bundle.sha256, version, self.envelope(bundle, keys or self.keys, stated or {})
+        )
+        return bundle
+
+    def envelope(self, bundle: Bundle, keys: Path, stated: dict[str, str]) -> str:
+        held = bundle.manifest
+        predicate = Predicate(
+            process=held.process_id, version=held.version, model_sha256=held.model_sha256, intended_use_sha256="2" * 64,
+            acceptance_sha256="3" * 64, test_reading="4" * 64, report_sha256="5" * 64, meaning="responsibility",
+            author=Author("anna", "Anna Weiss"), at="2026-11-28T15:00:00+01:00",
         )  # fmt: skip
+        predicate = replace(predicate, **stated)
+        found = Envelope(Statement(bundle.sha256, predicate).to_bytes())
+        for role in ("author", "approver"):
+            key = signing_key(keys, role)
+            found = found.with_signature(KeySignature(key.key_id, key.sign(found.signed_bytes)))
+        return found.to_text()
+
+    def sealed(self) -> Bundle:
+        assert self.effective is not None
+        return self.store.sealed(self.effective.release_id, self.effective.envelope, trusted_keys(self.keys))
 
     def loader(self, **more) -> BundleLoader:
         given: dict = {
@@ -51,7 +78,7 @@ class Place:
             "steady": lambda: self.now,
             "canary": lambda bundle: self.tried.append(bundle.sha256),
         } | more
-        return BundleLoader(self.store, (self.key.public_key(),), **given)
+        return BundleLoader(self.store, lambda: self.effective, lambda: trusted_keys(self.keys), **given)
 
 
 @pytest.fixture(scope="module")
@@ -63,23 +90,24 @@ def predictor(trained, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def place(tmp_path, predictor, plant) -> Place:
-    return Place(BundleStore(tmp_path / "bundles"), predictor, plant.process, Ed25519PrivateKey.generate())
+    make_keys(tmp_path / "keys")
+    return Place(BundleStore(tmp_path / "bundles"), tmp_path / "keys", predictor, plant.process)
 
 
-def test_a_bundle_reads_back_as_it_was_made(place, trained) -> None:
-    made = place.export()
-    read = place.store.read(place.store.pointed(), [place.key.public_key()])
-    assert read == made
+def test_a_bundle_reads_back_as_it_was_made_and_says_who_sealed_it(place, trained) -> None:
+    made = place.release()
+    read = place.sealed()
+    assert read == replace(made, released_by="two persons")
     assert (read.process, read.vocabulary) == (place.process, WORDS)
     serving_model = place.loader().refresh()
     assert serving_model.predictor.sha256 == trained.predictor.sha256 == read.manifest.model_sha256
-    assert (serving_model.bundle.manifest.review, serving_model.stale_since_us) == ("unreviewed", None)
+    assert (serving_model.bundle.released_by, serving_model.stale_since_us) == ("two persons", None)
     assert place.tried == [made.sha256]
 
 
-def test_the_same_release_has_the_same_address_and_is_written_once(place) -> None:
-    assert place.export().sha256 == place.export().sha256
-    assert place.export(released_us=11).sha256 != place.export().sha256
+def test_the_same_version_has_the_same_address_and_is_written_once(place) -> None:
+    assert place.write().sha256 == place.write().sha256
+    assert len({place.write().sha256, place.write("2").sha256, place.write("1", submission=1).sha256}) == 3
     assert not list(place.store.root.glob(".partial-*"))
 
 
@@ -104,13 +132,13 @@ def piped(path: Path) -> None:
     os.mkfifo(path)
 
 
-FILES = ["predictor/model.0.txt", f"predictor/{PREDICTOR_MANIFEST}", "process.json", "canary.json", MANIFEST, SIGNATURE]
+FILES = ["predictor/model.0.txt", f"predictor/{PREDICTOR_MANIFEST}", "process.json", "canary.json", MANIFEST]
 
 
 @pytest.mark.parametrize("damage", [changed, truncated, linked, piped, Path.unlink])
 @pytest.mark.parametrize("name", FILES)
 def test_a_damaged_file_is_refused_before_anything_is_loaded(place, name, damage) -> None:
-    bundle = place.export()
+    bundle = place.release()
     damage(place.store.root / bundle.sha256 / name)
     with pytest.raises(EngineError, match="no model can be served"):
         place.loader().refresh()
@@ -118,53 +146,69 @@ def test_a_damaged_file_is_refused_before_anything_is_loaded(place, name, damage
 
 
 def test_a_file_more_is_refused(place) -> None:
-    bundle = place.export()
+    bundle = place.release()
     (place.store.root / bundle.sha256 / "predictor" / "more.txt").write_text("x")
     with pytest.raises(EngineError, match=r"predictor/more\.txt was added"):
         place.loader().refresh()
 
 
 def test_a_folder_that_is_a_link_is_refused(place, tmp_path) -> None:
-    bundle = place.export()
+    bundle = place.release()
     (place.store.root / bundle.sha256).rename(tmp_path / "real")
     (place.store.root / bundle.sha256).symlink_to(tmp_path / "real")
     with pytest.raises(EngineError, match="no model can be served"):
         place.loader().refresh()
 
 
-def test_a_pointer_that_is_a_link_or_no_digest_is_refused(place) -> None:
-    place.export()
-    pointer = place.store.root / POINTER
-    for text in ("", "x" * 64, "../" * 21 + "a"):
-        pointer.write_text(text)
-        with pytest.raises(BundleError, match="names no bundle"):
-            place.store.pointed()
-    pointer.rename(pointer.with_name("real"))
-    pointer.symlink_to(pointer.with_name("real"))
-    with pytest.raises(BundleError, match="is a link"):
-        place.store.pointed()
-
-
 def test_a_bundle_under_the_address_of_another_is_refused(place) -> None:
-    first, second = place.export(), place.export("2", released_us=11)
+    first, second = place.write(), place.release("2")
     shutil.rmtree(place.store.root / second.sha256)
     shutil.copytree(place.store.root / first.sha256, place.store.root / second.sha256)
     with pytest.raises(EngineError, match="another one's"):
         place.loader().refresh()
 
 
-def test_a_bundle_that_nobody_trusted_has_signed_is_refused(place) -> None:
-    place.export(key=Ed25519PrivateKey.generate())
-    with pytest.raises(EngineError, match="no trusted key"):
+def test_a_bundle_that_other_keys_sealed_is_refused(place, tmp_path) -> None:
+    make_keys(tmp_path / "others")
+    place.release(keys=tmp_path / "others")
+    with pytest.raises(EngineError, match="not sealed by trusted keys"):
         place.loader().refresh()
 
 
-def test_a_new_release_takes_over_and_a_bad_one_does_not(place) -> None:
-    loader, first = place.loader(), place.export()
+def test_a_seal_of_another_bundle_or_model_is_refused(place) -> None:
+    first, second = place.write(), place.release("2")
+    place.effective = replace(place.effective, envelope=place.envelope(first, place.keys, {}))
+    with pytest.raises(EngineError, match=f"about {first.sha256[:12]}, not about {second.sha256[:12]}"):
+        place.loader().refresh()
+    for stated in ({"version": "3"}, {"process": "stew"}, {"model_sha256": "0" * 64}):
+        place.release("2", stated=stated)
+        with pytest.raises(EngineError, match="its seal states another model"):
+            place.loader().refresh()
+
+
+@pytest.mark.parametrize("envelope", ["", "{}", "null"])
+def test_a_release_without_an_envelope_is_refused(place, envelope) -> None:
+    place.release()
+    place.effective = replace(place.effective, envelope=envelope)
+    with pytest.raises(EngineError, match="the envelope is not as this software writes it"):
+        place.loader().refresh()
+
+
+def test_without_an_effective_release_nothing_serves(place) -> None:
+    place.write()
+    loader = place.loader()
+    with pytest.raises(EngineError, match="no release is effective"):
+        loader.refresh()
+    with pytest.raises(EngineError, match="release status"):
+        loader.serving_model()
+
+
+def test_another_effective_release_takes_over_and_a_bad_one_does_not(place) -> None:
+    loader, first = place.loader(), place.release()
     assert loader.refresh().bundle.sha256 == first.sha256
-    second = place.export("2", released_us=20)
+    second = place.release("2")
     assert loader.refresh().bundle.sha256 == second.sha256
-    third = place.export("3", released_us=30)
+    third = place.release("3")
     changed(place.store.root / third.sha256 / "predictor/model.0.txt")
     place.now = 1_000
     assert (loader.refresh().bundle.sha256, loader.serving_model().stale_since_us) == (second.sha256, 1_000)
@@ -172,48 +216,42 @@ def test_a_new_release_takes_over_and_a_bad_one_does_not(place) -> None:
     assert loader.refresh().stale_since_us == 1_000  # since when, not when it was looked at last
     assert "was changed" in loader.serving_model().stale_because
     shutil.rmtree(place.store.root / third.sha256)
-    place.export("3", released_us=30)
+    place.write("3")
     assert (loader.refresh().bundle.sha256, loader.serving_model().stale_since_us) == (third.sha256, None)
 
 
-def test_after_a_restart_the_last_good_release_goes_on(place) -> None:
-    first = place.export()
+def test_after_a_restart_only_the_effective_release_serves(place) -> None:
+    place.release()
     place.loader().refresh()
-    second = place.export("2", released_us=20)
+    second = place.release("2")
     truncated(place.store.root / second.sha256 / "predictor/model.0.txt")
-    place.now = 7
-    serving_model = place.loader().refresh()
-    assert (serving_model.bundle.sha256, serving_model.stale_since_us) == (first.sha256, 7)
+    with pytest.raises(EngineError, match="was changed"):
+        place.loader().refresh()
 
 
-def test_an_earlier_release_under_the_pointer_is_a_downgrade_also_after_a_restart(place) -> None:
-    first, loader = place.export(), place.loader()
-    second = place.export("2", released_us=20)
+def test_what_the_records_call_effective_is_followed_back_as_well(place) -> None:
+    loader, first = place.loader(), place.release()
+    back = place.effective
+    place.release("2")
     loader.refresh()
-    (place.store.root / POINTER).write_text(first.sha256)
-    for each in (loader, place.loader()):
-        serving_model = each.refresh()
-        assert serving_model.bundle.sha256 == second.sha256
-        assert "released before the one that was used last" in serving_model.stale_because
-
-
-def test_to_go_back_is_a_release_of_its_own(place) -> None:
-    loader = place.loader()
-    place.export("1", released_us=10)
-    place.export("2", released_us=20)
-    loader.refresh()
-    place.export("1", released_us=30)
-    assert loader.refresh().bundle.manifest.version == "1"
-    assert loader.serving_model().stale_since_us is None
+    place.effective = back
+    assert (loader.refresh().bundle.sha256, loader.serving_model().stale_since_us) == (first.sha256, None)
 
 
 def test_other_feature_code_is_refused(place, monkeypatch) -> None:
     loader = place.loader()
-    place.export()
+    place.release()
     loader.refresh()
-    monkeypatch.setattr("serving.bundle.loader.features_digest", lambda: "0" * 64)
-    place.export("2", released_us=20)
+    place.release("2")
+    monkeypatch.setattr("serving.bundle.bundle.features_digest", lambda: "0" * 64)
     assert "other feature code" in loader.refresh().stale_because
+
+
+def test_a_bundle_of_an_earlier_format_is_one_line_that_says_what_to_do(place) -> None:
+    bundle = place.write()
+    content = bundle.manifest.to_bytes().replace(b'"format":%d' % FORMAT, b'"format":1')
+    with pytest.raises(BundleError, match=r"made by another version.*Release the version again"):
+        type(bundle.manifest).from_bytes(content)
 
 
 def test_a_failing_canary_keeps_the_former_release_and_is_tried_again_after_a_while(place) -> None:
@@ -225,9 +263,9 @@ def test_a_failing_canary_keeps_the_former_release_and_is_tried_again_after_a_wh
             raise BundleError("the canary died")
 
     loader = place.loader(canary=canary)
-    place.export()
+    place.release()
     loader.refresh()
-    place.export("2", released_us=20)
+    place.release("2")
     for _ in range(3):
         assert loader.refresh().bundle.manifest.version == "1"
     assert tried == ["1", "2"]
@@ -236,60 +274,27 @@ def test_a_failing_canary_keeps_the_former_release_and_is_tried_again_after_a_wh
     assert tried == ["1", "2", "2"]
 
 
-def test_a_full_disk_keeps_the_former_release_only_as_long_as_it_is_full(place, monkeypatch) -> None:
+def test_a_full_disk_keeps_the_former_release_only_as_long_as_it_is_full(place) -> None:
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def cannot(*_: object) -> None:
+    def cannot(_: Bundle) -> None:
         raise full
 
     canary = [lambda _: None]
     loader = place.loader(canary=lambda bundle: canary[0](bundle))
-    place.export()
+    place.release()
     loader.refresh()
-    place.export("2", released_us=20)
+    place.release("2")
     canary[0] = cannot
     assert loader.refresh().bundle.manifest.version == "1"
     assert "cannot be tried out: No space left" in loader.serving_model().stale_because
     canary[0] = lambda _: None
-    monkeypatch.setattr("serving.bundle.loader.replace_file", cannot)
-    assert loader.refresh().bundle.manifest.version == "1"
-    assert "cannot be noted as used: No space left" in loader.serving_model().stale_because
-    assert place.loader().refresh().bundle.manifest.version == "1"  # a restart on a full disk
-    monkeypatch.undo()
     assert loader.refresh().bundle.manifest.version == "2"
-
-
-def test_a_running_keeper_goes_to_no_older_release_whatever_happens_to_the_folder(place, tmp_path) -> None:
-    place.export()
-    shutil.copytree(place.store.root, tmp_path / "before")
-    place.export("2", released_us=20)
-    loader = place.loader()
-    loader.refresh()
-    shutil.rmtree(place.store.root)
-    assert loader.refresh().bundle.manifest.version == "2"
-    shutil.copytree(tmp_path / "before", place.store.root)
-    assert loader.refresh().bundle.manifest.version == "2"
-    assert "released before" in loader.serving_model().stale_because
-
-
-@pytest.mark.parametrize("content", ["", "[]", '{"sha256": 1}', '{"sha256": "x", "released_us": "soon"}'])
-def test_a_note_of_the_last_release_that_cannot_be_read_is_none(place, content) -> None:
-    bundle = place.export()
-    (place.store.root / ACCEPTED).write_text(content)
-    assert place.loader().refresh().bundle.sha256 == bundle.sha256
-
-
-def test_without_any_bundle_there_is_nobody_to_speak(place) -> None:
-    loader = place.loader()
-    with pytest.raises(EngineError, match="no model can be served"):
-        loader.refresh()
-    with pytest.raises(EngineError):
-        loader.serving_model()
 
 
 @pytest.mark.slow
 def test_a_child_process_scores_the_canary_and_dies_instead_of_us(place) -> None:
-    bundle = place.export()
+    bundle = place.write()
     run_canary(bundle)
     other = replace(bundle, files={**bundle.files, "canary.json": b'{"probabilities": [0.5]}'})
     with pytest.raises(BundleError, match="failed: scores"):
@@ -299,29 +304,15 @@ def test_a_child_process_scores_the_canary_and_dies_instead_of_us(place) -> None
 
 
 @pytest.mark.slow
-def test_a_truncated_model_under_a_good_signature_kills_only_the_child(place, trained, tmp_path, monkeypatch) -> None:
+def test_a_truncated_model_under_a_good_seal_kills_only_the_child(place, trained, tmp_path, monkeypatch) -> None:
     text = trained.predictor.model_texts[0]
     broken = replace(trained.predictor, model_texts=(text[: len(text) // 2],))
     broken.save(tmp_path / "broken")
     monkeypatch.setattr("serving.bundle.store.canary_of", lambda _: b'{"probabilities": []}')
     place.predictor = tmp_path / "broken"
-    bundle = place.export()
+    bundle = place.write()
     with pytest.raises(BundleError, match="failed"):
         run_canary(bundle)
-
-
-def test_a_private_key_is_made_once_for_its_owner_alone(tmp_path) -> None:
-    path = tmp_path / "keys" / "local.pem"
-    key = private_key(path)
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert private_key(path).private_bytes_raw() == key.private_bytes_raw()
-    assert [k.public_bytes_raw() for k in trusted_keys(tmp_path / "keys")] == [key.public_key().public_bytes_raw()]
-    path.chmod(0o644)
-    with pytest.raises(StorageError, match="others may read"):
-        private_key(path)
-    (tmp_path / "none").mkdir()
-    with pytest.raises(StorageError, match="no trusted key"):
-        trusted_keys(tmp_path / "none")
 
 
 def test_reading_follows_no_link_out_of_the_folder(tmp_path) -> None:
@@ -344,136 +335,62 @@ def what_is_read(monkeypatch) -> list[str]:
     return read
 
 
-def test_nothing_but_manifest_and_signature_is_read_before_the_signature_is_verified(place, what_is_read) -> None:
-    bundle = place.export(key=Ed25519PrivateKey.generate())
-    with (place.store.root / bundle.sha256 / "more.bin").open("wb") as file:
-        file.truncate(2 << 30)
-    with pytest.raises(BundleError, match="no trusted key"):
-        place.store.read(bundle.sha256, [place.key.public_key()])
-    assert what_is_read[-2:] == [MANIFEST, SIGNATURE]
-    assert not {"more.bin", "canary.json", "predictor/model.0.txt"} & set(what_is_read)
+def test_nothing_of_a_bundle_is_read_before_its_seal_is_verified(place, what_is_read, tmp_path, monkeypatch) -> None:
+    make_keys(tmp_path / "others")
+    place.release(keys=tmp_path / "others")
+    what_is_read.clear()
+
+    def loaded(*_: object, **__: object) -> None:
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(Predictor, "load", loaded)
+    monkeypatch.setattr(Forest, "__init__", loaded)
+    with pytest.raises(EnvelopeError, match="not sealed by trusted keys"):
+        place.sealed()
+    assert what_is_read == []
 
 
 @pytest.mark.parametrize("name", ["more.bin", ".hidden", "predictor/more.txt", "a/b/c/d"])
 @pytest.mark.parametrize("size", [0, 1, 2 << 30])
-def test_a_file_that_was_not_signed_is_refused_and_never_read(place, what_is_read, name, size) -> None:
-    bundle = place.export()
+def test_a_file_that_was_not_sealed_is_refused_and_never_read(place, what_is_read, name, size) -> None:
+    bundle = place.release()
     path = place.store.root / bundle.sha256 / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         file.truncate(size)
     what_is_read.clear()
     with pytest.raises(BundleError, match="was added"):
-        place.store.read(bundle.sha256, [place.key.public_key()])
-    assert what_is_read == [MANIFEST, SIGNATURE]
+        place.sealed()
+    assert what_is_read == [MANIFEST]
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_signed_name_with_another_size_is_refused_without_reading_it(place, what_is_read, name) -> None:
-    bundle = place.export()
+def test_a_sealed_name_with_another_size_is_refused_without_reading_it(place, what_is_read, name) -> None:
+    bundle = place.release()
     with (place.store.root / bundle.sha256 / name).open("ab") as file:
         file.truncate(1 << 30)
     what_is_read.clear()
     with pytest.raises(BundleError, match=r"was changed|is larger than"):
-        place.store.read(bundle.sha256, [place.key.public_key()])
-    assert name in (MANIFEST, SIGNATURE) or name not in what_is_read
+        place.sealed()
+    assert name == MANIFEST or name not in what_is_read
 
 
 @pytest.mark.parametrize("name", ["more", "predictor/more", *FILES])
 def test_a_pipe_in_the_folder_of_a_bundle_is_refused_and_not_waited_for(place, name) -> None:
-    bundle = place.export()
+    bundle = place.release()
     (place.store.root / bundle.sha256 / name).unlink(missing_ok=True)
     os.mkfifo(place.store.root / bundle.sha256 / name)
     with pytest.raises(BundleError):
-        place.store.read(bundle.sha256, [place.key.public_key()])
+        place.sealed()
 
 
-def test_a_pipe_in_the_place_of_pointer_note_or_key_is_refused_and_not_waited_for(place, tmp_path) -> None:
-    first, pointer, note = place.export(), place.store.root / POINTER, place.store.root / ACCEPTED
-    loader = place.loader()
-    os.mkfifo(note)
-    assert loader.refresh().bundle.sha256 == first.sha256  # it takes the place of what is no note
-    assert '"former"' in note.read_text()
-    pointer.unlink()
-    os.mkfifo(pointer)
-    with pytest.raises(BundleError, match="no plain file"):
-        place.store.pointed()
-    assert "no plain file" in loader.refresh().stale_because
-    for name in ("k.pub", "k.pem"):
-        os.mkfifo(tmp_path / name, 0o600)
-    with pytest.raises(StorageError, match="not an Ed25519 public key"):
-        trusted_keys(tmp_path)
-    with pytest.raises(StorageError, match="not an Ed25519 private key"):
-        private_key(tmp_path / "k.pem")
-
-
-def test_a_device_in_the_place_of_a_pointer_or_a_file_is_refused_and_not_read_for_ever(place) -> None:
-    bundle, zeros = place.export(), Path("/dev/zero")
-    (place.store.root / ACCEPTED).symlink_to(zeros)
-    assert place.loader().refresh().bundle.sha256 == bundle.sha256
-    (place.store.root / POINTER).unlink()
-    (place.store.root / POINTER).symlink_to(zeros)
-    with pytest.raises(BundleError, match="is a link"):
-        place.store.pointed()
+def test_a_device_in_the_place_of_a_file_is_refused_and_not_read_for_ever(place) -> None:
+    bundle = place.release()
     path = place.store.root / bundle.sha256 / "canary.json"
     path.unlink()
-    path.symlink_to(zeros)
+    path.symlink_to(Path("/dev/zero"))
     with pytest.raises(BundleError, match="link or no plain file"):
-        place.store.read(bundle.sha256, [place.key.public_key()])
-
-
-HOUR_US = 3_600_000_000
-
-
-def test_a_release_that_is_signed_ahead_of_time_is_not_used_and_blocks_no_later_one(place) -> None:
-    loader, place.now = place.loader(), 10 * HOUR_US
-    place.export("1", released_us=place.now)
-    loader.refresh()
-    place.export("2", released_us=place.now + HOUR_US)
-    assert loader.refresh().bundle.manifest.version == "1"
-    assert "which lies ahead" in loader.serving_model().stale_because
-    place.now += 1_000_000
-    place.export("3", released_us=place.now)
-    for each in (loader, place.loader()):
-        assert (each.refresh().bundle.manifest.version, each.serving_model().stale_since_us) == ("3", None)
-
-
-def test_clocks_of_two_machines_may_differ_by_minutes(place) -> None:
-    loader, place.now = place.loader(), 10 * HOUR_US
-    place.export("1", released_us=place.now + AHEAD_US - 1)
-    assert loader.refresh().bundle.manifest.version == "1"
-    second = place.export("2", released_us=place.now)  # exported a little later by the clock that is behind
-    assert second.manifest.released_us == place.now + AHEAD_US
-    assert loader.refresh().bundle.manifest.version == "2"
-
-
-def test_a_release_that_was_used_ahead_of_time_blocks_no_later_one(place) -> None:
-    """An earlier version of the software used it, or the clock was ahead and was put right."""
-    first = place.export("1", released_us=100 * HOUR_US)
-    noted = f'{{"sha256": "{first.sha256}", "released_us": {100 * HOUR_US}}}'
-    (place.store.root / ACCEPTED).write_text(noted)
-    place.now = 10 * HOUR_US
-    assert place.loader().refresh().bundle.manifest.version == "1"
-    place.export("2", released_us=place.now)
-    loader = place.loader()
-    assert (loader.refresh().bundle.manifest.version, loader.serving_model().stale_since_us) == ("2", None)
-
-
-@pytest.mark.parametrize("step_us", [-HOUR_US, HOUR_US])
-def test_releases_go_on_after_a_step_of_the_clock_and_none_comes_back(place, step_us) -> None:
-    loader, place.now = place.loader(), 10 * HOUR_US
-    first = place.export("1", released_us=place.now)
-    loader.refresh()
-    place.now += step_us
-    assert loader.refresh().stale_since_us is None
-    assert place.loader().refresh().bundle.manifest.version == "1"  # also after a restart
-    place.export("2", released_us=place.now)
-    assert loader.refresh().bundle.manifest.version == "2"
-    place.now -= step_us
-    (place.store.root / POINTER).write_text(first.sha256)
-    for each in (loader, place.loader()):
-        assert each.refresh().bundle.manifest.version == "2"
-        assert "released before the one that was used last" in each.serving_model().stale_because
+        place.sealed()
 
 
 def test_a_failing_canary_is_tried_again_after_a_while_though_the_clock_is_set_back(place) -> None:
@@ -485,11 +402,10 @@ def test_a_failing_canary_is_tried_again_after_a_while_though_the_clock_is_set_b
             raise BundleError("the machine was busy")
 
     steady = 0
-    loader, place.now = place.loader(canary=canary, steady=lambda: steady), 10 * HOUR_US
-    place.export("1", released_us=place.now)
+    loader, place.now = place.loader(canary=canary, steady=lambda: steady), 36_000_000_000
+    place.release("1")
     with pytest.raises(EngineError, match="the machine was busy"):
         loader.refresh()
-    place.now -= HOUR_US
+    place.now = 0
     steady = RETRY_US
-    place.now += AHEAD_US * 12  # the clock is right again, so that the release does not lie ahead
     assert loader.refresh().bundle.manifest.version == "1"

@@ -27,10 +27,10 @@ def service_of(small_plant, records, tmp_path, monkeypatch) -> Callable[..., Sco
     monkeypatch.setattr("serving.bundle.loader.run_canary", lambda _: None)  # its child process has tests of its own
     monkeypatch.setattr("serving.model_releases.run_canary", lambda _: None)
     root, keys = tmp_path / "bundles", tmp_path / "keys"
-    small_plant.bundle(root, keys, "1")
+    small_plant.release(records, root, keys, "1")
 
     def make(days: float, *, filled=lambda: None) -> ScoringService:
-        models = ModelReleases(root, keys, eviction(records, days))
+        models = ModelReleases(root, keys, records, "soup", eviction(records, days))
         engine_cache = EngineCache(records, models.make, filled)
         return ScoringService(
             records, models.make, engine_cache, Anchor(tmp_path / "anchor"), clock=lambda: START + 10 * DAY

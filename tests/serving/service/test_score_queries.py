@@ -3,14 +3,16 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import orjson
 import pandas as pd
 import pytest
 
-from models.scoring.score import Release, Score
+from models.scoring.score import Score
 from models.scoring.snapshots import SnapshotScorer, score_snapshots
 from serving.audit.anchor import Anchor
+from serving.bundle.store import Version
 from serving.ids import microseconds
 from serving.model_releases import ModelReleases
 from serving.records.store import Records
@@ -23,7 +25,7 @@ from tests.serving.conftest import sqlite_url
 from tests.serving.services import BATCH, MES, NOON, NORTH, SOUTH, call, make_service, reading
 from tests.serving.small_plant import SmallPlant
 
-RELEASE = Release("soup", "1")
+RELEASE = Version("soup", "1")
 OWN = BATCH | {"line": "a"}
 
 
@@ -34,15 +36,17 @@ def plant(small_plant) -> SmallPlant:
     return replace(small_plant, process=small_plant.process.model_copy(update={"parameter": (movable, *others)}))
 
 
+def models_of(records: Records, folder: Path) -> ModelReleases:
+    return ModelReleases(folder / "bundles", folder / "keys", records, "soup")
+
+
 @pytest.fixture
 def service(plant, sqlite_shape, tmp_path, monkeypatch) -> Iterator[ScoringService]:
     monkeypatch.setattr("serving.bundle.loader.run_canary", lambda _: None)  # its child process has tests of its own
     monkeypatch.setattr("serving.model_releases.run_canary", lambda _: None)
-    plant.bundle(tmp_path / "bundles", tmp_path / "keys", "1")
-    models, records = (
-        ModelReleases(tmp_path / "bundles", tmp_path / "keys"),
-        Records(sqlite_url(sqlite_shape, tmp_path)),
-    )
+    records = Records(sqlite_url(sqlite_shape, tmp_path))
+    plant.release(records, tmp_path / "bundles", tmp_path / "keys", "1")
+    models = models_of(records, tmp_path)
     made = ScoringService(
         records, models.make, EngineCache(records, models.make), Anchor(tmp_path / "anchor"), clock=lambda: NOON
     )
@@ -154,12 +158,12 @@ def test_the_model_that_scored_answers_also_when_another_speaks_and_says_so_when
     made = scored(service, "2026-03-01T11:00:00Z")
     before = score_queries.what_if(service, MES, made)
     [folder] = [path for path in (tmp_path / "bundles").iterdir() if path.is_dir()]
-    plant.bundle(tmp_path / "bundles", tmp_path / "keys", "2")
-    later = ModelReleases(tmp_path / "bundles", tmp_path / "keys")
+    plant.release(service.records, tmp_path / "bundles", tmp_path / "keys", "2")
+    later = models_of(service.records, tmp_path)
     other = replace(service, make_engine=later.make, engine_cache=EngineCache(service.records, later.make))
     assert score_queries.what_if(other, MES, made) == before
     shutil.rmtree(folder)
-    last = ModelReleases(tmp_path / "bundles", tmp_path / "keys")
+    last = models_of(service.records, tmp_path)
     with pytest.raises(ModelGoneError, match=r"no bundle holds model.*Restore the folder"):
         score_queries.what_if(
             replace(service, make_engine=last.make, engine_cache=EngineCache(service.records, last.make)), MES, made
