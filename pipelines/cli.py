@@ -305,7 +305,7 @@ def dev(
 
 app.command("simulate")(one_line_errors(simulate_command))
 app.command("serve")(one_line_errors(serve_command))
-for group, name in ((keys, "keys"), (audit, "audit"), (records, "records"), (release, "release")):
+for group, name in ((keys, "keys"), (audit, "audit"), (release, "release"), (records, "records")):
     for command in group.registered_commands:
         if command.callback is not None:
             command.callback = one_line_errors(command.callback)
