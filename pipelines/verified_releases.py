@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection, select
 
 from features.errors import BatchguardError
+from models.cohort.ledger import digests_of
 from models.registry import Registry
 from pipelines.bundle_export import bundles_of
 from pipelines.plant import Plant
@@ -72,10 +73,12 @@ def _faults(
 
 
 def _stated(stated: Predicate, documents: set[str], plant: Plant) -> Iterator[str]:
-    """What a seal states and is not there: the documents, and the report of the version."""
+    """What a seal states and is not there: the documents, the reading of the test, and the report of the version."""
     for kind, sha256 in (("intended use", stated.intended_use_sha256), ("criteria", stated.acceptance_sha256)):
         if sha256 not in documents:
             yield f"the records hold no signed {kind} {sha256[:12]}, which its seal states. {_RESTORE}"
+    if stated.test_reading not in digests_of(plant.ledger):
+        yield f"the ledger holds no reading {stated.test_reading[:12] or 'of the test'}, which its seal states. {_RESTORE}"
     registry = Registry(plant.settings.data_dir)
     try:
         report = registry.report(registry.by_version(stated.process, stated.version))
