@@ -9,7 +9,7 @@ from pathlib import Path
 
 from features.errors import BatchguardError
 from models.backtest.fits import check_fit
-from models.cohort.ledger import digests_of, faults_of
+from models.cohort.reading_chain import digests_of, faults_of
 from models.predictor import Predictor
 from models.registry import RegisteredModel, Registry
 from pipelines.plant import Plant
@@ -138,7 +138,7 @@ def _ledger(plant: Plant, registry: Registry, models: Iterable[RegisteredModel],
     found.faults += [f"{fault}. {_LEDGER}" for fault in faults_of(plant.ledger)]
     there = set(digests_of(plant.ledger))
     for model in models:
-        named = registry.params(model).get(TEST_READING, "")
+        named = registry.tags(model).get(TEST_READING, "")
         if named and named not in there:
             line = f"{plant.ledger}: the line {named[:12]} that model version {model.version} names is not there"
             found.faults.append(f"{line}. {_LEDGER}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection, select
 
 from features.errors import BatchguardError
-from models.cohort.ledger import digests_of
+from models.cohort.reading_chain import digests_of
 from models.registry import Registry
 from pipelines.bundle_export import bundles_of
 from pipelines.plant import Plant
