@@ -46,7 +46,7 @@ def model_card(
         f"**{evaluation.note}**" if evaluation.note else "",
         _section("Intended use", [intended_use or _use(process, trained)]),
         _section("Champion", [comparison.words if comparison else "There is no effective version to compare with."]),
-        _section("Figures on the test", [*_figures(process, evaluation), _metrics(evaluation)]),
+        _section("Figures on the test" if evaluation.read_test else "Figures of development (the test was not read)", [*_figures(process, evaluation), _metrics(evaluation)]),
         _section("Data and exclusions", [_data(trained, evaluation), _table(evaluation.excluded)]),
         _section("Limits", _limits(process, trained, evaluation)),
         _section("Made from", _made_from(trained, made_from)),

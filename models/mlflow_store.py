@@ -139,7 +139,7 @@ class MlflowStore:
 
     def _download(self, run_id: str, name: str, kept: Path) -> None:
         client = self.client()
-        if name not in {file.path for file in client.list_artifacts(run_id)}:
+        if name not in {file.path for file in client.list_artifacts(run_id, name.rpartition("/")[0] or None)}:
             return
         kept.parent.mkdir(parents=True, exist_ok=True)
         # beside its place, and moved there when it is whole

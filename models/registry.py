@@ -29,13 +29,14 @@ from models.mirror import CHAMPION as CHAMPION
 from models.mirror import DRAFT, REVIEW, STATE, UNREVIEWED, mirrored
 from models.mlflow_store import MlflowStore
 from models.predictor import Predictor
-from models.tracking import DIGEST, FILES, log_children, log_files, log_run, quiet, started_run
+from models.tracking import DIGEST, FILES, log_children, log_files, log_run, log_test, quiet, started_run
 from models.train import Trained
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHALLENGER = "challenger"
+EVIDENCE = "evidence"  # the tag of a version whose test was read after its registration
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class RegisteredModel:
         sha256: Digest of the predictor's folder.
         review: unreviewed or released.
         aliases: challenger, champion.
+        evidence: Folder of the run with the figures and the report on the test, where it was read after the registration.
         is_new: Whether this call registered it.
     """
 
@@ -60,6 +62,7 @@ class RegisteredModel:
     sha256: str
     review: str
     aliases: tuple[str, ...]
+    evidence: str = ""
     is_new: bool = False
 
     @property
@@ -144,8 +147,8 @@ class Registry:
         return Predictor.load(self.predictor_folder(model), sha256=model.sha256)
 
     def evaluation(self, model: RegisteredModel) -> Evaluation:
-        """The figures of a version as they were computed, once, on its sealed test."""
-        return Evaluation.load(self._folder(model, "evaluation"))
+        """The figures of a version: on its test, or of development where that was not read yet."""
+        return Evaluation.load(self._evidence(model, "evaluation"))
 
     def seal(self, model: RegisteredModel) -> Seal:
         """The sealed test set of a version; training used outcomes known before the seal's cut."""
@@ -156,9 +159,19 @@ class Registry:
         with self.store.errors():
             return dict(self.store.client().get_run(model.run_id).data.params)
 
+    def tags(self, model: RegisteredModel) -> dict[str, str]:
+        """Tags of the run of a version."""
+        with self.store.errors():
+            return dict(self.store.client().get_run(model.run_id).data.tags)
+
+    def note(self, model: RegisteredModel, name: str, value: str) -> None:
+        """Set a tag of the run of a version."""
+        with self.store.errors():
+            self.store.client().set_tag(model.run_id, name, value)
+
     def report(self, model: RegisteredModel) -> str:
         """The HTML report of a version."""
-        return (self._folder(model, "report") / "report.html").read_text(encoding="utf-8")
+        return (self._evidence(model, "report") / "report.html").read_text(encoding="utf-8")
 
     def check_files(self, model: RegisteredModel) -> None:
         """Compare every file that was logged with a version with the digests that were logged with it.
@@ -167,9 +180,7 @@ class Registry:
         """
         if not self.store.embedded:
             self.store.forget(model.sha256)  # not the copies here, but what the server has
-        with self.store.errors():
-            tags = self.store.client().get_run(model.run_id).data.tags
-        for name, sha256 in sorted(tags.items()):
+        for name, sha256 in sorted(self.tags(model).items()):
             if name.startswith(FILES):
                 part = name.removeprefix(FILES)
                 read_files(self._folder(model, part), sha256, f"{part} of model {model.name} version {model.version}:")
@@ -177,7 +188,7 @@ class Registry:
 
     def report_pdf(self, model: RegisteredModel) -> bytes:
         """The report of a version as PDF; empty where it was registered without one."""
-        path = self._folder(model, "report") / "report.pdf"
+        path = self._evidence(model, "report") / "report.pdf"
         return path.read_bytes() if path.is_file() else b""
 
     def register(
@@ -230,6 +241,39 @@ class Registry:
         if found is None:
             raise StorageError(f"model {process.id!r} version {version} is not in the registry after it was registered")
         return replace(found, is_new=True)
+
+    def log_test(
+        self,
+        model: RegisteredModel,
+        trained: Trained,
+        evaluation: Evaluation,
+        *,
+        report: str,
+        images: Mapping[str, bytes],
+        pdf: bytes = b"",
+        comparison: Comparison | None = None,
+        card: str = "",
+    ) -> RegisteredModel:
+        """Add the figures of a test that was read after a version had been registered; what was logged before stays.
+
+        Args:
+            model: The version.
+            trained: Its predictor and how it came about.
+            evaluation: Its figures on the test.
+            report: The HTML report.
+            images: PNG by file name.
+            pdf: The report as PDF; empty logs none.
+            comparison: With the champion.
+            card: The model card, Markdown: the version's description from now on.
+        """
+        under = f"test-{evaluation.criteria_sha256[:12]}"
+        with self._locked(), self.store.errors(), quiet():
+            client = self.store.client()
+            log_test(client, model.run_id, evaluation, comparison)
+            log_files(client, model.run_id, trained, evaluation, report, images, comparison, card, pdf, under)
+            client.update_model_version(model.name, model.version, card)
+            client.set_model_version_tag(model.name, model.version, EVIDENCE, under)
+        return replace(model, evidence=under)
 
     def as_challenger(self, model: RegisteredModel) -> RegisteredModel:
         """Make a version the challenger again, when training gave the same predictor; the champion stays as it is."""
@@ -311,7 +355,12 @@ class Registry:
             sha256=version.tags[DIGEST],
             review=version.tags.get(REVIEW, UNREVIEWED),
             aliases=tuple(sorted(version.aliases)),
+            evidence=version.tags.get(EVIDENCE, ""),
         )
+
+    def _evidence(self, model: RegisteredModel, name: str) -> Path:
+        """A folder of figures: that of the test where it was read later, else that of the registration."""
+        return self._folder(model, model.evidence) / name if model.evidence else self._folder(model, name)
 
     def _folder(self, model: RegisteredModel, name: str) -> Path:
         folder = self.store.folder(model.run_id, model.name, name, sha256=model.sha256)

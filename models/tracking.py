@@ -25,7 +25,7 @@ from models.train import Trained
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput
+    from mlflow.entities import DatasetInput, Metric
 
 DIGEST = "predictor_sha256"  # the tag of runs and versions
 FILES = "sha256."  # before the name of a folder: the tag with the digest of its manifest
@@ -90,7 +90,7 @@ def log_run(
         comparison: With the champion; None: there is none.
         more: Further parameters.
     """
-    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.entities import Param, RunTag
 
     predictor = trained.predictor
     params = {
@@ -105,26 +105,39 @@ def log_run(
         "cut": trained.seal.cut.isoformat(),
         **more,
     }
-    now = int(pd.Timestamp.now(tz="UTC").timestamp() * 1000)
-    metrics = [Metric(name, value, now, 0) for name, value in top_metrics(evaluation).items()]
-    metrics += [Metric(name, value, now, step) for name, value, step in curves(evaluation)]
+    if comparison is not None:
+        params |= {"champion": comparison.champion, "against_champion": comparison.verdict}
+    tags = {DIGEST: predictor.sha256, "training_sha256": predictor.training_sha256, "test_sha256": trained.seal.sha256}
+    tags |= {"mlflow.note.content": evaluation.note} if evaluation.note else {}
+    client.log_batch(
+        run_id,
+        metrics=_metrics(evaluation, comparison),
+        params=[Param(name, str(value)) for name, value in params.items()],
+        tags=[RunTag(name, value) for name, value in tags.items()],
+    )
+    parts = (("training", predictor.training_sha256), ("test", trained.seal.sha256))
+    client.log_inputs(run_id, [_dataset(name, sha256, evaluation.counts) for name, sha256 in parts])
+
+
+def log_test(client: MlflowClient, run_id: str, evaluation: Evaluation, comparison: Comparison | None) -> None:
+    """Log the figures of a test that was read after a predictor had been logged."""
+    client.log_batch(run_id, metrics=_metrics(evaluation, comparison))
+
+
+def _metrics(evaluation: Evaluation, comparison: Comparison | None) -> list[Metric]:
+    """Figures as metrics; those of development stand apart, so that no version is compared by them."""
+    from mlflow.entities import Metric
+
+    now, before = int(pd.Timestamp.now(tz="UTC").timestamp() * 1000), "" if evaluation.read_test else "development/"
+    metrics = [Metric(before + name, value, now, 0) for name, value in top_metrics(evaluation).items()]
+    metrics += [Metric(before + name, value, now, step) for name, value, step in curves(evaluation)]
     if comparison is not None:
         metrics += [
             Metric(f"against_champion/{row['figure']}", row["difference"], now, 0)
             for row in comparison.table.to_dict("records")
             if not math.isnan(row["difference"])
         ]
-        params |= {"champion": comparison.champion, "against_champion": comparison.verdict}
-    tags = {DIGEST: predictor.sha256, "training_sha256": predictor.training_sha256, "test_sha256": trained.seal.sha256}
-    tags |= {"mlflow.note.content": evaluation.note} if evaluation.note else {}
-    client.log_batch(
-        run_id,
-        metrics=metrics,
-        params=[Param(name, str(value)) for name, value in params.items()],
-        tags=[RunTag(name, value) for name, value in tags.items()],
-    )
-    parts = (("training", predictor.training_sha256), ("test", trained.seal.sha256))
-    client.log_inputs(run_id, [_dataset(name, sha256, evaluation.counts) for name, sha256 in parts])
+    return metrics
 
 
 def _dataset(part: str, sha256: str, counts: Mapping[str, int]) -> DatasetInput:
@@ -175,28 +188,31 @@ def log_files(
     comparison: Comparison | None,
     card: str,
     pdf: bytes = b"",
+    under: str = "",
 ) -> None:
     """Log predictor, evaluation, seal, report, model card, tables and pictures as files of a run."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        trained.predictor.save(folder / "predictor")
+        if not under:
+            trained.predictor.save(folder / "predictor")
         evaluation.save(folder / "evaluation")
         trained.seal.save(folder / "evaluation" / "sealed_test.json")
         (folder / "report").mkdir()
         (folder / "report" / "report.html").write_text(report, encoding="utf-8")
+        if pdf:
+            (folder / "report" / "report.pdf").write_bytes(pdf)
         (folder / "report" / "model_card.md").write_text(card, encoding="utf-8")
         if comparison is not None:
             comparison.save(folder / "tables")
         (folder / "tables").mkdir(exist_ok=True)
         for file, table in tables(evaluation).items():
             table.to_csv(folder / "tables" / file, index=False)
-        if pdf:
-            (folder / "report" / "report.pdf").write_bytes(pdf)
         for file, content in images.items():
             path = folder / "plots" / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         for part in sorted(folder.iterdir()):
             if part.is_dir() and part.name != "predictor":  # it has a manifest, and its digest is a tag of its own
-                client.set_tag(run_id, f"{FILES}{part.name}", add_manifest(part))
-        client.log_artifacts(run_id, str(folder))
+                place = "/".join(filter(None, (under, part.name)))
+                client.set_tag(run_id, f"{FILES}{place}", add_manifest(part))
+        client.log_artifacts(run_id, str(folder), under or None)

@@ -70,6 +70,7 @@ def run_backtest(
         "against": _readable_policy(against),
         "from_": _time("--from", from_),
         "until": _time("--until", until),
+        "asked": True,
     }
     settings = prepare(with_months_of_source(settings))
     steps = {name: {"config": config} for name in ("training_moments", "replayed_scores")}

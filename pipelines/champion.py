@@ -13,12 +13,30 @@ from models.evaluation.champion import COLUMNS, UNKNOWN, Comparison, compare
 from models.evaluation.evaluate import ahead_of
 from models.evaluation.sealed_test import score_test
 from models.policy import Policy
-from models.registry import CHAMPION, Registry
+from models.registry import RegisteredModel, Registry
 from models.train import Trained
+from pipelines.effective import effective_version
+from pipelines.progress import Say
+from pipelines.settings import Settings
+
+
+def champion_of(settings: Settings, process_id: str, registry: Registry, say: Say) -> RegisteredModel | None:
+    """The version that the records call effective, whatever the alias says; None where there is none, or none to be read."""
+    try:
+        found = effective_version(settings, process_id)
+        return registry.by_version(process_id, found.version) if found else None
+    except BatchguardError as error:
+        say(f"no comparison with a champion: {error}")
+        return None
 
 
 def against_champion(
-    registry: Registry, trained: Trained, history: History, policy: Policy, replayed: Replayed | None
+    champion: RegisteredModel | None,
+    registry: Registry,
+    trained: Trained,
+    history: History,
+    policy: Policy,
+    replayed: Replayed | None,
 ) -> Comparison | None:
     """Judge a challenger against the champion of its process; None where there is no other champion.
 
@@ -27,14 +45,14 @@ def against_champion(
     started.
 
     Args:
-        registry: With the champion.
+        champion: The effective version; None: there is none.
+        registry: With its files.
         trained: The challenger.
         history: What is known now.
         policy: With the margin.
         replayed: The scores of the replay; None: the challenger has a sealed test.
     """
     process = history.process
-    champion = registry.by_alias(process.id, CHAMPION)
     if champion is None or champion.sha256 == trained.predictor.sha256:
         return None
     since, given = registry.seal(champion).cut, replayed is not None and trained.prequential

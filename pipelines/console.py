@@ -153,7 +153,10 @@ def _show_test(result: dict[str, Any], console: Console) -> None:
     console.print()
     counts = f"{test['n_batches']} batches, {test['n_failed']} failed"
     how = "each scored by the newest model made before it started" if test["prequential"] else "the newest, sealed"
-    _say(console, f"Test: {counts}, {how}")
+    if test["read"]:
+        _say(console, f"Test: {counts}, {how}")
+    else:
+        _say(console, f"Development, out of fold: {counts}. The test is not read before its criteria are signed.")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
     for name in ("at", "batches", "failed", "AUROC (95 %)", "AUPRC", "Brier"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -12,9 +12,10 @@ import pandas as pd
 from features.errors import BatchguardError
 from pipelines.bundle_export import bundles_of, export
 from pipelines.effective import effective_version
-from pipelines.evidence import document_path, evidence_of
+from pipelines.evidence import evidence_of
 from pipelines.plant import Plant
 from pipelines.result import challenger_of
+from pipelines.signed_documents import document_path
 from pipelines.sources.folder import HistoryFolder
 from serving.commands import RecordsAdmin
 from serving.model_releases import KEYS

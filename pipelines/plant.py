@@ -80,7 +80,7 @@ class Plant:
 
     @property
     def ledger(self) -> Path:
-        """Who read which test when: `models.cohort.ledger`."""
+        """Who read which test when (`models.cohort.ledger`)."""
         return self.models_dir / "test_readings.jsonl"
 
     @property

@@ -79,7 +79,7 @@ def sign_document_command(
 ) -> None:
     """Sign the intended use or the acceptance criteria, as an approver, before the test is read."""
     from features.errors import BatchguardError
-    from pipelines.evidence import document_path
+    from pipelines.signed_documents import document_path
     from serving.release.documents import sign_document
 
     with _desk(process, data_dir, config) as desk:

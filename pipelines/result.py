@@ -38,7 +38,7 @@ def result_of(plant: Plant) -> dict[str, Any]:
             "auprc": overall["auprc"], "brier": overall["brier"], "ece": overall["ece"], "ece_floor": overall["ece_floor"],
             "auroc_of_timing": overall.get("auroc_of_timing", math.nan),
             "taken_at": "each batch's last checkpoint before its outcome was known",
-            "prequential": registry.seal(model).learnt,
+            "prequential": registry.seal(model).learnt, "read": evaluation.read_test, "readings": evaluation.readings,
         },
         "by_checkpoint": [{name: row[name] for name in CHECKPOINT_FIGURES} for row in evaluation.checkpoints.to_dict("records")],
         "random_split": _claims(evaluation.splits),

@@ -1,47 +1,42 @@
-"""Stored snapshots to a registered challenger: seal, train, evaluate once, report, register."""
+"""Stored snapshots to a registered challenger: seal, train, examine, report, register."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
-import pandas as pd
-
-from features.contracts import RUN_HISTORY
 from features.errors import TrainingError
-from features.process import LabelRule
-from models.backtest.figures import field_table
 from models.backtest.fits import Fits
 from models.backtest.history import History
 from models.backtest.newest import newest
 from models.backtest.replay import Replayed, replay
 from models.card import model_card
-from models.cohort.labels import label_log
-from models.cohort.ledger import digests_of
-from models.cohort.splits import Seal, readings, record_reading, seal_of, subject_groups
-from models.evaluation.compare import compare_splits
-from models.evaluation.evaluate import Evaluation, evaluate
-from models.evaluation.sealed_test import Scored, score_test, sealed_rows
+from models.cohort.reading_chain import newest_of
+from models.cohort.splits import Seal
+from models.evaluation.champion import Comparison
+from models.evaluation.evaluate import Evaluation
 from models.registry import RegisteredModel, Registry
 from models.train import Trained, train
 from pipelines.backtest import fits_of
-from pipelines.champion import against_champion
-from pipelines.history import last_report
+from pipelines.champion import against_champion, champion_of
+from pipelines.examination import examine
+from pipelines.filing import Report, file_report
 from pipelines.model_history import history_of
 from pipelines.plant import Plant
 from pipelines.progress import in_tenths
 from pipelines.recorded import TEST_READING, recorded
+from pipelines.signed_documents import SignedBefore, signed_before
 
 Progress = Callable[[str], None]
-_LOOKED_AT = 200  # newest tested batches from which the importance is computed
 
 
 def make_challenger(
     plant: Plant, progress: Progress, made_in: Mapping[str, str] | None = None
 ) -> tuple[RegisteredModel, Evaluation]:
-    """Train on the training set, evaluate on the sealed test, write the report, register.
+    """Train on the training set, examine, write the report, register.
 
-    A predictor that was registered before keeps its figures: the sealed test is scored once per model.
+    The test is read only where intended use and acceptance criteria are signed as they stand; else the version is a draft
+    with figures of development. A predictor that was registered before keeps its figures, unless its test was not yet read
+    under the criteria that are signed now.
 
     Args:
         plant: Where the snapshots are stored.
@@ -52,17 +47,76 @@ def make_challenger(
     history, seal = history_of(plant), Seal.load(plant.models_dir / "sealed_test.json")
     trained, replayed = train_on(plant, history, seal, fits_of(plant, plant.process.policy), progress)
     trained.predictor.save(plant.models_dir / trained.predictor.sha256)
-    registry = Registry(plant.settings.data_dir)
+    registry, found = Registry(plant.settings.data_dir), signed_before(plant)
+    signed = found if isinstance(found, SignedBefore) else None
+    if isinstance(found, str):
+        progress(f"the test is not read: {found}")
     known = registry.find(plant.process.id, sha256=trained.predictor.sha256)
-    if known is not None:
+    if known is None:
+        evaluation, known = _registered(plant, trained, history, replayed, registry, made_in or {}, signed, progress)
+        registry.note(known, TEST_READING, newest_of(plant.ledger))
+    elif signed is not None and registry.evaluation(known).criteria_sha256 != signed.acceptance_sha256:
+        progress(f"the data gave model version {known.version} again; its test is read under the signed criteria")
+        evaluation, known = _tested(plant, known, trained, history, replayed, registry, made_in or {}, signed, progress)
+        registry.note(known, TEST_READING, newest_of(plant.ledger))
+        known = registry.as_challenger(known)
+    else:
         progress(f"the data gave model version {known.version} again; its figures stand")
         known = registry.as_challenger(known)
-        evaluation, report = registry.evaluation(known), registry.report(known)
-    else:
-        evaluation, report, known = _evaluate(plant, trained, history, replayed, registry, made_in or {}, progress)
-    plant.report_path.parent.mkdir(parents=True, exist_ok=True)
-    plant.report_path.write_text(report, encoding="utf-8")
+        evaluation = registry.evaluation(known)
+    report = Report(registry.report(known), registry.report_pdf(known))
+    stem = "report" if evaluation.read_test else "development"
+    file_report(report, plant.reports_dir, model_version=known.version, stem=stem)
     return known, evaluation
+
+
+def _registered(
+    plant: Plant, trained: Trained, history: History, replayed: Replayed | None, registry: Registry,
+    made_in: Mapping[str, str], signed: SignedBefore | None, progress: Progress,
+) -> tuple[Evaluation, RegisteredModel]:  # fmt: skip
+    """Examine a predictor and register it; without signed documents as a draft with figures of development."""
+    found = examine(plant, trained, history, replayed, signed, progress)
+    more = recorded(plant) | dict(made_in)
+    comparison = None if signed is None else _compared(plant, trained, history, replayed, registry, progress)
+    card = _card(plant, trained, found.evaluation, comparison, more, signed)
+    example = history.snapshots[history.snapshots["batch_id"].isin(trained.failed.index[-1:])]
+    progress("registering the model with MLflow")
+    model = registry.register(
+        plant.process, trained, found.evaluation, report=found.report.html, pdf=found.report.pdf, images=found.images,
+        features=history.features, example=example, more=more, comparison=comparison, card=card,
+    )  # fmt: skip
+    return found.evaluation, model
+
+
+def _tested(
+    plant: Plant, known: RegisteredModel, trained: Trained, history: History, replayed: Replayed | None, registry: Registry,
+    made_in: Mapping[str, str], signed: SignedBefore, progress: Progress,
+) -> tuple[Evaluation, RegisteredModel]:  # fmt: skip
+    """Read the test of a version that is registered already, and add its figures; what was logged before stays."""
+    found = examine(plant, trained, history, replayed, signed, progress)
+    comparison = _compared(plant, trained, history, replayed, registry, progress)
+    card = _card(plant, trained, found.evaluation, comparison, recorded(plant) | dict(made_in), signed)
+    model = registry.log_test(
+        known, trained, found.evaluation, report=found.report.html, pdf=found.report.pdf, images=found.images,
+        comparison=comparison, card=card,
+    )  # fmt: skip
+    return found.evaluation, model
+
+
+def _compared(
+    plant: Plant, trained: Trained, history: History, replayed: Replayed | None, registry: Registry, progress: Progress
+) -> Comparison | None:
+    progress("comparing with the champion")
+    champion = champion_of(plant.settings, plant.process.id, registry, progress)
+    return against_champion(champion, registry, trained, history, plant.process.policy, replayed)
+
+
+def _card(
+    plant: Plant, trained: Trained, evaluation: Evaluation, comparison: Comparison | None, more: Mapping[str, str],
+    signed: SignedBefore | None,
+) -> str:  # fmt: skip
+    use = "" if signed is None else signed.intended_use.words
+    return model_card(plant.process, trained, evaluation, comparison, made_from=_in_short(more), intended_use=use)
 
 
 def train_on(
@@ -103,53 +157,6 @@ def _replayed(plant: Plant, history: History, seal: Seal, fits: Fits, progress: 
         return None
 
 
-def _evaluate(
-    plant: Plant,
-    trained: Trained,
-    history: History,
-    replayed: Replayed | None,
-    registry: Registry,
-    made_in: Mapping[str, str],
-    progress: Progress,
-) -> tuple[Evaluation, str, RegisteredModel]:
-    from models.report.html import html_report
-    from models.report.pictures import charts_of
-    from models.report.shap_plots import shap_plots
-    from models.report.style import to_png
-
-    process = plant.process
-    progress("comparing a random split with forward in time")
-    splits = compare_splits(
-        history.snapshots, history.batches, _labels_by_rule(plant, history),
-        groups=subject_groups(history.batches), settings=trained.tuned.settings, plan=trained.plan,
-    )  # fmt: skip
-    _record_readings(plant, trained, replayed)
-    progress(f"evaluating the test of {len(trained.seal.batch_ids)} batches, once")
-    evaluation = evaluate(
-        process, trained, history.snapshots, history.features, history.batches, history.log,
-        observations=history.observations, dispositions=history.dispositions, splits=splits,
-        between=history.between, field=_field(plant, history, replayed),
-        tested=_tested(history, trained, replayed) if trained.prequential and replayed else None,
-    )  # fmt: skip
-    progress("drawing figures and writing the report")
-    shap_images = shap_plots(
-        trained.predictor, sealed_rows(history.snapshots, history.log, trained.seal, only_last=True)
-    )
-    report = html_report(process, trained, evaluation, images=shap_images, more=_history_facts(plant))
-    drawn = {f"{name}.png": to_png(chart) for name, chart in charts_of(process, trained.predictor, evaluation).items()}
-    files = {f"{_file_name(name)}.png": picture.png for name, picture in shap_images.items()}
-    progress("comparing with the champion, and registering the model with MLflow")
-    more = recorded(plant) | dict(made_in) | {TEST_READING: (digests_of(plant.ledger) or [""])[-1]}
-    comparison = against_champion(registry, trained, history, process.policy, replayed)
-    card = model_card(process, trained, evaluation, comparison, made_from=_in_short(more))
-    example = history.snapshots[history.snapshots["batch_id"].isin(trained.failed.index[-1:])]
-    model = registry.register(
-        process, trained, evaluation, report=report, images=drawn | files, features=history.features, example=example, more=more,
-        comparison=comparison, card=card,
-    )  # fmt: skip
-    return evaluation, report, model
-
-
 def _in_short(more: Mapping[str, str]) -> dict[str, str]:
     """What a card says of the origin: tables by their version in the Delta log, the rest by the start of its digest."""
     tables = {
@@ -158,60 +165,6 @@ def _in_short(more: Mapping[str, str]) -> dict[str, str]:
     listed = ", ".join(f"{name} {version}" for name, version in tables.items())
     rest = {name: value[:16] for name, value in more.items() if not name.startswith("data.") and name != "libraries"}
     return rest | ({"Delta table versions": listed} if listed else {})
-
-
-def _tested(history: History, trained: Trained, replayed: Replayed) -> Scored:
-    """The scores as they were given, and what the newest predictor looks at in the newest batches."""
-    last = replayed.scores["batch_id"].drop_duplicates().tail(_LOOKED_AT)
-    seal = seal_of(history.process.id, trained.seal.cut, tuple(last))
-    looked_at = score_test(
-        history.process, trained.predictor, history.snapshots, history.features, history.batches, history.log, seal
-    )
-    return replace(looked_at, rows=replayed.scores)
-
-
-def _field(plant: Plant, history: History, replayed: Replayed | None) -> pd.DataFrame | None:
-    if replayed is None:
-        return None
-    return field_table(replayed.scores, history.started, plant.process)
-
-
-def _record_readings(plant: Plant, trained: Trained, replayed: Replayed | None) -> None:
-    """A sealed test is read once a predictor; of prequential scores the block of each version, an open one again as it grows."""
-    ledger, now = plant.ledger, pd.Timestamp.now("UTC")
-    tests = [(trained.seal, f"evaluate predictor {trained.predictor.sha256}")]
-    if trained.prequential and replayed is not None:
-        begins = replayed.versions.set_index("number")["made_at"]
-        blocks = replayed.scores.groupby("version")["batch_id"].unique()
-        tests = [
-            (seal_of(plant.process.id, begins[version], tuple(ids)), f"block scored by version {version} of the replay")
-            for version, ids in blocks.items()
-        ]
-    known = readings(ledger) if trained.prequential else set()
-    for seal, purpose in tests:
-        if seal.sha256 not in known:
-            record_reading(ledger, seal, reader="make_challenger", purpose=purpose, at=now)
-
-
-def _labels_by_rule(plant: Plant, history: History) -> dict[str, pd.DataFrame]:
-    """Label logs by rule: the process's own, and the further rules on which its report compares ways to split."""
-    process = plant.process
-    rules = process.outcome.compare_splits_on
-    values = plant.observations_of([LabelRule.parse(rule).parameter for rule in rules])
-    own = str(process.label_rule) if process.label_rule else "batch failed"
-    others = {
-        rule: label_log(process, plant.table("dispositions"), values, rule=LabelRule.parse(rule)) for rule in rules
-    }
-    return {own: history.log} | others
-
-
-def _history_facts(plant: Plant) -> Mapping[str, str]:
-    counts = {f"rows of {name}": f"{plant.history.rows(name):,}" for name in RUN_HISTORY if plant.history.exists(name)}
-    return {"rows": last_report(plant.history).in_a_line()} | counts | {"data version": plant.data_version()[:16]}
-
-
-def _file_name(caption: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in caption.lower()).strip("_")
 
 
 def _of_training(progress: Progress) -> Callable[[str, int, int], None]:

@@ -31,14 +31,14 @@ def verified(plant: Plant) -> None:
 
 def write_test_set(plant: Plant) -> Seal:
     """Decide which batches are the test, by time alone, and keep their snapshots."""
-    seal = _test_of(plant)
+    seal = test_of(plant)
     plant.models_dir.mkdir(parents=True, exist_ok=True)
     seal.save(plant.models_dir / "sealed_test.json")
     _write(plant, "test_set", _snapshots_of(plant, seal.batch_ids), seal.sha256)
     return seal
 
 
-def _test_of(plant: Plant) -> Seal:
+def test_of(plant: Plant) -> Seal:
     """The newest batches, sealed away from the model; or those that test the versions before it (`[policy] test`).
 
     Raises:

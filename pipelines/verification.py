@@ -9,13 +9,14 @@ from pathlib import Path
 
 from features.errors import BatchguardError
 from models.backtest.fits import check_fit
-from models.cohort.ledger import digests_of, faults_of
+from models.cohort.reading_chain import digests_of, faults_of
 from models.predictor import Predictor
 from models.registry import RegisteredModel, Registry
 from pipelines.plant import Plant
 from pipelines.recorded import TEST_READING, versions_of
 from pipelines.risk_scores import predictors_of
 from pipelines.storage import Store, files
+from pipelines.verified_releases import release_faults
 
 _LEDGER = "Restore the ledger from a backup; keep this line with the records of the deviation."
 _REPORT = "The registry keeps the report of each version: copy it from there, or train again."
@@ -38,7 +39,7 @@ class Verified:
 
 
 def verify_all(plant: Plant, config: Path | None = None) -> Verified:
-    """Compare tables, predictors, registry, reports, the ledger of test readings and the endpoint's records.
+    """Compare tables, predictors, registry, reports, the ledger of test readings, releases and the endpoint's records.
 
     Args:
         plant: The process.
@@ -137,7 +138,7 @@ def _ledger(plant: Plant, registry: Registry, models: Iterable[RegisteredModel],
     found.faults += [f"{fault}. {_LEDGER}" for fault in faults_of(plant.ledger)]
     there = set(digests_of(plant.ledger))
     for model in models:
-        named = registry.params(model).get(TEST_READING, "")
+        named = registry.tags(model).get(TEST_READING, "")
         if named and named not in there:
             line = f"{plant.ledger}: the line {named[:12]} that model version {model.version} names is not there"
             found.faults.append(f"{line}. {_LEDGER}")
@@ -145,7 +146,7 @@ def _ledger(plant: Plant, registry: Registry, models: Iterable[RegisteredModel],
 
 
 def _records(plant: Plant, config: Path | None, found: Verified) -> None:
-    """The endpoint's records against their audit trail, and the trail against its anchor."""
+    """The endpoint's records against their audit trail, the trail against its anchor, and releases against their seals."""
     from serving.commands import RecordsAdmin
     from serving.records.store import sqlite_file
     from serving.settings import load_settings
@@ -156,9 +157,14 @@ def _records(plant: Plant, config: Path | None, found: Verified) -> None:
             return  # there has been no endpoint
         with RecordsAdmin(plant.settings.data_dir, config, only_reads=True) as admin:
             trail = admin.verify()
+            with admin.records.read() as connection:
+                faults, harmless, n_releases = release_faults(plant, connection)
     except BatchguardError as error:
         found.faults.append(str(error))
         return
+    found.faults += faults
+    found.harmless += harmless
+    found.counts.append(f"{n_releases} releases with seal and bundle")
     found.faults += [f"audit trail: {problem}. {_TRAIL}" for problem in trail.problems]
     found.counts.append(f"{trail.n_entries} entries of the audit trail and {trail.n_records} records")
 

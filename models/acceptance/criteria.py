@@ -10,7 +10,6 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from features.canonical import digest
 from features.process import ProcessPart
 from models.acceptance.figures import FIGURES, WORDS
 from models.evaluation.evaluate import Evaluation
@@ -145,12 +144,3 @@ def load_acceptance(path: Path) -> Acceptance:
 def parse_acceptance(text: str, where: str) -> Acceptance:
     """The same from a text, for example a signed one."""
     return validated(parsed_toml(text, where), Acceptance, where)
-
-
-def document_sha256(text: str, where: str) -> str:
-    """Digest of the values of a TOML text; comments, order of tables and layout do not count.
-
-    Raises:
-        ProcessError: It is not TOML.
-    """
-    return digest(parsed_toml(text, where))

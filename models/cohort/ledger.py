@@ -1,92 +1,70 @@
-"""The ledger of test readings: JSON lines, each with the digest of the line before it.
-
-A line that was changed, removed or put in between breaks the chain. Lines cut off the end show where something outside
-names the last one: the run of each registered version does (`models.registry`).
-"""
+"""The ledger of test readings: one JSON object a line, who read which test when and under which criteria; it only grows."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from features.errors import StorageError
+from models.cohort.reading_chain import append
+from models.cohort.splits import Seal
 
-GENESIS = "0" * 64  # what the first line follows
-_FIELDS = ("at", "reader", "purpose", "test_sha256")
 
+@dataclass(frozen=True)
+class Reading:
+    """One reading of a test.
 
-def append(ledger: Path, line: Mapping[str, str]) -> str:
-    """Add a line at the end and wait until the disk has it; writers take turns.
-
-    Args:
-        ledger: The file; made with its first line.
-        line: Who read which test when, and what for.
-
-    Returns:
-        Digest of the line, which the next one holds.
+    Attributes:
+        at: When, UTC.
+        reader: What read it.
+        purpose: What for, for example `evaluate predictor <digest>`.
+        test_sha256: Digest of the test's batches.
+        criteria_sha256: Digest of the acceptance criteria that were signed then; empty: none were.
+        entry_sha256: Digest of the ledger's line.
     """
-    with ledger.open("a+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        before = file.read()
-        previous = _digest(before.splitlines()[-1]) if before else GENESIS
-        text = json.dumps({**line, "previous": previous}).encode()
-        file.write((b"" if before.endswith(b"\n") or not before else b"\n") + text + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return _digest(text)
+
+    at: pd.Timestamp
+    reader: str
+    purpose: str
+    test_sha256: str
+    criteria_sha256: str
+    entry_sha256: str
 
 
-def lines_of(ledger: Path) -> list[dict[str, str]]:
-    """The lines, in order; none where there is no ledger.
+def readings(ledger: Path) -> list[Reading]:
+    """All readings, in the order of the ledger.
 
     Raises:
-        StorageError: A line is no reading.
+        StorageError: A line cannot be read.
     """
-    found = [(number, _parsed(text)) for number, text in enumerate(_lines(ledger), start=1)]
-    for number, line in found:
-        if line is None:
-            raise StorageError(
-                f"{ledger}: line {number} is no reading of a test", remedy="Restore the file from a backup."
-            )
-    return [line for _, line in found if line is not None]
+    lines = ledger.read_text(encoding="utf-8").splitlines() if ledger.exists() else []
+    return [_reading(line, f"{ledger}, line {number}") for number, line in enumerate(lines, 1)]
 
 
-def digests_of(ledger: Path) -> list[str]:
-    """Digest of each line, in order."""
-    return [_digest(line) for line in _lines(ledger)]
+def record_reading(
+    ledger: Path, seal: Seal, *, reader: str, purpose: str, at: pd.Timestamp, criteria_sha256: str = ""
+) -> None:
+    """Append who read which test set when; nothing in the ledger is ever rewritten."""
+    content = {"at": at.isoformat(), "reader": reader, "purpose": purpose, "test_sha256": seal.sha256}
+    append(ledger, content | ({"criteria_sha256": criteria_sha256} if criteria_sha256 else {}))
 
 
-def faults_of(ledger: Path) -> Iterator[str]:
-    """One line for each line that is no reading, or does not follow the one before it; those of 0.2.0 hold no digest."""
-    previous, chained = GENESIS, False
-    for number, text in enumerate(_lines(ledger), start=1):
-        line = _parsed(text)
-        if line is None:
-            yield f"{ledger}: line {number} is no reading of a test"
-        elif "previous" in line:
-            if line["previous"] != previous:
-                yield f"{ledger}: line {number} does not follow the one before it: one of them was changed, or lines are gone"
-        elif chained:
-            yield f"{ledger}: line {number} has lost the digest of the one before it"
-        chained, previous = chained or (line is not None and "previous" in line), _digest(text)
+def evaluates(sha256: str) -> str:
+    """The purpose of a reading that evaluates a predictor."""
+    return f"evaluate predictor {sha256}"
 
 
-def _lines(ledger: Path) -> list[bytes]:
-    return ledger.read_bytes().splitlines() if ledger.exists() else []
-
-
-def _parsed(text: bytes) -> dict[str, str] | None:
+def _reading(line: str, where: str) -> Reading:
     try:
-        line = json.loads(text)
-    except ValueError:
-        return None
-    return line if isinstance(line, dict) and all(isinstance(line.get(name), str) for name in _FIELDS) else None
-
-
-def _digest(line: bytes) -> str:
-    return hashlib.sha256(line).hexdigest()
+        content = json.loads(line)
+        at = pd.to_datetime(content["at"], utc=True)
+        texts = (content["reader"], content["purpose"], content["test_sha256"], content.get("criteria_sha256", ""))
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{where}: not a reading of a test ({error})", remedy="Restore the file from a copy."
+        ) from None
+    return Reading(at, *map(str, texts), hashlib.sha256(line.encode()).hexdigest())

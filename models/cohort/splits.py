@@ -15,7 +15,6 @@ import pandas as pd
 
 from features.errors import TrainingError
 from models.cohort.labels import labels_as_of
-from models.cohort.ledger import append, lines_of
 
 
 @dataclass(frozen=True)
@@ -165,16 +164,6 @@ def enough_failures(failed: pd.Series, *, at_least: int, where: str) -> None:
             expected=f"at least {at_least} of each class",
             remedy="Give 'batchguard run' a longer --history: a predictor from so few cases would be guesswork.",
         )
-
-
-def readings(ledger: Path) -> set[str]:
-    """Digests of the test sets that were read before."""
-    return {line["test_sha256"] for line in lines_of(ledger)}
-
-
-def record_reading(ledger: Path, seal: Seal, *, reader: str, purpose: str, at: pd.Timestamp) -> None:
-    """Append to the ledger, one JSON object a line, who read which test set when; nothing in it is ever rewritten."""
-    append(ledger, {"at": at.isoformat(), "reader": reader, "purpose": purpose, "test_sha256": seal.sha256})
 
 
 def seal_of(process_id: str, cut: pd.Timestamp, batch_ids: tuple[str, ...]) -> Seal:

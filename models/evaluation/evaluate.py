@@ -177,6 +177,7 @@ def evaluate(
     between: pd.DataFrame | None = None,
     tested: Scored | None = None,
     field: pd.DataFrame | None = None,
+    looked_at: Seal | None = None,
 ) -> Evaluation:
     """Evaluate a predictor on its sealed test, or on the scores that were given by it and those before it.
 
@@ -195,6 +196,7 @@ def evaluate(
         tested: The scores that are the test, at checkpoints and between them (`models.backtest.replay.Replayed.scores`);
             None scores the sealed test.
         field: `models.backtest.figures.field_table`; None: there was no replay.
+        looked_at: The batches from which the top features come; None: those of the test.
     """
     seal, predictor = trained.seal, trained.predictor
     if tested is None:
@@ -212,7 +214,7 @@ def evaluate(
     frames: dict[str, Any] = _frames(process, predictor, scored, modes, common_h)
     frames["between"] = between_table(scored.rows, later) if len(later) else later
     frames["field"] = pd.DataFrame() if field is None else field
-    frames["top_features"] = top_features(predictor, _newest(snapshots, log, seal))
+    frames["top_features"] = top_features(predictor, _newest(snapshots, log, looked_at or seal))
     frames["against_limits"] = _against_limits(process, scored.rows, snapshots)
     return Evaluation(
         **frames,

@@ -59,7 +59,7 @@ def score_test(
     observations: pd.DataFrame | None = None,
     contributions: bool = True,
 ) -> Scored:
-    """Score the sealed test. Once per predictor; the caller records the reading (`models.cohort.splits.record_reading`).
+    """Score the sealed test. Once per predictor; the caller records the reading (`models.cohort.ledger.record_reading`).
 
     Args:
         process: The process.

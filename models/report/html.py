@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,9 @@ import pandas as pd
 from scipy.special import expit
 
 from features.process import ProcessDefinition
+from models.acceptance.criteria import Result
+from models.acceptance.intended_use import IntendedUse
+from models.acceptance.justification import JudgedFeature
 from models.evaluation import findings, plant_summary
 from models.evaluation.evaluate import Evaluation
 from models.evaluation.figures import last_checkpoint
@@ -45,6 +48,9 @@ def html_report(
     more: Mapping[str, str] | None = None,
     imprint: Imprint | None = None,
     mode_labels: Mapping[str, str] | None = None,
+    intended_use: IntendedUse | None = None,
+    results: Sequence[Result] | None = None,
+    judged: Sequence[JudgedFeature] = (),
 ) -> str:
     """Write the report.
 
@@ -56,6 +62,9 @@ def html_report(
         more: Lines under "The data", for example the counts of the run history.
         imprint: When and by which software the report is made; None leaves both out.
         mode_labels: Labels of failure modes by name; a mode without one is named in plain words.
+        intended_use: As signed; None: not signed.
+        results: Acceptance criteria held against the figures; None: none are signed.
+        judged: The features that move scores most, with their justification.
     """
     from markupsafe import Markup
 
@@ -84,6 +93,9 @@ def html_report(
             field=field_context(evaluation.field) if len(evaluation.field) else None,
             interval=interval,
             kind=kind_of_report(evaluation),
+            intended_use=intended_use,
+            results=results,
+            judged=judged,
             facts=facts(imprint, trained.predictor, evaluation),
             attribute_label=partial(attribute_label, process),
             mode_label=lambda name: mode_label(name, mode_labels or {}),
@@ -118,7 +130,7 @@ def summary_of(process: ProcessDefinition, evaluation: Evaluation) -> list[str]:
         plant_summary.false_alarms(evaluation.alarms),
         plant_summary.savings(evaluation.costs, process.cost),
         plant_summary.no_call_yet(evaluation.calls_by_checkpoint, evaluation.no_call_causes),
-        plant_summary.support(evaluation.support, evaluation.support_causes),
+        plant_summary.support(evaluation.support, evaluation.support_causes) if evaluation.read_test else "",
         plant_summary.missed_failures(evaluation.calls),
         plant_summary.against_limits(evaluation.against_limits),
     ]

@@ -10,11 +10,14 @@ from upath import UPath
 from models.backtest.fits import Fit
 from models.backtest.replay import fit_or_why_not
 from models.backtest.versions import RECALIBRATED
+from models.cohort.ledger import record_reading
 from models.policy import Policy, load_policy
 from pipelines.backtest import backtest, fits_of, known_until, log_backtest, training_dates, write_backtest
 from pipelines.defs.resources import PlantResource
 from pipelines.model_history import history_of
-from pipelines.plant import Plant
+from pipelines.plant import Plant, wall_clock
+from pipelines.signed_documents import SignedBefore, signed_before
+from pipelines.training_sets import test_of
 
 IO = "json_io"
 
@@ -26,6 +29,7 @@ class ReplayConfig(dg.Config):
     against: str = ""
     from_: str = ""
     until: str = ""
+    asked: bool = False  # by a person, with 'batchguard backtest'
 
 
 class JsonIOManager(dg.UPathIOManager):
@@ -84,6 +88,12 @@ def replayed_scores(
     """
     place = plant.open()
     context.log.debug(f"{len(made)} models are made")
+    signed = signed_before(place)
+    if isinstance(signed, str) and not config.asked:
+        context.log.info(f"figures of the replay are not computed: {signed}")
+        return dg.Output({"batches": 0}, metadata={"not_read": signed})
+    if config.asked:
+        _record_look(place, signed)
     from_ = pd.to_datetime(config.from_) if config.from_ else None
     found = [
         backtest(place, policy, from_=from_, until=_until(place, config), progress=context.log.debug)
@@ -118,6 +128,16 @@ def field_replay(run_history, batch_summaries, snapshot_features):  # noqa: ANN0
         run_history=run_history, batch_summaries=batch_summaries, snapshot_features=snapshot_features
     )
     return replayed_scores(moments.map(version_of_a_moment).collect())
+
+
+def _record_look(place: Plant, signed: SignedBefore | str) -> None:
+    """A replay that a person asks for shows what the test holds: that is a reading of it, signed for or not."""
+    seal = test_of(place)
+    place.models_dir.mkdir(parents=True, exist_ok=True)
+    record_reading(
+        place.ledger, seal, reader="backtest", purpose="figures of a field replay", at=wall_clock(),
+        criteria_sha256="" if isinstance(signed, str) else signed.acceptance_sha256,
+    )  # fmt: skip
 
 
 def _policies(place: Plant, config: ReplayConfig) -> dict[str, Policy]:

@@ -45,8 +45,30 @@ kind = "attribute"
 range = [0, 120]
 """
 DOCUMENTS = {
-    "intended_use": 'question = "Will the batch in progress fail?"\nlimits = ["made up: it verifies software"]\n',
-    "acceptance": '[[criterion]]\nmetric = "auroc_low"\nbound = 0.5\nside = "min"\nleast_failures = 5\n',
+    "intended_use": """\
+process = "small"
+question = "Will the batch in progress fail?"
+product = "Small plant"
+process_versions = ["1"]
+sites = ["any"]
+decision_points_h = [6, 12]
+users = ["nobody: made up"]
+limits = ["made up: it verifies software"]
+""",
+    "acceptance": """\
+process = "small"
+
+[[criterion]]
+metric = "auroc_low"
+bound = 0.5
+side = "at_least"
+least_failures = 5
+
+[[feature]]
+pattern = "*"
+mechanism = "made up: a warm batch fails"
+expected_sign = "either"
+""",
 }
 N_BATCHES, EVERY_H, DECIDED_AFTER_H = 120, 30, 75
 BEGIN = pd.Timestamp("2025-01-03T06:00Z")

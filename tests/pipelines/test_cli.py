@@ -83,7 +83,9 @@ def test_a_second_run_gives_the_same_model_and_scores_and_changes_nothing(ran, c
     assert result.output.count("; 0 months changed") == 2
     assert len(Registry(clone.data_dir)._versions("small")) == 1
     readings = (Plant(clone.settings()).models_dir / "test_readings.jsonl").read_text().splitlines()
-    blocks = [json.loads(line)["test_sha256"] for line in readings]
+    entries = [json.loads(line) for line in readings]
+    blocks = [entry["test_sha256"] for entry in entries if entry["purpose"].startswith("block ")]
+    assert [entry["purpose"].split(" ")[0] for entry in entries] == ["block"] * 3 + ["evaluate"]
     assert len(blocks) == len(set(blocks)) == 3  # each closed block was read once, whatever ran again
 
 

@@ -15,11 +15,13 @@ from models.evaluation.compare import compare_splits
 from models.registry import CHALLENGER, Registry
 from models.train import Trained
 from pipelines.backtest import fits_of
+from pipelines.examination import labels_by_rule, record_readings
 from pipelines.history import ingest
 from pipelines.model_history import history_of
 from pipelines.plant import Plant
+from pipelines.signed_documents import SignedBefore, signed_before
 from pipelines.sources.folder import HistoryFolder
-from pipelines.training import _labels_by_rule, _record_readings, make_challenger
+from pipelines.training import make_challenger
 from pipelines.training_sets import check_seal, write_test_set, write_training_set
 from tests.pipelines.small_plant import BEGIN, Place
 
@@ -60,6 +62,12 @@ def trained(plant, history, seal, replayed) -> Trained:
     return newest(history, policy, fits_of(plant, policy), replayed, seal)
 
 
+def signed(plant: Plant) -> SignedBefore:
+    found = signed_before(plant)
+    assert isinstance(found, SignedBefore), found
+    return found
+
+
 def lines(plant: Plant) -> list[dict[str, str]]:
     text = (plant.models_dir / "test_readings.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
@@ -84,21 +92,24 @@ def test_the_test_is_what_started_after_the_first_training_and_it_trains_the_new
 def test_a_run_has_recorded_each_block_of_a_version_once(plant, replayed) -> None:
     found = lines(plant)
     blocks = replayed.scores.groupby("version")["batch_id"].nunique()
-    assert [line["purpose"] for line in found] == [f"block scored by version {n} of the replay" for n in blocks.index]
-    assert len({line["test_sha256"] for line in found}) == len(blocks) >= 3
+    purposes = [line["purpose"] for line in found]
+    assert purposes[:-1] == [f"block scored by version {n} of the replay" for n in blocks.index]
+    assert purposes[-1].startswith("evaluate predictor ")
+    assert len({line["test_sha256"] for line in found[:-1]}) == len(blocks) >= 3
+    assert {line["criteria_sha256"] for line in found} == {signed(plant).acceptance_sha256}
 
 
 def test_the_same_blocks_are_not_read_again_and_a_new_one_is(plant, trained, replayed) -> None:
+    record_readings(plant, trained, replayed, signed(plant))
     before = lines(plant)
-    _record_readings(plant, trained, replayed)
-    assert lines(plant) == before
+    assert before[-1]["purpose"] == f"evaluate predictor {trained.predictor.sha256}"
     last = replayed.scores["batch_id"].iloc[-1]
     shorter = replace(replayed, scores=replayed.scores[replayed.scores["batch_id"] != last])
-    _record_readings(plant, trained, shorter)
+    record_readings(plant, trained, shorter, signed(plant))
     after = lines(plant)
     assert after[: len(before)] == before
-    assert len(after) == len(before) + 1  # the block that is still open
-    assert after[-1]["purpose"] == before[-1]["purpose"]
+    assert len(after) == len(before) + 2  # the block that is still open, and the evaluation
+    assert after[-2]["purpose"] == before[-2 - 1]["purpose"] or after[-2]["purpose"].startswith("block scored")
 
 
 def test_the_same_data_give_the_registered_model_again(plant, trained) -> None:
@@ -173,7 +184,7 @@ def of_rules(fresh) -> Plant:
 
 
 def test_every_question_has_a_label_log_of_its_own_and_the_plants_comes_first(of_rules, history) -> None:
-    logs = _labels_by_rule(of_rules, replace(history, log=of_rules.labels()))
+    logs = labels_by_rule(of_rules, replace(history, log=of_rules.labels()))
     assert list(logs) == ["batch failed", *RULES]
     pd.testing.assert_frame_equal(logs["batch failed"], of_rules.labels())
     low = logs["purity_pct < 90"]
@@ -184,7 +195,7 @@ def test_every_question_has_a_label_log_of_its_own_and_the_plants_comes_first(of
 
 
 def test_ways_to_split_are_compared_on_every_question_that_has_results(of_rules, history) -> None:
-    logs = _labels_by_rule(of_rules, history)
+    logs = labels_by_rule(of_rules, history)
     found = compare_splits(history.snapshots, history.batches, logs, groups=subject_groups(history.batches))
     table = found.set_index(["question", "split"])
     assert table.loc[("batch failed", "forward"), "auroc"] > 0.6

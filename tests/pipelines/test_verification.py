@@ -48,10 +48,11 @@ def test_everything_as_it_was_written_is_counted(kept) -> None:
     assert counts[1:3] == [
         "1 registered versions with predictor, figures, report and plots", "1 predictors and 4 models of replays",
     ]  # fmt: skip
-    assert counts[3:] == [
-        "1 files of former versions of tables, from which models were trained", "the newest report",
-        "3 readings of tests", "1 entries of the audit trail and 1 records",
+    assert counts[3:6] == [
+        "1 files of former versions of tables, from which models were trained", "the newest report", "3 readings of tests",
     ]  # fmt: skip
+    assert counts[6] == "1 releases with seal and bundle"
+    assert counts[7].endswith(" records")
 
 
 def appended(path: Path) -> None:
@@ -75,13 +76,37 @@ def first_reading(place: Place) -> None:
 
 
 def trail(place: Place) -> None:
+    changed(place, "UPDATE audit SET why = 'because'")
+
+
+def changed(place: Place, statement: str) -> None:
+    """As someone with the rights of the database's owner: the triggers are taken away first, and put back."""
     with RecordsAdmin(place.data_dir) as admin, admin.records.engine.connect() as connection, connection.begin():
         guards = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")).all()
         for guard in guards:
             connection.exec_driver_sql(f"DROP TRIGGER {guard.name}")
-        connection.exec_driver_sql("UPDATE audit SET why = 'because'")
+        connection.exec_driver_sql(statement)
         for guard in guards:
             connection.exec_driver_sql(guard.sql)
+
+
+def bundle(place: Place) -> Path:
+    return next((place.data_dir / "bundles" / "small").glob("?" * 64))
+
+
+def envelope(place: Place) -> None:
+    changed(place, "UPDATE release_actions SET envelope = replace(envelope, 'a', 'b')")
+
+
+def document(place: Place) -> None:
+    changed(place, f"UPDATE signed_documents SET sha256 = '{'0' * 64}'")  # noqa: S608
+
+
+def test_a_bundle_that_no_release_names_is_told_but_is_no_damage(kept) -> None:
+    (bundle(kept).with_name("f" * 64)).mkdir()
+    ran = command("verify", "--process", str(kept.process), "--data-dir", str(kept.data_dir))
+    assert ran.exit_code == 0
+    assert "no release names it" in ran.stderr
 
 
 @pytest.mark.parametrize(
@@ -99,9 +124,14 @@ def trail(place: Place) -> None:
         (first_reading, "line 2 does not follow the one before it"),
         (lambda p: (p.data_dir / "audit.anchor").unlink(), "audit trail: there is no anchor"),
         (trail, "audit trail: entry 1 was changed"),
+        (lambda p: appended(bundle(p) / "canary.json"), "canary.json was changed"),
+        (lambda p: shutil.rmtree(bundle(p)), "release "),
+        (lambda p: (p.data_dir / "keys" / "demo-author.pub").unlink(), "no trusted keys of author and approver"),
+        (envelope, "the envelope is not as this software writes it"),
+        (document, "the records hold no signed intended use"),
     ],
     ids=["figures", "report", "plot", "predictor", "folder", "fit", "former file", "newest report", "ledger cut",
-         "ledger changed", "anchor", "trail"],
+         "ledger changed", "anchor", "trail", "bundle file", "bundle", "keys", "envelope", "document"],
 )  # fmt: skip
 def test_what_is_not_as_it_was_written_is_one_line_with_its_remedy(
     kept, damage: Callable[[Place], object], said: str
@@ -112,4 +142,4 @@ def test_what_is_not_as_it_was_written_is_one_line_with_its_remedy(
     assert any(said in fault for fault in faults), faults
     for fault in faults:
         assert fault.startswith("batchguard: ")
-        assert any(word in fault for word in ("estore", "Remove", "copy it", "accept")), fault
+        assert any(word in fault for word in ("estore", "Remove", "copy", "accept")), fault

@@ -1,75 +1,35 @@
 import hashlib
-import json
-from pathlib import Path
 
 import pytest
 
 from features.errors import StorageError
-from models.cohort.ledger import append, digests_of, faults_of, lines_of
+from models.cohort.ledger import evaluates, readings, record_reading
+from models.cohort.splits import seal_of
+from tests.models.plant import utc
 
-LINE = {"at": "2026-03-01T00:00:00+00:00", "reader": "anna", "purpose": "look", "test_sha256": "a" * 64}
-
-
-@pytest.fixture
-def ledger(tmp_path) -> Path:
-    path = tmp_path / "readings.jsonl"
-    for n in range(3):
-        append(path, LINE | {"purpose": f"look {n}"})
-    return path
+ONE, TWO = (seal_of("soup", utc("2026-01-03"), (batch,)) for batch in "ab")
 
 
-def test_each_line_holds_the_digest_of_the_one_before(ledger) -> None:
-    first, second, _ = ledger.read_bytes().splitlines()
-    assert [line["purpose"] for line in lines_of(ledger)] == ["look 0", "look 1", "look 2"]
-    assert lines_of(ledger)[0]["previous"] == "0" * 64
-    assert lines_of(ledger)[1]["previous"] == hashlib.sha256(first).hexdigest()
-    assert digests_of(ledger)[1] == hashlib.sha256(second).hexdigest() == lines_of(ledger)[2]["previous"]
-    assert list(faults_of(ledger)) == []
+def test_the_ledger_only_grows_and_names_test_and_criteria_of_every_reading(tmp_path) -> None:
+    ledger = tmp_path / "readings.jsonl"
+    assert readings(ledger) == []
+    for seal, criteria in ((ONE, ""), (TWO, "c1"), (ONE, "c2")):
+        record_reading(
+            ledger, seal, reader="me", purpose=evaluates("f00"), at=utc("2026-02-01"), criteria_sha256=criteria
+        )
+    found = readings(ledger)
+    assert [(r.test_sha256, r.criteria_sha256) for r in found] == [
+        (ONE.sha256, ""), (TWO.sha256, "c1"), (ONE.sha256, "c2"),
+    ]  # fmt: skip
+    assert {(r.reader, r.purpose, r.at) for r in found} == {("me", "evaluate predictor f00", utc("2026-02-01"))}
+    lines = ledger.read_text(encoding="utf-8").splitlines()
+    assert [r.entry_sha256 for r in found] == [hashlib.sha256(line.encode()).hexdigest() for line in lines]
 
 
-def change(lines: list[str]) -> list[str]:
-    return [lines[0].replace("look 0", "look 9"), *lines[1:]]
-
-
-@pytest.mark.parametrize(
-    ("edit", "said"),
-    [
-        (change, "line 2 does not follow"),
-        (lambda lines: [lines[0], lines[2]], "line 2 does not follow"),
-        (lambda lines: lines[1:], "line 1 does not follow"),
-        (lambda lines: [lines[1], lines[0], lines[2]], "line 1 does not follow"),
-        (lambda lines: [lines[0], json.dumps(LINE), *lines[1:]], "line 2 has lost the digest"),
-        (lambda lines: [*lines, '{"at": "torn'], "line 4 is no reading"),
-        (lambda lines: [*lines, json.dumps({"previous": "0" * 64})], "line 4 is no reading"),
-    ],
-    ids=["changed", "removed", "first removed", "swapped", "put in between", "torn", "other content"],
-)
-def test_a_line_that_is_not_as_it_was_written_is_named(ledger, edit, said) -> None:
-    lines = ledger.read_text().splitlines()
-    ledger.write_text("\n".join(edit(lines)) + "\n")
-    assert said in next(faults_of(ledger))
-
-
-def test_lines_of_an_earlier_version_hold_no_digest_and_are_covered_by_the_next_one(tmp_path) -> None:
-    path = tmp_path / "readings.jsonl"
-    path.write_text(json.dumps(LINE) + "\n" + json.dumps(LINE | {"reader": "bo"}) + "\n")
-    append(path, LINE)
-    assert list(faults_of(path)) == []
-    path.write_text(path.read_text().replace('"bo"', '"cy"'))
-    assert list(faults_of(path)) == [
-        f"{path}: line 3 does not follow the one before it: one of them was changed, or lines are gone"
-    ]
-
-
-def test_a_line_torn_by_a_crash_does_not_swallow_the_next_one(ledger) -> None:
-    with ledger.open("a") as file:
-        file.write('{"at": "torn')
-    append(ledger, LINE)
-    assert [fault.split(": ")[-1] for fault in faults_of(ledger)] == ["line 4 is no reading of a test"]
-    assert len(ledger.read_bytes().splitlines()) == 5
-    with pytest.raises(StorageError, match=r"line 4 is no reading of a test\. Restore the file from a backup"):
-        lines_of(ledger)
-
-
-def test_no_ledger_has_no_line(tmp_path) -> None:
-    assert lines_of(tmp_path / "none") == digests_of(tmp_path / "none") == list(faults_of(tmp_path / "none")) == []
+@pytest.mark.parametrize("line", ["{}", "not json", '{"at": "never", "reader": "", "purpose": "", "test_sha256": ""}'])
+def test_a_damaged_line_is_named_by_its_number(tmp_path, line) -> None:
+    ledger = tmp_path / "readings.jsonl"
+    record_reading(ledger, ONE, reader="me", purpose="a look", at=utc("2026-02-01"))
+    ledger.write_text(ledger.read_text(encoding="utf-8") + line + "\n", encoding="utf-8")
+    with pytest.raises(StorageError, match=r"readings.jsonl, line 2: not a reading of a test"):
+        readings(ledger)

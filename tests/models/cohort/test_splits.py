@@ -1,4 +1,3 @@
-import dataclasses
 import json
 
 import pandas as pd
@@ -11,8 +10,6 @@ from models.cohort.splits import (
     enough_failures,
     known_before,
     nothing_sealed,
-    readings,
-    record_reading,
     seal_of,
     seal_test,
     struck_lot_groups,
@@ -63,17 +60,6 @@ def test_an_edited_seal_is_refused(tmp_path) -> None:
     (tmp_path / "seal.json").write_text(json.dumps(data | {"batch_ids": ["B0"]}))
     with pytest.raises(TrainingError, match="was changed"):
         Seal.load(tmp_path / "seal.json")
-
-
-def test_the_ledger_only_grows_and_names_the_test_set_of_every_reading(tmp_path) -> None:
-    seal = seal_test(batches(1, 2, 3, 4), outcomes("gggg"), process_id="soup")
-    other = dataclasses.replace(seal, sha256="0" * 64)
-    ledger = tmp_path / "ledger.jsonl"
-    for s in (seal, other, seal):
-        record_reading(ledger, s, reader="m1", purpose="evaluation", at=utc("2026-03-01"))
-    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
-    assert [line["test_sha256"] for line in lines] == [seal.sha256, other.sha256, seal.sha256]
-    assert {line["purpose"] for line in lines} == {"evaluation"}
 
 
 def test_no_batches_with_an_outcome_is_one_clear_line() -> None:
@@ -160,13 +146,3 @@ def test_the_digest_of_a_seal_tells_process_cut_and_batches_apart() -> None:
     assert len({seal.sha256 for seal in seals}) == len(seals)
     assert seal_of("soup", cut, ("a", "b")) == seals[0]
     assert nothing_sealed("soup", cut).batch_ids == ()
-
-
-def test_the_ledger_tells_which_tests_were_read(tmp_path) -> None:
-    ledger = tmp_path / "readings.jsonl"
-    assert readings(ledger) == set()
-    one, two = (seal_of("soup", utc("2026-01-03"), (batch,)) for batch in "ab")
-    for seal in (one, two, one):
-        record_reading(ledger, seal, reader="me", purpose="a look", at=utc("2026-02-01"))
-    assert readings(ledger) == {one.sha256, two.sha256}
-    assert len(ledger.read_text().splitlines()) == 3
