@@ -94,8 +94,9 @@ def _metrics(evaluation: Evaluation) -> str:
     ]
     if "auroc" in top:
         lines.append(f"| AUROC, each batch at its last checkpoint | {top['auroc']:.3f}{span} |")
+    if "weak_support_share" in top:
+        lines.append(f"| scores with limited or no support | {100 * top['weak_support_share']:.1f} % |")
     lines += [
-        f"| scores with limited or no support | {100 * top['weak_support_share']:.1f} % |",
         f"| calibration error above its floor, worst stage | {top['ece_above_floor']:+.3f} |",
     ]
     return "\n".join(lines)

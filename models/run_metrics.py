@@ -34,9 +34,10 @@ def top_metrics(evaluation: Evaluation) -> dict[str, float]:
         "recall": alarms["recall"],
         "median_lead_h": alarms["median_lead_h"],
         "alarm_share": alarms["good_alarmed"],
-        "weak_support_share": float((evaluation.scores["support"] != "sufficient").mean()),
         "ece_above_floor": float((evaluation.calibration["ece"] - evaluation.calibration["ece_floor"]).max()),
     }
+    if evaluation.read_test:  # out of fold it is not assessed
+        out["weak_support_share"] = float((evaluation.scores["support"] != "sufficient").mean())
     if not evaluation.costs.empty:
         by_call = evaluation.costs[evaluation.costs["by"] == CALL].iloc[0]
         out["saved_per_batch"] = by_call["saved_against_never"]

@@ -52,7 +52,8 @@ def _saved(column: str) -> Callable[[Evaluation], Figure]:
 
 
 def _ece_above_floor(e: Evaluation) -> Figure:
-    return _figure(e.overall.get("ece", math.nan) - e.overall.get("ece_floor", math.nan), e)
+    """Of the worst stage, as `models.run_metrics.top_metrics` has it."""
+    return _figure(float((e.calibration["ece"] - e.calibration["ece_floor"]).max()), e)
 
 
 def _support_share(*kinds: str) -> Callable[[Evaluation], Figure]:
@@ -89,7 +90,7 @@ WORDS = MappingProxyType({
     "median_lead_h": "median hours from the first call of high to the end",
     "alarm_share": "share of the good batches ever called high",
     "alarm_share_low": "lower 95 % bound of the share of the good batches ever called high",
-    "ece_above_floor": "calibration error above that of a perfect model",
+    "ece_above_floor": "calibration error of the worst stage above that of a perfect model",
     "weak_support_share": "share of the scores with limited or no support",
     "no_support_share": "share of the scores without support",
     "recall_above_limits": "failures found above those of the alarm limits, at the same false alarms",

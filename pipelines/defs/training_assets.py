@@ -102,7 +102,7 @@ def training_set(
             deps=["challenger", "run_history", "snapshot_features", "test_set"],
             group_name="model",
             kinds={"html", "mlflow"},
-            description="Figures of the challenger on the sealed test set, computed once per predictor.",
+            description="Figures of the challenger: on its test where the criteria are signed, else of development.",
         ),
     ],
     name="challenger_and_report",
@@ -151,6 +151,7 @@ def _of_evaluation(evaluation: Evaluation) -> dict[str, dg.MetadataValue]:
     }
     return {
         "auroc": dg.MetadataValue.float(evaluation.overall["auroc"]),
+        "test_read": dg.MetadataValue.bool(evaluation.read_test),
         "n_failed": dg.MetadataValue.int(int(evaluation.overall["n_failed"])),
         "by_checkpoint": dg.MetadataValue.md("\n".join(lines)),
         **images,

@@ -27,11 +27,17 @@ expected_sign = "+"
 
 def with_figures(evaluation: Evaluation) -> Evaluation:
     alarms = evaluation.alarms.assign(recall=0.6, recall_low=0.4, good_alarmed=0.04, good_alarmed_low=0.01)
-    overall = evaluation.overall | {"n_failed": 12, "n_batches": 80, "auroc_low": 0.7, "ece": 0.08, "ece_floor": 0.05}
+    overall = evaluation.overall | {"n_failed": 12, "n_batches": 80, "auroc_low": 0.7}
+    calibration = pd.DataFrame({"ece": [0.08, 0.02], "ece_floor": [0.05, 0.05]})
     support = ["none", "limited", "sufficient", "sufficient"]
     limits = pd.DataFrame({"figure": ["recall"], "difference": [0.2], "low": [-0.05]})
     return replace(
-        evaluation, alarms=alarms, overall=overall, against_limits=limits, scores=pd.DataFrame({"support": support})
+        evaluation,
+        alarms=alarms,
+        overall=overall,
+        against_limits=limits,
+        calibration=calibration,
+        scores=pd.DataFrame({"support": support}),
     )
 
 
