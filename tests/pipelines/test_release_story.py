@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -58,16 +57,8 @@ class Story:
 
 
 @pytest.fixture
-def story(clone, run, monkeypatch) -> Story:
-    """The plant of a site that has released nothing: the demo's records and keys are gone."""
-    for path in [
-        *clone.data_dir.glob("records.db*"),
-        *clone.data_dir.glob("audit.anchor"),
-        *(clone.data_dir / KEYS).glob("*"),
-    ]:
-        path.unlink()
-    shutil.rmtree(clone.data_dir / "scores")
-    return Story(clone, run, monkeypatch)
+def story(fresh, run, monkeypatch) -> Story:
+    return Story(fresh, run, monkeypatch)
 
 
 def refused(told: Result, said: str) -> None:
@@ -82,7 +73,8 @@ def done(told: Result, said: str) -> None:
 
 
 def test_a_release_from_draft_to_the_endpoint_and_back(story) -> None:
-    done(story.score(), "Preview by version 1, not released")
+    trials = ("--trials", "2")
+    done(story.run("run", *story.place.options(), "--as-of", "history", *trials), "Preview by version 1, not released")
     assert {score.model.release_id for score in newest_scores(story.plant())} == {None}
 
     done(story.run("release", "init-keys", "--data-dir", str(story.place.data_dir)), "author.pem and .pub")
@@ -96,6 +88,9 @@ def test_a_release_from_draft_to_the_endpoint_and_back(story) -> None:
             story.release("boris", "sign-document", kind, reason="agreed with quality"),
             f"small.{kind}.toml .* by Boris",
         )
+
+    refused(story.release("anna", "submit", "1"), "its test was not read under the acceptance criteria")
+    done(story.run("train", *story.place.options(), *trials), "its test is read under the signed criteria")
 
     done(story.release("anna", "submit", "1"), "version 1: tested")
     refused(story.release("anna", "approve", "1"), "anna submitted this release and cannot approve it")
@@ -122,7 +117,7 @@ def test_a_release_from_draft_to_the_endpoint_and_back(story) -> None:
     decided = story.place.read("dispositions")
     decided.loc[40:43, "outcome"] = ["rejected", "released", "rejected", "released"]
     story.place.replace("dispositions", decided)
-    done(story.run("train", *story.place.options(), "--trials", "2"), "version 2")
+    done(story.run("train", *story.place.options(), *trials), "version 2")
     done(story.score(), "By version 1, released by two persons")  # a challenger never scores
     done(story.release("rita", "submit", "2"), "version 2: tested")
     done(story.release("anna", "approve", "2"), "version 2: approved")
