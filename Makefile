@@ -13,7 +13,7 @@ export UV_PROJECT_ENVIRONMENT = .venv
 # a plant's network may have a certificate authority of its own, which the system trusts and uv's own list does not
 export UV_SYSTEM_CERTS ?= true
 
-.PHONY: help install demo dev serve test check format bench bench-features bench-simulator bench-results bench-public bench-forest bench-house bench-sources bench-field bench-serving bench-model clean
+.PHONY: help install demo dev serve test check format bench bench-features bench-simulator bench-results bench-public bench-forest bench-house bench-sources bench-field bench-serving bench-model bench-release clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -51,7 +51,7 @@ format: .venv/.ready ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-features bench-simulator bench-results bench-public bench-forest bench-house bench-sources bench-field bench-serving bench-model ## all measurements
+bench: bench-features bench-simulator bench-results bench-public bench-forest bench-house bench-sources bench-field bench-serving bench-model bench-release ## all measurements
 
 bench-features: .venv/.ready ## features beside the fastest scan of the same columns
 	$(BIN)/uv sync --frozen --inexact --quiet --group bench
@@ -88,6 +88,9 @@ serve: .venv/.ready ## the scoring endpoint on loopback, on the demo's data; Ctr
 	@$(BIN)/python -m pipelines.ports PORT=$(PORT)
 	@test -d $(DATA_DIR)/mlartifacts || $(MAKE) --no-print-directory demo
 	$(BIN)/batchguard serve --process processes/cart.toml --data-dir $(DATA_DIR) --port $(PORT)
+
+bench-release: .venv/.ready ## kills, races, mutations and tamperings of a release; PARTS="--part signing --races 50" runs a part
+	$(BIN)/python -m benchmarks.bench_release $(PARTS)
 
 clean: ## remove the demo's data
 	rm -rf $(DATA_DIR)

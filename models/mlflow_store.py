@@ -91,10 +91,22 @@ class MlflowStore:
             self.artifacts.mkdir(parents=True, exist_ok=True)
         with quiet():
             mlflow = mlflow_module()
+            if self.embedded and not self.database.exists():
+                self._make_database()
             with _variables_kept():
                 mlflow.set_tracking_uri(self.tracking_uri)
                 mlflow.set_registry_uri(self.registry_uri)
             return mlflow.MlflowClient(self.tracking_uri, self.registry_uri)
+
+    def _make_database(self) -> None:
+        """Make the database beside its place and move it there: MLflow cannot go on with one that it made half."""
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        with tempfile.TemporaryDirectory(dir=self.data_dir, prefix=".mlflow-") as folder:
+            beside = Path(folder) / self.database.name
+            SqlAlchemyStore(f"sqlite:///{beside.resolve()}", self.artifacts.as_uri()).engine.dispose()
+            if not self.database.exists():
+                beside.rename(self.database)
 
     def experiment(self, client: MlflowClient, name: str) -> str:
         """Id of an experiment, made where there is none; a server decides by itself where its files lie."""
@@ -127,7 +139,7 @@ class MlflowStore:
 
     def _download(self, run_id: str, name: str, kept: Path) -> None:
         client = self.client()
-        if name not in {file.path for file in client.list_artifacts(run_id)}:
+        if name not in {file.path for file in client.list_artifacts(run_id, name.rpartition("/")[0] or None)}:
             return
         kept.parent.mkdir(parents=True, exist_ok=True)
         # beside its place, and moved there when it is whole

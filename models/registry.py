@@ -23,12 +23,13 @@ from models.artifact_locations import bring_home
 from models.cohort.splits import Seal
 from models.evaluation.champion import Comparison
 from models.evaluation.evaluate import Evaluation
+from models.folder import read_files
 from models.logged_model import log_model
 from models.mirror import CHAMPION as CHAMPION
 from models.mirror import DRAFT, REVIEW, STATE, UNREVIEWED, mirrored
 from models.mlflow_store import MlflowStore
 from models.predictor import Predictor
-from models.tracking import DIGEST, log_children, log_files, log_run, log_test, quiet, started_run
+from models.tracking import DIGEST, FILES, log_children, log_files, log_run, log_test, quiet, started_run
 from models.train import Trained
 
 if TYPE_CHECKING:
@@ -110,6 +111,10 @@ class Registry:
         versions = self._versions(name)
         return next((self._model(v) for v in versions if alias in v.aliases), None)
 
+    def all(self, name: str) -> list[RegisteredModel]:
+        """Every version, the first one first."""
+        return [self._model(v) for v in sorted(self._versions(name), key=lambda version: int(version.version))]
+
     def by_version(self, name: str, version: str) -> RegisteredModel:
         """A version by its number.
 
@@ -154,9 +159,32 @@ class Registry:
         with self.store.errors():
             return dict(self.store.client().get_run(model.run_id).data.params)
 
+    def tags(self, model: RegisteredModel) -> dict[str, str]:
+        """Tags of the run of a version."""
+        with self.store.errors():
+            return dict(self.store.client().get_run(model.run_id).data.tags)
+
+    def note(self, model: RegisteredModel, name: str, value: str) -> None:
+        """Set a tag of the run of a version."""
+        with self.store.errors():
+            self.store.client().set_tag(model.run_id, name, value)
+
     def report(self, model: RegisteredModel) -> str:
         """The HTML report of a version."""
         return (self._evidence(model, "report") / "report.html").read_text(encoding="utf-8")
+
+    def check_files(self, model: RegisteredModel) -> None:
+        """Compare every file that was logged with a version with the digests that were logged with it.
+
+        A version that was registered by 0.2.0 or earlier has digests of its predictor alone.
+        """
+        if not self.store.embedded:
+            self.store.forget(model.sha256)  # not the copies here, but what the server has
+        for name, sha256 in sorted(self.tags(model).items()):
+            if name.startswith(FILES):
+                part = name.removeprefix(FILES)
+                read_files(self._folder(model, part), sha256, f"{part} of model {model.name} version {model.version}:")
+        self.predictor(model)
 
     def report_pdf(self, model: RegisteredModel) -> bytes:
         """The report of a version as PDF; empty where it was registered without one."""

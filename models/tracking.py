@@ -19,6 +19,7 @@ import pandas as pd
 from features.process import ProcessDefinition
 from models.evaluation.champion import Comparison
 from models.evaluation.evaluate import Evaluation
+from models.folder import add_manifest
 from models.run_metrics import curves, tables, top_metrics
 from models.train import Trained
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric
 
 DIGEST = "predictor_sha256"  # the tag of runs and versions
+FILES = "sha256."  # before the name of a folder: the tag with the digest of its manifest
 
 
 @contextmanager
@@ -209,4 +211,8 @@ def log_files(
             path = folder / "plots" / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
+        for part in sorted(folder.iterdir()):
+            if part.is_dir() and part.name != "predictor":  # it has a manifest, and its digest is a tag of its own
+                place = "/".join(filter(None, (under, part.name)))
+                client.set_tag(run_id, f"{FILES}{place}", add_manifest(part))
         client.log_artifacts(run_id, str(folder), under or None)

@@ -36,7 +36,7 @@ class ExportForm(StrEnum):
 
 keys = typer.Typer(no_args_is_help=True, help="API keys of the endpoint.")
 audit = typer.Typer(no_args_is_help=True, help="The endpoint's audit trail.")
-records = typer.Typer(no_args_is_help=True, help="Reviews and findings of the endpoint's records.")
+records = typer.Typer(no_args_is_help=True, help="Reviews, findings and releases in the records.")
 
 
 def serve_command(
@@ -146,6 +146,15 @@ def records_reviews(
         _print(admin.reviews(deviation))
 
 
+@records.command("releases")
+def records_releases(
+    deviation: DeviationOption = None, data_dir: DataOption = Path("var"), config: ConfigOption = None
+) -> None:
+    """Actions on releases, the newest first: of one deviation, or all."""
+    with _records(data_dir, config, only_reads=True) as admin:
+        _print(admin.releases(deviation))
+
+
 @records.command("export")
 def records_export(
     out_path: Annotated[Path, typer.Option("--out", help="New or empty folder to write into.")],
@@ -156,7 +165,7 @@ def records_export(
     data_dir: DataOption = Path("var"),
     config: ConfigOption = None,
 ) -> None:
-    """Write reviews and findings as files for other systems: of one deviation, or all."""
+    """Write reviews, findings and actions on releases as files for other systems: of one deviation, or all."""
     with _records(data_dir, config, only_reads=True) as admin:
         _print(admin.export_records(out_path, deviation, form.value))
 

@@ -19,13 +19,13 @@ from models.cohort.table import before_the_label
 from models.evaluation.evaluate import Evaluation
 from models.evaluation.figures import figures
 from models.predictor import Predictor
-from models.registry import RegisteredModel, Registry
+from models.registry import Registry
 from models.scoring.assessment import assess_frame
 from models.scoring.score import Model, Score
 from models.scoring.snapshots import SnapshotScorer, score_snapshots
 from pipelines.feature_tables import PlantContext, snapshots_as_of
 from pipelines.plant import Plant
-from pipelines.risk_scores import identity_of, serving_model
+from pipelines.risk_scores import ServingVersion, identity_of, serving_model
 from pipelines.settings import Settings
 
 
@@ -99,11 +99,11 @@ def load_predictor(plant: Plant, version: str | None = None) -> LoadedPredictor:
     Raises:
         StorageError: There is no such version, or its files were changed.
     """
-    registry, model = Registry(plant.settings.data_dir), _registered(plant, version)
-    seal = registry.seal(model)
-    return LoadedPredictor(
-        registry.predictor(model), identity_of(plant, model), seal.cut, frozenset(() if seal.learnt else seal.batch_ids)
-    )
+    registry, serving = Registry(plant.settings.data_dir), _registered(plant, version)
+    model, seal = serving.model, registry.seal(serving.model)
+    sealed = frozenset(() if seal.learnt else seal.batch_ids)
+    identity = identity_of(plant, model, serving.release)
+    return LoadedPredictor(registry.predictor(model), identity, seal.cut, sealed)
 
 
 def score(loaded: LoadedPredictor, plant: Plant, snapshots: pd.DataFrame, features: tuple[Feature, ...]) -> list[Score]:
@@ -173,9 +173,11 @@ def _refuse_foreign(loaded: LoadedPredictor, scores: Sequence[Score]) -> None:
 
 def sealed_evaluation(plant: Plant, version: str | None = None) -> Evaluation:
     """The evaluation on the sealed test that was made with a version; the test is not read again."""
-    return Registry(plant.settings.data_dir).evaluation(_registered(plant, version))
+    return Registry(plant.settings.data_dir).evaluation(_registered(plant, version).model)
 
 
-def _registered(plant: Plant, version: str | None) -> RegisteredModel:
-    registry = Registry(plant.settings.data_dir)
-    return serving_model(plant).model if version is None else registry.by_version(plant.process.id, version)
+def _registered(plant: Plant, version: str | None) -> ServingVersion:
+    """A version of the registry, as a preview, or the one that scores."""
+    if version is None:
+        return serving_model(plant)
+    return ServingVersion(Registry(plant.settings.data_dir).by_version(plant.process.id, version), None)

@@ -97,8 +97,20 @@ class RecordsAdmin:
                 f"score {row['score_id']}  {row['decision']} by {signed}: {row['reason']}"
             )
 
+    def releases(self, deviation: str | None) -> Iterator[str]:
+        """One line an action on a release, the newest first: of one deviation, or all."""
+        from serving.export.tables import release_rows
+
+        with self.records.read() as connection:
+            found = list(release_rows(connection, deviation))
+        for row in reversed(found):
+            yield (
+                f"{row['at']}  {row['deviation'] or 'no deviation'}  {row['process_id']} version {row['version']}  "
+                f"{row['action']} to {row['state']} by {row['signer_name']} ({row['subject']}): {row['reason']}"
+            )
+
     def export_records(self, folder: Path, deviation: str | None, form: str) -> Iterator[str]:
-        """Write reviews and findings as files into an empty folder: `csv`, a table each, or `b2mml`, a file for each batch.
+        """Write records as files into an empty folder: `csv`, a table each, or `b2mml`, a file for each batch with findings.
 
         Raises:
             StorageError: The folder holds something, or cannot be written.

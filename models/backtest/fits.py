@@ -159,6 +159,15 @@ class Fits:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
 
 
+def check_fit(place: Path) -> None:
+    """Compare a stored model of a replay with the digests that were written with it.
+
+    Raises:
+        StorageError: A file is missing or was changed.
+    """
+    _read(place)
+
+
 def _read(place: Path) -> tuple[Predictor, pd.DataFrame]:
     """Predictor and out-of-fold scores of a stored model, as they were when it was made."""
     stored = place / "out_of_fold.parquet"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from features.errors import StorageError
+from models.cohort.reading_chain import append
 from models.cohort.splits import Seal
 
 
@@ -49,9 +50,7 @@ def record_reading(
 ) -> None:
     """Append who read which test set when; nothing in the ledger is ever rewritten."""
     content = {"at": at.isoformat(), "reader": reader, "purpose": purpose, "test_sha256": seal.sha256}
-    line = json.dumps(content | ({"criteria_sha256": criteria_sha256} if criteria_sha256 else {}))
-    with ledger.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+    append(ledger, content | ({"criteria_sha256": criteria_sha256} if criteria_sha256 else {}))
 
 
 def evaluates(sha256: str) -> str:

@@ -5,6 +5,7 @@ A later version may add columns at the end; none is renamed, moved or taken away
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
@@ -14,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, select, true
 
 from serving.ids import iso
 from serving.records.scores import find_reviews, score_json
-from serving.records.tables import reviews, scores
+from serving.records.tables import release_actions, reviews, scores
 
 Cell: TypeAlias = str | int | float | None
 Record: TypeAlias = dict[str, Cell]
@@ -52,6 +53,10 @@ REVIEWS = _schema(
     "review_id reviewed_at site_id batch_id score_id decision reason deviation meaning reviewer signer_name signed_with "
     "score_sha256 request_id"
 )
+RELEASES = _schema(
+    "action_id at local_time zone process_id version release_id action state reason deviation meaning subject "
+    "signer_name signed_with principal envelope_sha256 request_id"
+)
 FINDINGS = _schema(
     "score_id number site_id batch_id as_of scored_at call support kind cause check subjects found low high ratio "
     "sentence n_reviews deviations model_sha256",
@@ -64,11 +69,12 @@ def tables(connection: Connection, deviation: str | None) -> list[Table]:
 
     Args:
         connection: A transaction, open until the rows are read.
-        deviation: Only reviews that name it, and findings of the scores they are about; None: all.
+        deviation: Only reviews and actions that name it, and findings of the scores that such reviews are about; None: all.
     """
     return [
         Table("reviews", REVIEWS, _reviews(connection, deviation)),
         Table("findings", FINDINGS, _findings(connection, deviation)),
+        Table("releases", RELEASES, release_rows(connection, deviation)),
     ]
 
 
@@ -89,6 +95,18 @@ def _findings(connection: Connection, deviation: str | None) -> Iterator[Record]
         }  # fmt: skip
         for number, finding in enumerate(findings_of(score), start=1):
             yield {**about, "number": number, **finding}
+
+
+def release_rows(connection: Connection, deviation: str | None) -> Iterator[Record]:
+    """Actions on releases of all processes, in order."""
+    wanted = select(release_actions).order_by(release_actions.c.seq)
+    own = wanted if deviation is None else wanted.where(release_actions.c.deviation == deviation)
+    for row in connection.execute(own).mappings():
+        envelope = row["envelope"]
+        yield {
+            **{name: row[name] for name in RELEASES.names if name in row}, "at": iso(row["at_us"]),
+            "envelope_sha256": None if envelope is None else hashlib.sha256(envelope.encode()).hexdigest(),
+        }  # fmt: skip
 
 
 def findings_of(score: Mapping[str, Any]) -> list[Record]:

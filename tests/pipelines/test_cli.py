@@ -25,7 +25,7 @@ def stored(place: Place) -> dict[str, tuple[int, str]]:
 
 def test_a_run_writes_the_fields_that_were_promised(ran) -> None:
     result = json.loads(ran.place.result.read_text())
-    assert list(result) == ["process", "data", "test", "by_checkpoint", "random_split", "model", "scores"]
+    assert list(result) == ["process", "data", "test", "by_checkpoint", "random_split", "model", "serving", "scores"]
     assert {"rows_in", "rows_kept", "rows_quarantined", "batches", "failed", "censored"} <= set(result["data"])
     test = {"n_batches", "n_failed", "base_rate", "auroc", "auroc_ci", "auprc", "brier", "ece"}
     assert test <= set(result["test"])
@@ -33,6 +33,8 @@ def test_a_run_writes_the_fields_that_were_promised(ran) -> None:
     assert [row["checkpoint_h"] for row in result["by_checkpoint"]] == [0, 6, 12, 24]
     assert set(result["random_split"]) == {"auroc", "questions"}
     assert {"name", "version", "sha256"} <= set(result["model"])
+    assert (result["serving"]["version"], result["serving"]["released_by"]) == ("1", "demo keys")
+    assert {score["model"]["release_id"] for score in result["scores"]} == {result["serving"]["release_id"]}
     assert {"batch_id", "as_of", "failure_probability", "reasons"} <= set(result["scores"][0])
 
 

@@ -171,6 +171,6 @@ def test_the_operator_lists_and_exports_what_reviews_say(reviewed, tmp_path, rec
         assert len(list(admin.reviews(None))) == 3
         out = tmp_path / "out"
         assert list(admin.export_records(out, None, "csv")) == [
-            f"{out / 'reviews.csv'}: 3 rows", f"{out / 'findings.csv'}: 3 rows",
+            f"{out / 'reviews.csv'}: 3 rows", f"{out / 'findings.csv'}: 3 rows", f"{out / 'releases.csv'}: 0 rows",
         ]  # fmt: skip
         assert list(admin.export_records(tmp_path / "xml", None, "b2mml")) == [f"{tmp_path / 'xml'}: 2 batches"]

@@ -1,0 +1,1 @@
+"""Kills, races, mutations and tamperings of a release."""
