@@ -109,7 +109,7 @@ def training_set(
 def challenger(context: dg.AssetExecutionContext, plant: PlantResource) -> Iterator[dg.MaterializeResult]:
     """Train, evaluate once on the sealed test set, report, register."""
     place = plant.open()
-    model, evaluation = make_challenger(place, context.log.info, made_in={"dagster_run_id": context.run_id})
+    model, evaluation = make_challenger(place, context.log.info, made_in={"dagster_run_id": context.run.run_id})
     context.log.info(f"model {model.name} version {model.version} ({', '.join(model.aliases)}, {model.review})")
     yield dg.MaterializeResult(asset_key="challenger", metadata=_of_model(model, Registry(place.settings.data_dir)))
     yield dg.MaterializeResult(
