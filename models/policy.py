@@ -5,15 +5,14 @@ The table is no part of the process digest: a policy decides which models are ma
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from features.errors import ProcessError
 from features.process import ProcessDefinition, ProcessPart
 from models.learners.trees import Learner, Plan
+from models.toml_files import read_toml, validated
 
 OUTCOMES, MOST_RETRAININGS = 25, 20
 
@@ -102,18 +101,6 @@ def load_policy(path: Path | str) -> Policy:
     Raises:
         ProcessError: The file cannot be read, or has a key or a value that no policy has.
     """
-    try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ProcessError(f"{path}: {error.strerror}", remedy="Name a TOML file that can be read.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProcessError(f"{path}: not TOML: {error}") from None
-    try:
-        return Policy.model_validate(content.get("policy", content))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "policy"
-        raise ProcessError(
-            f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}",
-            expected=f"keys of [policy]: {', '.join(Policy.model_fields)}",
-        ) from None
+    content = read_toml(Path(path))
+    expected = f"keys of [policy]: {', '.join(Policy.model_fields)}"
+    return validated(content.get("policy", content), Policy, str(path), whole="policy", expected=expected)

@@ -23,12 +23,13 @@ from models.artifact_locations import bring_home
 from models.cohort.splits import Seal
 from models.evaluation.champion import Comparison
 from models.evaluation.evaluate import Evaluation
+from models.folder import read_files
 from models.logged_model import log_model
 from models.mirror import CHAMPION as CHAMPION
 from models.mirror import DRAFT, REVIEW, STATE, UNREVIEWED, mirrored
 from models.mlflow_store import MlflowStore
 from models.predictor import Predictor
-from models.tracking import DIGEST, log_children, log_files, log_run, quiet, started_run
+from models.tracking import DIGEST, FILES, log_children, log_files, log_run, quiet, started_run
 from models.train import Trained
 
 if TYPE_CHECKING:
@@ -107,6 +108,10 @@ class Registry:
         versions = self._versions(name)
         return next((self._model(v) for v in versions if alias in v.aliases), None)
 
+    def all(self, name: str) -> list[RegisteredModel]:
+        """Every version, the first one first."""
+        return [self._model(v) for v in sorted(self._versions(name), key=lambda version: int(version.version))]
+
     def by_version(self, name: str, version: str) -> RegisteredModel:
         """A version by its number.
 
@@ -155,6 +160,26 @@ class Registry:
         """The HTML report of a version."""
         return (self._folder(model, "report") / "report.html").read_text(encoding="utf-8")
 
+    def check_files(self, model: RegisteredModel) -> None:
+        """Compare every file that was logged with a version with the digests that were logged with it.
+
+        A version that was registered by 0.2.0 or earlier has digests of its predictor alone.
+        """
+        if not self.store.embedded:
+            self.store.forget(model.sha256)  # not the copies here, but what the server has
+        with self.store.errors():
+            tags = self.store.client().get_run(model.run_id).data.tags
+        for name, sha256 in sorted(tags.items()):
+            if name.startswith(FILES):
+                part = name.removeprefix(FILES)
+                read_files(self._folder(model, part), sha256, f"{part} of model {model.name} version {model.version}:")
+        self.predictor(model)
+
+    def report_pdf(self, model: RegisteredModel) -> bytes:
+        """The report of a version as PDF; empty where it was registered without one."""
+        path = self._folder(model, "report") / "report.pdf"
+        return path.read_bytes() if path.is_file() else b""
+
     def register(
         self,
         process: ProcessDefinition,
@@ -165,6 +190,7 @@ class Registry:
         images: Mapping[str, bytes],
         features: tuple[Feature, ...],
         example: pd.DataFrame,
+        pdf: bytes = b"",
         more: Mapping[str, str] | None = None,
         comparison: Comparison | None = None,
         card: str = "",
@@ -181,6 +207,7 @@ class Registry:
             images: PNG by file name.
             features: Dictionary of the snapshots' columns.
             example: A snapshot or a few, the example of what the model takes.
+            pdf: The report as PDF; empty logs none.
             more: Further parameters of the run, for example digests of the history.
             comparison: With the champion.
             card: The model card, Markdown: the version's description.
@@ -194,7 +221,7 @@ class Registry:
             with started_run(experiment_id, f"{process.id} {trained.predictor.sha256[:12]}") as run_id:
                 log_run(client, run_id, process, trained, evaluation, comparison, more or {})
                 log_children(client, experiment_id, run_id, trained)
-                log_files(client, run_id, trained, evaluation, report, images, comparison, card)
+                log_files(client, run_id, trained, evaluation, report, images, comparison, card, pdf)
                 tags = {DIGEST: trained.predictor.sha256, STATE: DRAFT, REVIEW: UNREVIEWED}
                 version = log_model(process, trained.predictor, features, example, tags)
             client.update_model_version(process.id, version, card)

@@ -19,6 +19,7 @@ import pandas as pd
 from features.process import ProcessDefinition
 from models.evaluation.champion import Comparison
 from models.evaluation.evaluate import Evaluation
+from models.folder import add_manifest
 from models.run_metrics import curves, tables, top_metrics
 from models.train import Trained
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 DIGEST = "predictor_sha256"  # the tag of runs and versions
+FILES = "sha256."  # before the name of a folder: the tag with the digest of its manifest
 
 
 @contextmanager
@@ -172,6 +174,7 @@ def log_files(
     images: Mapping[str, bytes],
     comparison: Comparison | None,
     card: str,
+    pdf: bytes = b"",
 ) -> None:
     """Log predictor, evaluation, seal, report, model card, tables and pictures as files of a run."""
     with tempfile.TemporaryDirectory() as name:
@@ -187,8 +190,13 @@ def log_files(
         (folder / "tables").mkdir(exist_ok=True)
         for file, table in tables(evaluation).items():
             table.to_csv(folder / "tables" / file, index=False)
+        if pdf:
+            (folder / "report" / "report.pdf").write_bytes(pdf)
         for file, content in images.items():
             path = folder / "plots" / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
+        for part in sorted(folder.iterdir()):
+            if part.is_dir() and part.name != "predictor":  # it has a manifest, and its digest is a tag of its own
+                client.set_tag(run_id, f"{FILES}{part.name}", add_manifest(part))
         client.log_artifacts(run_id, str(folder))

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from features.errors import BatchguardError
-from pipelines.endpoint_command import audit, keys, records, replay, serve_command
+from pipelines.endpoint_command import ConfigOption, audit, keys, records, replay, serve_command
 from pipelines.options import DataOption, HistoryOption, ProcessOption
 from pipelines.ports import check_free
 from pipelines.release_command import release
@@ -200,18 +200,24 @@ def init(
     history: HistoryOption,
     out_path: Annotated[Path | None, typer.Option("--out", help="New file to write; absent: print.")] = None,
 ) -> None:
-    """Draft a process definition from a history folder, for a person to finish."""
+    """Draft a process definition from a history folder, and its intended use and acceptance criteria, to be finished."""
     from pipelines.plant import wall_clock
     from pipelines.sources.draft import draft
+    from pipelines.sources.draft_release import drafts_beside
 
     text = draft(history, now=wall_clock())
     if out_path is None:
         sys.stdout.write(text)
-    elif out_path.exists():
-        raise BatchguardError(f"{out_path} exists", remedy="Name another file: nothing was overwritten.")
-    else:
-        out_path.write_text(text, encoding="utf-8")
-        out.print(f"{out_path}: finish the lines that begin with 'check:', then start 'batchguard run'")
+        return
+    files = {out_path: text} | drafts_beside(out_path, text)
+    taken = next((path for path in files if path.exists()), None)
+    if taken is not None:
+        raise BatchguardError(f"{taken} exists", remedy="Name another file: nothing was overwritten.")
+    for path, content in files.items():
+        path.write_text(content, encoding="utf-8")
+    out.print(f"{out_path}: finish the lines that begin with 'check:', then start 'batchguard run'")
+    for path in list(files)[1:]:
+        out.print(f"{path}: finish and sign it before a release")
 
 
 @app.command()
@@ -260,22 +266,18 @@ def reproduce(
 
 @app.command()
 @one_line_errors
-def verify(process: ProcessOption, data_dir: DataOption = Path("var")) -> None:
-    """Compare every stored file with the SHA-256 recorded when it was written."""
+def verify(process: ProcessOption, data_dir: DataOption = Path("var"), config: ConfigOption = None) -> None:
+    """Compare everything that is kept with what was written: tables, models, reports, ledger, audit trail."""
     from pipelines.plant import Plant
-    from pipelines.risk_scores import damaged_predictors
+    from pipelines.verification import verify_all
 
-    plant = Plant(Settings(process, Path(), data_dir))
-    problems = [p for store in (plant.history, plant.features, plant.scores) for p in store.verify()]
-    if not problems:
-        plant.table("batches")  # raises for a folder without a run history
-    damaged = [p.line for p in problems if not p.harmless] + damaged_predictors(plant)
-    for line in [*damaged, *(p.line for p in problems if p.harmless)]:
+    found = verify_all(Plant(Settings(process, Path(), data_dir)), config)
+    for line in [*found.faults, *found.harmless]:
         err.print(f"batchguard: {line}", markup=False)
-    if damaged:
+    if found.faults:
         raise typer.Exit(1)
-    files = sum(len(store.files(t)) for store in (plant.history, plant.features, plant.scores) for t in store.tables())
-    out.print(f"{files} files are as they were written")
+    for line in found.counts:
+        out.print(line, markup=False)
 
 
 @app.command()
@@ -303,7 +305,7 @@ def dev(
 
 app.command("simulate")(one_line_errors(simulate_command))
 app.command("serve")(one_line_errors(serve_command))
-for group, name in ((keys, "keys"), (audit, "audit"), (records, "records"), (release, "release")):
+for group, name in ((keys, "keys"), (audit, "audit"), (release, "release"), (records, "records")):
     for command in group.registered_commands:
         if command.callback is not None:
             command.callback = one_line_errors(command.callback)

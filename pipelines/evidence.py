@@ -7,6 +7,7 @@ from pathlib import Path
 
 from models.registry import RegisteredModel, Registry
 from pipelines.plant import Plant
+from pipelines.recorded import TEST_READING
 from serving.records.store import Records
 from serving.release.documents import DocumentKind, SignedDocument, document_sha256, signed_document
 from serving.release.evidence import Evidence
@@ -28,7 +29,8 @@ def evidence_of(plant: Plant, model: RegisteredModel, records: Records) -> Evide
     registry = Registry(plant.settings.data_dir)
     intended_use, acceptance = (signed(plant, kind, records) for kind in ("intended_use", "acceptance"))
     report = hashlib.sha256(registry.report(model).encode()).hexdigest()
-    return Evidence(intended_use.sha256, acceptance.sha256, registry.seal(model).sha256, report)
+    reading = registry.params(model).get(TEST_READING, "")
+    return Evidence(intended_use.sha256, acceptance.sha256, reading, report)
 
 
 def document_path(plant: Plant, kind: DocumentKind) -> Path:

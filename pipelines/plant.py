@@ -79,9 +79,19 @@ class Plant:
         return self.settings.data_dir / "models" / self.process.id
 
     @property
+    def ledger(self) -> Path:
+        """Who read which test when: `models.cohort.ledger`."""
+        return self.models_dir / "test_readings.jsonl"
+
+    @property
+    def reports_dir(self) -> Path:
+        """Reports: one folder a version, and copies of the newest."""
+        return self.settings.data_dir / "reports" / self.process.id
+
+    @property
     def report_path(self) -> Path:
-        """Newest validation report."""
-        return self.settings.data_dir / "reports" / self.process.id / "report.html"
+        """Newest report; a PDF of the same name lies beside it."""
+        return self.reports_dir / "report.html"
 
     @property
     def backtest_dir(self) -> Path:

@@ -188,7 +188,7 @@ def status(process: ProcessOption, data_dir: DataOption = Path("var"), config: C
 
     with _desk(process, data_dir, config) as desk:
         found = desk.service.all()
-        versions = Registry(data_dir).versions(desk.plant.process.id)
+        versions = [model.version for model in Registry(data_dir).all(desk.plant.process.id)]
     for version in [v for v in versions if v not in {each.version for each in found}]:
         typer.echo(f"version {version}: draft, not submitted")
     for each in found:
@@ -217,12 +217,14 @@ def envelope(
 def _desk(process: Path, data_dir: Path, config: Path | None) -> Generator[_Desk]:
     from pipelines.bundle_export import bundles_of
     from pipelines.plant import Plant
+    from pipelines.release_mirror import mirror_releases
     from serving.commands import RecordsAdmin
     from serving.release.office import service_of
 
     settings = Settings(process, Path(), data_dir)
     plant = Plant(settings)
     process_id = plant.process.id
+    mirror_releases(plant, _warn)
     with RecordsAdmin(data_dir, config) as admin:
         before = admin.records.head().audit_seq
         try:
@@ -231,7 +233,8 @@ def _desk(process: Path, data_dir: Path, config: Path | None) -> Generator[_Desk
             if admin.records.head().audit_seq > before:
                 contradiction = admin.note()
                 if contradiction:
-                    typer.echo(contradiction, err=True)
+                    _warn(contradiction)
+                mirror_releases(plant, _warn, expected=True)
 
 
 def _request(signer: str, reason: str, deviation: str | None) -> SignRequest:
@@ -240,6 +243,10 @@ def _request(signer: str, reason: str, deviation: str | None) -> SignRequest:
 
     secret = os.environ.get(SECRET) or typer.prompt(f"Secret of {signer}", hide_input=True, err=True)
     return SignRequest(signer, secret, reason, deviation, f"cli-{new_id(now_us())}")
+
+
+def _warn(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _tell(found: ReleaseStatus) -> None:

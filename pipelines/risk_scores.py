@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from features.digests import features_digest, process_digest
-from features.errors import BatchguardError, StorageError
-from models.predictor import Predictor
-from models.registry import CHALLENGER, CHAMPION, RegisteredModel, Registry
+from features.errors import StorageError
+from models.registry import CHALLENGER, RegisteredModel, Registry
 from models.scoring.score import Model, Score, scores_of
 from models.scoring.snapshots import SnapshotScorer, score_snapshots
 from pipelines.effective import EffectiveVersion, effective_version
@@ -82,29 +79,9 @@ def identity_of(plant: Plant, model: RegisteredModel, release: EffectiveVersion 
     )
 
 
-def damaged_predictors(plant: Plant) -> list[str]:
-    """One line per predictor that is not what it was: those by digest, and those the registry's aliases name."""
-    registry = Registry(plant.settings.data_dir)
-    checks: list[Callable[[], object]] = [
-        partial(Predictor.load, folder, sha256=folder.name) for folder in predictors_of(plant.models_dir)
-    ]
-    if registry.store.exists:
-        aliased = (registry.by_alias(plant.process.id, alias) for alias in (CHAMPION, CHALLENGER))
-        checks += [partial(registry.predictor, model) for model in aliased if model is not None]
-    return [line for check in checks if (line := _fault(check))]
-
-
 def predictors_of(folder: Path) -> list[Path]:
     """Folders of predictors, each named by its digest."""
     return sorted(path for path in folder.glob("?" * 64) if path.is_dir())
-
-
-def _fault(check: Callable[[], object]) -> str:
-    try:
-        check()
-    except BatchguardError as error:
-        return str(error)
-    return ""
 
 
 def last_scored(plant: Plant, snapshots: pd.DataFrame) -> pd.DataFrame | None:

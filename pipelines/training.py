@@ -17,6 +17,7 @@ from models.backtest.newest import newest
 from models.backtest.replay import Replayed, replay
 from models.card import model_card
 from models.cohort.labels import label_log
+from models.cohort.ledger import digests_of
 from models.cohort.splits import Seal, readings, record_reading, seal_of, subject_groups
 from models.evaluation.compare import compare_splits
 from models.evaluation.evaluate import Evaluation, evaluate
@@ -29,7 +30,7 @@ from pipelines.history import last_report
 from pipelines.model_history import history_of
 from pipelines.plant import Plant
 from pipelines.progress import in_tenths
-from pipelines.recorded import recorded
+from pipelines.recorded import TEST_READING, recorded
 
 Progress = Callable[[str], None]
 _LOOKED_AT = 200  # newest tested batches from which the importance is computed
@@ -136,9 +137,9 @@ def _evaluate(
     )
     report = html_report(process, trained, evaluation, images=shap_images, more=_history_facts(plant))
     drawn = {f"{name}.png": to_png(chart) for name, chart in charts_of(process, trained.predictor, evaluation).items()}
-    files = {f"{_file_name(name)}.png": image for name, image in shap_images.items()}
+    files = {f"{_file_name(name)}.png": picture.png for name, picture in shap_images.items()}
     progress("comparing with the champion, and registering the model with MLflow")
-    more = recorded(plant) | dict(made_in)
+    more = recorded(plant) | dict(made_in) | {TEST_READING: (digests_of(plant.ledger) or [""])[-1]}
     champion = champion_of(plant.settings, process.id, registry, progress)
     comparison = against_champion(champion, registry, trained, history, process.policy, replayed)
     card = model_card(process, trained, evaluation, comparison, made_from=_in_short(more))
@@ -178,7 +179,7 @@ def _field(plant: Plant, history: History, replayed: Replayed | None) -> pd.Data
 
 def _record_readings(plant: Plant, trained: Trained, replayed: Replayed | None) -> None:
     """A sealed test is read once a predictor; of prequential scores the block of each version, an open one again as it grows."""
-    ledger, now = plant.models_dir / "test_readings.jsonl", pd.Timestamp.now("UTC")
+    ledger, now = plant.ledger, pd.Timestamp.now("UTC")
     tests = [(trained.seal, f"evaluate predictor {trained.predictor.sha256}")]
     if trained.prequential and replayed is not None:
         begins = replayed.versions.set_index("number")["made_at"]

@@ -18,9 +18,8 @@ from models.evaluation.intervals import (
     batch_weights,
     clopper_pearson,
     percentiles,
-    with_interval,
 )
-from models.evaluation.metrics import auroc, calibration_floor, expected_calibration_error
+from models.evaluation.metrics import auroc, auroc_with_interval, calibration_floor, expected_calibration_error
 from models.evaluation.recall import recall_at_threshold
 from models.evaluation.trajectories import trajectories
 
@@ -74,7 +73,7 @@ def _row(block: str, rows: pd.DataFrame, started_at: pd.Series, process: Process
         out |= _called(name, rows, calls, asked)
     out |= {"stated": float(p.sum()), "observed": int(failed.sum())}
     out |= {"ece": expected_calibration_error(failed, p), "ece_floor": calibration_floor(p)}
-    out |= with_interval(auroc, failed, p, last["batch_id"].to_numpy()).named("auroc")
+    out |= auroc_with_interval(failed, p, last["batch_id"].to_numpy()).named("auroc")
     shares = {"limited": ("support", "limited"), "no_support": ("support", "none"), "no_call": ("call", "none yet")}
     out |= {name: float((rows[column] == value).mean()) for name, (column, value) in shares.items()}
     if process.cost is not None:

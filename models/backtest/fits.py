@@ -147,7 +147,7 @@ class Fits:
         """Digest of the training data, the settings and the code."""
         history, ids = known.history, weights.index
         parts = [
-            history.process.model_dump_json(exclude={"policy", "source"}),
+            history.process.model_dump_json(exclude={"policy", "source", "failure_mode"}),
             json.dumps(asdict(self._policy.plan(history.process, trials=self._trials)), sort_keys=True),
             code_digest(), known.moment.isoformat(), self._seal(known).sha256,
             *(frame_sha256(frame) for frame in (
@@ -157,6 +157,15 @@ class Fits:
             )),
         ]  # fmt: skip
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
+
+
+def check_fit(place: Path) -> None:
+    """Compare a stored model of a replay with the digests that were written with it.
+
+    Raises:
+        StorageError: A file is missing or was changed.
+    """
+    _read(place)
 
 
 def _read(place: Path) -> tuple[Predictor, pd.DataFrame]:

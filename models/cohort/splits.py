@@ -15,6 +15,7 @@ import pandas as pd
 
 from features.errors import TrainingError
 from models.cohort.labels import labels_as_of
+from models.cohort.ledger import append, lines_of
 
 
 @dataclass(frozen=True)
@@ -168,15 +169,12 @@ def enough_failures(failed: pd.Series, *, at_least: int, where: str) -> None:
 
 def readings(ledger: Path) -> set[str]:
     """Digests of the test sets that were read before."""
-    lines = ledger.read_text(encoding="utf-8").splitlines() if ledger.exists() else []
-    return {json.loads(line)["test_sha256"] for line in lines}
+    return {line["test_sha256"] for line in lines_of(ledger)}
 
 
 def record_reading(ledger: Path, seal: Seal, *, reader: str, purpose: str, at: pd.Timestamp) -> None:
     """Append to the ledger, one JSON object a line, who read which test set when; nothing in it is ever rewritten."""
-    line = json.dumps({"at": at.isoformat(), "reader": reader, "purpose": purpose, "test_sha256": seal.sha256})
-    with ledger.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+    append(ledger, {"at": at.isoformat(), "reader": reader, "purpose": purpose, "test_sha256": seal.sha256})
 
 
 def seal_of(process_id: str, cut: pd.Timestamp, batch_ids: tuple[str, ...]) -> Seal:

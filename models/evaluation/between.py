@@ -10,8 +10,8 @@ from models.cohort.labels import labels_as_of
 from models.cohort.splits import Seal
 from models.cohort.table import before_the_label
 from models.evaluation.bands import all_and_banded, counts
-from models.evaluation.intervals import share_with_interval, with_interval
-from models.evaluation.metrics import auroc
+from models.evaluation.intervals import share_with_interval
+from models.evaluation.metrics import auroc_with_interval
 from models.evaluation.trajectories import require
 from models.predictor import Predictor
 from models.scoring.assessment import assess_frame
@@ -74,7 +74,7 @@ def _figures(rows: pd.DataFrame, at_checkpoints: pd.DataFrame, stage: dict) -> d
     for name, of in (("no_call", _without_a_call), ("unsupported", _unsupported)):
         made |= share_with_interval(of(rows), batch).named(name)
         made[f"{name}_at_checkpoints"] = float(of(same).mean()) if len(same) else np.nan
-    return made | with_interval(auroc, rows["failed"].to_numpy(bool), p, batch).named("auroc")
+    return made | auroc_with_interval(rows["failed"].to_numpy(bool), p, batch).named("auroc")
 
 
 def _without_a_call(rows: pd.DataFrame) -> np.ndarray:

@@ -14,8 +14,8 @@ from models.cohort.labels import labels_as_of
 from models.cohort.splits import enough_failures
 from models.cohort.table import TrainingTable, before_the_label, training_table
 from models.evaluation.figures import last_checkpoint
-from models.evaluation.intervals import Interval, with_interval
-from models.evaluation.metrics import auroc
+from models.evaluation.intervals import Interval
+from models.evaluation.metrics import auroc_with_interval
 from models.learners.trees import Bins, Plan, Settings, fold_places
 
 _RANDOM_FOLDS = 5
@@ -116,6 +116,6 @@ def _row(question: str, split: str, scores: pd.DataFrame | None, note: str) -> d
     head: dict[str, object] = {"question": question, "split": split}
     if scores is None:
         return head | {"n": 0, "n_failed": 0} | Interval(np.nan, np.nan, np.nan).named("auroc") | {"note": note}
-    found = with_interval(auroc, *(scores[name].to_numpy() for name in ("failed", "raw", "batch_id")))
+    found = auroc_with_interval(*(scores[name].to_numpy() for name in ("failed", "raw", "batch_id")))
     count = {"n": len(scores), "n_failed": int(scores["failed"].sum())}
     return head | count | found.named("auroc") | {"note": note}

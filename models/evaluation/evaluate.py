@@ -6,29 +6,36 @@ import json
 import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from features.dictionary import Feature
 from features.process import ProcessDefinition
+from models.cohort.splits import Seal
 from models.evaluation import calls, stability
+from models.evaluation.alarm_limits import against_limits, limit_scores
 from models.evaluation.between import between_table, score_between
 from models.evaluation.calibration import calibration_by_band
 from models.evaluation.coverage import interval_coverage, set_coverage
 from models.evaluation.figures import auroc_of_timing, by_checkpoint, figures, last_checkpoint
+from models.evaluation.missed import missed_failures
 from models.evaluation.modes import mode_table
 from models.evaluation.reliability import reliability_by_band
-from models.evaluation.sealed_test import Scored, score_test
+from models.evaluation.sealed_test import Scored, score_test, sealed_rows
 from models.evaluation.subgroups import BY, subgroup_table
+from models.evaluation.top_features import top_features
 from models.learners.failure_modes import modes_before
 from models.predictor import Predictor
 from models.train import Trained
 
 SIMULATED = "Simulated batches are among these rows: the figures verify the software and validate no model."
+_LOOKED_AT = 200  # newest test batches from which the top features come
 COMMON = 0.95  # share of the batches that must have a score at the checkpoint at which subgroups are compared
 
 _PLAIN = "figures.json"
+_LATER = ("read_test", "criteria_sha256", "readings")  # absent from evaluations that were stored before 0.3.0
 
 
 @dataclass(frozen=True)
@@ -63,13 +70,19 @@ class Evaluation:
         modes: `models.evaluation.modes.mode_table`.
         sensors: `models.evaluation.calls.sensors_table`.
         importance: `parameter`, `label`, `mean_abs_points`: how far a parameter moves test scores, largest first.
+        top_features: `models.evaluation.top_features.top_features` on the newest test batches.
         splits: What a random split would have claimed (`models.evaluation.compare.compare_splits`).
         excluded: Where every snapshot went (`models.cohort.table.exclusions`).
+        missed: Failures that were not called high in time (`models.evaluation.missed.missed_failures`).
+        against_limits: The predictor beside the alarm limits (`models.evaluation.alarm_limits.against_limits`).
         counts: Batches of the training part and of the test, and how many of them failed.
         compared_at_h: Checkpoint at which subgroups are compared; NaN takes each batch's last.
         additivity: Largest |base + contributions - log-odds| of any test row.
         absent: Why a frame is empty, by its name.
         note: What must stand beside the figures, for example that rows were simulated; may be empty.
+        read_test: Whether the figures come from the test; if not, from out-of-fold scores of the training batches.
+        criteria_sha256: Digest of the acceptance criteria that were signed before the test was read; empty without.
+        readings: How often this test has been read, as the ledger counts.
     """
 
     scores: pd.DataFrame
@@ -96,20 +109,31 @@ class Evaluation:
     modes: pd.DataFrame
     sensors: pd.DataFrame
     importance: pd.DataFrame
+    top_features: pd.DataFrame
     splits: pd.DataFrame
     excluded: pd.DataFrame
+    missed: pd.DataFrame
+    against_limits: pd.DataFrame
     counts: dict[str, int]
     compared_at_h: float
     additivity: float
     absent: dict[str, str]
     note: str
+    read_test: bool = True
+    criteria_sha256: str = ""
+    readings: int = 0
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any batch of the training part or of the test was simulated: then nothing is validated."""
+        return SIMULATED in self.note
 
     def save(self, folder: Path) -> None:
         """Write it as Parquet and JSON, so that the sealed test never has to be scored again."""
         folder.mkdir(parents=True, exist_ok=True)
         for name in _frame_names():
             getattr(self, name).to_parquet(folder / f"{name}.parquet", index=False)
-        plain = {name: getattr(self, name) for name in ("counts", "additivity", "absent", "note")}
+        plain = {name: getattr(self, name) for name in ("counts", "additivity", "absent", "note", *_LATER)}
         plain |= {"overall": _without_nan(self.overall)} | _without_nan({"compared_at_h": self.compared_at_h})
         (folder / _PLAIN).write_text(json.dumps(plain, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -118,14 +142,18 @@ class Evaluation:
         """Read it back."""
         files = {name: folder / f"{name}.parquet" for name in _frame_names()}
         # an evaluation that was stored before a table was known has none
-        frames = {name: pd.read_parquet(path) if path.exists() else pd.DataFrame() for name, path in files.items()}
+        frames: dict[str, Any] = {
+            name: pd.read_parquet(path) if path.exists() else pd.DataFrame() for name, path in files.items()
+        }
         plain = json.loads((folder / _PLAIN).read_text(encoding="utf-8"))
+        later: dict[str, Any] = {name: plain[name] for name in _LATER if name in plain}
         return cls(
             **frames,
             counts=plain["counts"],
             additivity=plain["additivity"],
             absent=plain["absent"],
             note=plain["note"],
+            **later,
             overall={name: math.nan if value is None else value for name, value in plain["overall"].items()},
             compared_at_h=math.nan if plain["compared_at_h"] is None else plain["compared_at_h"],
         )
@@ -181,9 +209,11 @@ def evaluate(
     part = batches[batches["batch_id"].isin([*trained.failed.index, *seal.batch_ids])]
     modes = None if dispositions is None else modes_before(process, dispositions)
     common_h = common_checkpoint(scored.rows)
-    frames = _frames(process, predictor, scored, modes, common_h)
+    frames: dict[str, Any] = _frames(process, predictor, scored, modes, common_h)
     frames["between"] = between_table(scored.rows, later) if len(later) else later
     frames["field"] = pd.DataFrame() if field is None else field
+    frames["top_features"] = top_features(predictor, _newest(snapshots, log, seal))
+    frames["against_limits"] = _against_limits(process, scored.rows, snapshots)
     return Evaluation(
         **frames,
         overall=figures(last) | {"auroc_of_timing": auroc_of_timing(last)},
@@ -231,7 +261,21 @@ def _frames(
         "modes": pd.DataFrame() if modes is None else mode_table(rows, predictor.modes, predictor.few_cases, modes),
         "sensors": calls.sensors_table(rows),
         "importance": scored.importance,
+        "missed": missed_failures(rows, useful_lead_h=useful_lead_h),
     }
+
+
+def _newest(snapshots: pd.DataFrame, log: pd.DataFrame, seal: Seal) -> pd.DataFrame:
+    """Snapshots of the newest test batches, from before their outcome was known."""
+    rows = sealed_rows(snapshots, log, seal)
+    return rows[rows["batch_id"].isin(rows["batch_id"].drop_duplicates().tail(_LOOKED_AT))]
+
+
+def _against_limits(process: ProcessDefinition, rows: pd.DataFrame, snapshots: pd.DataFrame) -> pd.DataFrame:
+    """The predictor beside the alarm limits at the alarm budget, on the snapshots that were scored."""
+    same = snapshots[snapshots["batch_id"].isin(rows["batch_id"])]
+    limits = same[["batch_id", "checkpoint_h"]].assign(limit_score=limit_scores(same, process))
+    return against_limits(rows, limits, share=process.decision.alarm_budget, ahead_h=ahead_of(process))
 
 
 def ahead_of(process: ProcessDefinition) -> float:
@@ -262,6 +306,11 @@ def _absent(process: ProcessDefinition, predictor: Predictor, frames: dict[str, 
         "attributes": _no_forecasts(process, predictor),
         "between": "No test batch was scored between checkpoints.",
         "field": "The history was not replayed.",
+        "missed": "Every failure of the test was called high in time."
+        if frames["scores"]["failed"].any()
+        else "No batch of the test failed.",
+        "against_limits": "There is nothing to compare with alarm limits: no parameter of a snapshot has a normal range, "
+        "or one outcome is missing.",
         "subgroups": "All test batches are of one site, process version and scale.",
         "modes": "No failed training batch has a failure mode.",
         "sensors": "No sensor was found at fault in the test."

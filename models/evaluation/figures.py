@@ -7,7 +7,14 @@ import pandas as pd
 
 from models.evaluation.bands import per_checkpoint
 from models.evaluation.intervals import with_interval
-from models.evaluation.metrics import auprc, auroc, brier, calibration_floor, expected_calibration_error
+from models.evaluation.metrics import (
+    auprc,
+    auroc,
+    auroc_with_interval,
+    brier,
+    calibration_floor,
+    expected_calibration_error,
+)
 
 
 def figures(scores: pd.DataFrame) -> dict[str, float]:
@@ -31,9 +38,9 @@ def figures(scores: pd.DataFrame) -> dict[str, float]:
     }
     if not len(scores):
         return out
-    for name, metric in (("auroc", auroc), ("auprc", auprc), ("brier", brier)):
-        found = with_interval(metric, failed, p, batch)
-        out |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+    out |= auroc_with_interval(failed, p, batch).named("auroc")
+    for name, metric in (("auprc", auprc), ("brier", brier)):
+        out |= with_interval(metric, failed, p, batch).named(name)
     out["ece"] = expected_calibration_error(failed, p)
     out["ece_floor"] = calibration_floor(p, batch=batch)
     out["brier_of_base_rate"] = out["base_rate"] * (1 - out["base_rate"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from models.evaluation.intervals import SEED, weighted_sums
+from models.evaluation.intervals import SEED, Interval, clopper_pearson, weighted_sums, with_interval
 
 
 def auroc(failed: np.ndarray, p: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -25,6 +25,27 @@ def auroc(failed: np.ndarray, p: np.ndarray, weight: np.ndarray) -> np.ndarray:
     bad = np.add.reduceat(w * y, ties, axis=1)
     below = np.cumsum(good, axis=1) - good / 2
     return divide((bad * below).sum(axis=1), bad.sum(axis=1) * good.sum(axis=1))
+
+
+def auroc_with_interval(failed: np.ndarray, p: np.ndarray, batch: np.ndarray) -> Interval:
+    """`auroc` with its 95 % interval over resampled batches.
+
+    Where every failed batch scores above every good one no resample differs, and the percentiles would claim certainty.
+    The bounds are then those of a share of all among the batches of the rarer outcome (`clopper_pearson`): each of them
+    lies wholly on its side, and AUROC is at least the probability that the next one does. So too where all lie on the
+    wrong side.
+
+    Args:
+        failed: Outcomes, shape (n,).
+        p: Scores, shape (n,).
+        batch: Batch of each row, shape (n,).
+    """
+    found = with_interval(auroc, failed, p, batch)
+    if found.value not in (0.0, 1.0) or np.isnan(found.low):
+        return found
+    failed, batch = np.asarray(failed, dtype=bool), np.asarray(batch)
+    rarer = min(len(pd.unique(batch[mask])) for mask in (failed, ~failed))
+    return Interval(found.value, *clopper_pearson(round(found.value) * rarer, rarer))
 
 
 def auprc(failed: np.ndarray, p: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from models.evaluation.bands import banded
-from models.evaluation.intervals import with_interval
-from models.evaluation.metrics import auroc
+from models.evaluation.metrics import auroc_with_interval
 from models.evaluation.sealed_test import MODE
 from models.learners.failure_modes import ModeModel
 
@@ -49,7 +48,7 @@ def mode_table(
         for band, part in banded(asked):
             mean = part.groupby("batch_id")[MODE + model.mode].mean()
             case = mean.index.isin(cases)
-            span = with_interval(auroc, case, mean.to_numpy(), mean.index.to_numpy(str))
+            span = auroc_with_interval(case, mean.to_numpy(), mean.index.to_numpy(str))
             counts = {"n_batches": len(mean), "n_failed": int(case.sum())}
             rows.append(head | {"band": band["band"]} | counts | span.named("auroc"))
     for mode, n_cases, verdict in sorted(unanswered, key=lambda item: (-item[1], item[0])):

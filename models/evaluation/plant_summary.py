@@ -77,7 +77,46 @@ def savings(costs: pd.DataFrame, cost: Cost | None) -> str:
     )
     assumed = " This assumes that a batch called in time is saved whole: it is the most that could be gained."
     doubt = " The interval includes a loss." if row["saved_against_never_low"] < 0 < never else ""
-    return text + doubt + assumed
+    return text + doubt + _what_follows(never, always) + assumed
+
+
+def _what_follows(never: float, always: float) -> str:
+    """What a loss means for whoever has to decide; empty where acting on the calls is the best of the three."""
+    if never < 0:
+        return " So with these costs it is better not to act on these calls."
+    if always < 0:
+        return (
+            " So with these costs acting on every batch alike would pay more, without any predictor: check what a false "
+            "alarm really costs, and whether every batch could be acted on, before these calls decide anything."
+        )
+    return ""
+
+
+def against_limits(table: pd.DataFrame) -> str:
+    """Failures found by the predictor and by the alarm limits at the same false alarms; empty without a comparison.
+
+    Args:
+        table: `models.evaluation.alarm_limits.against_limits`.
+    """
+    if table.empty:
+        return ""
+    row = table[table["figure"] == "recall"].iloc[0]
+    n = int(row["n_failed"])
+    text = (
+        f"Alarm limits at the normal ranges, moved until they alarm {100 * row['share']:g} % of the good batches too, find "
+        f"{100 * row['theirs']:.0f} % of {failures(n)}; the predictor at that share finds {100 * row['ours']:.0f} %"
+    )
+    if math.isnan(row["low"]):
+        return f"{text}; too few failures for an interval."
+    span = f"difference {100 * row['difference']:+.0f} points, 95 % interval {100 * row['low']:+.0f} to {100 * row['high']:+.0f}"
+    verdict = (
+        "better"
+        if row["low"] > 0
+        else "worse"
+        if row["high"] < 0
+        else "no difference can be told from so many failures"
+    )
+    return f"{text} ({span}: {verdict})."
 
 
 def no_call_yet(table: pd.DataFrame, causes: pd.DataFrame) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,13 @@ from features.process import ProcessDefinition
 from models.evaluation import findings, plant_summary
 from models.evaluation.evaluate import Evaluation
 from models.evaluation.figures import last_checkpoint
+from models.explain.words import in_words
 from models.predictor import Predictor
 from models.report.field import field_context
+from models.report.imprint import Imprint, facts, kind_of_report
+from models.report.labels import attribute_label, mode_label, rule_in_words
 from models.report.pictures import ATTRIBUTE, charts_of
+from models.report.shap_plots import Picture
 from models.report.style import to_svg
 from models.train import Trained
 
@@ -36,8 +41,10 @@ def html_report(
     trained: Trained,
     evaluation: Evaluation,
     *,
-    images: Mapping[str, bytes] | None = None,
+    images: Mapping[str, Picture] | None = None,
     more: Mapping[str, str] | None = None,
+    imprint: Imprint | None = None,
+    mode_labels: Mapping[str, str] | None = None,
 ) -> str:
     """Write the report.
 
@@ -45,8 +52,10 @@ def html_report(
         process: The process.
         trained: The predictor and how it came about.
         evaluation: Its figures.
-        images: PNG by caption, for example from `models.report.shap_plots.shap_plots`.
+        images: Pictures by caption, for example from `models.report.shap_plots.shap_plots`.
         more: Lines under "The data", for example the counts of the run history.
+        imprint: When and by which software the report is made; None leaves both out.
+        mode_labels: Labels of failure modes by name; a mode without one is named in plain words.
     """
     from markupsafe import Markup
 
@@ -70,10 +79,18 @@ def html_report(
             by_checkpoint=list(zip(rows_of(evaluation.calls_by_checkpoint), rows_of(evaluation.support), strict=True)),
             attribute_charts=[name for name in svg if name.startswith(ATTRIBUTE)],
             svg=svg,
-            images={name: base64.b64encode(data).decode() for name, data in (images or {}).items()},
+            images={name: (base64.b64encode(p.png).decode(), p.note) for name, p in (images or {}).items()},
             more=dict(more or {}),
             field=field_context(evaluation.field) if len(evaluation.field) else None,
             interval=interval,
+            kind=kind_of_report(evaluation),
+            facts=facts(imprint, trained.predictor, evaluation),
+            attribute_label=partial(attribute_label, process),
+            mode_label=lambda name: mode_label(name, mode_labels or {}),
+            rule_in_words=partial(rule_in_words, process),
+            words={entry.name: in_words(entry) for entry in trained.predictor.evidence.features},
+            as_hours=hours,
+            as_percent=percent,
         )
     )
 
@@ -103,6 +120,7 @@ def summary_of(process: ProcessDefinition, evaluation: Evaluation) -> list[str]:
         plant_summary.no_call_yet(evaluation.calls_by_checkpoint, evaluation.no_call_causes),
         plant_summary.support(evaluation.support, evaluation.support_causes),
         plant_summary.missed_failures(evaluation.calls),
+        plant_summary.against_limits(evaluation.against_limits),
     ]
     return [sentence for sentence in sentences if sentence]
 
@@ -153,4 +171,9 @@ def interval(row: Mapping[str, float], name: str, *, as_percent: bool = False) -
     low, high = row.get(f"{name}_low", math.nan), row.get(f"{name}_high", math.nan)
     if math.isnan(low):
         return "no interval"
-    return f"{100 * low:.0f} to {100 * high:.0f} %" if as_percent else f"{low:.3f} to {high:.3f}"
+    return f"{100 * low:.0f} to {100 * high:.0f} %" if as_percent else f"{_below_one(low)} to {high:.3f}"
+
+
+def _below_one(value: float) -> str:
+    """A bound below 1 is not rounded to 1: it would claim certainty."""
+    return ">0.999" if 0.9995 <= value < 1 else f"{value:.3f}"

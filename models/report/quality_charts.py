@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from models.evaluation.subgroups import NOT_SUPPORTED
+from models.report.axes import robust_span
 from models.report.style import BLUE, GREY, RED, altair, dashed, themed
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ def attribute(
 ) -> Chart:
     """Actual against expected value of a release attribute; shaded: its interval; red: its specification limits.
 
+    Both axes are one stretch that holds every limit (`models.report.axes`); batches beyond it are counted below the title.
+
     Args:
         last: One row per batch: `batch_id`, `failed`, and the attribute's `.expected`, `.low`, `.high`, `.actual`. Of
             more than 600 batches the good ones are thinned out evenly; failed ones are all drawn.
@@ -130,17 +133,20 @@ def attribute(
     alt = altair()
     columns = {f"{name}.{part}": part for part in ("expected", "low", "high", "actual")}
     table = last.rename(columns=columns)[["failed", *columns.values()]].dropna()
-    ribbon = _ribbon(table, log=log)
-    shown = _thinned(table).assign(batches=lambda t: np.where(t["failed"], "failed", "good"))
-    ends = [float(f(shown[["expected", "actual"]].to_numpy())) for f in (np.min, np.max)]
-    span = alt.Scale(type="log" if log else "linear", zero=False, domain=ends, nice=not log, clamp=True)
+    limits = [v for v in (lower, upper) if v is not None]
+    stretch = robust_span(table[["expected", "actual"]].to_numpy(), limits, log=log)
+    inside = table[stretch.holds(table["expected"].to_numpy()) & stretch.holds(table["actual"].to_numpy())]
+    ribbon = _ribbon(inside, log=log)
+    shown = _thinned(inside).assign(batches=lambda t: np.where(t["failed"], "failed", "good"))
+    ends = stretch.ends
+    span = alt.Scale(type="log" if log else "linear", zero=False, domain=ends, nice=False)
     shape = "~r" if ends[1] < 1e4 else ".0e"  # plain digits, as many as the ticks need
     axis = alt.Axis(format=shape, values=_log_ticks(*ends)) if log else alt.Axis(format=shape, tickCount=5)
     x = alt.X("expected:Q", title=f"Expected {label}", scale=span, axis=axis)
     y = alt.Y("actual:Q", title=f"Actual {label}", scale=span, axis=axis)
     band = (
         alt.Chart(ribbon)
-        .mark_area(color=BLUE, opacity=0.22)
+        .mark_area(color=BLUE, opacity=0.22, clip=True)
         .encode(x=x, y=alt.Y("low:Q", title=f"Actual {label}"), y2="high:Q")
     )
     same = alt.Chart(pd.DataFrame({"expected": ends, "actual": ends})).mark_line(strokeDash=[5, 4], color=GREY)
@@ -151,12 +157,18 @@ def attribute(
             "batches:N", title=None, sort=None, scale=alt.Scale(domain=["failed", "good"], range=[RED, BLUE])
         ),
     )  # fmt: skip
-    limits = pd.DataFrame({"actual": [v for v in (lower, upper) if v is not None]}, dtype=float)
-    limits = limits.assign(text="specification limit", expected=ends[1])
-    rule = alt.Chart(limits).mark_rule(color=RED).encode(y=y)
-    texts = alt.Chart(limits).mark_text(color=RED, align="right", dy=-6).encode(x=x, y=y, text="text:N")
+    lines = pd.DataFrame({"actual": limits}, dtype=float)
+    lines = lines.assign(text="specification limit", expected=ends[1])
+    rule = alt.Chart(lines).mark_rule(color=RED).encode(y=y)
+    texts = alt.Chart(lines).mark_text(color=RED, align="right", dy=-6).encode(x=x, y=y, text="text:N")
     drawn = band + same.encode(x=x, y=y) + points + rule + texts
-    return themed(drawn.properties(width=300, height=300))
+    title = alt.TitleParams(text=_outside(len(table) - len(inside)), anchor="start")
+    return themed(drawn.properties(width=300, height=300, title=title))
+
+
+def _outside(n: int) -> str:
+    """How many batches are not drawn; empty where all are."""
+    return f"{n} {'batch lies' if n == 1 else 'batches lie'} outside the axes" if n else ""
 
 
 def _log_ticks(low: float, high: float) -> list[float]:

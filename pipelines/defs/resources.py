@@ -22,6 +22,7 @@ class PlantResource(dg.ConfigurableResource):
     trials: int
     timezone: str
     owner: str
+    release_as_demo: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> "PlantResource":
@@ -41,6 +42,7 @@ class PlantResource(dg.ConfigurableResource):
             trials=self.trials,
             timezone=self.timezone,
             owner=self.owner,
+            release_as_demo=self.release_as_demo,
         )
         return Plant(settings)
 

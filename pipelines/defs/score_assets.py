@@ -8,6 +8,7 @@ from pipelines.defs.resources import PlantResource
 from pipelines.defs.schemas import score_schema
 from pipelines.demo_release import release_demo
 from pipelines.monitoring import monitor
+from pipelines.release_mirror import mirror_releases
 from pipelines.risk_scores import publish_scores
 from pipelines.risk_scores import serving_model as find_serving_model
 
@@ -21,8 +22,10 @@ _CHECKS = {
 def serving_model(context: dg.AssetExecutionContext, plant: PlantResource) -> dg.MaterializeResult:
     """The registered version that scores: the one that the records call effective, or else a preview by the challenger."""
     opened = plant.open()
+    mirror_releases(opened, context.log.warning)
     if opened.settings.release_as_demo:
         release_demo(opened, context.log.info)
+        mirror_releases(opened, context.log.warning, expected=True)
     serving = find_serving_model(opened)
     context.log.info(f"serving model: version {serving.model.version} ({serving.status})")
     release_id = serving.release.release_id if serving.release else ""
@@ -63,6 +66,7 @@ def score_monitoring(
     context: dg.AssetExecutionContext, plant: PlantResource
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     """Freshness of the data and drift of the features that matter most; warnings, never blocking."""
+    mirror_releases(plant.open(), context.log.warning)
     state = monitor(plant.open())
     warn = dg.AssetCheckSeverity.WARN
     verdicts = state.drift["verdict"].value_counts().to_dict()

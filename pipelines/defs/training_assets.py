@@ -10,6 +10,7 @@ from models.registry import RegisteredModel, Registry
 from pipelines.defs.resources import PlantResource
 from pipelines.defs.schemas import column_schema
 from pipelines.feature_tables import read_dictionary
+from pipelines.release_mirror import mirror_releases
 from pipelines.training import make_challenger
 from pipelines.training_sets import (
     check_seal,
@@ -109,6 +110,7 @@ def training_set(
 def challenger(context: dg.AssetExecutionContext, plant: PlantResource) -> Iterator[dg.MaterializeResult]:
     """Train, evaluate once on the sealed test set, report, register."""
     place = plant.open()
+    mirror_releases(place, context.log.warning)
     model, evaluation = make_challenger(place, context.log.info, made_in={"dagster_run_id": context.run.run_id})
     context.log.info(f"model {model.name} version {model.version} ({', '.join(model.aliases)}, {model.review})")
     yield dg.MaterializeResult(asset_key="challenger", metadata=_of_model(model, Registry(place.settings.data_dir)))

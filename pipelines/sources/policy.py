@@ -28,8 +28,21 @@ class SourcePolicy(ProcessPart):
     max_removed_percent: float = Field(default=10.0, ge=0, le=100)
 
 
+class FailureMode(ProcessPart):
+    """Words for a failure mode that dispositions name by a code."""
+
+    name: str
+    label: str
+
+
 class PlantDefinition(ProcessDefinition):
-    """A process definition with the plant's rules about its source and about its models."""
+    """A process definition with the plant's rules about its source and about its models, and its words for failure modes."""
 
     source: SourcePolicy = SourcePolicy()
     policy: Policy = Policy()
+    failure_mode: tuple[FailureMode, ...] = ()
+
+    @property
+    def mode_labels(self) -> dict[str, str]:
+        """Labels of failure modes by name; a mode need not have one."""
+        return {mode.name: mode.label for mode in self.failure_mode}

@@ -86,6 +86,14 @@ def envelope_of_release(connection: Connection, release_id: str) -> str:
     return connection.execute(newest).scalar_one_or_none() or ""
 
 
+def states_of(releases: Iterable[ReleaseStatus]) -> dict[str, State]:
+    """State by version: that of its open release, or else of its last one."""
+    found: dict[str, State] = {}
+    for each in sorted(releases, key=lambda one: one.state in OPEN):  # stable: open ones count last
+        found[each.version] = each.state
+    return found
+
+
 def times_submitted(connection: Connection, process_id: str, version: str) -> int:
     """How often a version was submitted."""
     own = (release_actions.c.process_id == process_id) & (release_actions.c.version == version)

@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from models.evaluation.intervals import with_interval
-from models.evaluation.metrics import auprc, auroc, brier, calibration_floor, expected_calibration_error
+from models.evaluation.metrics import (
+    auprc,
+    auroc,
+    auroc_with_interval,
+    brier,
+    calibration_floor,
+    expected_calibration_error,
+)
 
 ONCE = np.ones((1, 4))
 
@@ -54,3 +61,14 @@ def test_calibration_error_by_hand_and_its_floor() -> None:
     assert expected_calibration_error(np.array([True, False, True, True]), p, bins=2) == pytest.approx((0.4 + 0.1) / 2)
     assert calibration_floor(np.full(10_000, 0.1), bins=1) < 0.01
     assert calibration_floor(np.full(20, 0.1), bins=2) > 0.05
+
+
+def test_where_all_failures_rank_above_all_good_batches_the_interval_does_not_claim_certainty() -> None:
+    failed = np.r_[np.ones(5, bool), np.zeros(30, bool)]
+    batch = np.array([f"B{i}" for i in range(35)])
+    found = auroc_with_interval(failed, np.where(failed, 0.9, 0.1), batch)
+    # Clopper and Pearson's bound for 5 of 5: 0.025 ** (1 / 5)
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(0.025**0.2)
+    wrong = auroc_with_interval(failed, np.where(failed, 0.1, 0.9), batch)
+    assert (wrong.value, wrong.low, wrong.high) == (0.0, 0.0, pytest.approx(1 - 0.025**0.2))

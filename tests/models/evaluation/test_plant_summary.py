@@ -75,6 +75,13 @@ def test_money_is_said_with_its_assumption_and_a_possible_loss() -> None:
     assert "loses 500 EUR per batch against never acting" in savings(costs(-500, -900), COST)
 
 
+def test_a_loss_is_followed_by_what_it_means() -> None:
+    assert "So with these costs acting on every batch alike would pay more" in savings(costs(500, 20), COST)
+    assert "So with these costs it is better not to act on these calls." in savings(costs(-500, -900), COST)
+    best = costs(500, 20).assign(saved_against_always=50)
+    assert "So with these costs" not in savings(best, COST)
+
+
 def test_a_process_without_costs_says_nothing_of_money() -> None:
     assert savings(pd.DataFrame(), None) == ""
 

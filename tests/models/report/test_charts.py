@@ -3,7 +3,7 @@ import pytest
 
 from models.evaluation.figures import by_checkpoint
 from models.report import charts
-from models.report.shap_plots import shap_plots
+from models.report.shap_plots import _axis_title, shap_plots
 from models.report.style import to_png, to_svg
 from tests.models.evaluation.test_figures import scores
 
@@ -38,4 +38,18 @@ def test_shap_plots_are_captioned_in_words(plant, trained) -> None:
     assert next(iter(plots)) == "Beeswarm"
     assert "Dependence: Line, value" in plots  # a category
     assert "Dependence: Compression force, last" in plots
-    assert all(image.startswith(b"\x89PNG") for image in plots.values())
+    assert all(image.png.startswith(b"\x89PNG") for image in plots.values())
+
+
+def test_a_dependence_plot_names_the_unit_and_counts_what_it_does_not_draw(plant, trained) -> None:
+    rows = plant.snapshots[plant.snapshots["checkpoint_h"] == 24].copy()
+    name = "force_kn.since_start.last"
+    rows.loc[rows.index[0], name] = 5e6
+    rows.loc[rows.index[1:4], name] = float("nan")
+    plots = shap_plots(trained.predictor, rows, dependence=99)
+    assert plots["Dependence: Compression force, last"].note == (
+        "1 of 120 batches lie outside the axis; 3 of 120 have no value: ticks at the left edge"
+    )
+    assert plots["Dependence: Line, value"].note == ""
+    entry = next(f for f in trained.predictor.features if f.name == name)
+    assert _axis_title(entry) == "Compression force, last, kN"

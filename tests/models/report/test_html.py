@@ -12,9 +12,11 @@ from models.evaluation.evaluate import Evaluation, evaluate
 from models.evaluation.sealed_test import sealed_rows
 from models.learners.candidates import Choice
 from models.report.html import by_question, figure, findings_of, hours, html_report, interval, percent, summary_of
+from models.report.imprint import Imprint
+from models.report.labels import attribute_label, rule_in_words
 from models.report.pictures import charts_of
 from models.report.shap_plots import shap_plots
-from tests.models.plant import QUICK
+from tests.models.plant import QUICK, utc
 
 
 class Tags(HTMLParser):
@@ -94,11 +96,57 @@ def test_the_report_says_that_simulated_batches_validate_nothing(page, plant, tr
     assert "imulated" not in html_report(plant.process, trained, real)
 
 
+def test_a_report_about_a_simulated_batch_is_a_verification_whatever_else_it_says(page, plant, trained) -> None:
+    assert "<h1>Soup: verification on simulated data</h1>" in page
+    assert "validat" not in page.replace("validate no model", "")
+    real = evaluate(plant.process, trained, plant.snapshots, plant.features, plant.batches, plant.log)
+    assert "<h1>Soup: validation report</h1>" in html_report(plant.process, trained, real)
+    draft = html_report(plant.process, trained, replace(real, read_test=False))
+    assert "<h1>Soup: development report</h1>" in draft
+    assert "The test was not read." in draft
+
+
+def test_a_report_can_be_filed_by_its_date_software_predictor_and_readings_of_the_test(
+    plant, trained, evaluation
+) -> None:
+    imprint = Imprint(utc("2026-11-28T15:04"), "batchguard 9.9")
+    signed = replace(evaluation, criteria_sha256="ab12", readings=3)
+    page = html_report(plant.process, trained, signed, imprint=imprint)
+    for said in ("28 November 2026, 15:04 UTC", "batchguard 9.9", f"predictor {trained.predictor.sha256}"):
+        assert f"<dd>{said}</dd>" in page
+    assert "<dd>read 3 times according to the ledger; acceptance criteria ab12</dd>" in page
+    assert "Review and signatures" in page
+
+
+def test_codes_are_shown_as_labels(rich, rich_evaluation) -> None:
+    page = html_report(rich.plant.process, rich.trained, rich_evaluation, mode_labels={"hard": "Tablets too hard"})
+    assert "<td>Purity</td>" in page
+    assert "<td>purity</td>" not in page
+    assert "<td>Tablets too hard</td>" in page
+    assert "<td>Rare</td>" in page  # without a label the code in plain words
+    process = rich.plant.process
+    assert rule_in_words(process, "purity_pct < 90") == "Purity below 90 %"
+    assert rule_in_words(process, "batch failed") == "batch failed"
+    assert attribute_label(process, "low_dose") == "Low dose"
+
+
+def test_every_missed_failure_stands_in_the_report_by_its_id(page, evaluation) -> None:
+    assert len(evaluation.missed)
+    for row in evaluation.missed.to_dict("records"):
+        assert f"<td>{row['batch_id']}</td>" in page
+        assert row["why"] in page
+
+
+def test_no_chart_is_wider_than_a_phone(page) -> None:
+    for width in re.findall(r"minmax\(([^,]*,?[^,]*?), 1fr\)", page):
+        assert "100%" in width
+
+
 def test_the_first_page_is_for_the_engineer_and_the_others_are_for_the_statistician(
     page, plant, trained, evaluation
 ) -> None:
     summary, found = summary_of(plant.process, evaluation), findings_of(trained.predictor, evaluation)
-    assert len(summary) == 6  # no savings: the process has no costs
+    assert len(summary) == 7  # no savings: the process has no costs
     assert all(found.values())
     where = {sentence: page.index(str(escape(sentence))) for sentence in (*summary, *found.values())}
     statistician = page.index('id="figures"')
@@ -147,6 +195,7 @@ def test_a_figure_that_cannot_be_computed_is_a_dash() -> None:
     assert figure(float("nan")) == "–"
     assert (percent(float("nan")), hours(float("nan"))) == ("–", "–")
     assert interval({"auroc": 0.5}, "auroc") == "no interval"
+    assert interval({"a_low": 0.99997, "a_high": 1.0}, "a") == ">0.999 to 1.000"
     assert interval({"auroc_low": 0.123, "auroc_high": 0.567}, "auroc", as_percent=True) == "12 to 57 %"
 
 

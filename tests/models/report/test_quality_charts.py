@@ -43,6 +43,16 @@ def test_an_attribute_is_drawn_with_its_specification_limits_on_either_scale() -
     assert "specification limit" not in drawn(quality_charts.attribute(LAST, "dose", label="dose, cells"))
 
 
+def test_a_limit_outside_the_data_is_drawn_at_its_place_and_a_mistyped_value_is_counted() -> None:
+    car = LAST.assign(**{f"dose.{part}": np.linspace(20, 60, 40) for part in ("expected", "low", "high", "actual")})
+    car.loc[car.index[3], "dose.actual"] = 3700.0
+    chart = quality_charts.attribute(car, "dose", label="CAR+, %", lower=15).to_dict()
+    low, high = chart["layer"][0]["encoding"]["x"]["scale"]["domain"]
+    assert low < 15 < 60 < high < 70
+    assert not chart["layer"][0]["encoding"]["x"]["scale"].get("clamp")
+    assert chart["title"]["text"] == "1 batch lies outside the axes"
+
+
 def test_good_batches_are_thinned_and_failed_ones_kept() -> None:
     many = LAST.loc[LAST.index.repeat(50)].reset_index(drop=True)
     shown = quality_charts._thinned(many)

@@ -1,0 +1,59 @@
+"""The registry's alias and tags beside the records of releases: what was moved by hand is undone, reported and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from features.errors import BatchguardError
+from models.registry import Registry
+from pipelines.effective import records_of
+from pipelines.plant import Plant
+from serving.audit import chain
+from serving.audit.chain import Actor
+from serving.ids import new_id, now_us
+from serving.records.store import Records
+from serving.release.history import releases_of, states_of
+
+MOVED = "alias_moved"  # action of the entry
+
+
+def mirror_releases(plant: Plant, say: Callable[[str], None], *, expected: bool = False) -> list[str]:
+    """Set the alias `champion` and the tags as the records have them; scores never follow them.
+
+    Args:
+        plant: The process.
+        say: Receives a line for each difference, and one where the registry or the records cannot be used.
+        expected: Whether the records have just changed, so that a difference is no hand's work.
+
+    Returns:
+        The differences that somebody made by hand.
+    """
+    try:
+        with records_of(plant.settings) as records:
+            found = _mirrored(plant, records)
+            if expected or not found:
+                return []
+            if records is not None:
+                _record(records, plant.process.id, found)
+    except BatchguardError as error:
+        say(f"the registry does not mirror the releases: {error}")
+        return []
+    for line in found:
+        say(f"{line}: set back")
+    return found
+
+
+def _mirrored(plant: Plant, records: Records | None) -> list[str]:
+    states: Mapping[str, str] = {}
+    if records is not None:
+        with records.read() as connection:
+            states = states_of(releases_of(connection, plant.process.id))
+    effective = next((version for version, state in states.items() if state == "effective"), None)
+    return Registry(plant.settings.data_dir).mirror(plant.process.id, effective, states)
+
+
+def _record(records: Records, process_id: str, found: list[str]) -> None:
+    at_us = now_us()
+    with records.write() as (connection, now):
+        actor = Actor("system:pipeline", "service", f"mirror-{new_id(at_us)}")
+        chain.append(connection, now, actor, MOVED, f"registry:{process_id}", at_us=at_us, new={"undone": found})
