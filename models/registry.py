@@ -225,6 +225,7 @@ class Registry:
                 tags = {DIGEST: trained.predictor.sha256, STATE: DRAFT, REVIEW: UNREVIEWED}
                 version = log_model(process, trained.predictor, features, example, tags)
             client.update_model_version(process.id, version, card)
+            client.update_registered_model(process.id, f"{process.process.name}: will a batch in progress fail?")
             client.set_registered_model_alias(process.id, CHALLENGER, version)
             found = self.find(process.id, sha256=trained.predictor.sha256)
         if found is None:

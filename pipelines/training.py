@@ -8,8 +8,9 @@ from dataclasses import replace
 import pandas as pd
 
 from features.contracts import RUN_HISTORY
-from features.errors import TrainingError
+from features.errors import ProcessError, TrainingError
 from features.process import LabelRule
+from models.acceptance.intended_use import IntendedUse, load_intended_use
 from models.backtest.figures import field_table
 from models.backtest.fits import Fits
 from models.backtest.history import History
@@ -26,6 +27,7 @@ from models.registry import RegisteredModel, Registry
 from models.train import Trained, train
 from pipelines.backtest import fits_of
 from pipelines.champion import against_champion, champion_of
+from pipelines.evidence import document_path
 from pipelines.history import last_report
 from pipelines.model_history import history_of
 from pipelines.plant import Plant
@@ -142,13 +144,25 @@ def _evaluate(
     more = recorded(plant) | dict(made_in) | {TEST_READING: (digests_of(plant.ledger) or [""])[-1]}
     champion = champion_of(plant.settings, process.id, registry, progress)
     comparison = against_champion(champion, registry, trained, history, process.policy, replayed)
-    card = model_card(process, trained, evaluation, comparison, made_from=_in_short(more))
+    card = model_card(
+        process, trained, evaluation, comparison, made_from=_in_short(more), intended_use=_intended_use(plant)
+    )
     example = history.snapshots[history.snapshots["batch_id"].isin(trained.failed.index[-1:])]
     model = registry.register(
         process, trained, evaluation, report=report, images=drawn | files, features=history.features, example=example, more=more,
         comparison=comparison, card=card,
     )  # fmt: skip
     return evaluation, report, model
+
+
+def _intended_use(plant: Plant, progress: Progress) -> IntendedUse | None:
+    """The intended use beside the process definition, for the card; None where there is none, or none that can be read."""
+    path = document_path(plant, "intended_use")
+    try:
+        return load_intended_use(path) if path.exists() else None
+    except ProcessError as error:
+        progress(f"the model card has no intended use: {error}")
+        return None
 
 
 def _in_short(more: Mapping[str, str]) -> dict[str, str]:
