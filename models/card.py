@@ -32,6 +32,8 @@ def model_card(
     *,
     made_from: Mapping[str, str],
     intended_use: IntendedUse | None = None,
+    exclusions: pd.DataFrame | None = None,
+    rows_read: str = "",
 ) -> str:
     """Write the card of a version.
 
@@ -42,7 +44,10 @@ def model_card(
         comparison: With the champion; None: there is none.
         made_from: What it was made from, as the run records it: tables with their versions, code, Dagster run.
         intended_use: Of the process; None: what the process definition says.
+        exclusions: `models.cohort.table.exclusions` of all stored snapshots; None: of those that the training was given.
+        rows_read: What became of the rows of the source, in a line.
     """
+    where = evaluation.excluded if exclusions is None else exclusions
     title = "Figures on the test" if evaluation.read_test else "Development figures, out of fold: the test was not read"
     parts = [
         f"# {process.process.name}: predictor {trained.predictor.sha256[:12]}",
@@ -50,7 +55,7 @@ def model_card(
         _section("Intended use", [_stated(intended_use) if intended_use else _use(process, trained)]),
         _section("Champion", [comparison.words if comparison else "There is no effective version to compare with."]),
         _section(title, [*_figures(process, evaluation), _metrics(evaluation)]),
-        _section("Data and exclusions", [_data(trained, evaluation), _table(evaluation.excluded)]),
+        _section("Data and exclusions", [_data(trained, evaluation, where), rows_read, _table(where)]),
         _section("Limits", _limits(process, trained, evaluation, intended_use)),
         _section("Made from", _made_from(trained, made_from)),
         _section("Who must sign", [_SIGN]),
@@ -112,16 +117,16 @@ def _metrics(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def _data(trained: Trained, evaluation: Evaluation) -> str:
-    counts, rows = evaluation.counts, int(evaluation.excluded["rows"].sum())
-    used = int(evaluation.excluded.loc[evaluation.excluded["used"].astype(bool), "rows"].sum())
+def _data(trained: Trained, evaluation: Evaluation, where: pd.DataFrame) -> str:
+    counts, rows = evaluation.counts, int(where["rows"].sum())
+    used = int(where.loc[where["used"].astype(bool), "rows"].sum())
     tested = (
         "scored as they came by the versions before, and learnt from since" if trained.prequential else "sealed away"
     )
     return (
         f"{counts['training_batches']} training batches, {counts['training_failed']} of them failed; a test of "
         f"{counts['test_batches']} batches, {counts['test_failed']} of {counts['test_scored']} scored ones failed, {tested}. "
-        f"Of {rows:,} snapshots {used:,} were used and {rows - used:,} were not:"
+        f"Of {rows:,} snapshots {used:,} were used and {rows - used:,} were not."
     )
 
 

@@ -20,6 +20,7 @@ from models.card import model_card
 from models.cohort.labels import label_log
 from models.cohort.ledger import digests_of
 from models.cohort.splits import Seal, readings, record_reading, seal_of, subject_groups
+from models.cohort.table import exclusions
 from models.evaluation.compare import compare_splits
 from models.evaluation.evaluate import Evaluation, evaluate
 from models.evaluation.sealed_test import Scored, score_test, sealed_rows
@@ -145,7 +146,14 @@ def _evaluate(
     champion = champion_of(plant.settings, process.id, registry, progress)
     comparison = against_champion(champion, registry, trained, history, process.policy, replayed)
     card = model_card(
-        process, trained, evaluation, comparison, made_from=_in_short(more), intended_use=_intended_use(plant)
+        process,
+        trained,
+        evaluation,
+        comparison,
+        made_from=_in_short(more),
+        intended_use=_intended_use(plant, progress),
+        exclusions=_reconciled(history, trained),
+        rows_read=last_report(plant.history).in_a_line(),
     )
     example = history.snapshots[history.snapshots["batch_id"].isin(trained.failed.index[-1:])]
     model = registry.register(
@@ -153,6 +161,14 @@ def _evaluate(
         comparison=comparison, card=card,
     )  # fmt: skip
     return evaluation, report, model
+
+
+def _reconciled(history: History, trained: Trained) -> pd.DataFrame:
+    """Where each stored snapshot went, by reason."""
+    used = {"training": tuple(trained.failed.index)}
+    if not trained.prequential:
+        used["sealed test"] = trained.seal.batch_ids
+    return exclusions(history.snapshots, history.log, used)
 
 
 def _intended_use(plant: Plant, progress: Progress) -> IntendedUse | None:
