@@ -13,7 +13,7 @@ export UV_PROJECT_ENVIRONMENT = .venv
 # a plant's network may have a certificate authority of its own, which the system trusts and uv's own list does not
 export UV_SYSTEM_CERTS ?= true
 
-.PHONY: help install demo dev serve test check format bench bench-features bench-simulator bench-results bench-public bench-forest bench-house bench-sources bench-field bench-serving bench-model bench-release clean
+.PHONY: help install demo dev serve test check format bench bench-features bench-simulator bench-results bench-public bench-forest bench-house bench-sources bench-field bench-serving bench-mlflow bench-model bench-release clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -52,6 +52,10 @@ format: .venv/.ready ## format the code
 	$(BIN)/ruff format .
 
 bench: bench-features bench-simulator bench-results bench-public bench-forest bench-house bench-sources bench-field bench-serving bench-model bench-release ## all measurements
+
+bench-mlflow: .venv/.ready $(PLANT)/history ## pictures of MLflow's pages in a real browser
+	$(BIN)/uv sync --frozen --inexact --quiet --group bench
+	$(BIN)/python -m benchmarks.mlflow_pages --history $(PLANT)/history
 
 bench-features: .venv/.ready ## features beside the fastest scan of the same columns
 	$(BIN)/uv sync --frozen --inexact --quiet --group bench

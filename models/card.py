@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from features.process import ProcessDefinition
+from models.acceptance.intended_use import IntendedUse
 from models.evaluation.champion import Comparison
 from models.evaluation.evaluate import Evaluation
 from models.evaluation.plant_summary import failures_found, false_alarms, lead_times, savings
@@ -19,6 +20,7 @@ _SIGN = (
     "An author submits this version and signs; another person approves it and signs; it is served when it is made effective. "
     "Aliases and tags in MLflow release nothing: they mirror the signed records."
 )
+_NOT_FOR = "Not for release or rejection of a batch, and not in the place of an in-process control."
 _CUT = "\n\n(cut: the rest is in the report)"
 
 
@@ -29,7 +31,9 @@ def model_card(
     comparison: Comparison | None,
     *,
     made_from: Mapping[str, str],
-    intended_use: str = "",
+    intended_use: IntendedUse | None = None,
+    exclusions: pd.DataFrame | None = None,
+    rows_read: str = "",
 ) -> str:
     """Write the card of a version.
 
@@ -39,16 +43,20 @@ def model_card(
         evaluation: Its figures.
         comparison: With the champion; None: there is none.
         made_from: What it was made from, as the run records it: tables with their versions, code, Dagster run.
-        intended_use: The signed intended use in a few words; empty: what the process definition says.
+        intended_use: Of the process; None: what the process definition says.
+        exclusions: `models.cohort.table.exclusions` of all stored snapshots; None: of those that the training was given.
+        rows_read: What became of the rows of the source, in a line.
     """
+    where = evaluation.excluded if exclusions is None else exclusions
+    title = "Figures on the test" if evaluation.read_test else "Development figures, out of fold: the test was not read"
     parts = [
         f"# {process.process.name}: predictor {trained.predictor.sha256[:12]}",
         f"**{evaluation.note}**" if evaluation.note else "",
-        _section("Intended use", [intended_use or _use(process, trained)]),
+        _section("Intended use", [_stated(intended_use) if intended_use else _use(process, trained)]),
         _section("Champion", [comparison.words if comparison else "There is no effective version to compare with."]),
-        _section("Figures on the test" if evaluation.read_test else "Figures of development (the test was not read)", [*_figures(process, evaluation), _metrics(evaluation)]),
-        _section("Data and exclusions", [_data(trained, evaluation), _table(evaluation.excluded)]),
-        _section("Limits", _limits(process, trained, evaluation)),
+        _section(title, [*_figures(process, evaluation), _metrics(evaluation)]),
+        _section("Data and exclusions", [_data(trained, evaluation, where), rows_read, _table(where)]),
+        _section("Limits", _limits(process, trained, evaluation, intended_use)),
         _section("Made from", _made_from(trained, made_from)),
         _section("Who must sign", [_SIGN]),
     ]  # fmt: skip
@@ -58,6 +66,14 @@ def model_card(
 
 def _section(title: str, paragraphs: list[str]) -> str:
     return "\n\n".join([f"## {title}", *(text for text in paragraphs if text)])
+
+
+def _stated(intended_use: IntendedUse) -> str:
+    at = ", ".join(f"{hours:g}" for hours in intended_use.decision_points_h)
+    return (
+        f"{intended_use.question} {intended_use.product}; process versions {', '.join(intended_use.process_versions)}, sites "
+        f"{', '.join(intended_use.sites)}; decided on at {at} h. It is for: {'; '.join(intended_use.users)}."
+    )
 
 
 def _use(process: ProcessDefinition, trained: Trained) -> str:
@@ -102,16 +118,16 @@ def _metrics(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def _data(trained: Trained, evaluation: Evaluation) -> str:
-    counts, rows = evaluation.counts, int(evaluation.excluded["rows"].sum())
-    used = int(evaluation.excluded.loc[evaluation.excluded["used"].astype(bool), "rows"].sum())
+def _data(trained: Trained, evaluation: Evaluation, where: pd.DataFrame) -> str:
+    counts, rows = evaluation.counts, int(where["rows"].sum())
+    used = int(where.loc[where["used"].astype(bool), "rows"].sum())
     tested = (
         "scored as they came by the versions before, and learnt from since" if trained.prequential else "sealed away"
     )
     return (
         f"{counts['training_batches']} training batches, {counts['training_failed']} of them failed; a test of "
         f"{counts['test_batches']} batches, {counts['test_failed']} of {counts['test_scored']} scored ones failed, {tested}. "
-        f"Of {rows:,} snapshots {used:,} were used and {rows - used:,} were not:"
+        f"Of {rows:,} snapshots {used:,} were used and {rows - used:,} were not."
     )
 
 
@@ -125,11 +141,14 @@ def _table(frame: pd.DataFrame) -> str:
     return "\n".join([*lines, total])
 
 
-def _limits(process: ProcessDefinition, trained: Trained, evaluation: Evaluation) -> list[str]:
+def _limits(
+    process: ProcessDefinition, trained: Trained, evaluation: Evaluation, intended_use: IntendedUse | None
+) -> list[str]:
     few, asked = trained.predictor.few_cases, process.decision
     budget = f"at most {100 * asked.alarm_budget:g} % of the good batches ever called high"
+    stated = intended_use.limits if intended_use else (_NOT_FOR,)
     lines = [
-        "- Not for release or rejection of a batch, and not in the place of an in-process control.",
+        *(f"- {limit}" for limit in stated),
         "- Outside the range of the training batches, with too much missing or stale, the support is limited or none.",
         f"- Asked: {budget}, at most {100 * asked.missed_failures:g} % of the failing ones called low at any stage.",
     ]

@@ -29,8 +29,8 @@ def log_model(
     features: tuple[Feature, ...],
     example: pd.DataFrame,
     tags: Mapping[str, str],
-) -> str:
-    """Log the predictor as a model that MLflow's clients can call, and register it.
+) -> tuple[str, str]:
+    """Log the predictor as a model that MLflow's clients can call.
 
     The model is code that MLflow stores by its path (`models.pyfunc_model`) and the folder of `models.scoring.registered`.
 
@@ -39,10 +39,10 @@ def log_model(
         predictor: Frozen.
         features: Dictionary of the snapshots' columns.
         example: One snapshot or a few, `features.contracts.SNAPSHOT`.
-        tags: Of the logged model and of the version.
+        tags: Of the logged model.
 
     Returns:
-        The version's number.
+        Its address, `models:/<id>`, and its id.
     """
     mlflow = mlflow_module()
     with tempfile.TemporaryDirectory() as name:
@@ -59,8 +59,7 @@ def log_model(
             metadata={DIGEST: predictor.sha256, "process_version": process.process.version},
             tags=dict(tags),
         )
-    # made with its tags: a version without its digest would be half a version
-    return str(mlflow.register_model(info.model_uri, process.id, tags=dict(tags)).version)
+    return info.model_uri, str(info.model_id)
 
 
 def signature_of(scorer: SnapshotScorer, example: pd.DataFrame) -> ModelSignature:

@@ -234,8 +234,14 @@ class Registry:
                 log_children(client, experiment_id, run_id, trained)
                 log_files(client, run_id, trained, evaluation, report, images, comparison, card, pdf)
                 tags = {DIGEST: trained.predictor.sha256, STATE: DRAFT, REVIEW: UNREVIEWED}
-                version = log_model(process, trained.predictor, features, example, tags)
-            client.update_model_version(process.id, version, card)
+                source, model_id = log_model(process, trained.predictor, features, example, tags)
+            if not client.search_registered_models(f"name = '{process.id}'"):
+                client.create_registered_model(
+                    process.id, description=f"{process.process.name}: will a batch in progress fail?"
+                )
+            # made with its digest and its card in one step: an interruption leaves no half version
+            made = client.create_model_version(process.id, source, tags=tags, description=card, model_id=model_id)
+            version = str(made.version)
             client.set_registered_model_alias(process.id, CHALLENGER, version)
             found = self.find(process.id, sha256=trained.predictor.sha256)
         if found is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from features.errors import TrainingError
+from features.errors import ProcessError, TrainingError
+from models.acceptance.intended_use import load_intended_use
 from models.backtest.fits import Fits
 from models.backtest.history import History
 from models.backtest.newest import newest
@@ -12,6 +13,7 @@ from models.backtest.replay import Replayed, replay
 from models.card import model_card
 from models.cohort.reading_chain import newest_of
 from models.cohort.splits import Seal
+from models.cohort.table import exclusions
 from models.evaluation.champion import Comparison
 from models.evaluation.evaluate import Evaluation
 from models.registry import RegisteredModel, Registry
@@ -20,11 +22,12 @@ from pipelines.backtest import fits_of
 from pipelines.champion import against_champion, champion_of
 from pipelines.examination import examine
 from pipelines.filing import Report, file_report
+from pipelines.history import last_report
 from pipelines.model_history import history_of
 from pipelines.plant import Plant
 from pipelines.progress import in_tenths
 from pipelines.recorded import TEST_READING, recorded
-from pipelines.signed_documents import SignedBefore, signed_before
+from pipelines.signed_documents import SignedBefore, document_path, signed_before
 
 Progress = Callable[[str], None]
 
@@ -78,7 +81,7 @@ def _registered(
     found = examine(plant, trained, history, replayed, signed, progress)
     more = recorded(plant) | dict(made_in)
     comparison = None if signed is None else _compared(plant, trained, history, replayed, registry, progress)
-    card = _card(plant, trained, found.evaluation, comparison, more, signed)
+    card = _card(plant, trained, history, found.evaluation, comparison, more)
     example = history.snapshots[history.snapshots["batch_id"].isin(trained.failed.index[-1:])]
     progress("registering the model with MLflow")
     model = registry.register(
@@ -95,7 +98,7 @@ def _tested(
     """Read the test of a version that is registered already, and add its figures; what was logged before stays."""
     found = examine(plant, trained, history, replayed, signed, progress)
     comparison = _compared(plant, trained, history, replayed, registry, progress)
-    card = _card(plant, trained, found.evaluation, comparison, recorded(plant) | dict(made_in), signed)
+    card = _card(plant, trained, history, found.evaluation, comparison, recorded(plant) | dict(made_in))
     model = registry.log_test(
         known, trained, found.evaluation, report=found.report.html, pdf=found.report.pdf, images=found.images,
         comparison=comparison, card=card,
@@ -112,11 +115,21 @@ def _compared(
 
 
 def _card(
-    plant: Plant, trained: Trained, evaluation: Evaluation, comparison: Comparison | None, more: Mapping[str, str],
-    signed: SignedBefore | None,
+    plant: Plant, trained: Trained, history: History, evaluation: Evaluation, comparison: Comparison | None,
+    more: Mapping[str, str],
 ) -> str:  # fmt: skip
-    use = "" if signed is None else signed.intended_use.words
-    return model_card(plant.process, trained, evaluation, comparison, made_from=_in_short(more), intended_use=use)
+    """The model card; the intended use on it is that of the file, signed or not."""
+    used = {"training": tuple(trained.failed.index)}
+    used |= {} if trained.prequential else {"sealed test": trained.seal.batch_ids}
+    path = document_path(plant, "intended_use")
+    try:
+        use = load_intended_use(path) if path.exists() else None
+    except ProcessError:
+        use = None  # the line about the test has said why
+    return model_card(
+        plant.process, trained, evaluation, comparison, made_from=_in_short(more), intended_use=use,
+        exclusions=exclusions(history.snapshots, history.log, used), rows_read=last_report(plant.history).in_a_line(),
+    )  # fmt: skip
 
 
 def train_on(

@@ -47,8 +47,8 @@ def test_only_the_registry_and_what_it_logs_import_mlflow() -> None:
         "models/tracking.py",
         "models/logged_model.py",
         "models/pyfunc_model.py",
-        "models/mlflow_store.py",
         "models/mirror.py",
+        "models/mlflow_store.py",
     }
 
 

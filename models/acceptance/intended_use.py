@@ -49,15 +49,6 @@ class IntendedUse(ProcessPart):
         }
         return data | {"input_ranges": ranges}
 
-    @property
-    def words(self) -> str:
-        """In a few sentences, for a model card."""
-        hours = ", ".join(f"{h:g} h" for h in self.decision_points_h)
-        return (
-            f"{self.question} For {self.product}, process version {', '.join(self.process_versions)}, sites: "
-            f"{', '.join(self.sites)}; decisions at {hours}. Users: {'; '.join(self.users)}. Limits: {'; '.join(self.limits)}."
-        )
-
     def check(self, process: ProcessDefinition) -> None:
         """Refuse an intended use of another process.
 

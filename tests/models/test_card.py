@@ -1,8 +1,10 @@
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
+from models.acceptance.intended_use import IntendedUse
 from models.card import MOST, model_card
 from models.evaluation.champion import COLUMNS, NOT_WORSE, Comparison
 from models.run_metrics import curves, tables, top_metrics
@@ -45,10 +47,28 @@ def test_its_figures_stand_with_their_failures(card, rich_evaluation) -> None:
 
 def test_a_card_that_is_too_long_says_that_it_was_cut(rich, rich_evaluation) -> None:
     long = model_card(
-        rich.plant.process, rich.trained, rich_evaluation, None, made_from={}, intended_use="a word " * 2000
+        rich.plant.process, rich.trained, rich_evaluation, None, made_from={str(i): "a digest" for i in range(400)}
     )
     assert len(long) == MOST
     assert long.endswith("(cut: the rest is in the report)")
+
+
+def test_the_intended_use_of_the_plant_stands_in_the_card(rich, rich_evaluation) -> None:
+    use = IntendedUse(
+        process="soup", question="Will this soup be thrown away?", product="Soup", process_versions=("1",), sites=("any",),
+        decision_points_h=(12,), users=("the cook",), limits=("tastes nothing",),
+    )  # fmt: skip
+    text = model_card(rich.plant.process, rich.trained, rich_evaluation, None, made_from={}, intended_use=use)
+    assert "Will this soup be thrown away? Soup; process versions 1, sites any; decided on at 12 h." in text
+    assert "- tastes nothing" in text
+    assert "There is no effective version to compare with." in text
+
+
+def test_figures_without_the_test_are_called_development_figures(rich, rich_evaluation) -> None:
+    unread = replace(rich_evaluation, read_test=False)
+    text = model_card(rich.plant.process, rich.trained, unread, None, made_from={})
+    assert "## Development figures, out of fold: the test was not read" in text
+    assert "## Figures on the test" not in text
 
 
 def test_versions_are_compared_by_about_ten_figures(rich_evaluation) -> None:
@@ -71,8 +91,6 @@ def test_a_curve_has_a_point_at_every_hour_of_the_checkpoints(rich_evaluation) -
 
 
 def test_half_hours_are_counted_in_minutes(rich_evaluation) -> None:
-    from dataclasses import replace
-
     halves = {name: frame.assign(checkpoint_h=frame["checkpoint_h"] / 48) for name, frame in (
         ("checkpoints", rich_evaluation.checkpoints), ("support", rich_evaluation.support), ("scores", rich_evaluation.scores),
     )}  # fmt: skip

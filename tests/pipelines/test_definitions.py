@@ -10,12 +10,13 @@ import pytest
 
 import pipelines.model_history
 from features.contracts import BATCH_SUMMARY, BATCHES, OBSERVATIONS, RUN_HISTORY, SNAPSHOT
-from models.registry import CHALLENGER, CHAMPION, RegisteredModel, Registry
+from models.registry import CHALLENGER, RegisteredModel, Registry
 from models.scoring.score import Score
 from pipelines.defs.automation import END, START, every_month
 from pipelines.defs.location import definitions
 from pipelines.defs.resources import PlantResource, months_since
 from pipelines.defs.schemas import COLUMN_SCHEMA, table_schema
+from pipelines.effective import effective_version
 from pipelines.feature_tables import SUMMARIES_STORED
 from pipelines.history import ingest
 from pipelines.main_job import prepare
@@ -248,22 +249,33 @@ def test_the_quarter_hourly_tick_ingests_and_scores(clone) -> None:
     assert Plant(clone.settings()).scores.rows("risk_scores") == 6  # three of the first run, three of this one
 
 
-def test_the_weekly_tick_makes_a_challenger_and_leaves_the_champion_alone(clone) -> None:
+def test_the_weekly_tick_makes_a_challenger_and_leaves_the_effective_version_alone(clone) -> None:
     decided = clone.read("dispositions")
     decided.loc[40:43, "outcome"] = ["rejected", "released", "rejected", "released"]
     clone.replace("dispositions", decided)
     plant, registry = Plant(clone.settings()), Registry(clone.data_dir)
-    champion = aliased(registry, CHAMPION)
+    champion = registry.by_version("small", "1")
     ingest(HistoryFolder(clone.history), plant.history, plant.process)
     result = launched(clone, "retrain_weekly")
     challenger = aliased(registry, CHALLENGER)
     assert (challenger.version, challenger.aliases, challenger.review) == ("2", ("challenger",), "unreviewed")
     assert challenger.sha256 != champion.sha256
-    still = aliased(registry, CHAMPION)
-    assert (still.version, still.sha256) == ("1", champion.sha256)
+    still = effective_version(clone.settings(), "small")
+    assert still is not None
+    assert (still.version, still.model_sha256) == ("1", champion.sha256)
+    params = registry.params(challenger)
+    assert (params["champion"], params["against_champion"]) == (
+        "1",
+        "not enough failures to say",
+    )  # it has learnt from all
+    assert params["dagster_run_id"] == result.run_id
     made = metadata(result, "challenger_and_report")
     assert made["sha256"] == challenger.sha256
     assert str(made["mlflow_run"]).endswith(challenger.page)
+    assert str(made["mlflow_version"]).endswith("/#/models/small/versions/2")
+    description = registry.store.client().get_model_version("small", "2").description
+    assert "Against champion version 1: not enough failures to say." in str(description)
+    assert f"- dagster_run_id: `{result.run_id[:16]}`" in str(description)
     assert made["review"] == "unreviewed"
     assert {"rows", "features", "digest"} <= set(metadata(result, "snapshot_features"))
     checks = {(c.asset_key.to_user_string(), c.check_name): c.passed for c in result.get_asset_check_evaluations()}

@@ -10,11 +10,14 @@ from models.backtest.history import History
 from models.backtest.newest import newest
 from models.backtest.replay import Replayed, replay
 from models.cohort.labels import labels_as_of
-from models.cohort.splits import Seal, subject_groups
+from models.cohort.splits import Seal, nothing_sealed, seal_test, subject_groups
+from models.evaluation.champion import UNKNOWN
 from models.evaluation.compare import compare_splits
+from models.learners.trees import Plan
 from models.registry import CHALLENGER, Registry
-from models.train import Trained
+from models.train import Trained, train
 from pipelines.backtest import fits_of
+from pipelines.champion import against_champion
 from pipelines.examination import labels_by_rule, record_readings
 from pipelines.history import ingest
 from pipelines.model_history import history_of
@@ -142,6 +145,33 @@ def test_a_policy_with_a_sealed_test_makes_a_challenger_that_has_not_seen_it(clo
     assert lines(plant)[len(before) :] == [
         lines(plant)[-1] | {"purpose": f"evaluate predictor {model.sha256}", "test_sha256": seal.sha256}
     ]
+
+
+def test_a_challenger_and_the_champion_are_judged_on_the_batches_that_neither_has_seen(place, monkeypatch) -> None:
+    text, registry = place.process.read_text(encoding="utf-8"), Registry(place.data_dir)
+    champion = registry.by_version("small", "1")
+    settings = replace(place.settings(), process=place.process.with_name("sealed.toml"))
+    settings.process.write_text(text + '\n[policy]\ntest = "newest_failures"\ntest_failures = 6\n', encoding="utf-8")
+    plant = Plant(settings)
+    plain = history_of(plant)
+    odd = plain.batches["batch_id"].str[-1].isin([*"13579"])  # patients of their own; the even ones came before
+    history = replace(plain, batches=plain.batches.assign(subject_key=plain.batches["subject_key"].mask(odd, "")))
+    newest_six = seal_test(history.batches, history.log, process_id="small", failures=6)
+    trained = train(
+        plant.process, history.snapshots, history.features, history.batches, history.log, seal=newest_six,
+        plan=Plan(learner="trees", trials=1, folds=2, members=2),
+    )  # fmt: skip
+    learnt = against_champion(champion, registry, trained, history, plant.process.policy, None)
+    assert learnt is not None
+    assert (learnt.n, learnt.verdict) == (0, UNKNOWN)  # it has learnt from all that is known
+
+    before = nothing_sealed("small", newest_six.cut)
+    monkeypatch.setattr(Registry, "seal", lambda *_: before)  # as if the champion had been made before those started
+    found = against_champion(champion, registry, trained, history, plant.process.policy, None)
+    assert found is not None
+    alone = [batch for batch in newest_six.batch_ids if batch[-1] in "13579"]
+    assert (found.champion, found.n) == ("1", len(alone))
+    assert found.n_failed == plant.labels().set_index("batch_id")["failed"][alone].sum()
 
 
 RULES = ("purity_pct < 90", "residue_pct > 1")

@@ -39,3 +39,19 @@ def test_a_mode_without_a_case_in_the_test_has_no_figure(scores) -> None:
     table = mode_table(scores, (COLD,), {}, PAIRS[PAIRS["mode"] != "cold"])
     assert table["auroc"].isna().all()
     assert table["n_failed"].tolist() == [0, 0]
+
+
+def test_a_mode_that_no_version_could_score_then_says_so(scores) -> None:
+    row = mode_table(scores.drop(columns="mode.slow"), (COLD, SLOW), {"odd": 3}, PAIRS).set_index("mode")
+    assert row.loc["slow", ["training_cases", "verdict", "n_failed"]].tolist() == [
+        44, "no model when the test was scored", 1,
+    ]  # fmt: skip
+    assert row.loc["cold", "verdict"].unique().tolist() == ["answered"]
+    assert row.index.tolist() == ["cold", "cold", "slow", "odd"]
+
+
+def test_batches_scored_before_a_mode_had_a_model_do_not_count(scores) -> None:
+    early = scores["batch_id"] == "D"
+    table = mode_table(scores.assign(**{"mode.cold": scores["mode.cold"].mask(early)}), (COLD,), {}, PAIRS)
+    assert table["n_batches"].tolist() == [3, 3]
+    assert table["auroc"].tolist() == [1.0, 0.5]  # at 12 h B scores above A, and C below it
