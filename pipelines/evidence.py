@@ -46,6 +46,17 @@ def evidence_of(plant: Plant, model: RegisteredModel, records: Records) -> Evide
     return Evidence(documents.intended_use_sha256, documents.acceptance_sha256, reading.entry_sha256, report)
 
 
+def refuse_false_claim(plant: Plant, version: str, reason: str) -> None:
+    """Refuse to sign for a reason that says "validated" while a batch of the version's rows is simulated.
+
+    Raises:
+        ContractError: It does.
+    """
+    registry = Registry(plant.settings.data_dir)
+    simulated = registry.evaluation(registry.by_version(plant.process.id, version)).simulated
+    refuse_validated(reason, simulated=simulated, where="the reason")
+
+
 def _reading(
     model: RegisteredModel, evaluation: Evaluation, documents: SignedBefore, of_this_test: Sequence[Reading]
 ) -> Reading:

@@ -56,6 +56,14 @@ class _Desk:
 
         return named(self.service, name)
 
+    def claimed(self, name: str, reason: str) -> ReleaseStatus:
+        """The release, for a reason that claims no more than its evidence."""
+        from pipelines.evidence import refuse_false_claim
+
+        found = self.release(name)
+        refuse_false_claim(self.plant, found.version, reason)
+        return found
+
 
 @release.command("init-keys")
 def init_keys(data_dir: DataOption = Path("var")) -> None:
@@ -108,9 +116,10 @@ def submit(
     """Draft to tested: check the criteria, write the bundle, sign it as its author."""
     from models.registry import Registry
     from pipelines.bundle_export import export
-    from pipelines.evidence import evidence_of
+    from pipelines.evidence import evidence_of, refuse_false_claim
 
     with _desk(process, data_dir, config) as desk:
+        refuse_false_claim(desk.plant, version, reason)
         model = Registry(data_dir).by_version(desk.plant.process.id, version)
         write = partial(export, desk.plant, model)
         evidence = partial(evidence_of, desk.plant, model, desk.admin.records)
@@ -130,7 +139,7 @@ def approve(
 ) -> None:
     """Tested to approved: sign as another person than the author."""
     with _desk(process, data_dir, config) as desk:
-        made = desk.service.approve(desk.release(name).release_id, _request(signer, reason, deviation))
+        made = desk.service.approve(desk.claimed(name, reason).release_id, _request(signer, reason, deviation))
     _tell(made)
 
 
@@ -162,7 +171,7 @@ def make_effective(
 ) -> None:
     """Approved to effective: it scores from now on, and a running endpoint follows within seconds."""
     with _desk(process, data_dir, config) as desk:
-        made = desk.service.make_effective(desk.release(name).release_id, _request(signer, reason, deviation))
+        made = desk.service.make_effective(desk.claimed(name, reason).release_id, _request(signer, reason, deviation))
     _tell(made)
 
 

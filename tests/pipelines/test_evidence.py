@@ -150,6 +150,18 @@ def test_a_version_that_misses_a_criterion_or_has_too_few_failures_is_refused(ra
         _features_justified(plant, model, registry, evaluation, replace(documents, acceptance=bare))
 
 
+def test_a_reason_that_says_validated_is_refused_while_batches_are_simulated(ran, run, monkeypatch) -> None:
+    monkeypatch.setenv("BATCHGUARD_SIGNING_SECRET", "never looked at")
+    place = ran.place
+    options = ["--process", str(place.process), "--data-dir", str(place.data_dir), "--signer", "anna"]
+    for step in ("submit", "approve", "make-effective"):
+        refused = run("release", step, "1", *options, "--reason", "validated on the test")
+        assert refused.exit_code == 1
+        assert (
+            "the reason says 'validated', and batches of the training part or the test are simulated" in refused.output
+        )
+
+
 def test_a_replay_that_a_person_asks_for_is_a_reading_of_the_test(clone, run) -> None:
     plant = Plant(clone.settings())
     before = len(readings(plant.ledger))

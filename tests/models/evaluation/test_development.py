@@ -48,7 +48,7 @@ def test_figures_of_development_say_so_and_claim_nothing_of_the_test(plant, trai
     assert "Never with sufficient support" not in page
     assert "Acceptance criteria are not signed: the test was not read, and nothing was accepted." in page
     card = model_card(plant.process, trained, evaluation, None, made_from={})
-    assert "Figures of development (the test was not read)" in card
+    assert "Development figures, out of fold: the test was not read" in card
     evaluation.save(tmp_path)
     back = Evaluation.load(tmp_path)
     assert (back.read_test, back.readings, back.criteria_sha256) == (False, 0, "")
