@@ -104,7 +104,7 @@ def _development(plant: Plant, trained: Trained, history: History, splits: pd.Da
     )
     found = evaluate(
         plant.process, trained, history.snapshots, history.features, history.batches, history.log,
-        dispositions=history.dispositions, splits=splits, looked_at=looked_at,
+        splits=splits, looked_at=looked_at,
         tested=as_development(scored, trained, history.batches, history.log),
     )  # fmt: skip
     return without_the_test(found), looked_at

@@ -67,5 +67,5 @@ def without_the_test(evaluation: Evaluation) -> Evaluation:
         name: np.nan for name in evaluation.support.columns if name.startswith(("limited", "unsupported"))
     })  # fmt: skip
     counts = evaluation.counts | {"test_scored": 0, "test_failed": 0}
-    absent = evaluation.absent | {"field": NOT_READ, "between": NOT_READ, "sensors": NOT_READ}
+    absent = evaluation.absent | dict.fromkeys(("field", "between", "sensors", "attributes", "modes"), NOT_READ)
     return replace(evaluation, support=support, counts=counts, absent=absent, read_test=False)

@@ -53,3 +53,21 @@ def test_figures_of_development_say_so_and_claim_nothing_of_the_test(plant, trai
     back = Evaluation.load(tmp_path)
     assert (back.read_test, back.readings, back.criteria_sha256) == (False, 0, "")
     assert math.isnan(back.support["limited"].iloc[0])
+
+
+def test_a_predictor_with_forecasts_modes_and_sites_has_figures_of_development_too(rich) -> None:
+    plant, trained = rich.plant, rich.trained
+    looked_at = seal_of("soup", trained.seal.cut, tuple(trained.failed.index[-20:]))
+    scored = score_test(
+        plant.process, trained.predictor, plant.snapshots, plant.features, plant.batches, plant.log, looked_at
+    )
+    found = evaluate(
+        plant.process, trained, plant.snapshots, plant.features, plant.batches, plant.log,
+        tested=as_development(scored, trained, plant.batches, plant.log), looked_at=looked_at,
+    )  # fmt: skip
+    draft = without_the_test(found)
+    assert set(draft.subgroups["attribute"]) >= {"all", "site_id"}
+    assert len(draft.against_limits)
+    page = html_report(plant.process, trained, draft)
+    assert ">nan" not in page
+    assert draft.absent["modes"] == draft.absent["attributes"] == "The test was not read."
