@@ -89,8 +89,13 @@ def photograph(registry: Registry, name: str, chromium: str, out: Path) -> None:
         page = browser.new_page(viewport={"width": WIDE, "height": HIGH})
         for file, (place, text) in pages.items():
             page.goto(f"{address}{place}")
-            page.get_by_text(text).first.wait_for(timeout=WAIT_MS)
-            page.wait_for_timeout(3000)  # charts are drawn after their data arrive
+            found = page.get_by_text(text).first
+            found.wait_for(timeout=WAIT_MS, state="attached")
+            for button in page.get_by_role("button", name="Close").all():
+                button.click()  # MLflow's assistant beside the page
+            if file == "mlflow_comparison":
+                found.scroll_into_view_if_needed()
+            page.wait_for_timeout(5000)  # charts are drawn after their data arrive
             page.screenshot(path=str(out / f"{file}.png"))
         browser.close()
 

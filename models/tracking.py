@@ -97,7 +97,6 @@ def log_run(
         "process_version": process.process.version,
         **{f"plan.{name}": value for name, value in asdict(trained.plan).items()},
         **{f"trees.{name}": value for name, value in asdict(trained.tuned.settings).items()},
-        **{f"calibration.{name}": value for name, value in asdict(predictor.calibration).items()},
         **{f"choice.{name}": value for name, value in (predictor.choice.to_json() if predictor.choice else {}).items()},
         **evaluation.counts,
         "features": len(predictor.features),
