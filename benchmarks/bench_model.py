@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, help="keep the plants here and use them again; absent: a temporary folder"
     )
-    parser.add_argument("--quick", action="store_true", help="default settings, two rivals; prints, records nothing")
+    parser.add_argument("--quick", action="store_true", help="two rivals; prints, records nothing")
     parser.add_argument("--docs", action="store_true", help="only write the tables of docs/results.md from the record")
     args = parser.parse_args()
     if args.docs:

@@ -44,7 +44,6 @@ AsOfOption = Annotated[
         help="Moment of scoring: 'history' (newest moment in the run history), 'now', or an ISO time with offset.",
     ),
 ]
-TrialsOption = Annotated[int, typer.Option("--trials", min=1, help="Number of trials of the hyperparameter search.")]
 
 
 def one_line_errors(command: Callable[_P, None]) -> Callable[_P, None]:
@@ -71,7 +70,6 @@ def run(
     max_quarantined: QuarantineOption = None,
     accept_removed: RemovedOption = False,
     as_of: AsOfOption = "now",
-    trials: TrialsOption = 1,
 ) -> None:
     """Ingest, make features, train, evaluate and score: all Dagster assets in one run."""
     from pipelines.console import show
@@ -86,7 +84,6 @@ def run(
         max_quarantined=max_quarantined,
         accept_removed=accept_removed,
         as_of=as_of,
-        trials=trials,
     )
     if json_path is not None:
         can_be_written(json_path)
@@ -101,11 +98,9 @@ def run(
 
 @app.command()
 @one_line_errors
-def train(
-    process: ProcessOption, history: HistoryOption, data_dir: DataOption = Path("var"), trials: TrialsOption = 1
-) -> None:
+def train(process: ProcessOption, history: HistoryOption, data_dir: DataOption = Path("var")) -> None:
     """Train and validate a challenger from the stored run history."""
-    _job("retrain", Settings(process, history, data_dir, as_of="history", trials=trials))
+    _job("retrain", Settings(process, history, data_dir, as_of="history"))
 
 
 @app.command()
@@ -125,7 +120,6 @@ def backtest(
         Path | None, typer.Option("--against", help="TOML with a second policy, replayed beside the first.")
     ] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="File for the figures as JSON.")] = None,
-    trials: TrialsOption = 1,
 ) -> None:
     """Replay the history on the calendar: models made, tested, approved and used as they would have been."""
     from pipelines.backtest_command import run_backtest
@@ -133,7 +127,7 @@ def backtest(
 
     if json_path is not None:
         can_be_written(json_path)
-    settings = Settings(process, history, data_dir, as_of="history", trials=trials)
+    settings = Settings(process, history, data_dir, as_of="history")
     with Steps() as say:
         found = run_backtest(settings, say, from_=from_, until=until, policy=policy, against=against)
     found.show(out)

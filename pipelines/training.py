@@ -48,7 +48,7 @@ def make_challenger(plant: Plant, progress: Progress) -> tuple[RegisteredModel, 
         trained = train(
             plant.process, history.snapshots, history.features, history.batches, history.log,
             observations=history.observations, dispositions=history.dispositions, seal=seal, between=history.between, course=history.course,
-            plan=policy.plan(plant.process, trials=plant.settings.trials), progress=_of_training(progress),
+            plan=policy.plan(plant.process), progress=_of_training(progress),
         )  # fmt: skip
     trained.predictor.save(plant.models_dir / trained.predictor.sha256)
     registry = Registry(plant.settings.data_dir)
@@ -92,7 +92,7 @@ def _evaluate(
     progress("comparing a random split with forward in time")
     splits = compare_splits(
         history.snapshots, history.batches, _labels_by_rule(plant, history),
-        groups=subject_groups(history.batches), settings=trained.tuned.settings, plan=trained.plan,
+        groups=subject_groups(history.batches), settings=trained.settings, plan=trained.plan,
     )  # fmt: skip
     _record_readings(plant, trained, replayed)
     progress(f"evaluating the test of {len(trained.seal.batch_ids)} batches, once")
@@ -170,12 +170,12 @@ def _file_name(caption: str) -> str:
 
 
 def _of_training(progress: Progress) -> Callable[[str, int, int], None]:
-    """Progress of folds and trials, and what follows the last trial."""
+    """Progress of folds, and what follows the last one."""
     report = in_tenths(progress)
 
     def training(what: str, done: int, of: int) -> None:
         report(what, done, of)
-        if (what, done) == ("tuning", of):
-            progress("fitting the predictor with the best settings, and its limits")
+        if (what, done) == ("forward folds", of):
+            progress("fitting the predictor and its limits")
 
     return training

@@ -73,7 +73,7 @@ def test_the_report_and_the_table_of_scores_are_there(ran) -> None:
 def test_a_second_run_gives_the_same_model_and_scores_and_changes_nothing(ran, clone, run) -> None:
     before = stored(clone)
     again = clone.root / "again.json"
-    result = run("run", *clone.options(), "--json", str(again), "--as-of", "history", "--trials", "2")
+    result = run("run", *clone.options(), "--json", str(again), "--as-of", "history")
     assert result.exit_code == 0
     assert json.loads(again.read_text()) == json.loads(ran.place.result.read_text())
     assert stored(clone) == before
@@ -123,7 +123,7 @@ def test_an_empty_data_directory_is_not_verified(fresh, run) -> None:
 
 def test_nothing_is_trained_from_damaged_data(clone, run) -> None:
     path = flip_a_byte(clone)
-    result = run("train", *clone.options(), "--trials", "2")
+    result = run("train", *clone.options())
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith(f"batchguard: {path}")
@@ -144,7 +144,7 @@ def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom typer.testing import CliRunner\nfrom pipelines.cli import app\n"
         "assert CliRunner().invoke(app, ['run', '--help']).exit_code == 0\n"
-        "print([m for m in ('mlflow', 'shap', 'dagster', 'matplotlib', 'optuna', 'pandera') if m in sys.modules])"
+        "print([m for m in ('mlflow', 'shap', 'dagster', 'matplotlib', 'pandera') if m in sys.modules])"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
     assert ended.stdout.strip() == "[]"

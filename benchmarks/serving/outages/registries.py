@@ -191,7 +191,7 @@ def _plant(place: Place) -> Place:
         pq.write_table(table, root / "history" / f"{name}.parquet")
     (root / "bench.toml").write_text(_toml())
     command = [sys.executable, "-m", "pipelines.cli", "run", "--process", str(root / "bench.toml"), "--history",
-               str(root / "history"), "--data-dir", str(root / "data"), "--trials", "1", "--as-of", "history"]  # fmt: skip
+               str(root / "history"), "--data-dir", str(root / "data"), "--as-of", "history"]  # fmt: skip
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if ran.returncode:
         raise RuntimeError(ran.stderr[-2000:])
