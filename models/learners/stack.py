@@ -236,9 +236,12 @@ def forward(
             progress("forward folds", done, len(folds))
     settings = rounds_of(blocks, plan) if plan.learner == "layers" else PLAIN
     scored = _predicted(layers, blocks, settings, plan, from_h)
-    found = joined(scored, fast, n_failed=n_failed) if plan.learner == "layers" else chosen(scored, plan.learner)
+    rate = n_failed / table.rows["batch_id"].nunique()
+    found = (
+        joined(scored, fast, n_failed=n_failed, rate=rate) if plan.learner == "layers" else chosen(scored, plan.learner)
+    )
     log_odds = found.calibration.log_odds(found.raw, scored["checkpoint_h"].to_numpy(float))
-    scored = scored.drop(columns=["trees", "linear", "deviation"]).assign(
+    scored = scored.drop(columns=["trees", "linear", "deviation", "rate"]).assign(
         raw=found.raw, log_odds=log_odds, failure_probability=expit(log_odds)
     )
     return Forward(settings, tuple(blocks), scored, found, any(made.evidence.forecasts for made in layers))
@@ -257,6 +260,7 @@ def _predicted(
             "trees": trees,
             "linear": 0.0 if made.start is None else made.start[block.validation],
             "deviation": made.deviation(block.validation),
+            "rate": block.train_rate,
         }
         parts.append(rows.assign(fold=block.name, failed=block.validation_failed, **said))
     return pd.concat(parts, ignore_index=True)

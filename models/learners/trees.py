@@ -212,6 +212,12 @@ class Block:
     validation: np.ndarray
     validation_failed: np.ndarray
 
+    @property
+    def train_rate(self) -> float:
+        """Share of the batches that failed among those that train."""
+        failed = pd.Series(self.train_failed, index=self.bins.table.rows["batch_id"].iloc[self.train])
+        return float(failed.groupby(level=0).first().mean())
+
     def data(self) -> tuple[lgb.Dataset, lgb.Dataset, float]:
         """What to train on, what to watch, and how much the latter weighs."""
         watch = self.bins.rows(self.validation, self.validation_failed)
