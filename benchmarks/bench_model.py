@@ -1,6 +1,6 @@
 """The predictor on the simulated plant, where the truth is known: everything it claims, on six plants.
 
-Run: python -m benchmarks.bench_model [--seeds 101 102] [--folder DIR] [--quick] [--docs]
+Run: python -m benchmarks.bench_model [--seeds 101 102] [--folder DIR] [--at-once N] [--quick] [--docs]
 
 Simulated figures verify the software; they validate no model. The seeds 130 to 135 are for this benchmark alone: whoever changes
 the predictor looks at 101 to 120, which are printed and recorded nowhere. The exit code is 1 where the predictor finds more failures before harvest than can be seen, or
@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +40,19 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, help="keep the plants here and use them again; absent: a temporary folder"
     )
-    parser.add_argument("--quick", action="store_true", help="default settings, two rivals; prints, records nothing")
+    parser.add_argument("--at-once", type=int, default=1, help="plants measured side by side: each takes two threads")
+    parser.add_argument("--quick", action="store_true", help="two rivals; prints, records nothing")
     parser.add_argument("--docs", action="store_true", help="only write the tables of docs/results.md from the record")
     args = parser.parse_args()
     if args.docs:
         write_tables(DOCS, json.loads((RESULTS / f"{NAME}.json").read_text(encoding="utf-8")))
         return
     with tempfile.TemporaryDirectory() as temporary:
-        found = [
-            measured(seed, (args.folder or Path(temporary)) / str(seed), quick=args.quick, first=seed == args.seeds[0])
-            for seed in args.seeds
-        ]
+        root, first = args.folder or Path(temporary), args.seeds[0]
+        with ThreadPoolExecutor(args.at_once) as plants:
+            found = list(
+                plants.map(lambda s: measured(s, root / str(s), quick=args.quick, first=s == first), args.seeds)
+            )
     figures = together(found)
     print(tables({"figures": figures, "date": "", "commit": "", "machine": ""}))
     if not args.quick and tuple(args.seeds) == SEEDS:

@@ -89,10 +89,10 @@ class Policy(ProcessPart):
         later = [h for h in process.checkpoints_h if h > 0]
         return min(process.process.bin_h, *later) if later else 0.0
 
-    def plan(self, process: ProcessDefinition, *, trials: int = 1) -> Plan:
+    def plan(self, process: ProcessDefinition) -> Plan:
         """How each model is fitted."""
         layered = self.learner == "layers" or (self.learner == "auto" and process.quality_attribute)
-        return Plan(learner=self.learner, trials=trials, members=3 if layered else 5)
+        return Plan(learner=self.learner, members=3 if layered else 5)
 
 
 def load_policy(path: Path | str) -> Policy:

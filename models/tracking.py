@@ -1,4 +1,4 @@
-"""A training as an MLflow run with parameters, figures, files and trials, and the model that it registers."""
+"""A training as an MLflow run with parameters, figures and files, and the model that it registers."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def log_run(
     params = {
         "process_version": process.process.version,
         **{f"plan.{name}": value for name, value in asdict(trained.plan).items()},
-        **{f"trees.{name}": value for name, value in asdict(trained.tuned.settings).items()},
+        **{f"trees.{name}": value for name, value in asdict(trained.settings).items()},
         **{f"choice.{name}": value for name, value in (predictor.choice.to_json() if predictor.choice else {}).items()},
         **evaluation.counts,
         "features": len(predictor.features),
@@ -151,10 +151,7 @@ def _dataset(part: str, sha256: str, counts: Mapping[str, int]) -> DatasetInput:
 
 
 def log_children(client: MlflowClient, experiment_id: str, run_id: str, trained: Trained) -> None:
-    """Log trials and folds as runs below a run."""
-    for number, row in enumerate(trained.tuned.trials.to_dict("records")):
-        loss = row.pop("log_loss")
-        _child(client, experiment_id, run_id, f"trial {number:02d}", row, {"folds.log_loss": loss})
+    """Log folds as runs below a run."""
     for fold in trained.folds:
         rows = trained.out_of_fold[trained.out_of_fold["fold"] == fold.name]
         facts = {

@@ -28,7 +28,7 @@ from models.learners.failure_modes import modes_before
 from models.learners.join import FastRows
 from models.learners.residuals import Residuals, fit_residuals, level_columns
 from models.learners.stack import ModesAt, bins_of, fit_layers, fit_modes, forward
-from models.learners.trees import Plan, Progress, Tuned
+from models.learners.trees import Plan, Progress, Settings
 from models.predictor import Predictor, usual_ages
 from models.scoring.alignment import FeatureAligner
 from models.scoring.call import Thresholds, fit_thresholds
@@ -42,8 +42,8 @@ class Trained:
     Attributes:
         predictor: The frozen predictor.
         seal: The test set it has not seen.
-        folds: Forward folds of tuning and calibration.
-        tuned: Trials and the settings taken.
+        folds: Forward folds of the number of trees and of the calibration.
+        settings: Of the trees.
         out_of_fold: `batch_id`, `checkpoint_h`, `as_of`, `end_at`, `fold`, `failed`, `weight`, `raw` (log-odds),
             `failure_probability` (calibrated; the calibration was fitted on these rows).
         excluded: Where every snapshot went (`models.cohort.table.exclusions`).
@@ -54,7 +54,7 @@ class Trained:
     predictor: Predictor
     seal: Seal
     folds: tuple[Fold, ...]
-    tuned: Tuned
+    settings: Settings
     out_of_fold: pd.DataFrame
     excluded: pd.DataFrame
     failed: pd.Series
@@ -84,7 +84,7 @@ def train(
     weights: pd.Series | None = None,
     course: pd.DataFrame | None = None,
 ) -> Trained:
-    """Seal the newest batches, tune and calibrate on forward folds of the rest, fit once on all of it.
+    """Seal the newest batches, calibrate on forward folds of the rest, fit once on all of it.
 
     Args:
         process: The process.
@@ -133,7 +133,7 @@ def train(
         )  # fmt: skip
         if learner == "layers" and folded.forecast:  # without forecasts the layers have little to stand on
             break
-    settings, everything = folded.tuned.settings, np.arange(len(table.rows))
+    settings, everything = folded.settings, np.arange(len(table.rows))
     # blend and calibration were not fitted with forecasts where no fold could make them
     tried = observations if folded.forecast else None
     expected = residuals if folded.scores.fast is not None else None
@@ -176,7 +176,7 @@ def train(
     later = rows.iloc[:0] if between is None else before_the_label(between, log)
     predictor = _with_domain(process, predictor, rows, later[later["batch_id"].isin(failed.index)], features, failed)
     used = {"training": tuple(failed.index), "sealed test": seal.batch_ids}
-    return Trained(predictor, seal, folds, folded.tuned, out_of_fold, exclusions(snapshots, log, used), failed, plan)
+    return Trained(predictor, seal, folds, folded.settings, out_of_fold, exclusions(snapshots, log, used), failed, plan)
 
 
 def _residuals(

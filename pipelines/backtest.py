@@ -48,7 +48,7 @@ class Backtest:
 
 def fits_of(plant: Plant, policy: Policy, made: Callable[[str], None] = lambda _: None) -> Fits:
     """Where the models of a plant's replays are made and kept."""
-    return Fits(plant.models_dir / "fits", policy, trials=plant.settings.trials, made=made)
+    return Fits(plant.models_dir / "fits", policy, made=made)
 
 
 def known_until(plant: Plant) -> pd.Timestamp:

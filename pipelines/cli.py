@@ -35,6 +35,10 @@ QuarantineOption = Annotated[
         help="Broken rows above which nothing is taken in; absent: as [source] says, else any number.",
     ),
 ]
+TrialsOption = Annotated[
+    int | None,
+    typer.Option("--trials", hidden=True, help="Without effect: no settings are searched any more."),
+]
 RemovedOption = Annotated[
     bool, typer.Option("--accept-removed", help="Take the source as it is, however many rows left it.")
 ]
@@ -45,7 +49,6 @@ AsOfOption = Annotated[
         help="Moment of scoring: 'history' (newest moment in the run history), 'now', or an ISO time with offset.",
     ),
 ]
-TrialsOption = Annotated[int, typer.Option("--trials", min=1, help="Number of trials of the hyperparameter search.")]
 
 
 def one_line_errors(command: Callable[_P, None]) -> Callable[_P, None]:
@@ -72,7 +75,7 @@ def run(
     max_quarantined: QuarantineOption = None,
     accept_removed: RemovedOption = False,
     as_of: AsOfOption = "now",
-    trials: TrialsOption = 1,
+    trials: TrialsOption = None,  # noqa: ARG001 - commands written for earlier versions go on working
     as_demo: Annotated[
         bool,
         typer.Option(
@@ -94,7 +97,6 @@ def run(
         max_quarantined=max_quarantined,
         accept_removed=accept_removed,
         as_of=as_of,
-        trials=trials,
         release_as_demo=as_demo,
     )
     if json_path is not None:
@@ -116,10 +118,13 @@ def run(
 @app.command()
 @one_line_errors
 def train(
-    process: ProcessOption, history: HistoryOption, data_dir: DataOption = Path("var"), trials: TrialsOption = 1
+    process: ProcessOption,
+    history: HistoryOption,
+    data_dir: DataOption = Path("var"),
+    trials: TrialsOption = None,  # noqa: ARG001 - as for `run`
 ) -> None:
     """Train and validate a challenger from the stored run history."""
-    _job("retrain", Settings(process, history, data_dir, as_of="history", trials=trials))
+    _job("retrain", Settings(process, history, data_dir, as_of="history"))
 
 
 @app.command()
@@ -139,7 +144,7 @@ def backtest(
         Path | None, typer.Option("--against", help="TOML with a second policy, replayed beside the first.")
     ] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="File for the figures as JSON.")] = None,
-    trials: TrialsOption = 1,
+    trials: TrialsOption = None,  # noqa: ARG001 - as for `run`
 ) -> None:
     """Replay the history on the calendar: models made, tested, approved and used as they would have been."""
     from pipelines.backtest_command import run_backtest
@@ -147,7 +152,7 @@ def backtest(
 
     if json_path is not None:
         can_be_written(json_path)
-    settings = Settings(process, history, data_dir, as_of="history", trials=trials)
+    settings = Settings(process, history, data_dir, as_of="history")
     with Steps() as say:
         found = run_backtest(settings, say, from_=from_, until=until, policy=policy, against=against)
     found.show(out)

@@ -133,7 +133,7 @@ def _splits(plant: Plant, trained: Trained, history: History, *, whole: bool) ->
         logs = {name: log[log["label_available_at"] < trained.seal.cut] for name, log in logs.items()}
         batches, snapshots = (frame[frame["batch_id"].isin(ids)] for frame in (batches, snapshots))
     return compare_splits(
-        snapshots, batches, logs, groups=subject_groups(batches), settings=trained.tuned.settings, plan=trained.plan
+        snapshots, batches, logs, groups=subject_groups(batches), settings=trained.settings, plan=trained.plan
     )
 
 

@@ -18,7 +18,7 @@ PROCESS, POLICY, CODE, LOCK, LIBRARIES = "process_digest", "policy_digest", "cod
 TEST_READING = "test_reading"  # digest of the newest line of the ledger when the version was registered
 _DATA = "data."
 _CHECKOUT = Path(__file__).parents[1]
-_COMPUTE = ("lightgbm", "numba", "numpy", "optuna", "pandas", "pyarrow", "scikit-learn", "scipy")
+_COMPUTE = ("lightgbm", "numba", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy")
 _NOT_TRAINING = ("simulator/", "sources/convert/", "defs/")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from features.errors import BatchguardError, StorageError
@@ -41,7 +41,7 @@ def reproduce(settings: Settings, version: str, progress: Callable[[str], None])
     against the recorded one. With other code or libraries it is, and the result says whether they matter.
 
     Args:
-        settings: Name the process and the data directory; trials are those of then.
+        settings: Name the process and the data directory.
         version: Number in the registry.
         progress: Receives lines.
 
@@ -57,7 +57,7 @@ def reproduce(settings: Settings, version: str, progress: Callable[[str], None])
             f"model {model.name} version {version} was registered before its run recorded data, code and lock file",
             remedy="Train again: later versions can be reproduced.",
         )
-    then = Plant(replace(settings, trials=int(params["plan.trials"])), versions_of(params))
+    then = Plant(settings, versions_of(params))
     parts = [*_parts(params, made_by(plant)), _data(then, params)]
     if not all(part.same for part in parts if part.what in (_PARTS[PROCESS], _PARTS[POLICY], "data")):
         return [*parts, Compared("result", False, "result: not made, because the parts above are not those of then")]
@@ -99,7 +99,7 @@ def _result(then: Plant, registry: Registry, model: RegisteredModel, progress: C
     progress("reading the tables at their recorded versions")
     history, seal = history_of(then), registry.seal(model)
     with tempfile.TemporaryDirectory(prefix="batchguard-") as folder:
-        fits = Fits(Path(folder), then.process.policy, trials=then.settings.trials)
+        fits = Fits(Path(folder), then.process.policy)
         trained, _ = train_on(then, history, seal, fits, progress)
     return compare(trained.predictor, registry.predictor_folder(model), model.sha256)
 

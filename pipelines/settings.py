@@ -42,7 +42,6 @@ class Settings:
         max_quarantined: How many broken rows a person has accepted; None: as `[source]` of the process definition says.
         accept_removed: Whether any number of rows may have left the source since the last ingest.
         as_of: `now`, `history` (the newest moment in the run history) or an ISO time with offset.
-        trials: Trials of the tuning.
         timezone: Time zone of the schedules.
         owner: Owner of the Dagster assets, `team:NAME` or an e-mail address.
         release_as_demo: Whether a run signs and releases its challenger as two persons of the demo.
@@ -55,7 +54,6 @@ class Settings:
     max_quarantined: int | None = None
     accept_removed: bool = False
     as_of: str = "now"
-    trials: int = 1
     timezone: str = "UTC"
     owner: str = "team:process-monitoring"
     release_as_demo: bool = False
@@ -83,7 +81,6 @@ class Settings:
             max_quarantined=_whole_number(given, "MAX_QUARANTINED", 0) if "MAX_QUARANTINED" in given else None,
             accept_removed=given.get("ACCEPT_REMOVED", "") == "True",
             as_of=given.get("AS_OF", cls.as_of),
-            trials=_whole_number(given, "TRIALS", cls.trials),
             timezone=given.get("TIMEZONE", cls.timezone),
             owner=given.get("OWNER", cls.owner),
             release_as_demo=given.get("RELEASE_AS_DEMO", "") == "True",

@@ -154,7 +154,7 @@ def train_on(
     trained = train(
         plant.process, history.snapshots, history.features, history.batches, history.log,
         observations=history.observations, dispositions=history.dispositions, seal=seal, between=history.between, course=history.course,
-        plan=policy.plan(plant.process, trials=plant.settings.trials), progress=_of_training(progress),
+        plan=policy.plan(plant.process), progress=_of_training(progress),
     )  # fmt: skip
     return trained, replayed
 
@@ -181,12 +181,12 @@ def _in_short(more: Mapping[str, str]) -> dict[str, str]:
 
 
 def _of_training(progress: Progress) -> Callable[[str, int, int], None]:
-    """Progress of folds and trials, and what follows the last trial."""
+    """Progress of folds, and what follows the last one."""
     report = in_tenths(progress)
 
     def training(what: str, done: int, of: int) -> None:
         report(what, done, of)
-        if (what, done) == ("tuning", of):
-            progress("fitting the predictor with the best settings, and its limits")
+        if (what, done) == ("forward folds", of):
+            progress("fitting the predictor and its limits")
 
     return training

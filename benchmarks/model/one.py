@@ -22,7 +22,7 @@ from benchmarks.model.scored import Scored, scored, trained_on
 from models.learners.trees import Plan
 
 FOUNDATION, SOUND = "The plants", "Sums and repeats"
-TRIALS, THREADS = 1, 2  # trials: the product's default
+THREADS = 2
 SLOW = ("process-improve T2", "process-improve SPE", "tsfresh + LightGBM")  # minutes each: on one plant
 
 
@@ -34,7 +34,7 @@ def main() -> None:
         "--folder", type=Path, required=True, help="for the plant and its data; what is there is used again"
     )
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--quick", action="store_true", help="default settings, two rivals")
+    parser.add_argument("--quick", action="store_true", help="two rivals")
     parser.add_argument(
         "--first", action="store_true", help="with what is done on one plant only: packages, a leak, one thread"
     )
@@ -49,13 +49,13 @@ def measures(seed: int, folder: Path, *, quick: bool, first: bool, say: Say) -> 
     Args:
         seed: Of the simulator.
         folder: For the plant and its data.
-        quick: Train with the default settings and compare with limits only.
+        quick: Compare with limits only.
         first: Also plant leaks, train again on one thread, and run the packages that take minutes.
         say: Told what goes on.
     """
     place = ground(seed, folder, batches=ALL_BATCHES, say=say)
     snapshots = place.snapshots()
-    plan = Plan(trials=0 if quick else TRIALS, threads=THREADS)
+    plan = Plan(threads=THREADS)
     trained = trained_on(place, snapshots, plan, say)
     once = []
     if first:

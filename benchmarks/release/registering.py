@@ -53,7 +53,7 @@ def judged(folder: Path) -> Judged:
 def store(path: Path) -> None:
     """Train, evaluate and keep it for the process that asked."""
     h = made_plant(N_BATCHES).history
-    trained = train(PROCESS, h.snapshots, h.features, h.batches, h.log, plan=Plan(trials=1, folds=2, most_rounds=20))
+    trained = train(PROCESS, h.snapshots, h.features, h.batches, h.log, plan=Plan(folds=2, most_rounds=20))
     evaluation = evaluate(PROCESS, trained, h.snapshots, h.features, h.batches, h.log)
     path.write_bytes(pickle.dumps(Judged(trained, evaluation, h.snapshots.head(1))))
 
@@ -115,8 +115,6 @@ def of_training(folder: Path, n: int) -> list[dict[str, Any]]:
         *plant,
         "--as-of",
         "history",
-        "--trials",
-        "1",
         "--release-as-demo",
     ]
     begin = time.monotonic()

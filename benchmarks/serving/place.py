@@ -37,7 +37,7 @@ PROCESS = ProcessDefinition.model_validate({
 })  # fmt: skip
 HOUR_US = 3_600_000_000
 FILLED_H, ASKED_H = 48, 90  # hours of a batch that are there when a score is asked for, and the hour it is asked about
-PLAN = Plan(trials=2, folds=2, most_rounds=40)  # its trees are replaced by those of the size that the bounds speak of
+PLAN = Plan(folds=2, most_rounds=40)  # its trees are replaced by those of the size that the bounds speak of
 
 
 @dataclass(frozen=True)

@@ -69,14 +69,11 @@ class Fits:
     Args:
         folder: Where models are kept.
         policy: What trains, and how.
-        trials: Of the search of settings, for the layers.
         made: Called with the digest of a model after it was made.
     """
 
-    def __init__(
-        self, folder: Path, policy: Policy, *, trials: int = 1, made: Callable[[str], None] = lambda _: None
-    ) -> None:
-        self._folder, self._policy, self._trials, self._made = folder, policy, trials, made
+    def __init__(self, folder: Path, policy: Policy, *, made: Callable[[str], None] = lambda _: None) -> None:
+        self._folder, self._policy, self._made = folder, policy, made
 
     def kept(self, name: str, inputs: Sequence[pd.DataFrame], make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """`kept`, beside the models."""
@@ -104,7 +101,7 @@ class Fits:
             process, known.snapshots(ids), known.history.features,
             known.batches[known.batches["batch_id"].isin(ids)], known.log,
             observations=known.observations, dispositions=known.dispositions, between=known.between(ids),
-            seal=self._seal(known), plan=self._policy.plan(process, trials=self._trials),
+            seal=self._seal(known), plan=self._policy.plan(process),
             weights=weights, course=known.course(ids),
         )  # fmt: skip
 
@@ -148,7 +145,7 @@ class Fits:
         history, ids = known.history, weights.index
         parts = [
             history.process.model_dump_json(exclude={"policy", "source", "failure_mode"}),
-            json.dumps(asdict(self._policy.plan(history.process, trials=self._trials)), sort_keys=True),
+            json.dumps(asdict(self._policy.plan(history.process)), sort_keys=True),
             code_digest(), known.moment.isoformat(), self._seal(known).sha256,
             *(frame_sha256(frame) for frame in (
                 known.snapshots(ids), known.between(ids), known.log,

@@ -7,7 +7,7 @@ maturity bands, so a batch does not jump where one band ends. Fitted on forward 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -45,6 +45,10 @@ class Calibration(Persistent):
     def slope(self, checkpoint_h: np.ndarray) -> np.ndarray:
         """Slope at hours since the start."""
         return np.interp(checkpoint_h, self.hours, self.slopes)
+
+    def shifted(self, by: float) -> Calibration:
+        """The same map with all calibrated log-odds raised."""
+        return replace(self, intercepts=tuple(intercept + by for intercept in self.intercepts))
 
     def log_odds(self, raw: np.ndarray, checkpoint_h: np.ndarray) -> np.ndarray:
         """Calibrated log-odds, the shape of `raw`."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 
 from models.learners.blend import TREES_ALONE, Blend, fit_stack, stacked
 from models.learners.calibrate import Calibration, as_stated, fit_calibration
@@ -76,25 +77,36 @@ class FastRows:
         return np.where(np.isnan(place)[:, None], 0.0, self.columns[np.nan_to_num(place).astype(int)])
 
 
-def joined(scored: pd.DataFrame, fast: FastRows | None, *, n_failed: int) -> OutOfFold:
+def joined(scored: pd.DataFrame, fast: FastRows | None, *, n_failed: int, rate: float) -> OutOfFold:
     """Fit stack, head and calibration.
 
+    A linear score has the level of the failure rate that it was fitted on. Those of the folds are raised or lowered to that
+    of all training batches, and so is the level of the calibrated scores: how many of the failures fell into the folds is
+    chance, and would count twice otherwise (prior correction; King and Zeng, 2001).
+
     Args:
-        scored: `batch_id`, `checkpoint_h`, `fold`, `failed`, `weight`, `linear`, `trees` of the predicted rows.
+        scored: `batch_id`, `checkpoint_h`, `fold`, `failed`, `weight`, `linear`, `trees` of the predicted rows, and `rate`, the
+            share of failed batches that the fold learnt from.
         fast: Residuals of the training batches; None: no head.
         n_failed: Failed batches that the final trees will learn from.
+        rate: Their share of all training batches.
     """
+    level = float(logit(rate))
     linear, trees, failed, weight, hours = (
         scored[name].to_numpy() for name in ("linear", "trees", "failed", "weight", "checkpoint_h")
     )
+    linear = linear + level - logit(scored["rate"].to_numpy(float))
+    met = logit(scored.groupby("batch_id")["failed"].first().mean())
     stack = fit_stack(linear, trees, failed, weight, n_failed=n_failed)
     raw = stack[0] + stack[1] * linear + stack[2] * trees
     rows, columns = (scored.iloc[:0], np.empty((0, 0))) if fast is None else _with_slow(fast, scored.assign(raw=raw))
     head = _head(rows, columns) if len(rows) else None
     if fast is None or head is None:
-        return OutOfFold(raw, fit_calibration(raw, failed, weight, hours), Join(stack, (), np.zeros(1)))
+        return OutOfFold(
+            raw, fit_calibration(raw, failed, weight, hours).shifted(level - met), Join(stack, (), np.zeros(1))
+        )
     raw = raw + head[0] + fast.newest(scored) @ head[1:]
-    calibration = fit_calibration(raw, failed, weight, hours)
+    calibration = fit_calibration(raw, failed, weight, hours).shifted(level - met)
     whole = rows["raw"].to_numpy(float) + head[0] + columns @ head[1:]
     log_odds = calibration.log_odds(whole, rows["checkpoint_h"].to_numpy(float))
     return OutOfFold(raw, calibration, Join(stack, fast.names, head), rows.assign(log_odds=log_odds))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -42,14 +41,10 @@ from models.learners.trees import (
     Plan,
     Progress,
     Settings,
-    Tuned,
     fold_places,
     portable_text,
-    tune,
+    rounds_of,
 )
-
-if TYPE_CHECKING:
-    pass
 
 ModesAt = Callable[[pd.Timestamp], pd.DataFrame]  # pairs `batch_id`, `mode` as known at a time
 ELAPSED = "progress.now.elapsed_h"
@@ -97,7 +92,7 @@ class Forward:
     """What the forward folds gave.
 
     Attributes:
-        tuned: Settings of the trees.
+        settings: Of the trees.
         blocks: The folds, ready to train on: for further questions.
         out_of_fold: `batch_id`, `checkpoint_h`, `as_of`, `weight`, `fold`, `failed`, `raw` (log-odds of the blend),
             `log_odds` (calibrated), `failure_probability`.
@@ -105,7 +100,7 @@ class Forward:
         forecast: Whether any fold could forecast release attributes.
     """
 
-    tuned: Tuned
+    settings: Settings
     blocks: tuple[Block, ...]
     out_of_fold: pd.DataFrame
     scores: OutOfFold
@@ -213,7 +208,7 @@ def forward(
     fast: FastRows | None = None,
     from_h: tuple[float, ...] = (0.0,),
 ) -> Forward:
-    """Tune on forward folds, predict each, and fit blend and calibration on these predictions.
+    """Fit the number of trees on forward folds, predict each fold, and fit blend and calibration on these predictions.
 
     Args:
         process: The process.
@@ -239,14 +234,17 @@ def forward(
         blocks.append(Block(fold.name, fold.cut, bins, np.arange(len(train)), train_failed, own, validation_failed))
         if progress:
             progress("forward folds", done, len(folds))
-    tuned = tune(blocks, plan, progress=progress) if plan.learner == "layers" else Tuned(PLAIN, pd.DataFrame())
-    scored = _predicted(layers, blocks, tuned.settings, plan, from_h)
-    found = joined(scored, fast, n_failed=n_failed) if plan.learner == "layers" else chosen(scored, plan.learner)
+    settings = rounds_of(blocks, plan) if plan.learner == "layers" else PLAIN
+    scored = _predicted(layers, blocks, settings, plan, from_h)
+    rate = n_failed / table.rows["batch_id"].nunique()
+    found = (
+        joined(scored, fast, n_failed=n_failed, rate=rate) if plan.learner == "layers" else chosen(scored, plan.learner)
+    )
     log_odds = found.calibration.log_odds(found.raw, scored["checkpoint_h"].to_numpy(float))
-    scored = scored.drop(columns=["trees", "linear", "deviation"]).assign(
+    scored = scored.drop(columns=["trees", "linear", "deviation", "rate"]).assign(
         raw=found.raw, log_odds=log_odds, failure_probability=expit(log_odds)
     )
-    return Forward(tuned, tuple(blocks), scored, found, any(made.evidence.forecasts for made in layers))
+    return Forward(settings, tuple(blocks), scored, found, any(made.evidence.forecasts for made in layers))
 
 
 def _predicted(
@@ -262,6 +260,7 @@ def _predicted(
             "trees": trees,
             "linear": 0.0 if made.start is None else made.start[block.validation],
             "deviation": made.deviation(block.validation),
+            "rate": block.train_rate,
         }
         parts.append(rows.assign(fold=block.name, failed=block.validation_failed, **said))
     return pd.concat(parts, ignore_index=True)
@@ -300,7 +299,7 @@ def fit_modes(
             continue
         y = inputs.table.rows["batch_id"].isin(cases).to_numpy()
         alone = inputs.without_start()
-        booster, _ = alone.fit(alone.rows(np.arange(len(y)), y), forward.tuned.settings)
+        booster, _ = alone.fit(alone.rows(np.arange(len(y)), y), forward.settings)
         models.append(ModeModel(name, int(cases.nunique()), portable_text(booster), calibration))
     return tuple(models), few
 
@@ -315,7 +314,7 @@ def _calibrate_mode(mode: str, forward: Forward, modes: ModesAt, cases: pd.Serie
         if not was_case.any():  # trees of successes alone give minus infinity, which no calibration corrects
             continue
         alone = block.bins.without_start()
-        booster, _ = alone.fit(alone.rows(block.train, was_case), forward.tuned.settings)
+        booster, _ = alone.fit(alone.rows(block.train, was_case), forward.settings)
         seen = rows.iloc[block.validation]
         hit, hours = seen["batch_id"].isin(cases).to_numpy(), seen["checkpoint_h"].to_numpy(float)
         raw = booster.predict(block.bins.table.X[block.validation], raw_score=True, num_threads=1)

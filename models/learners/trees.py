@@ -1,6 +1,6 @@
 """LightGBM, deterministic: the same rows give the same trees, to the last byte, on any number of threads.
 
-Features are binned once; every fold and trial trains on a subset of those bins.
+Features are binned once; every fold trains on a subset of those bins.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
@@ -21,7 +21,6 @@ from models.cohort.table import TrainingTable
 
 if TYPE_CHECKING:
     import lightgbm as lgb
-    import optuna
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 
@@ -34,16 +33,14 @@ _FIXED = {
     "verbose": -1,
 }
 BINS, PLAIN_BINS = 63, 255  # of a feature: of the layers' few columns, of trees that stand alone
-_SEARCHED = ("leaves", "leaf_share", "features", "l2")
-_LEAST_GAIN = 0.01  # share of the log-loss by which a trial must beat the defaults
 
 
 @dataclass(frozen=True)
 class Settings:
     """Shape of the trees.
 
-    The defaults suit a few dozen failures; tuning moves around them. All checkpoints share one model, so a leaf has
-    to be small enough to hold the batches of one stage only.
+    The defaults suit a few dozen failures: a search around them found nothing better (docs/model.md, "The trees"). All
+    checkpoints share one model, so a leaf has to be small enough to hold the batches of one stage only.
 
     Attributes:
         leaves: Leaves of a tree.
@@ -51,7 +48,7 @@ class Settings:
         features: Share of the features a tree may use.
         l2: Penalty on the leaves.
         rounds: Number of trees.
-        rate: Learning rate; trials differ in the shape of the trees and in their number, not in this.
+        rate: Learning rate.
         bagging: Share of the rows a tree may use.
         least_rows: Least rows in a leaf whatever the share; None: the share decides alone.
     """
@@ -67,7 +64,7 @@ class Settings:
 
 
 PLAIN = Settings(leaves=7, l2=10.0, rate=0.05, bagging=0.8, least_rows=20)
-"""Of trees that stand alone (docs/model.md, "Layers, trees or deviations"): nothing is tuned."""
+"""Of trees that stand alone (docs/model.md, "Layers, trees or deviations"); their number is fixed."""
 
 Learner = Literal["auto", "layers", "trees", "deviations"]
 
@@ -80,10 +77,9 @@ class Plan:
         test_share: Newest share of the batches, sealed.
         folds: Forward folds at most.
         warm_up: Share of the training batches that is never validated.
-        trials: Fixed number of trials; 0 takes the default settings.
         most_rounds: Trees at most.
         min_failures: Failures (and successes) without which nothing is trained.
-        seed: Of LightGBM's sampling and of the search.
+        seed: Of LightGBM's sampling.
         members: Models in the bag, alike but for their seed.
         threads: Changes the speed, never the trees.
         learner: All layers; trees alone on the features; the largest deviation alone; `auto`: layers where a forward fold can
@@ -93,7 +89,6 @@ class Plan:
     test_share: float = 0.25
     folds: int = 4
     warm_up: float = 0.4
-    trials: int = 12
     most_rounds: int = 200
     min_failures: int = 5
     seed: int = 7
@@ -105,19 +100,6 @@ class Plan:
     def fold_members(self) -> int:
         """Models per forward fold: of trees alone, whose folds calibrate the first versions and choose, one is enough."""
         return self.members if self.learner == "layers" else 1
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """What the search found.
-
-    Attributes:
-        settings: The best trial's, or the defaults where no trial is clearly better.
-        trials: One row per trial: its settings, rounds and `log_loss` over the folds.
-    """
-
-    settings: Settings
-    trials: pd.DataFrame = field(repr=False)
 
 
 class Bins:
@@ -230,6 +212,12 @@ class Block:
     validation: np.ndarray
     validation_failed: np.ndarray
 
+    @property
+    def train_rate(self) -> float:
+        """Share of the batches that failed among those that train."""
+        failed = pd.Series(self.train_failed, index=self.bins.table.rows["batch_id"].iloc[self.train])
+        return float(failed.groupby(level=0).first().mean())
+
     def data(self) -> tuple[lgb.Dataset, lgb.Dataset, float]:
         """What to train on, what to watch, and how much the latter weighs."""
         watch = self.bins.rows(self.validation, self.validation_failed)
@@ -256,62 +244,21 @@ def fold_places(
     )
 
 
-def tune(blocks: Sequence[Block], plan: Plan, *, progress: Progress | None = None) -> Tuned:
-    """Search a fixed number of trials; the log-loss over all forward folds decides, and how many trees.
+def rounds_of(blocks: Sequence[Block], plan: Plan) -> Settings:
+    """The default shape of the trees, with the number of trees that gives the least log-loss over all forward folds.
 
     Args:
         blocks: Forward folds inside the training part.
-        plan: Seed, number of trials, trees at most.
-        progress: Called after every trial.
+        plan: Trees at most.
     """
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    data = [(block.bins, *block.data()) for block in blocks]
-    rows: list[dict[str, float]] = []
-
-    def objective(trial: optuna.Trial) -> float:
-        settings = _suggest(trial, plan)
-        rounds, loss = _best_rounds(data, settings)
-        found = {name: vars(settings)[name] for name in _SEARCHED}
-        rows.append({**found, "rounds": rounds, "log_loss": loss})
-        if progress:
-            progress("tuning", len(rows), plan.trials)
-        return loss
-
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=plan.seed))
-    study.enqueue_trial({name: vars(Settings())[name] for name in _SEARCHED})
-    study.optimize(objective, n_trials=max(1, plan.trials), n_jobs=1)
-    trials = pd.DataFrame(rows)
-    # the first trial is the defaults: with a few dozen failures a smaller gain over them is luck
-    best = trials.loc[trials["log_loss"].idxmin()]
-    if best["log_loss"] > (1 - _LEAST_GAIN) * trials["log_loss"].iloc[0]:
-        best = trials.iloc[0]
-    settings = Settings(
-        int(best["leaves"]), float(best["leaf_share"]), float(best["features"]), float(best["l2"]), int(best["rounds"])
-    )
-    return Tuned(settings, trials)
+    most = replace(Settings(), rounds=plan.most_rounds)
+    curves = []
+    for block in blocks:
+        train, watch, weight = block.data()
+        curves.append(weight * block.bins.fit(train, most, watch)[1])
+    return replace(most, rounds=int(np.argmin(np.sum(curves, axis=0))) + 1)
 
 
 def portable_text(booster: lgb.Booster) -> str:
     """The model as text without the number of threads, which has no effect on the trees."""
     return re.sub(r"^\[num_threads: \d+\]$", "[num_threads: 0]", booster.model_to_string(), flags=re.MULTILINE)
-
-
-def _suggest(trial: optuna.Trial, plan: Plan) -> Settings:
-    return Settings(
-        leaves=trial.suggest_int("leaves", 2, 12),
-        leaf_share=trial.suggest_float("leaf_share", 0.003, 0.05, log=True),
-        features=trial.suggest_float("features", 0.1, 0.8),
-        l2=trial.suggest_float("l2", 1.0, 50.0, log=True),
-        rounds=plan.most_rounds,
-    )
-
-
-def _best_rounds(data: list[tuple[Bins, lgb.Dataset, lgb.Dataset, float]], settings: Settings) -> tuple[int, float]:
-    """Number of trees with the least log-loss over all folds together, and that loss."""
-    total = sum(weight for *_, weight in data)
-    curves = [weight * bins.fit(train, settings, watch)[1] for bins, train, watch, weight in data]
-    curve = np.sum(curves, axis=0) / total
-    best = int(np.argmin(curve))
-    return best + 1, float(curve[best])

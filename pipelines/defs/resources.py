@@ -19,7 +19,6 @@ class PlantResource(dg.ConfigurableResource):
     max_quarantined: int | None = None
     accept_removed: bool = False
     as_of: str
-    trials: int
     timezone: str
     owner: str
     release_as_demo: bool = False
@@ -39,7 +38,6 @@ class PlantResource(dg.ConfigurableResource):
             max_quarantined=self.max_quarantined,
             accept_removed=self.accept_removed,
             as_of=self.as_of,
-            trials=self.trials,
             timezone=self.timezone,
             owner=self.owner,
             release_as_demo=self.release_as_demo,

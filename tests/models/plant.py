@@ -11,7 +11,7 @@ from models.learners.trees import Plan
 from models.train import Trained, train
 
 FLAT = "force_kn.now.flat_h"
-QUICK = Plan(trials=2, folds=2, most_rounds=40)
+QUICK = Plan(folds=2, most_rounds=40)
 
 
 @dataclass(frozen=True)

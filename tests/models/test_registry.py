@@ -61,7 +61,7 @@ def test_the_run_holds_figures_digests_and_nested_runs(filled, model, judged, tr
     digests = {i.tags[0].value: i.dataset.digest for i in run.inputs.dataset_inputs}
     assert digests == {"training": trained.predictor.training_sha256[:36], "test": trained.seal.sha256[:36]}
     nested = client.search_runs([model.experiment_id], f"tags.mlflow.parentRunId = '{model.run_id}'")
-    assert len(nested) == len(trained.tuned.trials) + len(trained.folds)
+    assert len(nested) == len(trained.folds)
 
 
 def test_no_file_of_a_model_is_a_pickle(filled) -> None:

@@ -243,9 +243,8 @@ def trees(foreseen_plant) -> Trained:
     return foresee(foreseen_plant, plan=TREES)
 
 
-def test_trees_alone_see_features_only_and_are_not_tuned(trees) -> None:
-    assert trees.tuned.settings == PLAIN
-    assert trees.tuned.trials.empty
+def test_trees_alone_see_features_only_and_have_fixed_settings(trees) -> None:
+    assert trees.settings == PLAIN
     predictor = trees.predictor
     assert set(predictor.inputs) <= set(predictor.encoder.columns)
     assert FLAT not in predictor.inputs  # the sign of a fault
@@ -303,8 +302,8 @@ def test_the_learner_and_its_figures_are_kept_with_the_predictor(trees, deviatio
 def test_failures_weigh_as_they_come_for_trees_alone(trees, foreseen_plant) -> None:
     assert "[min_data_in_leaf: 5]" in trees.predictor.model_texts[0]
     assert "[max_bin: 255]" in trees.predictor.model_texts[0]
-    again = foresee(foreseen_plant, plan=replace(TREES, trials=9, most_rounds=3))
-    assert again.predictor.sha256 == trees.predictor.sha256  # nothing is searched
+    again = foresee(foreseen_plant, plan=replace(TREES, most_rounds=3))
+    assert again.predictor.sha256 == trees.predictor.sha256  # their number is fixed
 
 
 def test_trees_alone_are_the_same_on_any_number_of_threads_and_in_any_order(trees, foreseen_plant) -> None:

@@ -38,7 +38,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     place = Place(tmp_path_factory.mktemp("ran"))
     place.write(history())
     before = dict(os.environ)
-    first = command("run", *place.options(), "--json", str(place.result), "--as-of", "history", "--trials", "2",
+    first = command("run", *place.options(), "--json", str(place.result), "--as-of", "history",
                     "--release-as-demo")  # fmt: skip
     os.environ.clear()
     os.environ.update(before)

@@ -151,7 +151,7 @@ class Place:
 
     def settings(self, **other) -> Settings:
         """Settings as the command line makes them."""
-        usual = Settings(self.process, self.history, self.data_dir, first_month="2025-01", as_of="history", trials=2)
+        usual = Settings(self.process, self.history, self.data_dir, first_month="2025-01", as_of="history")
         return replace(usual, **other)
 
     def write(self, tables: dict[str, pd.DataFrame]) -> None:

@@ -35,7 +35,7 @@ def plant(ran, tmp_path_factory) -> Plant:
     shutil.copytree(ran.place.root, root, symlinks=True)
     place = Place(root)
     Registry(place.data_dir).bring_artifacts_home()
-    return Plant(place.settings(trials=1))
+    return Plant(place.settings())
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ def test_bad_input_is_one_line_and_the_last_good_version_stands(case, clone, run
     spoil, expected = CASES[case]
     before = versions(clone)
     spoil(clone)
-    result = run("run", *clone.options(), "--trials", "2")
+    result = run("run", *clone.options())
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith("batchguard: ")
@@ -107,7 +107,7 @@ def broken(ran, tmp_path_factory, run) -> tuple[Place, dict[str, int], Result]:
     ):
         spoil(place)
     limit = ("--max-quarantined", "0")
-    return place, versions(place), run("run", *place.options(), "--as-of", "history", "--trials", "2", *limit)
+    return place, versions(place), run("run", *place.options(), "--as-of", "history", *limit)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -144,7 +144,7 @@ def test_one_broken_row_stops_nobody_and_is_a_finding(clone, run) -> None:
 
 def test_without_failures_nothing_is_trained(clone, run) -> None:
     clone.replace("dispositions", clone.read("dispositions").assign(outcome="released"))
-    result = run("run", *clone.options(), "--trials", "2")
+    result = run("run", *clone.options())
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
     assert "small: 0 of 117 batches with an outcome failed" in result.stderr
@@ -156,7 +156,7 @@ def test_outcomes_that_no_moment_divides_are_refused_in_one_line_with_a_remedy(c
     last = "2025-06-01T07:00:00+00:00"  # every failure is decided when the last batch has started
     failed = decided["outcome"] == "rejected"
     clone.replace("dispositions", decided.assign(decided_at=decided["decided_at"].mask(failed, last)))
-    result = run("run", *clone.options(), "--as-of", "history", "--trials", "2")
+    result = run("run", *clone.options(), "--as-of", "history")
     assert result.exit_code == 1
     [line] = result.stderr.splitlines()
     assert line.startswith("batchguard: ")

@@ -222,7 +222,7 @@ def test_00_the_clock_takes_nothing_from_the_support_of_a_batch_between_two_chec
     folder = tmp_path / "hist"
     subprocess.run([sys.executable, case / "make_base.py", folder], check=True)
     options = ["--process", str(case / "p.toml"), "--history", str(folder), "--data-dir", str(tmp_path / "var")]
-    trained = command("run", *options, "--trials", "1", "--as-of", "history")
+    trained = command("run", *options, "--as-of", "history")
     assert trained.exit_code == 0, trained.output
     start, moved = pd.Timestamp("2025-03-05T16:00Z"), pd.Timestamp("2025-06-09T12:00Z")
     for name in ("batches", "observations"):

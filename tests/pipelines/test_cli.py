@@ -75,7 +75,7 @@ def test_the_report_and_the_table_of_scores_are_there(ran) -> None:
 def test_a_second_run_gives_the_same_model_and_scores_and_changes_nothing(ran, clone, run) -> None:
     before = stored(clone)
     again = clone.root / "again.json"
-    result = run("run", *clone.options(), "--json", str(again), "--as-of", "history", "--trials", "2")
+    result = run("run", *clone.options(), "--json", str(again), "--as-of", "history")
     assert result.exit_code == 0
     assert json.loads(again.read_text()) == json.loads(ran.place.result.read_text())
     assert stored(clone) == before
@@ -127,7 +127,7 @@ def test_an_empty_data_directory_is_not_verified(fresh, run) -> None:
 
 def test_nothing_is_trained_from_damaged_data(clone, run) -> None:
     path = flip_a_byte(clone)
-    result = run("train", *clone.options(), "--trials", "2")
+    result = run("train", *clone.options())
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith(f"batchguard: {path}")
@@ -148,7 +148,7 @@ def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom typer.testing import CliRunner\nfrom pipelines.cli import app\n"
         "assert CliRunner().invoke(app, ['run', '--help']).exit_code == 0\n"
-        "print([m for m in ('mlflow', 'shap', 'dagster', 'matplotlib', 'optuna', 'pandera') if m in sys.modules])"
+        "print([m for m in ('mlflow', 'shap', 'dagster', 'matplotlib', 'pandera') if m in sys.modules])"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
     assert ended.stdout.strip() == "[]"
@@ -160,3 +160,9 @@ def test_a_moment_whose_future_the_model_knows_is_not_scored(clone, run) -> None
     assert early.exit_code == 1
     assert "the model would know the future" in early.stderr
     assert len(early.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["run", "train", "backtest"])
+def test_a_command_with_the_former_option_trials_goes_on_to_its_other_faults(tmp_path, name) -> None:
+    result = run(name, "--process", str(tmp_path / "none.toml"), "--history", str(tmp_path), "--trials", "12")
+    assert (result.exit_code, "none.toml" in result.output) == (1, True)

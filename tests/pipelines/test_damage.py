@@ -84,7 +84,7 @@ def test_a_copied_data_directory_writes_into_itself(ran, clone, run) -> None:
     decided = clone.read("dispositions")
     decided.loc[40:43, "outcome"] = ["rejected", "released", "rejected", "released"]
     clone.replace("dispositions", decided)
-    result = run("run", *clone.options(), "--as-of", "history", "--trials", "2")
+    result = run("run", *clone.options(), "--as-of", "history")
     assert result.exit_code == 0, result.output
     made = Registry(clone.data_dir).by_alias("small", CHALLENGER)
     assert made is not None
@@ -125,4 +125,4 @@ def test_a_process_may_get_and_lose_parameters(clone, run) -> None:
     extra = '\n[[parameter]]\nname = "ph"\nlabel = "pH"\nunit = "1"\nkind = "sensor"\n'
     clone.process.write_text(clone.process.read_text() + extra)
     os.utime(clone.process)
-    assert run("run", *clone.options(), "--as-of", "history", "--trials", "2").exit_code == 0
+    assert run("run", *clone.options(), "--as-of", "history").exit_code == 0

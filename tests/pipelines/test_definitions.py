@@ -205,7 +205,7 @@ def test_one_run_spans_all_months_up_to_the_running_one() -> None:
 
 
 def test_the_resource_opens_the_plant_it_was_made_for(tmp_path) -> None:
-    settings = Settings(tmp_path / "p", tmp_path / "h", tmp_path / "v", "2024-02", 3, True, "history", 5, "Asia/Tokyo")
+    settings = Settings(tmp_path / "p", tmp_path / "h", tmp_path / "v", "2024-02", 3, True, "history", "Asia/Tokyo")
     assert PlantResource.of(settings).open() == Plant(settings)
 
 

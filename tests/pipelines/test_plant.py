@@ -68,7 +68,7 @@ def test_the_version_of_the_data_follows_its_content(ran, plant) -> None:
 
 def test_settings_survive_the_environment(tmp_path) -> None:
     settings = Settings(
-        tmp_path / "p.toml", tmp_path / "h", tmp_path / "v", "2024-03", 7, True, "history", 3, "Europe/Ljubljana"
+        tmp_path / "p.toml", tmp_path / "h", tmp_path / "v", "2024-03", 7, True, "history", "Europe/Ljubljana"
     )
     assert Settings.from_environment(settings.to_environment()) == settings
 
@@ -81,8 +81,8 @@ def test_relative_folders_become_absolute_for_other_processes(tmp_path, monkeypa
 
 @pytest.mark.parametrize("text", ["many", "-1", "1.5"])
 def test_a_number_in_the_environment_that_is_none_is_refused(text) -> None:
-    with pytest.raises(BatchguardError, match=f"BATCHGUARD_TRIALS is '{text}'"):
-        Settings.from_environment({"BATCHGUARD_TRIALS": text})
+    with pytest.raises(BatchguardError, match=f"BATCHGUARD_MAX_QUARANTINED is '{text}'"):
+        Settings.from_environment({"BATCHGUARD_MAX_QUARANTINED": text})
 
 
 @pytest.mark.parametrize(("named", "other"), [("PROCESS", "HISTORY"), ("HISTORY", "PROCESS")])

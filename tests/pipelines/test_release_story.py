@@ -73,8 +73,7 @@ def done(told: Result, said: str) -> None:
 
 
 def test_a_release_from_draft_to_the_endpoint_and_back(story) -> None:
-    trials = ("--trials", "2")
-    done(story.run("run", *story.place.options(), "--as-of", "history", *trials), "Preview by version 1, not released")
+    done(story.run("run", *story.place.options(), "--as-of", "history"), "Preview by version 1, not released")
     assert {score.model.release_id for score in newest_scores(story.plant())} == {None}
 
     done(story.run("release", "init-keys", "--data-dir", str(story.place.data_dir)), "author.pem and .pub")
@@ -90,7 +89,7 @@ def test_a_release_from_draft_to_the_endpoint_and_back(story) -> None:
         )
 
     refused(story.release("anna", "submit", "1"), "its test was not read")
-    done(story.run("train", *story.place.options(), *trials), "its test is read under the signed criteria")
+    done(story.run("train", *story.place.options()), "its test is read under the signed criteria")
 
     done(story.release("anna", "submit", "1"), "version 1: tested")
     refused(story.release("anna", "approve", "1"), "anna submitted this release and cannot approve it")
@@ -117,7 +116,7 @@ def test_a_release_from_draft_to_the_endpoint_and_back(story) -> None:
     decided = story.place.read("dispositions")
     decided.loc[40:43, "outcome"] = ["rejected", "released", "rejected", "released"]
     story.place.replace("dispositions", decided)
-    done(story.run("train", *story.place.options(), *trials), "version 2")
+    done(story.run("train", *story.place.options()), "version 2")
     done(story.score(), "By version 1, released by two persons")  # a challenger never scores
     done(story.release("rita", "submit", "2"), "version 2: tested")
     done(story.release("anna", "approve", "2"), "version 2: approved")

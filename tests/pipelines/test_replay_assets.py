@@ -39,7 +39,7 @@ def made(ran, tmp_path_factory) -> tuple[Place, dg.ExecuteInProcessResult]:
     config = {"policy": "", "against": str(rules), "from_": "", "until": ""}
     steps = {name: {"config": config} for name in ("training_moments", "replayed_scores")}
     with dg.DagsterInstance.ephemeral() as instance:
-        job = definitions(prepare(place.settings(trials=1))).resolve_job_def("backtest")
+        job = definitions(prepare(place.settings())).resolve_job_def("backtest")
         result = job.execute_in_process(
             instance=instance,
             tags=every_month(months_since("2025-01")),
@@ -86,7 +86,7 @@ def test_what_was_made_before_is_found_by_the_steps(made) -> None:
     fits = Plant(place.settings()).models_dir / "fits"
     before = {path: path.stat().st_mtime_ns for path in fits.glob("*/fit.json")}
     with dg.DagsterInstance.ephemeral() as instance:
-        job = definitions(prepare(place.settings(trials=1))).resolve_job_def("backtest")
+        job = definitions(prepare(place.settings())).resolve_job_def("backtest")
         job.execute_in_process(
             instance=instance,
             tags=every_month(months_since("2025-01")),
@@ -104,7 +104,7 @@ def test_recalibrations_take_no_step_and_no_training(made) -> None:
     config = {"policy": str(rules), "against": "", "from_": "", "until": ""}
     steps = {name: {"config": config} for name in ("training_moments", "replayed_scores")}
     with dg.DagsterInstance.ephemeral() as instance:
-        job = definitions(prepare(place.settings(trials=1))).resolve_job_def("backtest")
+        job = definitions(prepare(place.settings())).resolve_job_def("backtest")
         result = job.execute_in_process(
             instance=instance,
             tags=every_month(months_since("2025-01")),

@@ -159,7 +159,7 @@ def test_a_challenger_and_the_champion_are_judged_on_the_batches_that_neither_ha
     newest_six = seal_test(history.batches, history.log, process_id="small", failures=6)
     trained = train(
         plant.process, history.snapshots, history.features, history.batches, history.log, seal=newest_six,
-        plan=Plan(learner="trees", trials=1, folds=2, members=2),
+        plan=Plan(learner="trees", folds=2, members=2),
     )  # fmt: skip
     learnt = against_champion(champion, registry, trained, history, plant.process.policy, None)
     assert learnt is not None

@@ -60,7 +60,7 @@ def test_the_wheel_simulates_and_runs_in_an_empty_folder(installed, tmp_path) ->
     assert simulated.returncode == 0, simulated.stderr
     assert (tmp_path / "simulated" / "history" / "batches.parquet").is_file()
     place.write(history())  # of a process that is quick to learn
-    ran = call(installed / "batchguard", "run", *place.options(), "--trials", "1", folder=tmp_path)
+    ran = call(installed / "batchguard", "run", *place.options(), folder=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert "batches in progress as of" in ran.stdout
     report = place.data_dir / "reports" / "small" / "report.html"

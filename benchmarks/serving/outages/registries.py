@@ -198,7 +198,7 @@ def _plant(place: Place) -> Place:
     for kind, text in _DOCUMENTS.items():
         (root / f"bench.{kind}.toml").write_text(text)
     command = [sys.executable, "-m", "pipelines.cli", "run", "--process", str(root / "bench.toml"), "--history",
-               str(root / "history"), "--data-dir", str(root / "data"), "--trials", "1", "--as-of", "history", "--release-as-demo"]  # fmt: skip
+               str(root / "history"), "--data-dir", str(root / "data"), "--as-of", "history", "--release-as-demo"]  # fmt: skip
     plant = replace(place, root=root)
     environment = os.environ | {"BATCHGUARD_RECORDS_URL": _url(plant)}
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

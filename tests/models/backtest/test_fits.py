@@ -37,8 +37,8 @@ def fit(known, place) -> Fit:
     return Fits(place, POLICY).at(known)
 
 
-def key_of(known: Known, policy: Policy = POLICY, trials: int = 1) -> str:
-    found = Fits(Path(), policy, trials=trials)
+def key_of(known: Known, policy: Policy = POLICY) -> str:
+    found = Fits(Path(), policy)
     return found._key(known, found.weights(known))
 
 
@@ -105,7 +105,6 @@ def test_other_settings_of_a_model_give_another_key_and_rules_of_its_use_do_not(
         {"alarm_from_h": 3},
     ]
     assert {key_of(known, Policy.model_validate(rules | each)) for each in use} == {key}
-    assert key_of(known, trials=2) != key
     monkeypatch.setattr(module, "code_digest", lambda: "another")
     assert key_of(known) != key
 

@@ -7,7 +7,7 @@ import pytest
 from models.cohort.encode import Encoder
 from models.cohort.folds import Fold
 from models.cohort.table import TrainingTable
-from models.learners.trees import BINS, PLAIN, PLAIN_BINS, Bins, Block, Settings, fold_places, portable_text, tune
+from models.learners.trees import BINS, PLAIN, PLAIN_BINS, Bins, Block, Settings, fold_places, portable_text, rounds_of
 from tests.models.plant import QUICK, labels, utc
 
 
@@ -63,18 +63,10 @@ def test_the_same_rows_give_the_same_text_and_another_seed_another() -> None:
     assert texts[0] != texts[2]
 
 
-def test_the_defaults_stay_where_no_trial_is_clearly_better() -> None:
-    noise = tune([block(shuffled=True)], replace(QUICK, trials=4))
-    assert replace(noise.settings, rounds=0) == replace(Settings(), rounds=0)
-    assert len(noise.trials) == 4
-
-
-def test_settings_are_the_defaults_or_those_of_a_trial_that_beats_them_by_a_hundredth() -> None:
-    tuned = tune([block(1), block(2)], replace(QUICK, trials=5))
-    losses = tuned.trials["log_loss"]
-    taken = tuned.trials[tuned.trials["leaf_share"] == tuned.settings.leaf_share]["log_loss"].iloc[0]
-    assert taken == (losses.min() if losses.min() <= 0.99 * losses.iloc[0] else losses.iloc[0])
-    assert 1 <= tuned.settings.rounds <= QUICK.most_rounds
+def test_noise_takes_fewer_trees_than_a_signal_and_the_shape_of_the_trees_is_the_default() -> None:
+    noise, signal = rounds_of([block(shuffled=True)], QUICK), rounds_of([block(1), block(2)], QUICK)
+    assert noise.rounds < signal.rounds <= QUICK.most_rounds
+    assert replace(noise, rounds=0) == replace(signal, rounds=0) == replace(Settings(), rounds=0)
 
 
 def test_training_rows_have_the_outcome_known_at_the_folds_cut_and_validated_ones_the_newest() -> None:
