@@ -64,7 +64,9 @@ def _reading(
     again = "Run 'batchguard train': the test of this version is read then."
     if not evaluation.read_test:
         raise ReleaseError(
-            f"version {model.version}: its test was not read", expected="figures on the test", remedy=again
+            f"version {model.version}: its test was not read under the acceptance criteria, its figures are of development",
+            expected="figures on the test",
+            remedy=again,
         )
     if evaluation.criteria_sha256 != documents.acceptance_sha256:
         raise ReleaseError(
