@@ -81,20 +81,21 @@ def photograph(registry: Registry, name: str, chromium: str, out: Path) -> None:
     runs = f"?runs=[%22{first.run_id}%22,%22{model.run_id}%22]&experiments=[%22{model.experiment_id}%22]"
     pages = {
         "mlflow_card": (model.version_page, "Who must sign"),
-        "mlflow_comparison": (f"/#/compare-runs{runs}", "weak_support_share"),
+        "mlflow_comparison": (f"/#/compare-runs{runs}", "Run details"),
         "mlflow_curves": (f"{model.page}/model-metrics", "called_high_failed"),
     }
     with served(registry) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM))
-        page = browser.new_page(viewport={"width": WIDE, "height": HIGH})
         for file, (place, text) in pages.items():
+            page = browser.new_page(viewport={"width": WIDE, "height": HIGH})
             page.goto(f"{address}{place}")
             found = page.get_by_text(text).first
-            found.wait_for(timeout=WAIT_MS, state="attached")
+            found.wait_for(timeout=WAIT_MS)
             for button in page.get_by_role("button", name="Close").all():
                 button.click()  # MLflow's assistant beside the page
             if file == "mlflow_comparison":
-                found.scroll_into_view_if_needed()
+                for part in ("Visualizations", "Run details", "Parameters"):  # closed: the figures follow
+                    page.get_by_text(part, exact=True).first.click()
             page.wait_for_timeout(5000)  # charts are drawn after their data arrive
             page.screenshot(path=str(out / f"{file}.png"))
         browser.close()

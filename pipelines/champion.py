@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from features.errors import BatchguardError
@@ -18,6 +20,8 @@ from models.train import Trained
 from pipelines.effective import effective_version
 from pipelines.progress import Say
 from pipelines.settings import Settings
+
+_GIVEN = "The challenger is judged by the scores that its policy gave, each by a version made before the batch started."
 
 
 def champion_of(settings: Settings, process_id: str, registry: Registry, say: Say) -> RegisteredModel | None:
@@ -71,10 +75,11 @@ def against_champion(
         why = f"The champion cannot score these snapshots: {error}"
         nothing = pd.DataFrame(columns=COLUMNS)
         return Comparison(champion.version, UNKNOWN, policy.not_worse_by, since.isoformat(), 0, 0, why, nothing)
-    return compare(
+    found = compare(
         ours, theirs, champion=champion.version, since=since, margin=policy.not_worse_by,
         budget=process.decision.alarm_budget, ahead_h=ahead_of(process),
     )  # fmt: skip
+    return replace(found, why=f"{found.why} {_GIVEN}") if given else found
 
 
 def _unknown_since(history: History, since: pd.Timestamp) -> Seal:
