@@ -10,6 +10,7 @@ from pipelines.effective import records_of
 from pipelines.plant import Plant
 from serving.audit import chain
 from serving.audit.chain import Actor
+from serving.commands import RecordsAdmin
 from serving.ids import new_id, now_us
 from serving.records.store import Records
 from serving.release.history import releases_of, states_of
@@ -34,7 +35,7 @@ def mirror_releases(plant: Plant, say: Callable[[str], None], *, expected: bool 
             if expected or not found:
                 return []
             if records is not None:
-                _record(records, plant.process.id, found)
+                _record(plant, found)
     except BatchguardError as error:
         if expected:  # else what follows reads the registry itself, and says so
             say(f"the registry does not mirror the releases: {error}")
@@ -53,8 +54,10 @@ def _mirrored(plant: Plant, records: Records | None) -> list[str]:
     return Registry(plant.settings.data_dir).mirror(plant.process.id, effective, states)
 
 
-def _record(records: Records, process_id: str, found: list[str]) -> None:
+def _record(plant: Plant, found: list[str]) -> None:
     at_us = now_us()
-    with records.write() as (connection, now):
-        actor = Actor("system:pipeline", "service", f"mirror-{new_id(at_us)}")
-        chain.append(connection, now, actor, MOVED, f"registry:{process_id}", at_us=at_us, new={"undone": found})
+    actor, new = Actor("system:pipeline", "service", f"mirror-{new_id(at_us)}"), {"undone": found}
+    with RecordsAdmin(plant.settings.data_dir) as admin:
+        with admin.records.write() as (connection, now):
+            chain.append(connection, now, actor, MOVED, f"registry:{plant.process.id}", at_us=at_us, new=new)
+        admin.note()

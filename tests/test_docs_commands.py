@@ -14,8 +14,8 @@ from tests.pages import ROOT, blocks_of, faults_of, script_of
 from tests.pipelines.small_plant import PROCESS, Place, history
 from tests.pipelines.test_dev import free_port
 
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
-OTHERS = [ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted(ROOT.glob("docs/*/*.md"))]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("docs/tutorials/*.md"))]
+OTHERS = [ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted(set(ROOT.glob("docs/*/*.md")) - set(PAGES))]
 SMALL = (
     "--batches 60 --in-progress 3 --base-rate 0.3 --sensor-interval-min 60 --sites 1 --seed 3 --since 2025-09-01T00:00Z"
 )

@@ -9,12 +9,17 @@ from typing import Any
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner, Result
 
+from models.registry import Registry
+from pipelines.bundle_export import bundles_of, export
 from pipelines.cli import app as command_line
 from pipelines.plant import Plant
 from pipelines.score_table import read_scores
 from pipelines.settings import Settings
+from serving.commands import RecordsAdmin
 from serving.main import assemble
+from serving.model_releases import KEYS
 from serving.settings import load_settings
+from tests.serving.releases import release as released
 from tests.upgrade.facts import STORES
 
 
@@ -35,6 +40,16 @@ def endpoint(data_dir: Path, key: str, process_id: str) -> Generator[TestClient]
     app = assemble(load_settings(data_dir), data_dir / "bundles" / process_id, data_dir / "keys", process_id)
     with TestClient(app, headers={"authorization": f"Bearer {key}"}, raise_server_exceptions=False) as client:
         yield client
+
+
+def release(process: Path, data_dir: Path, version: str) -> None:
+    """Release a version of the registry, as two persons of the tests."""
+    plant = Plant(Settings(process, Path(), data_dir))
+    model = Registry(data_dir).by_version(plant.process.id, version)
+    bundles = bundles_of(plant.settings, plant.process.id).root
+    with RecordsAdmin(data_dir) as admin:
+        released(admin.records, bundles, data_dir / KEYS, plant.process.id, version, lambda n: export(plant, model, n))
+        admin.note()
 
 
 def description(data_dir: Path) -> dict[str, Any]:
