@@ -11,6 +11,7 @@ from models.acceptance.justification import identifiers, judge
 from models.cohort.ledger import Reading, evaluates, readings
 from models.evaluation.evaluate import Evaluation
 from models.registry import RegisteredModel, Registry
+from pipelines.ledger_check import ledger_faults
 from pipelines.plant import Plant
 from pipelines.signed_documents import SignedBefore, document_path, documents_of
 from serving.records.store import Records
@@ -28,11 +29,16 @@ def evidence_of(plant: Plant, model: RegisteredModel, records: Records) -> Evide
 
     Raises:
         ReleaseError: A document is not signed, or was changed since; the test was not read under the signed criteria, or
-            was read before they were signed; a criterion is not met; a feature is not justified, or names a person.
+            was read before they were signed; a criterion is not met; a feature is not justified, or names a person; the
+            ledger of readings was changed.
         ContractError: A document says "validated" while a batch is simulated.
-        StorageError: Files of the version are missing.
+        StorageError: Files of the version are missing, or were changed since they were logged.
     """
     registry = Registry(plant.settings.data_dir)
+    registry.check_files(model)  # figures and report are those that were logged
+    fault = next(ledger_faults(plant, registry), None)
+    if fault is not None:
+        raise ReleaseError(fault)
     documents, evaluation = documents_of(plant, records), registry.evaluation(model)
     for kind in ("intended_use", "acceptance"):
         path = document_path(plant, kind)

@@ -15,7 +15,6 @@ from pipelines.plant import Plant, Versions
 from pipelines.storage.files import sha256_of
 
 PROCESS, POLICY, CODE, LOCK, LIBRARIES = "process_digest", "policy_digest", "code_digest", "lock_digest", "libraries"
-TEST_READING = "test_reading"  # digest of the newest line of the ledger when the version was registered
 _DATA = "data."
 _CHECKOUT = Path(__file__).parents[1]
 _COMPUTE = ("lightgbm", "numba", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy")

@@ -11,7 +11,6 @@ from models.backtest.history import History
 from models.backtest.newest import newest
 from models.backtest.replay import Replayed, replay
 from models.card import model_card
-from models.cohort.reading_chain import newest_of
 from models.cohort.splits import Seal
 from models.cohort.table import exclusions
 from models.evaluation.champion import Comparison
@@ -23,10 +22,11 @@ from pipelines.champion import against_champion, champion_of
 from pipelines.examination import examine
 from pipelines.filing import Report, file_report
 from pipelines.history import last_report
+from pipelines.ledger_check import note_reading
 from pipelines.model_history import history_of
 from pipelines.plant import Plant
 from pipelines.progress import in_tenths
-from pipelines.recorded import TEST_READING, recorded
+from pipelines.recorded import recorded
 from pipelines.signed_documents import SignedBefore, document_path, signed_before
 
 Progress = Callable[[str], None]
@@ -57,11 +57,11 @@ def make_challenger(
     known = registry.find(plant.process.id, sha256=trained.predictor.sha256)
     if known is None:
         evaluation, known = _registered(plant, trained, history, replayed, registry, made_in or {}, signed, progress)
-        registry.note(known, TEST_READING, newest_of(plant.ledger))
+        note_reading(plant, registry, known)
     elif signed is not None and registry.evaluation(known).criteria_sha256 != signed.acceptance_sha256:
         progress(f"the data gave model version {known.version} again; its test is read under the signed criteria")
         evaluation, known = _tested(plant, known, trained, history, replayed, registry, made_in or {}, signed, progress)
-        registry.note(known, TEST_READING, newest_of(plant.ledger))
+        note_reading(plant, registry, known)
         known = registry.as_challenger(known)
     else:
         progress(f"the data gave model version {known.version} again; its figures stand")

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from features.errors import BatchguardError
 from models.backtest.fits import check_fit
-from models.cohort.reading_chain import digests_of, faults_of
+from models.cohort.reading_chain import digests_of
 from models.predictor import Predictor
 from models.registry import RegisteredModel, Registry
+from pipelines.ledger_check import ledger_faults
 from pipelines.plant import Plant
-from pipelines.recorded import TEST_READING, versions_of
+from pipelines.recorded import versions_of
 from pipelines.risk_scores import predictors_of
 from pipelines.storage import Store, files
 from pipelines.verified_releases import release_faults
 
-_LEDGER = "Restore the ledger from a backup; keep this line with the records of the deviation."
 _REPORT = "The registry keeps the report of each version: copy it from there, or train again."
 _TRAIL = "Restore the newest records, or find out who changed them: 'batchguard audit verify' says more."
 
@@ -55,7 +55,7 @@ def verify_all(plant: Plant, config: Path | None = None) -> Verified:
     _predictors(plant, found)
     _former_versions(plant, registry, models, found)
     _reports(plant, registry, models, found)
-    _ledger(plant, registry, models, found)
+    _ledger(plant, registry, found)
     _records(plant, config, found)
     return found
 
@@ -133,16 +133,13 @@ def _report(registry: Registry, model: RegisteredModel) -> str:
         return ""  # the check of the registry has named it
 
 
-def _ledger(plant: Plant, registry: Registry, models: Iterable[RegisteredModel], found: Verified) -> None:
-    """The chain of the ledger, and the line that each version's run names."""
-    found.faults += [f"{fault}. {_LEDGER}" for fault in faults_of(plant.ledger)]
-    there = set(digests_of(plant.ledger))
-    for model in models:
-        named = registry.tags(model).get(TEST_READING, "")
-        if named and named not in there:
-            line = f"{plant.ledger}: the line {named[:12]} that model version {model.version} names is not there"
-            found.faults.append(f"{line}. {_LEDGER}")
-    found.counts.append(f"{len(there)} readings of tests")
+def _ledger(plant: Plant, registry: Registry, found: Verified) -> None:
+    """The chain of the ledger, and the lines that the runs of versions name."""
+    try:
+        found.faults += ledger_faults(plant, registry)
+    except BatchguardError as error:
+        found.faults.append(str(error))
+    found.counts.append(f"{len(digests_of(plant.ledger))} readings of tests")
 
 
 def _records(plant: Plant, config: Path | None, found: Verified) -> None:

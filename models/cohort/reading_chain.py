@@ -44,11 +44,6 @@ def digests_of(ledger: Path) -> list[str]:
     return [_digest(line) for line in _lines(ledger)]
 
 
-def newest_of(ledger: Path) -> str:
-    """Digest of the newest line; empty where there is none."""
-    return (digests_of(ledger) or [""])[-1]
-
-
 def faults_of(ledger: Path) -> Iterator[str]:
     """One line for each line that is no reading, or does not follow the one before it; those of 0.2.0 hold no digest."""
     previous, chained = GENESIS, False

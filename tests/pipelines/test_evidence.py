@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from features.errors import StorageError
 from models.acceptance.criteria import Acceptance
 from models.acceptance.figures import FIGURES
 from models.cohort.ledger import readings
@@ -178,3 +179,18 @@ def test_reports_of_a_run_lie_in_the_folder_of_their_version(ran) -> None:
     own = folder / "version-1" / "report.html"
     assert own.read_bytes() == (folder / "report.html").read_bytes()
     assert Path(folder / "report.pdf").read_bytes().startswith(b"%PDF-")
+
+
+def test_a_ledger_or_a_report_that_was_changed_releases_nothing(clone) -> None:
+    registry, ledger = Registry(clone.data_dir), Plant(clone.settings()).ledger
+    registry.bring_artifacts_home()
+    model, whole = registry.by_version("small", "1"), ledger.read_bytes()
+    assert evidence(clone, model).test_reading
+    ledger.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
+    with pytest.raises(ReleaseError, match="that model version 1 names is not there"):
+        evidence(clone, model)
+    ledger.write_bytes(whole)
+    for report in clone.data_dir.glob("mlartifacts/small/*/artifacts/**/report.html"):
+        report.write_text(report.read_text(encoding="utf-8").replace("0.8", "0.9"), encoding="utf-8")
+    with pytest.raises(StorageError, match=r"report\.html was changed after it was written"):
+        evidence(clone, model)

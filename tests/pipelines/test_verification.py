@@ -49,7 +49,7 @@ def test_everything_as_it_was_written_is_counted(kept) -> None:
         "1 registered versions with predictor, figures, report and plots", "1 predictors and 4 models of replays",
     ]  # fmt: skip
     assert counts[3:6] == [
-        "1 files of former versions of tables, from which models were trained", "the newest report", "3 readings of tests",
+        "1 files of former versions of tables, from which models were trained", "the newest report", "4 readings of tests",
     ]  # fmt: skip
     assert counts[6] == "1 releases with seal and bundle"
     assert counts[7].endswith(" records")
