@@ -233,7 +233,7 @@ def _desk(process: Path, data_dir: Path, config: Path | None) -> Generator[_Desk
     settings = Settings(process, Path(), data_dir)
     plant = Plant(settings)
     process_id = plant.process.id
-    mirror_releases(plant, _warn)
+    mirror_releases(plant, _warn, config=config)
     with RecordsAdmin(data_dir, config) as admin:
         before = admin.records.head().audit_seq
         try:
@@ -243,7 +243,7 @@ def _desk(process: Path, data_dir: Path, config: Path | None) -> Generator[_Desk
                 contradiction = admin.note()
                 if contradiction:
                     _warn(contradiction)
-                mirror_releases(plant, _warn, expected=True)
+                mirror_releases(plant, _warn, config=config, expected=True)
 
 
 def _request(signer: str, reason: str, deviation: str | None) -> SignRequest:

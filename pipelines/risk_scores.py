@@ -26,16 +26,20 @@ class ServingVersion:
 
     Attributes:
         model: In the registry.
-        release: Its release; None: nobody has released a version, and the scores are a preview by the newest challenger.
+        release: Its release; None: the scores are a preview by the newest challenger.
+        because: Why a version that is effective does not score; empty where there is none.
     """
 
     model: RegisteredModel
     release: EffectiveVersion | None
+    because: str = ""
 
     @property
     def status(self) -> str:
         """Whether it is released, and by whose keys, in words."""
-        return "not released" if self.release is None else f"released by {self.release.released_by}"
+        if self.release is not None:
+            return f"released by {self.release.released_by}"
+        return f"not released: {self.because}" if self.because else "not released"
 
 
 def serving_model(plant: Plant) -> ServingVersion:
@@ -48,7 +52,8 @@ def serving_model(plant: Plant) -> ServingVersion:
     """
     registry = Registry(plant.settings.data_dir)
     release = effective_version(plant.settings, plant.process.id)
-    if release is not None:
+    because = "" if release is None else _not_as_sealed(plant, release)
+    if release is not None and not because:
         model = registry.by_version(plant.process.id, release.version)
         if model.sha256 != release.model_sha256:
             raise StorageError(
@@ -61,7 +66,16 @@ def serving_model(plant: Plant) -> ServingVersion:
         raise StorageError(
             f"no model of {plant.process.id!r} is registered", remedy="Run 'batchguard run', or the job 'retrain'."
         )
-    return ServingVersion(challenger, None)
+    return ServingVersion(challenger, None, because)
+
+
+def _not_as_sealed(plant: Plant, release: EffectiveVersion) -> str:
+    """What a score would be made with that was not sealed with the effective version; empty where nothing is."""
+    if release.process_sha256 != process_digest(plant.process):
+        return f"the process definition is not the one that version {release.version} was released with"
+    if release.features_sha256 != features_digest():
+        return f"the feature code is not the one that version {release.version} was released with"
+    return ""
 
 
 def identity_of(plant: Plant, model: RegisteredModel, release: EffectiveVersion | None = None) -> Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -53,8 +54,10 @@ def document_sha256(content: str) -> str:
         ReleaseError: It is no TOML, or holds a value without a JSON spelling.
     """
     try:
-        return digest(tomllib.loads(content))
-    except (tomllib.TOMLDecodeError, TypeError, RecursionError) as error:
+        values = tomllib.loads(content)
+        json.dumps(values, allow_nan=False, default=str)  # nan and the infinities have no JSON spelling
+        return digest(values)
+    except (ValueError, TypeError, RecursionError) as error:
         raise ReleaseError(f"the document cannot be read as TOML ({error})") from None
 
 

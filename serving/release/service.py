@@ -31,7 +31,7 @@ from serving.release.history import (
     releases_of,
     times_submitted,
 )
-from serving.release.signatures import PersonSignature, Signers, SignRequest
+from serving.release.signatures import PersonSignature, Signers, SignRequest, one_person
 from serving.release.site_keys import KeyKind, KeyRole, SigningKey, signing_key, trusted_keys
 from serving.release.statement import Author, Predicate, Statement
 from serving.release.states import Action, ReleaseError, State, moved
@@ -106,7 +106,7 @@ class ReleaseService:
         before = self.status(release_id)
         moved("approve", before.state, _named(before))
         signed = self.signers.sign(request, "approve_release", "approval", f"release:{release_id}")
-        if signed.subject == before.author:
+        if one_person(signed.subject, before.author):
             self._refuse(signed, request, release_id, f"{signed.subject} submitted this release and cannot approve it")
         text = next(row["envelope"] for row in before.actions if row["action"] == "submit")
         verify_author(text, release_id, trusted_keys(self.keys))
@@ -184,7 +184,10 @@ class ReleaseService:
             ReleaseError: There is none of that id.
         """
         with self.records.read() as connection:
-            return release_of(connection, release_id)
+            found = release_of(connection, release_id)
+        if found.actions[0]["process_id"] != self.process_id:
+            raise ReleaseError(f"release {release_id[:12]} is not one of {self.process_id!r}")
+        return found
 
     def all(self) -> list[ReleaseStatus]:
         """All releases of the process, in the order in which they were submitted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -16,6 +17,16 @@ from serving.release.local_time import local_time
 from serving.release.states import ReleaseError
 
 _MOST_REASON = 2_000  # characters
+
+
+def one_person(subject: str, other: str) -> bool:
+    """Whether two subjects differ at most in case, width or characters that nobody sees: then they are one person."""
+    return _spelling(subject) == _spelling(other)
+
+
+def _spelling(subject: str) -> str:
+    folded = unicodedata.normalize("NFKC", subject).casefold()
+    return "".join(c for c in folded if unicodedata.category(c) not in ("Cf", "Cc", "Zs"))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pipelines.demo_release import release_demo
 from pipelines.effective import effective_version
 from pipelines.plant import Plant
 from pipelines.result import newest_scores
+from pipelines.risk_scores import serving_model
 
 
 def test_a_real_batch_is_refused_before_anything_is_trained(fresh, run) -> None:
@@ -47,3 +48,16 @@ def test_without_an_effective_version_scores_are_a_preview_and_the_run_ends_well
     models = {(s.model.release_id, s.model.released_by, s.model.review) for s in newest_scores(Plant(clone.settings()))}
     assert models == {(None, None, "unreviewed")}
     assert not list(clone.data_dir.glob("records.db*"))  # to look makes no records
+
+
+def test_another_process_definition_than_the_released_one_gives_a_preview_and_the_reason(clone, run) -> None:
+    text = clone.process.read_text()
+    assert "normal = [36, 38]" in text
+    clone.process.write_text(text.replace("normal = [36, 38]", "normal = [36, 39]"))
+    told = run("score", *clone.options(), "--as-of", "history")
+    assert told.exit_code == 0, told.output
+    plant = Plant(clone.settings())
+    assert serving_model(plant).status == (
+        "not released: the process definition is not the one that version 1 was released with"
+    )
+    assert {s.model.released_by for s in newest_scores(plant)} == {None}

@@ -70,3 +70,9 @@ def test_the_local_time_says_its_offset_and_zone() -> None:
     assert (summer.text, summer.zone) == ("2026-07-01T14:00:00.123456+02:00", "Europe/Berlin")
     winter = local_time(1_798_804_800_000_000, ZoneInfo("Europe/Berlin"))  # 2027-01-01T12:00:00Z
     assert winter.text == "2027-01-01T13:00:00.000000+01:00"
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_a_document_with_a_number_that_json_cannot_spell_is_refused(number) -> None:
+    with pytest.raises(ReleaseError, match="cannot be read as TOML"):
+        document_sha256(f"bound = {number}\n")

@@ -250,3 +250,11 @@ def test_of_two_approvers_at_once_one_wins_and_the_other_gets_one_line(office) -
     assert "is approved: it cannot be approved" in told[1]
     assert actions(office) == [("1", "submit", "tested"), ("1", "approve", "approved")]
     assert len(envelope_of(office.service.status(release_id).actions[-1]["envelope"]).signatures) == 2
+
+
+def test_the_service_of_another_process_does_not_touch_a_release(office) -> None:
+    release_id = office.submit().release_id
+    other = replace(office.service, process_id="other")
+    with pytest.raises(ReleaseError, match=r"is not one of 'other'"):
+        other.reject(release_id, by("anna"))
+    assert office.service.status(release_id).state == "tested"
