@@ -34,7 +34,7 @@ class Criterion(ProcessPart):
     metric: str
     bound: float = Field(allow_inf_nan=False)
     side: Side
-    least_failures: int = Field(ge=5)
+    least_failures: int = Field(ge=1)
     why: str = ""
 
     @field_validator("metric")

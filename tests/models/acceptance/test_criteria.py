@@ -79,7 +79,7 @@ def test_every_figure_has_words_and_a_value_in_a_real_evaluation(rich_evaluation
     ("old", "new", "said"),
     [
         ('metric = "recall"', 'metric = "recal"', "criterion.0.metric: 'recal' is not a figure; known: auroc, "),
-        ("least_failures = 10", "least_failures = 2", "criterion.0.least_failures: "),
+        ("least_failures = 10", "least_failures = 0", "criterion.0.least_failures: "),
         ('pattern = "force_kn.*"', "", "feature.0: give name or pattern"),
         ('mechanism = "a hard press breaks the grains"', 'mechanism = "yes"', "feature.0.mechanism: "),
         ("process =", "proces =", "(process|proces): "),
