@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import random
 import shutil
 import signal
@@ -27,38 +26,27 @@ from models.registry import CHALLENGER, Registry
 from models.train import Trained, train
 
 N_BATCHES = 150
-_TRAIN = (
-    "from benchmarks.release.registering import store; import sys; from pathlib import Path; store(Path(sys.argv[1]))"
-)
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A predictor that was trained and evaluated, and an example of its snapshots."""
+class TrainedExample:
+    """A predictor with its evaluation, and an example of its snapshots."""
 
     trained: Trained
     evaluation: Evaluation
     example: pd.DataFrame
 
 
-def judged(folder: Path) -> Judged:
-    """Trained in a process of its own: children of this one must not inherit the threads of LightGBM."""
-    path = folder / "judged"
-    subprocess.run(
-        [sys.executable, "-c", _TRAIN, str(path)], cwd=ROOT, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-    return pickle.loads(path.read_bytes())  # noqa: S301 - our own file of a moment ago
-
-
-def store(path: Path) -> None:
-    """Train, evaluate and keep it for the process that asked."""
+def trained_example() -> TrainedExample:
+    """Trained on one thread: the children that are forked later must not inherit the threads of LightGBM."""
     h = made_plant(N_BATCHES).history
-    trained = train(PROCESS, h.snapshots, h.features, h.batches, h.log, plan=Plan(folds=2, most_rounds=20))
+    plan = Plan(folds=2, most_rounds=20, threads=1)
+    trained = train(PROCESS, h.snapshots, h.features, h.batches, h.log, plan=plan)
     evaluation = evaluate(PROCESS, trained, h.snapshots, h.features, h.batches, h.log)
-    path.write_bytes(pickle.dumps(Judged(trained, evaluation, h.snapshots.head(1))))
+    return TrainedExample(trained, evaluation, h.snapshots.head(1))
 
 
-def of_registering(made: Judged, folder: Path, n: int) -> list[dict[str, Any]]:
+def of_registering(made: TrainedExample, folder: Path, n: int) -> list[dict[str, Any]]:
     """Kills spread over the events of logging and registering."""
     features, log, rng = made.trained.predictor.features, folder / "child.log", random.Random(3)  # noqa: S311
     place = folder / "registry"
