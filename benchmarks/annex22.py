@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ SUPPORT = ("supports", "in part", "open")
 _HEAD = """\
 # Draft Annex 22, Annex 11 and Part 11: what is supported
 
-This page is written from [annex22.toml](annex22.toml) by `python -m benchmarks.annex22`. Each row is a requirement in our
-own words; the text itself decides, and its wording was read second-hand. **Supports** means that the named tests show
-what the row says, on this software as it is delivered. Whether a plant meets a text is for the plant to show: people,
-procedures and its own tests belong to that. **In part** and **open** say what is missing.
+This page is written from [annex22.toml](annex22.toml) by `python -m benchmarks.annex22`. Each row is a requirement in
+our own words; the text itself decides, and its wording was read second-hand. **Supports** means that the named tests
+show what the row says, on this software as it is delivered. Whether a plant meets a text is for the plant to show:
+people, procedures and its own tests belong to that. **In part** and **open** say what is missing.
 """
 
 
@@ -40,8 +41,15 @@ def _section(row: Mapping[str, Any]) -> str:
     if "missing" in row:
         lines.append("\n" + _filled(f"Missing: {row['missing']}."))
     if row.get("tests"):
-        lines += ["", *(f"- `{test}`" for test in row["tests"])]
+        lines += ["", *_listed(row["tests"])]
     return "\n".join([*lines, ""])
+
+
+def _listed(tests: Sequence[str]) -> Iterator[str]:
+    """Files with the tests of each below it: the name of a file and a test in one line would be longer than a line."""
+    for file, of_file in itertools.groupby(tests, lambda test: test.partition("::")[0]):
+        yield f"- `{file}`"
+        yield from (f"  - `{test.partition('::')[2]}`" for test in of_file)
 
 
 def _filled(text: str, following: str = "") -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from models.acceptance.claims import refuse_validated
 from models.acceptance.criteria import check
-from models.acceptance.justification import identifiers, judge
+from models.acceptance.justification import assess_features, identifiers
 from models.cohort.ledger import Reading, evaluates, readings
 from models.evaluation.evaluate import Evaluation
 from models.registry import RegisteredModel, Registry
@@ -111,7 +111,9 @@ def _features_justified(
             remedy="Mark their parameter excluded = true in the process definition, and train again.",
         )
     missing = [
-        f.line for f in judge(evaluation.top_features, documents.acceptance.feature) if f.standing != "justified"
+        f.line
+        for f in assess_features(evaluation.top_features, documents.acceptance.feature)
+        if f.standing != "justified"
     ]
     if missing:
         raise ReleaseError(

@@ -10,7 +10,7 @@ import pandas as pd
 from features.contracts import RUN_HISTORY
 from features.process import LabelRule
 from models.acceptance.criteria import check
-from models.acceptance.justification import judge
+from models.acceptance.justification import assess_features
 from models.backtest.figures import field_table
 from models.backtest.history import History
 from models.backtest.replay import Replayed
@@ -176,7 +176,7 @@ def _reported(
     reasons = () if signed is None else signed.acceptance.feature
     html = html_report(
         process, trained, evaluation, images=pictures, more=_history_facts(plant), imprint=imprint,
-        mode_labels=process.mode_labels, judged=judge(evaluation.top_features, reasons),
+        mode_labels=process.mode_labels, assessed=assess_features(evaluation.top_features, reasons),
         results=None if signed is None else check(signed.acceptance.criterion, evaluation),
         intended_use=None if signed is None else signed.intended_use,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -46,13 +46,13 @@ class Document(StrEnum):
 
 
 @dataclass(frozen=True)
-class _Desk:
+class _Session:
     plant: Plant
     admin: RecordsAdmin
     service: ReleaseService
 
     def release(self, name: str) -> ReleaseStatus:
-        from serving.release.office import named
+        from serving.release.local_service import named
 
         return named(self.service, name)
 
@@ -90,15 +90,15 @@ def sign_document_command(
     from pipelines.signed_documents import document_path
     from serving.release.documents import sign_document
 
-    with _desk(process, data_dir, config) as desk:
-        path = document_path(desk.plant, kind.value)
+    with _open_session(process, data_dir, config) as session:
+        path = document_path(session.plant, kind.value)
         try:
             content = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise BatchguardError(f"{path}: cannot be read ({error})") from None
         request = _request(signer, reason, deviation)
         found = sign_document(
-            desk.admin.records, desk.service.signers, kind.value, desk.plant.process.id, content, request
+            session.admin.records, session.service.signers, kind.value, session.plant.process.id, content, request
         )
     typer.echo(f"{path.name} {found.sha256[:12]} signed by {found.signer_name} at {found.local_time} ({found.zone})")
 
@@ -118,61 +118,57 @@ def submit(
     from pipelines.bundle_export import export
     from pipelines.evidence import evidence_of, refuse_false_claim
 
-    with _desk(process, data_dir, config) as desk:
-        refuse_false_claim(desk.plant, version, reason)
-        model = Registry(data_dir).by_version(desk.plant.process.id, version)
-        write = partial(export, desk.plant, model)
-        evidence = partial(evidence_of, desk.plant, model, desk.admin.records)
-        made = desk.service.submit(version, write, evidence, _request(signer, reason, deviation))
-    _tell(made)
+    with _open_session(process, data_dir, config) as session:
+        refuse_false_claim(session.plant, version, reason)
+        model = Registry(data_dir).by_version(session.plant.process.id, version)
+        write = partial(export, session.plant, model)
+        evidence = partial(evidence_of, session.plant, model, session.admin.records)
+        made = session.service.submit(version, write, evidence, _request(signer, reason, deviation))
+    _print_state(made)
 
 
-@release.command("approve")
-def approve(
-    name: ReleaseArgument,
-    process: ProcessOption,
-    signer: SignerOption,
-    reason: ReasonOption,
-    data_dir: DataOption = Path("var"),
-    config: ConfigOption = None,
-    deviation: DeviationOption = None,
+def _signed_step(
+    command: str, about: str, step: Callable[[_Session, str, str], Callable[[SignRequest], ReleaseStatus]]
 ) -> None:
-    """Tested to approved: sign as another person than the author."""
-    with _desk(process, data_dir, config) as desk:
-        made = desk.service.approve(desk.claimed(name, reason).release_id, _request(signer, reason, deviation))
-    _tell(made)
+    """Add a command that a person signs about a release that exists.
+
+    Args:
+        command: Its name.
+        about: What it does, for `--help`.
+        step: Finds the release by name, for a reason, and returns what the signature does.
+    """
+
+    @release.command(command, help=about)
+    def run(
+        name: ReleaseArgument,
+        process: ProcessOption,
+        signer: SignerOption,
+        reason: ReasonOption,
+        data_dir: DataOption = Path("var"),
+        config: ConfigOption = None,
+        deviation: DeviationOption = None,
+    ) -> None:
+        with _open_session(process, data_dir, config) as session:
+            signed = step(session, name, reason)
+            made = signed(_request(signer, reason, deviation))
+        _print_state(made)
 
 
-@release.command("reject")
-def reject(
-    name: ReleaseArgument,
-    process: ProcessOption,
-    signer: SignerOption,
-    reason: ReasonOption,
-    data_dir: DataOption = Path("var"),
-    config: ConfigOption = None,
-    deviation: DeviationOption = None,
-) -> None:
-    """Tested or approved back to draft."""
-    with _desk(process, data_dir, config) as desk:
-        made = desk.service.reject(desk.release(name).release_id, _request(signer, reason, deviation))
-    _tell(made)
-
-
-@release.command("make-effective")
-def make_effective(
-    name: ReleaseArgument,
-    process: ProcessOption,
-    signer: SignerOption,
-    reason: ReasonOption,
-    data_dir: DataOption = Path("var"),
-    config: ConfigOption = None,
-    deviation: DeviationOption = None,
-) -> None:
-    """Approved to effective: it scores from now on, and a running endpoint follows within seconds."""
-    with _desk(process, data_dir, config) as desk:
-        made = desk.service.make_effective(desk.claimed(name, reason).release_id, _request(signer, reason, deviation))
-    _tell(made)
+_signed_step(
+    "approve",
+    "Tested to approved: sign as another person than the author.",
+    lambda session, name, reason: partial(session.service.approve, session.claimed(name, reason).release_id),
+)
+_signed_step(
+    "reject",
+    "Tested or approved back to draft.",
+    lambda session, name, _: partial(session.service.reject, session.release(name).release_id),
+)
+_signed_step(
+    "make-effective",
+    "Approved to effective: it scores from now on, and a running endpoint follows within seconds.",
+    lambda session, name, reason: partial(session.service.make_effective, session.claimed(name, reason).release_id),
+)
 
 
 @release.command("rollback")
@@ -185,9 +181,9 @@ def rollback(
     deviation: DeviationOption = None,
 ) -> None:
     """Retire the effective release; the one that was effective before it is effective again."""
-    with _desk(process, data_dir, config) as desk:
-        made = desk.service.rollback(_request(signer, reason, deviation))
-    _tell(made)
+    with _open_session(process, data_dir, config) as session:
+        made = session.service.rollback(_request(signer, reason, deviation))
+    _print_state(made)
 
 
 @release.command("status")
@@ -195,13 +191,13 @@ def status(process: ProcessOption, data_dir: DataOption = Path("var"), config: C
     """Every version with its release, state and signatures."""
     from models.registry import Registry
 
-    with _desk(process, data_dir, config) as desk:
-        found = desk.service.all()
-        versions = [model.version for model in Registry(data_dir).all(desk.plant.process.id)]
+    with _open_session(process, data_dir, config) as session:
+        found = session.service.all()
+        versions = [model.version for model in Registry(data_dir).all(session.plant.process.id)]
     for version in [v for v in versions if v not in {each.version for each in found}]:
         typer.echo(f"version {version}: draft, not submitted")
     for each in found:
-        _tell(each)
+        _print_state(each)
         for action in each.actions:
             deviation = f"; deviation {action['deviation']}" if action["deviation"] else ""
             typer.echo(
@@ -217,33 +213,33 @@ def envelope(
     name: ReleaseArgument, process: ProcessOption, data_dir: DataOption = Path("var"), config: ConfigOption = None
 ) -> None:
     """The DSSE envelope of a release, for other clients to verify."""
-    with _desk(process, data_dir, config) as desk:
-        texts = [each["envelope"] for each in desk.release(name).actions if each["envelope"]]
+    with _open_session(process, data_dir, config) as session:
+        texts = [each["envelope"] for each in session.release(name).actions if each["envelope"]]
     typer.echo(texts[-1])
 
 
 @contextlib.contextmanager
-def _desk(process: Path, data_dir: Path, config: Path | None) -> Generator[_Desk]:
+def _open_session(process: Path, data_dir: Path, config: Path | None) -> Generator[_Session]:
     from pipelines.bundle_export import bundles_of
     from pipelines.plant import Plant
     from pipelines.release_mirror import mirror_releases
     from serving.commands import RecordsAdmin
-    from serving.release.office import service_of
+    from serving.release.local_service import service_of
 
     settings = Settings(process, Path(), data_dir)
     plant = Plant(settings)
     process_id = plant.process.id
-    mirror_releases(plant, _warn, config=config)
+    mirror_releases(plant, _print_warning, config=config)
     with RecordsAdmin(data_dir, config) as admin:
         before = admin.records.head().audit_seq
         try:
-            yield _Desk(plant, admin, service_of(admin, data_dir, bundles_of(settings, process_id).root, process_id))
+            yield _Session(plant, admin, service_of(admin, data_dir, bundles_of(settings, process_id).root, process_id))
         finally:
             if admin.records.head().audit_seq > before:
                 contradiction = admin.note()
                 if contradiction:
-                    _warn(contradiction)
-                mirror_releases(plant, _warn, config=config, expected=True)
+                    _print_warning(contradiction)
+                mirror_releases(plant, _print_warning, config=config, expected=True)
 
 
 def _request(signer: str, reason: str, deviation: str | None) -> SignRequest:
@@ -254,9 +250,9 @@ def _request(signer: str, reason: str, deviation: str | None) -> SignRequest:
     return SignRequest(signer, secret, reason, deviation, f"cli-{new_id(now_us())}")
 
 
-def _warn(line: str) -> None:
+def _print_warning(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _tell(found: ReleaseStatus) -> None:
+def _print_state(found: ReleaseStatus) -> None:
     typer.echo(f"version {found.version}: {found.state}, release {found.release_id}")

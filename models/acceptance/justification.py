@@ -20,7 +20,7 @@ Standing = Literal["justified", "contradicts", "not justified"]
 
 
 @dataclass(frozen=True)
-class JudgedFeature:
+class AssessedFeature:
     """A feature of the top, held against the justifications.
 
     Attributes:
@@ -51,26 +51,26 @@ class JudgedFeature:
         return f"{self.feature}: {self.standing}"
 
 
-def judge(top: pd.DataFrame, reasons: Sequence[FeatureReason]) -> list[JudgedFeature]:
+def assess_features(top: pd.DataFrame, reasons: Sequence[FeatureReason]) -> list[AssessedFeature]:
     """Find the justification of each feature: by its name first, else the first pattern that fits.
 
     Args:
         top: `models.evaluation.top_features.top_features`.
         reasons: Of the acceptance criteria.
     """
-    return [_judged(row, reasons) for row in top.to_dict("records")]
+    return [_assessed(row, reasons) for row in top.to_dict("records")]
 
 
-def _judged(row: dict, reasons: Sequence[FeatureReason]) -> JudgedFeature:
+def _assessed(row: dict, reasons: Sequence[FeatureReason]) -> AssessedFeature:
     name = str(row["feature"])
     named = (r for r in reasons if r.name == name)
     fitting = (r for r in reasons if r.pattern is not None and fnmatchcase(name, r.pattern))
     reason = next(named, None) or next(fitting, None)
-    found = JudgedFeature(name, str(row["words"]), str(row["learned_sign"]), reason, "justified")
+    found = AssessedFeature(name, str(row["words"]), str(row["learned_sign"]), reason, "justified")
     if reason is None:
-        return JudgedFeature(name, found.words, found.learned_sign, None, "not justified")
+        return AssessedFeature(name, found.words, found.learned_sign, None, "not justified")
     if found.opposite and not reason.decision.strip():
-        return JudgedFeature(name, found.words, found.learned_sign, reason, "contradicts")
+        return AssessedFeature(name, found.words, found.learned_sign, reason, "contradicts")
     return found
 
 

@@ -19,7 +19,7 @@ from scipy.special import expit
 from features.process import ProcessDefinition
 from models.acceptance.criteria import Result
 from models.acceptance.intended_use import IntendedUse
-from models.acceptance.justification import JudgedFeature
+from models.acceptance.justification import AssessedFeature
 from models.evaluation import findings, plant_summary
 from models.evaluation.evaluate import Evaluation
 from models.evaluation.figures import last_checkpoint
@@ -50,7 +50,7 @@ def html_report(
     mode_labels: Mapping[str, str] | None = None,
     intended_use: IntendedUse | None = None,
     results: Sequence[Result] | None = None,
-    judged: Sequence[JudgedFeature] = (),
+    assessed: Sequence[AssessedFeature] = (),
 ) -> str:
     """Write the report.
 
@@ -64,7 +64,7 @@ def html_report(
         mode_labels: Labels of failure modes by name; a mode without one is named in plain words.
         intended_use: As signed; None: not signed.
         results: Acceptance criteria held against the figures; None: none are signed.
-        judged: The features that move scores most, with their justification.
+        assessed: The features that move scores most, with their justification.
     """
     from markupsafe import Markup
 
@@ -95,7 +95,7 @@ def html_report(
             kind=kind_of_report(evaluation),
             intended_use=intended_use,
             results=results,
-            judged=judged,
+            assessed=assessed,
             facts=facts(imprint, trained.predictor, evaluation),
             attribute_label=partial(attribute_label, process),
             mode_label=lambda name: mode_label(name, mode_labels or {}),

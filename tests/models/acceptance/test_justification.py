@@ -3,7 +3,7 @@ import pandas as pd
 
 from features.dictionary import feature
 from models.acceptance.criteria import FeatureReason
-from models.acceptance.justification import identifiers, judge
+from models.acceptance.justification import assess_features, identifiers
 from models.evaluation.top_features import _sign, top_features
 
 
@@ -17,7 +17,7 @@ def top(*rows: tuple[str, str]) -> pd.DataFrame:
 
 def test_a_feature_is_justified_by_its_name_before_a_pattern() -> None:
     reasons = [reason(pattern="a.*", expected_sign="+"), reason(name="a.x", expected_sign="-")]
-    named, fitting, none = judge(top(("a.x", "-"), ("a.y", "unclear"), ("b.z", "+")), reasons)
+    named, fitting, none = assess_features(top(("a.x", "-"), ("a.y", "unclear"), ("b.z", "+")), reasons)
     assert (named.standing, named.reason) == ("justified", reasons[1])
     assert (fitting.standing, fitting.reason) == ("justified", reasons[0])
     assert (none.standing, none.line) == ("not justified", "b.z: not justified")
@@ -25,7 +25,7 @@ def test_a_feature_is_justified_by_its_name_before_a_pattern() -> None:
 
 def test_a_learnt_sign_that_contradicts_needs_a_decision() -> None:
     without, decided = reason(name="a", expected_sign="-"), reason(name="b", expected_sign="-", decision="lots differ")
-    one, two, unclear = judge(
+    one, two, unclear = assess_features(
         top(("a", "+"), ("b", "+"), ("c", "unclear")), [without, decided, reason(name="c", expected_sign="+")]
     )
     assert one.line == "a: learnt sign +, expected -, and no decision"
