@@ -12,10 +12,11 @@ import pandas as pd
 
 from features.dictionary import Feature
 from features.process import ProcessDefinition
+from models.mirror import DIGEST
 from models.predictor import Predictor
 from models.scoring.registered import COLUMNS, NUMBERS, categories_of, load_scorer, save_scorer
 from models.scoring.snapshots import SnapshotScorer
-from models.tracking import DIGEST, mlflow_module
+from models.tracking import mlflow_module
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION = "champion"
+DIGEST = "predictor_sha256"  # the tag of runs and versions
 STATE, DRAFT, EFFECTIVE = "state", "draft", "effective"
 REVIEW, UNREVIEWED, RELEASED = "review", "unreviewed", "released"
 
@@ -47,6 +48,22 @@ def mirrored(
                     f"{name} version {version.version}: tag {tag} was {seen or 'absent'}; the records say {value}"
                 )
                 client.set_model_version_tag(name, str(version.version), tag, value)
+    return found
+
+
+def with_digests(client: MlflowClient, name: str, versions: Sequence[ModelVersion]) -> list[str]:
+    """Give a version back the tag with the digest of its predictor, which its run still has; one line each.
+
+    Without that tag a version counts as somebody else's: it could neither score nor be looked up.
+    """
+    found = []
+    for version in versions:
+        if DIGEST in version.tags:
+            continue
+        sha256 = client.get_run(str(version.run_id)).data.tags.get(DIGEST) if version.run_id else None
+        if sha256:
+            found.append(f"{name} version {version.version}: tag {DIGEST} was absent; its run says {sha256[:12]}")
+            client.set_model_version_tag(name, str(version.version), DIGEST, sha256)
     return found
 
 

@@ -26,10 +26,10 @@ from models.evaluation.evaluate import Evaluation
 from models.folder import read_files
 from models.logged_model import log_model
 from models.mirror import CHAMPION as CHAMPION
-from models.mirror import DRAFT, REVIEW, STATE, UNREVIEWED, mirrored
+from models.mirror import DIGEST, DRAFT, REVIEW, STATE, UNREVIEWED, mirrored, with_digests
 from models.mlflow_store import MlflowStore
 from models.predictor import Predictor
-from models.tracking import DIGEST, FILES, log_children, log_files, log_run, log_test, quiet, started_run
+from models.tracking import FILES, log_children, log_files, log_run, log_test, quiet, started_run
 from models.train import Trained
 
 if TYPE_CHECKING:
@@ -302,8 +302,10 @@ class Registry:
             records that change is among them.
         """
         with self._locked(), self.store.errors(), quiet():
-            versions = self._versions(name)
-            return mirrored(self.store.client(), name, versions, effective, states) if versions else []
+            client, every = self.store.client(), self._all_versions(name)
+            restored = with_digests(client, name, every)
+            versions = self._versions(name) if restored else _made_here(every)
+            return restored + (mirrored(client, name, versions, effective, states) if versions else [])
 
     def log_replay(self, name: str, params: Mapping[str, object], figures: Mapping[str, object], folder: Path) -> str:
         """Log a field replay as a run of its own, with the files of a folder; where the MLflow UI shows it.
@@ -340,6 +342,9 @@ class Registry:
                 bring_home(store.database, store.artifacts)
 
     def _versions(self, name: str) -> list[ModelVersion]:
+        return _made_here(self._all_versions(name))
+
+    def _all_versions(self, name: str) -> list[ModelVersion]:
         store = self.store
         if not store.exists:
             return []
@@ -347,8 +352,7 @@ class Registry:
             store.probe()
             client = store.client()
             found = client.search_model_versions(f"name = '{name}'")
-            versions = [client.get_model_version(name, one.version) for one in found]  # a search leaves out aliases
-        return [version for version in versions if DIGEST in version.tags]  # others are not made here
+            return [client.get_model_version(name, one.version) for one in found]  # a search leaves out aliases
 
     def _model(self, version: ModelVersion) -> RegisteredModel:
         with self.store.errors():
@@ -384,3 +388,8 @@ class Registry:
         with (self.data_dir / "mlflow.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _made_here(versions: list[ModelVersion]) -> list[ModelVersion]:
+    """Versions with the digest of a predictor: others were registered by somebody else."""
+    return [version for version in versions if DIGEST in version.tags]

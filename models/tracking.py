@@ -20,6 +20,7 @@ from features.process import ProcessDefinition
 from models.evaluation.champion import Comparison
 from models.evaluation.evaluate import Evaluation
 from models.folder import add_manifest
+from models.mirror import DIGEST
 from models.run_metrics import curves, tables, top_metrics
 from models.train import Trained
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, Metric
 
-DIGEST = "predictor_sha256"  # the tag of runs and versions
 FILES = "sha256."  # before the name of a folder: the tag with the digest of its manifest
 
 

@@ -100,6 +100,11 @@ def test_an_alias_moved_and_a_tag_edited_by_hand_are_noticed_and_undone(filled, 
         "soup: alias champion pointed to no version; the records say version 1",
         "soup version 1: tag state was approved; the records say effective",
     ]
+    sha256 = client.get_model_version("soup", "1").tags["predictor_sha256"]
+    client.delete_model_version_tag("soup", "1", "predictor_sha256")
+    assert copy.mirror("soup", "1", {"1": "effective"}) == [
+        f"soup version 1: tag predictor_sha256 was absent; its run says {sha256[:12]}"
+    ]
     restored = copy.by_alias("soup", CHAMPION)
     assert restored is not None
     assert restored.version == "1"
