@@ -145,6 +145,11 @@ class LiveEngine:
     def _rows(self, state: PlantState, batch_id: str, as_of_us: int) -> tuple[Scorer, FeatureRows, str]:
         """A batch at a moment as one feature row, the scorer of its columns, and the digest of all rows held."""
         row = state.row(batch_id, as_of_us)
+        if self._model.released_by == "demo keys" and state.is_real(batch_id):
+            raise UnscorableError(
+                f"batch {batch_id} is real, and the serving model was released by demo keys",
+                remedy="Release a version by two persons ('batchguard release'). The rows of the batch are kept.",
+            )
         scorer = self._scorer_for(row.columns)
         moment, elapsed_h = np.array([as_of_us]), row.values[:1]
         return scorer, FeatureRows(scorer.columns, row.values[None, :], (batch_id,), moment, elapsed_h), row.data_sha256

@@ -192,6 +192,11 @@ class PlantState:
             return None
         return str(row.get("site_id", ""))
 
+    def is_real(self, batch_id: str) -> bool:
+        """Whether a batch is not simulated; an unknown one is real."""
+        row = self._tables["batches"].get(batch_id)
+        return row is None or row.get("origin") != "simulated"
+
     def _query(self, batch_id: str, read: Callable[[OwnRows, PreparedContext], _T]) -> _T:
         """The result of a function of a batch's rows and the context, which do not change meanwhile."""
         while True:

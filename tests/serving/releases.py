@@ -8,11 +8,11 @@ from serving.bundle.bundle import Bundle
 from serving.bundle.store import BundleStore
 from serving.ids import now_us
 from serving.records.store import Records
-from serving.release.demo import DemoPersons, demo_keys, release_as_demo
+from serving.release.demo import DemoPersons, release_as_demo
 from serving.release.evidence import Evidence
 from serving.release.service import ReleaseService
 from serving.release.signatures import Signers, SignRequest
-from serving.release.site_keys import KeyKind
+from serving.release.site_keys import KeyKind, make_keys
 
 EVIDENCE = Evidence("2" * 64, "3" * 64, "4" * 64, "5" * 64)
 ALL = frozenset({"*"})
@@ -41,7 +41,7 @@ def by(secret: str, reason: str = "reviewed", **more) -> SignRequest:
 
 def service_of(
     records: Records, root: Path, keys: Path, process_id: str, *, clock: Callable[[], int] = now_us,
-    kind: KeyKind = "demo", canary: Callable[[Bundle], None] = lambda _: None,
+    kind: KeyKind = "site", canary: Callable[[Bundle], None] = lambda _: None,
 ) -> ReleaseService:  # fmt: skip
     signers = Signers(records, verify, clock=clock)
     return ReleaseService(records, BundleStore(root), process_id, signers, keys, kind, canary=canary)
@@ -51,7 +51,8 @@ def release(
     records: Records, root: Path, keys: Path, process_id: str, version: str, export: Callable[[int], Bundle]
 ) -> str:
     """The id of the release of a version, which is effective afterwards."""
-    demo_keys(keys)
+    if not (keys / "approver.pem").exists():
+        make_keys(keys)
     service = service_of(records, root, keys, process_id)
     persons = DemoPersons(service.signers, by("anna"), by("boris"))
     return release_as_demo(service, persons, version, export, lambda: EVIDENCE).release_id

@@ -28,6 +28,7 @@ from serving.bundle.bundle import Bundle
 from serving.bundle.loader import ServingModel, load_predictor
 from serving.bundle.store import BundleStore, Version
 from serving.engine import LiveEngine
+from serving.ids import microseconds
 from serving.interfaces import StoredRow, UnscorableError
 from serving.live.rows import plain_rows
 from tests.models.plant import QUICK
@@ -99,7 +100,7 @@ def place(tmp_path_factory) -> Place:
     predictor = train(process, rows, features, tables["batches"], labels, plan=QUICK).predictor
     predictor.save(folder / "predictor")
     bundle = BundleStore(folder / "bundles").write(folder / "predictor", Version("small", "4"), process, words)
-    return Place(process, tables, words, predictor, replace(bundle, released_by="demo keys"))
+    return Place(process, tables, words, predictor, replace(bundle, released_by="two persons"))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +119,7 @@ def test_a_score_is_that_of_the_bulk_scorer(place, engine, batch_id, hours) -> N
         {k: v for k, v in expected.to_json().items() if k not in of_the_endpoint}
     )
     assert (found.model.version, found.model.review, found.model.sha256) == ("4", "released", place.predictor.sha256)
-    assert (found.model.release_id, found.model.released_by) == (place.bundle.sha256, "demo keys")
+    assert (found.model.release_id, found.model.released_by) == (place.bundle.sha256, "two persons")
 
 
 def test_the_predictor_tells_warm_batches_apart(place, engine) -> None:
@@ -249,3 +250,14 @@ def test_an_infinite_feature_gives_no_score(place, engine, monkeypatch) -> None:
     start = place.tables["batches"].set_index("batch_id")["started_at"]["B119"]
     with pytest.raises(UnscorableError, match="is infinite"):
         engine.score("B119", start.value // 1000)
+
+
+def test_a_release_by_demo_keys_scores_simulated_batches_and_no_real_one(place) -> None:
+    engine = LiveEngine(ServingModel(replace(place.bundle, released_by="demo keys"), load_predictor(place.bundle)))
+    batch = {"site_id": "north", "started_at": "2026-03-01T00:00:00Z"}
+    for origin in ("real", "simulated"):
+        assert engine.put_batch({**batch, "batch_id": f"A-{origin}", "origin": origin}).verdict == "accepted"
+    at = microseconds("2026-03-01T05:00:00Z")
+    assert engine.score("A-simulated", at).model.released_by == "demo keys"
+    with pytest.raises(UnscorableError, match="batch A-real is real, and the serving model was released by demo keys"):
+        engine.score("A-real", at)

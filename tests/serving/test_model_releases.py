@@ -136,7 +136,7 @@ def test_a_score_names_its_release_and_whose_keys_sealed_it(place) -> None:
     release_id = place.release("2")
     place.models.check_for_release(place.service.engine_cache)
     second = place.score()["model"]
-    assert (second["release_id"], second["released_by"], second["review"]) == (release_id, "demo keys", "released")
+    assert (second["release_id"], second["released_by"], second["review"]) == (release_id, "two persons", "released")
     assert first["release_id"] not in (None, release_id)
 
 
@@ -244,7 +244,7 @@ def test_assays_without_a_result_are_named_until_it_is_available(place) -> None:
 def test_a_release_by_keys_that_nobody_trusts_any_more_does_not_speak(place) -> None:
     place.score()
     place.release("2")
-    for path in place.keys.glob("*.pub"):
+    for path in place.keys.glob("*.p*"):
         path.unlink()
     make_keys(place.keys)
     place.models.check_for_release(place.service.engine_cache)

@@ -57,7 +57,7 @@ def test_an_mes_gets_a_score_with_reasons_and_the_command_line_makes_it_again(en
     low, high = client.score("B1", "2026-03-01T00:30:00Z"), client.score("B1", "2026-03-01T06:30:00Z")
     assert high["failure_probability"] > low["failure_probability"]
     assert high["reasons"][0]["sentence"].startswith("Compression force")
-    assert (high["model"]["review"], high["model"]["released_by"]) == ("released", "demo keys")
+    assert (high["model"]["review"], high["model"]["released_by"]) == ("released", "two persons")
     assert Score.model_validate_json(json.dumps(high), strict=True).call in ("none yet", "low", "elevated", "high")
     with RecordsAdmin(endpoint.data_dir) as admin:
         assert admin.replay(high["score_id"], endpoint.models, "soup")[0]

@@ -12,8 +12,8 @@ from serving.audit.chain import Actor
 from serving.bundle.bundle import Bundle
 from serving.bundle.manifest import Manifest
 from serving.records.tables import APPEND_ONLY, metadata
-from serving.release.demo import demo_keys
 from serving.release.documents import sign_document
+from serving.release.site_keys import make_keys
 from serving.service import intake, reviews, score_requests
 from serving.settings import Webhook
 from tests.serving.releases import EVIDENCE, by, service_of
@@ -63,7 +63,7 @@ def test_no_record_is_changed_or_removed(records, tmp_path) -> None:
         service, call(REVIEWER), made["score_id"], reviews.ReviewDecision("agree", "looks right", None), signed
     )
     office = service_of(records, tmp_path / "bundles", tmp_path / "keys", "soup")
-    demo_keys(tmp_path / "keys")
+    make_keys(tmp_path / "keys")
     office.submit(
         "1",
         lambda _: Bundle("a" * 64, Manifest("soup", "1", 0, "soup", "p", "f", "m", {}), {}),
